@@ -1,0 +1,35 @@
+"""Settings and pictures that all tests share."""
+
+import os
+
+# Eight CPU devices for every test: the 1-device tests use the first of them.
+os.environ.setdefault("XLA_FLAGS", "--xla_force_host_platform_device_count=8")
+os.environ.setdefault("JAX_PLATFORMS", "cpu")
+
+from pathlib import Path
+
+import jax
+import pytest
+from absl import flags
+
+ROOT = Path(__file__).parent.parent
+
+jax.config.update("jax_compilation_cache_dir", str(ROOT / ".cache" / "jax-tests"))
+jax.config.update("jax_persistent_cache_min_compile_time_secs", 1.0)
+# Grain reads absl flags when it starts worker processes.
+flags.FLAGS.mark_as_parsed()
+
+
+@pytest.fixture(scope="session")
+def photos() -> Path:
+    """The folder of real photographs (train/ and val/) that continuous integration has beside the checkout."""
+    folder = ROOT.parent / "shared" / "data" / "photos"
+    if not (folder / "train").is_dir():
+        pytest.skip(f"needs the training photographs, which are not at {folder}")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def samples() -> Path:
+    """The bundled sample photographs."""
+    return ROOT / "examples" / "samples"
