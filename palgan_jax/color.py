@@ -1,0 +1,81 @@
+"""sRGB <-> CIE Lab (D65, 2 degrees) and the value ranges that the networks see.
+
+One contract for the module: the last axis holds the channels, everything is float32, and every function can be
+jitted and differentiated everywhere, black, white, gray and out-of-gamut colours included. sRGB is in [0, 1], L in
+[0, 100], and a and b are in about [-110, 110]. The numbers are those of scikit-image, so that the two agree.
+"""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+AB_RANGE = 110.0
+"""The a or b that is 1.0 to the networks (measured on the paper's poster to within 4 %)."""
+
+_XYZ_FROM_RGB = np.array(
+    [[0.412453, 0.357580, 0.180423], [0.212671, 0.715160, 0.072169], [0.019334, 0.119193, 0.950227]]
+)
+_RGB_FROM_XYZ = np.linalg.inv(_XYZ_FROM_RGB)
+_WHITE_D65 = np.array([0.95047, 1.0, 1.08883])
+_CUBE_ROOT_FROM = 0.008856
+_LINEAR_SLOPE = 7.787
+_LINEAR_OFFSET = 16.0 / 116.0
+
+
+def _apply_matrix(matrix: np.ndarray, x: jax.Array) -> jax.Array:
+    # An accelerator's default precision (bfloat16 products) would be visible in Lab.
+    return jnp.matmul(x, jnp.asarray(matrix.T, jnp.float32), precision=jax.lax.Precision.HIGHEST)
+
+
+def srgb_to_linear(rgb: jax.Array) -> jax.Array:
+    """Undoes the sRGB transfer curve. Any shape; sRGB in [0, 1] to linear light in [0, 1]."""
+    bent = rgb > 0.04045
+    safe = jnp.where(bent, rgb, 1.0)
+    return jnp.where(bent, ((safe + 0.055) / 1.055) ** 2.4, rgb / 12.92)
+
+
+def linear_to_srgb(linear: jax.Array) -> jax.Array:
+    """Applies the sRGB transfer curve, without clamping: negative light goes through the linear part. Any shape."""
+    bent = linear > 0.0031308
+    safe = jnp.where(bent, linear, 1.0)
+    return jnp.where(bent, 1.055 * safe ** (1 / 2.4) - 0.055, linear * 12.92)
+
+
+def rgb_to_lab(rgb: jax.Array) -> jax.Array:
+    """sRGB (..., 3) in [0, 1] to Lab (..., 3), L in [0, 100] (method: section 1; reference: scikit-image)."""
+    xyz = _apply_matrix(_XYZ_FROM_RGB, srgb_to_linear(jnp.asarray(rgb, jnp.float32)))
+    xyz = xyz / jnp.asarray(_WHITE_D65, jnp.float32)
+    curved = xyz > _CUBE_ROOT_FROM
+    safe = jnp.where(curved, xyz, 1.0)
+    f = jnp.where(curved, jnp.cbrt(safe), _LINEAR_SLOPE * xyz + _LINEAR_OFFSET)
+    fx, fy, fz = f[..., 0], f[..., 1], f[..., 2]
+    return jnp.stack([116 * fy - 16, 500 * (fx - fy), 200 * (fy - fz)], axis=-1)
+
+
+def lab_to_rgb(lab: jax.Array) -> jax.Array:
+    """Lab (..., 3) to sRGB (..., 3), not clamped: colours out of gamut leave [0, 1], so that they keep a gradient.
+
+    Clamp to [0, 1] before showing or storing a picture; clamped, it agrees with scikit-image everywhere.
+    """
+    lab = jnp.asarray(lab, jnp.float32)
+    fy = (lab[..., 0] + 16) / 116
+    fx = fy + lab[..., 1] / 500
+    fz = jnp.maximum(fy - lab[..., 2] / 200, 0.0)
+    f = jnp.stack([fx, fy, fz], axis=-1)
+    xyz = jnp.where(f > 0.2068966, f**3, (f - _LINEAR_OFFSET) / _LINEAR_SLOPE)
+    return linear_to_srgb(_apply_matrix(_RGB_FROM_XYZ, xyz * jnp.asarray(_WHITE_D65, jnp.float32)))
+
+
+def normalise_lab(lab: jax.Array, ab_range: float = AB_RANGE) -> tuple[jax.Array, jax.Array]:
+    """Lab (..., 3) to what the networks see: l = (L - 50) / 100 of shape (..., 1) and c = ab / ab_range (..., 2)."""
+    return (lab[..., :1] - 50) / 100, lab[..., 1:] / ab_range
+
+
+def denormalise_lab(l: jax.Array, c: jax.Array, ab_range: float = AB_RANGE) -> jax.Array:
+    """The inverse of `normalise_lab`: l (..., 1) and c (..., 2) to Lab (..., 3)."""
+    return jnp.concatenate([l * 100 + 50, c * ab_range], axis=-1)
+
+
+def render(l: jax.Array, c: jax.Array, ab_range: float = AB_RANGE) -> jax.Array:
+    """Normalised l (..., 1) and c (..., 2) to the RGB (..., 3) of D and of the perceptual network: [-1, 1] in gamut."""
+    return lab_to_rgb(denormalise_lab(l, c, ab_range)) * 2 - 1

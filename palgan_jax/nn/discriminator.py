@@ -1,0 +1,50 @@
+"""The colour discriminator D: whether these colours, with this palette, are a photograph's."""
+
+from typing import Any, Literal
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from palgan_jax.nn.layers import Conv, Dense, leaky_relu, scaled
+
+Kind = Literal["projection", "patch"]
+
+
+class ColorDiscriminator(nn.Module):
+    """Projection discriminator on the palette (method: section 6), or a patch discriminator (the row "w PatchD").
+
+    Call with normalised ab c (B, H, W, 2), RGB in [-1, 1] (B, H, W, 3) and the palette h (B, K). "projection" returns
+    logits (B,), "patch" a map of logits (B, H / 8 - 2, W / 8 - 2) that does not look at the palette. float32.
+    """
+
+    width: float = 1.0
+    kind: Kind = "projection"
+    spectral: bool = True
+    dtype: Any = None
+
+    @nn.compact
+    def __call__(self, c: jax.Array, rgb: jax.Array, h: jax.Array, train: bool = False) -> jax.Array:
+        x = jnp.concatenate([c, rgb], axis=-1)  # (B, 256, 256, 5)
+        return self._patches(x, train) if self.kind == "patch" else self._project(x, h, train)
+
+    def _project(self, x: jax.Array, h: jax.Array, train: bool) -> jax.Array:
+        for i, channels in enumerate((32, 64, 128, 256, 256)):
+            conv = Conv(
+                scaled(channels, self.width), stride=2, spectral=self.spectral, dtype=self.dtype, name=f"conv_{i}"
+            )
+            x = leaky_relu(conv(x, train))
+        x = jnp.sum(x.astype(jnp.float32), axis=(1, 2))  # (B, 256)
+        phi = Dense(h.shape[-1], spectral=self.spectral, name="phi")(x, train)  # (B, K)
+        own = Dense(1, spectral=self.spectral, name="logit")(phi, train)[:, 0]
+        return own + jnp.sum(phi * h, axis=-1)  # (B,)
+
+    def _patches(self, x: jax.Array, train: bool) -> jax.Array:
+        # The 70 x 70 PatchGAN: 4 x 4 kernels, three of stride 2 and two of stride 1.
+        for i, (channels, stride) in enumerate(((64, 2), (128, 2), (256, 2), (512, 1))):
+            conv = Conv(
+                scaled(channels, self.width), 4, stride, 1, spectral=self.spectral, dtype=self.dtype, name=f"conv_{i}"
+            )
+            x = leaky_relu(conv(x, train))
+        logits = Conv(1, 4, 1, 1, spectral=self.spectral, dtype=self.dtype, name="logit")(x, train)
+        return logits[..., 0].astype(jnp.float32)

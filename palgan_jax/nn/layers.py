@@ -1,0 +1,195 @@
+"""The layers of all three networks: convolution, dense layer, spectral norm, PalNorm and its rivals, residual block.
+
+Pictures are NHWC. Parameters, batch statistics and the spectral iteration are float32; `dtype` is that of the
+activations (None: float32, or jnp.bfloat16 on accelerators).
+"""
+
+from typing import Any, Literal
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+Norm = Literal["palette", "instance", "batch", "spade"]
+
+XAVIER = nn.initializers.variance_scaling(0.02**2, "fan_avg", "normal")
+"""Xavier with gain 0.02 (method: section 8)."""
+HE = nn.initializers.variance_scaling(2.0, "fan_in", "normal")
+
+
+def scaled(channels: int, width: float) -> int:
+    """The number of channels at a width multiplier: 1 is the paper's network."""
+    return max(4, round(channels * width))
+
+
+def leaky_relu(x: jax.Array) -> jax.Array:
+    """LeakyReLU(0.2), the activation of all three networks."""
+    return nn.leaky_relu(x, 0.2)
+
+
+def upsample(x: jax.Array) -> jax.Array:
+    """Doubles height and width bilinearly: (B, H, W, C) to (B, 2H, 2W, C)."""
+    batch, height, width, channels = x.shape
+    return jax.image.resize(x, (batch, 2 * height, 2 * width, channels), "linear")
+
+
+def resize(x: jax.Array, height: int, width: int) -> jax.Array:
+    """Resizes (B, H, W, C) to (B, height, width, C) bilinearly, antialiased where it shrinks."""
+    return jax.image.resize(x, (x.shape[0], height, width, x.shape[-1]), "linear")
+
+
+def spectral_norm(module: nn.Module, kernel: jax.Array, train: bool) -> jax.Array:
+    """Divides a kernel (..., C) by the largest singular value of its matrix (product of the rest, C).
+
+    One power iteration a call; the vector `u` lives in the collection "spectral" and is only updated while training.
+    """
+    matrix = kernel.reshape(-1, kernel.shape[-1])  # (M, C)
+    u = module.variable(
+        "spectral", "u", lambda: jax.random.normal(module.make_rng("params"), (1, kernel.shape[-1]), jnp.float32)
+    )
+    highest = jax.lax.Precision.HIGHEST
+    left = _unit(jnp.matmul(u.value, matrix.T, precision=highest))  # (1, M)
+    right = _unit(jnp.matmul(left, matrix, precision=highest))  # (1, C)
+    left, right = jax.lax.stop_gradient((left, right))
+    if train and not module.is_initializing():
+        u.value = right
+    sigma = jnp.sum(jnp.matmul(left, matrix, precision=highest) * right)
+    return kernel / jnp.where(sigma != 0, sigma, 1.0)
+
+
+def _unit(x: jax.Array) -> jax.Array:
+    return x * jax.lax.rsqrt(jnp.sum(x**2) + 1e-12)
+
+
+class Conv(nn.Module):
+    """A square convolution with padding kernel // 2, optionally with spectral norm.
+
+    (B, H, W, C) to (B, H / stride, W / stride, features).
+    """
+
+    features: int
+    kernel: int = 3
+    stride: int = 1
+    padding: int | None = None
+    use_bias: bool = True
+    spectral: bool = False
+    init: nn.initializers.Initializer = XAVIER
+    dtype: Any = None
+
+    @nn.compact
+    def __call__(self, x: jax.Array, train: bool = False) -> jax.Array:
+        kernel = self.param("kernel", self.init, (self.kernel, self.kernel, x.shape[-1], self.features))
+        if self.spectral:
+            kernel = spectral_norm(self, kernel, train)
+        pad = self.kernel // 2 if self.padding is None else self.padding
+        dtype = self.dtype or jnp.float32
+        y = jax.lax.conv_general_dilated(
+            x.astype(dtype),
+            kernel.astype(dtype),
+            (self.stride, self.stride),
+            ((pad, pad), (pad, pad)),
+            dimension_numbers=("NHWC", "HWIO", "NHWC"),
+        )
+        if self.use_bias:
+            y = y + self.param("bias", nn.initializers.zeros, (self.features,)).astype(dtype)
+        return y
+
+
+class Dense(nn.Module):
+    """A fully connected layer, optionally with spectral norm: (..., C) to (..., features)."""
+
+    features: int
+    spectral: bool = False
+    init: nn.initializers.Initializer = XAVIER
+    bias_init: nn.initializers.Initializer = nn.initializers.zeros
+    dtype: Any = None
+
+    @nn.compact
+    def __call__(self, x: jax.Array, train: bool = False) -> jax.Array:
+        kernel = self.param("kernel", self.init, (x.shape[-1], self.features))
+        if self.spectral:
+            kernel = spectral_norm(self, kernel, train)
+        dtype = self.dtype or jnp.float32
+        y = jnp.matmul(x.astype(dtype), kernel.astype(dtype))
+        return y + self.param("bias", self.bias_init, (self.features,)).astype(dtype)
+
+
+class PalNorm(nn.Module):
+    """Normalises the features and lets the palette set their scale and shift (method: section 4).
+
+    `kind` is "palette" (batch norm modulated by the palette, the paper's), "instance" (the same over instance norm),
+    "batch" (batch norm with its own affine: the paper's row "w BN") or "spade" (batch norm modulated pixel by pixel by
+    a map made of the luminance and of the palette spread over the picture: the row "w SPADE").
+
+    Call with x (B, H, W, C), h (B, K) and the network's l (B, R, R, 1); returns (B, H, W, C).
+    """
+
+    kind: Norm = "palette"
+    width: float = 1.0
+    palette_scale: float = 256.0
+    dtype: Any = None
+
+    @nn.compact
+    def __call__(self, x: jax.Array, h: jax.Array, l: jax.Array, train: bool) -> jax.Array:
+        channels = x.shape[-1]
+        if self.kind == "instance":
+            n = nn.InstanceNorm(use_bias=False, use_scale=False, epsilon=1e-5, dtype=self.dtype)(x)
+        else:
+            own_affine = self.kind == "batch"
+            n = nn.BatchNorm(
+                use_running_average=not train,
+                momentum=0.9,
+                epsilon=1e-5,
+                use_bias=own_affine,
+                use_scale=own_affine,
+                dtype=self.dtype,
+            )(x)
+        if self.kind == "batch":
+            return n
+        if self.kind == "spade":
+            return self._spade(n, h, l)
+        z = leaky_relu(Dense(scaled(256, self.width), dtype=self.dtype, name="hidden")(h * self.palette_scale))
+        gamma = Dense(channels, dtype=self.dtype, name="gamma")(z)[:, None, None]  # (B, 1, 1, C)
+        beta = Dense(channels, dtype=self.dtype, name="beta")(z)[:, None, None]
+        return n * (1 + gamma) + beta
+
+    def _spade(self, n: jax.Array, h: jax.Array, l: jax.Array) -> jax.Array:
+        # A convolution of planes that are constant is, borders apart, a dense layer: no 257-channel map is built.
+        channels = n.shape[-1]
+        hidden = scaled(128, self.width)
+        seen = Conv(hidden, dtype=self.dtype, name="seen")(resize(l, n.shape[1], n.shape[2]))
+        spread = Dense(hidden, dtype=self.dtype, name="spread")(h * self.palette_scale)[:, None, None]
+        z = leaky_relu(seen + spread)
+        gamma = Conv(channels, dtype=self.dtype, name="gamma")(z)
+        beta = Conv(channels, dtype=self.dtype, name="beta")(z)
+        return n * (1 + gamma) + beta
+
+
+class ResBlock(nn.Module):
+    """The residual block of SPADE with PalNorm in its norm's place (method: section 4).
+
+    (B, H, W, C) to (B, H, W, features).
+    The first convolution has no bias: the norm behind it takes out whatever constant it would add.
+    """
+
+    features: int
+    norm: nn.Module  # a PalNorm that is cloned for each place
+    spectral: bool = True
+    dtype: Any = None
+
+    @nn.compact
+    def __call__(self, x: jax.Array, h: jax.Array, l: jax.Array, train: bool) -> jax.Array:
+        def norm(name: str) -> nn.Module:
+            return self.norm.clone(parent=self, name=name)
+
+        middle = min(x.shape[-1], self.features)
+        y = leaky_relu(norm("norm_0")(x, h, l, train))
+        y = Conv(middle, use_bias=False, spectral=self.spectral, dtype=self.dtype, name="conv_0")(y, train)
+        y = leaky_relu(norm("norm_1")(y, h, l, train))
+        y = Conv(self.features, spectral=self.spectral, dtype=self.dtype, name="conv_1")(y, train)
+        if x.shape[-1] == self.features:
+            return x + y
+        shortcut = Conv(
+            self.features, 1, use_bias=False, spectral=self.spectral, dtype=self.dtype, name="conv_shortcut"
+        )
+        return shortcut(norm("norm_shortcut")(x, h, l, train), train) + y

@@ -1,0 +1,58 @@
+"""The palette generator E: which colours a gray photograph has."""
+
+from typing import Any, Literal
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from palgan_jax.nn.layers import HE, XAVIER, Conv, Dense, leaky_relu, scaled
+from palgan_jax.palette import as_distribution
+
+Tap = Literal["after", "before"]
+Init = Literal["he", "xavier"]
+
+CHANNELS = (32, 64, 128, 256, 256, 256)
+TAPS = 4
+"""M1 to M4, the outputs of the first four convolutions, go to the palette assignment generator."""
+
+
+class PaletteGenerator(nn.Module):
+    """Six convolutions of stride 2 and a dense layer with a sigmoid (method: section 3).
+
+    Call with l (B, H, W, C), H and W multiples of 64 (C = 1: the luminance); returns the head's output (B, bins),
+    float32, and [M1 (B, H/2, W/2, .), ..., M4 (B, H/16, W/16, .)].
+
+    `head`: "palette" (the sigmoid, divided by its sum unless `normalise` is off), "code" (the bare dense layer: the
+    latent code of the rows AE and VAE) or "none" (None is returned in its place).
+    `tap`: M_i are taken after or before the LeakyReLU.
+    `init`: without a norm, Xavier's gain of 0.02 shrinks the signal by about 50 a layer and E does not start to learn,
+    so "he" is the default.
+    """
+
+    bins: int = 256
+    width: float = 1.0
+    head: Literal["palette", "code", "none"] = "palette"
+    normalise: bool = True
+    tap: Tap = "after"
+    init: Init = "he"
+    dtype: Any = None
+
+    @nn.compact
+    def __call__(self, l: jax.Array, train: bool = False) -> tuple[jax.Array | None, list[jax.Array]]:
+        init = HE if self.init == "he" else XAVIER
+        x, taps = l, []
+        for i, channels in enumerate(CHANNELS):
+            raw = Conv(scaled(channels, self.width), stride=2, init=init, dtype=self.dtype, name=f"conv_{i}")(x)
+            x = leaky_relu(raw)
+            if i < TAPS:
+                taps.append(x if self.tap == "after" else raw)
+        if self.head == "none":
+            return None, taps
+        x = x.reshape(x.shape[0], -1).astype(jnp.float32)  # (B, 4096) at 256 x 256
+        if self.head == "code":
+            return Dense(self.bins, name="head")(x), taps
+        # Without the division by the sum the sigmoid itself has to start near 1 / bins.
+        bias = nn.initializers.zeros if self.normalise else nn.initializers.constant(-5.5)
+        h = nn.sigmoid(Dense(self.bins, bias_init=bias, name="head")(x))  # (B, bins)
+        return as_distribution(h) if self.normalise else h, taps

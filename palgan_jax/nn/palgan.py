@@ -1,0 +1,83 @@
+"""E and G together: the part of PalGAN that colorizes."""
+
+from typing import Any, Literal
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from palgan_jax.nn.assignment_generator import PaletteAssignmentGenerator
+from palgan_jax.nn.attention import Attention, Local
+from palgan_jax.nn.layers import Norm
+from palgan_jax.nn.palette_generator import Init, PaletteGenerator, Tap
+
+Model = Literal["palgan", "autoencoder", "vae"]
+
+
+class PalGAN(nn.Module):
+    """Palette generator and palette assignment generator (method: sections 3 to 5).
+
+    `model`: "palgan"; "autoencoder", where a free code of the luminance takes the palette's place (row AE); or "vae",
+    where it is a code drawn from the standard normal, which a posterior network infers from the truth while training
+    (row VAE). The other fields are those of the parts.
+    """
+
+    model: Model = "palgan"
+    bins: int = 256
+    width: float = 1.0
+    norm: Norm = "palette"
+    attention: Attention = "full"
+    local: Local = "guided"
+    guided_radius: int = 4
+    guided_eps: float = 1e-3
+    palette_scale: float = 256.0
+    normalise_palette: bool = True
+    tap: Tap = "after"
+    palette_init: Init = "he"
+    spectral: bool = True
+    dtype: Any = None
+
+    def setup(self):
+        head = {"palgan": "palette", "autoencoder": "code", "vae": "none"}[self.model]
+        self.palette_generator = PaletteGenerator(
+            self.bins, self.width, head, self.normalise_palette, self.tap, self.palette_init, self.dtype
+        )
+        self.assignment_generator = PaletteAssignmentGenerator(
+            self.width,
+            self.norm,
+            self.attention,
+            self.local,
+            self.guided_radius,
+            self.guided_eps,
+            self.palette_scale if self.model == "palgan" else 1.0,
+            self.spectral,
+            self.dtype,
+        )
+        if self.model == "vae":
+            self.posterior_network = PaletteGenerator(
+                2 * self.bins, self.width, "code", init=self.palette_init, dtype=self.dtype
+            )
+
+    def __call__(
+        self, l: jax.Array, palette: jax.Array | None = None, train: bool = False
+    ) -> tuple[jax.Array, jax.Array]:
+        """Colorizes l (B, H, W, 1) with the palette (B, K), or with the predicted one where it is None.
+
+        Returns the predicted palette (B, K) (the code, where the model is not "palgan") and normalised ab (B, H, W, 2).
+        """
+        predicted, taps = self.palette_generator(l, train)
+        if predicted is None:  # "vae": the mean of the prior
+            predicted = jnp.zeros((l.shape[0], self.bins), jnp.float32)
+        return predicted, self.assignment_generator(l, taps, predicted if palette is None else palette, train)
+
+    def posterior(self, l: jax.Array, c: jax.Array) -> tuple[jax.Array, jax.Array]:
+        """Mean and log variance (B, K) each of the code of a coloured picture, l (B, H, W, 1) and c (B, H, W, 2)."""
+        code, _ = self.posterior_network(jnp.concatenate([l, c], axis=-1))
+        mean, log_variance = jnp.split(code, 2, axis=-1)
+        return mean, log_variance
+
+    def everything(self, l: jax.Array, c: jax.Array) -> None:
+        """Runs every part once, so that `init` makes the parameters of all of them."""
+        self(l)
+        if self.model == "vae":
+            self.posterior(l, c)

@@ -1,0 +1,117 @@
+"""Palettes: the 16 x 16 histogram of a picture's colours, how far two lie apart, and a drawing of one.
+
+Axis glossary of the whole package: B batch, H W pixels, C channels, K palette bins (16 x 16 = 256), N attention tokens.
+A palette is float32 of shape (..., K); the flat index of bin (i_a, i_b) is `bins * i_a + i_b`.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from palgan_jax.color import AB_RANGE, lab_to_rgb
+
+Kernel = Literal["inverse_quadratic", "gaussian", "hard"]
+Normalisation = Literal["sum", "max"]
+
+
+@dataclass(frozen=True)
+class PaletteSpec:
+    """How a palette is counted. The defaults were measured on the paper's poster (method: section 2).
+
+    Attributes:
+      bins: bins along a and along b.
+      half_range: the normalised a or b at which the outermost bin centres lie.
+      sigma: width of the kernel, in normalised units.
+      kernel: how a pixel's vote falls off with its distance from a bin's centre.
+      normalisation: divide by the sum (a distribution) or by the largest bin.
+    """
+
+    bins: int = 16
+    half_range: float = 1.0
+    sigma: float = 0.1
+    kernel: Kernel = "inverse_quadratic"
+    normalisation: Normalisation = "sum"
+
+    @property
+    def size(self) -> int:
+        """K, the number of bins in all."""
+        return self.bins**2
+
+
+def bin_centres(spec: PaletteSpec = PaletteSpec()) -> np.ndarray:
+    """The centres of the bins along one axis, (bins,), normalised units."""
+    return np.linspace(-spec.half_range, spec.half_range, spec.bins, dtype=np.float32)
+
+
+def _votes(x: jax.Array, spec: PaletteSpec) -> jax.Array:
+    """The vote (..., bins) of the coordinate x (...) for each bin of one axis."""
+    distance = x[..., None] - bin_centres(spec)
+    if spec.kernel == "inverse_quadratic":
+        return 1 / (1 + (distance / spec.sigma) ** 2)
+    if spec.kernel == "gaussian":
+        return jnp.exp(-0.5 * (distance / spec.sigma) ** 2)
+    return jax.nn.one_hot(jnp.argmin(jnp.abs(distance), axis=-1), spec.bins, dtype=jnp.float32)
+
+
+def histogram(ab: jax.Array, spec: PaletteSpec = PaletteSpec()) -> jax.Array:
+    """The palette (..., K) of normalised ab (..., H, W, 2), which is ab / 110 (method: section 2).
+
+    Every pixel votes for all bins through the kernel, the same whatever its luminance. It is one contraction of
+    (pixels x bins) with (pixels x bins), so it is cheap on any device and has a gradient (not with kernel "hard").
+    """
+    *batch, height, width, _ = ab.shape
+    ab = jnp.asarray(ab, jnp.float32).reshape(*batch, height * width, 2)
+    counts = jnp.einsum(
+        "...pi,...pj->...ij", _votes(ab[..., 0], spec), _votes(ab[..., 1], spec), precision=jax.lax.Precision.HIGHEST
+    )  # (..., bins, bins)
+    counts = counts.reshape(*batch, spec.size)  # (..., K)
+    scale = jnp.sum if spec.normalisation == "sum" else jnp.max
+    return counts / (scale(counts, axis=-1, keepdims=True) + 1e-6)
+
+
+def as_distribution(h: jax.Array) -> jax.Array:
+    """The palette (..., K) divided by its sum."""
+    return h / (jnp.sum(h, axis=-1, keepdims=True) + 1e-6)
+
+
+def entropy(h: jax.Array) -> jax.Array:
+    """The entropy (...) of a palette (..., K) in nats, of the palette divided by its sum; at most log K."""
+    p = as_distribution(h)
+    return -jnp.sum(p * jnp.log(jnp.maximum(p, 1e-12)), axis=-1)
+
+
+def hellinger(h: jax.Array, g: jax.Array) -> jax.Array:
+    """The Hellinger distance (...) in [0, 1] of two palettes (..., K), each divided by its sum."""
+    difference = jnp.sqrt(as_distribution(h) + 1e-12) - jnp.sqrt(as_distribution(g) + 1e-12)
+    return jnp.sqrt(0.5 * jnp.sum(difference**2, axis=-1) + 1e-12)
+
+
+def bin_colours(spec: PaletteSpec = PaletteSpec(), lightness: float = 65.0, ab_range: float = AB_RANGE) -> np.ndarray:
+    """The sRGB colour (bins, bins, 3) in [0, 1] that each bin (i_a, i_b) stands for, at the lightness L given."""
+    a, b = np.meshgrid(bin_centres(spec) * ab_range, bin_centres(spec) * ab_range, indexing="ij")
+    lab = np.stack([np.full_like(a, lightness), a, b], axis=-1)
+    return np.clip(np.asarray(lab_to_rgb(lab)), 0, 1)
+
+
+def picture(
+    h: np.ndarray,
+    spec: PaletteSpec = PaletteSpec(),
+    *,
+    cell: int = 8,
+    lightness: float = 65.0,
+    background: int = 24,
+    ab_range: float = AB_RANGE,
+) -> np.ndarray:
+    """Draws one palette (K,) over the ab plane, a to the right and b upwards.
+
+    Each bin is a square of `cell` pixels in the colour that it stands for, lit by the square root of its share of the
+    largest bin, so that rare colours can still be seen. Returns uint8 (bins * cell, bins * cell, 3).
+    """
+    weights = np.asarray(h, np.float32).reshape(spec.bins, spec.bins, 1)
+    light = np.sqrt(np.clip(weights / max(float(weights.max()), 1e-12), 0, 1))
+    cells = light * bin_colours(spec, lightness, ab_range) * 255 + (1 - light) * background  # (i_a, i_b, 3)
+    upright = cells.transpose(1, 0, 2)[::-1]  # rows: b from high to low; columns: a
+    return np.round(np.kron(upright, np.ones((cell, cell, 1)))).astype(np.uint8)
