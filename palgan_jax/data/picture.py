@@ -1,0 +1,255 @@
+"""One picture file in, upright 8-bit sRGB out: every format, one error sentence for whatever goes wrong.
+
+JPEGs go through libjpeg-turbo (simplejpeg) with DCT scaling; all else, and the JPEGs that it declines (CMYK, odd or
+slightly damaged ones), goes through Pillow. What is decided here for the whole project:
+
+- EXIF orientation is applied, always: an array's first row is the top of the picture as a person sees it.
+- An embedded ICC profile other than sRGB is converted to sRGB (relative colorimetric); an unusable one is ignored.
+- Transparency is composited over white. 16 bits become 8. Gray float pictures are read as 0..1, 0..255 or 0..65535,
+  whichever is the smallest range that holds their largest value.
+- Of an animation or a many-page TIFF, the first picture is read.
+- A side under 16 pixels, or more than 120 megapixels, is refused from the header, before any pixel is decoded.
+"""
+
+import functools
+import io
+import struct
+import warnings
+from pathlib import Path
+
+import numpy as np
+import simplejpeg
+from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
+
+from palgan_jax.errors import UserError
+
+PICTURE_SUFFIXES = frozenset({".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".tif", ".tiff", ".bmp"})
+MIN_SIDE = 16
+MAX_PIXELS = 120_000_000
+
+_ORIENTATION = 0x0112  # the EXIF tag
+_EXIF_KEYS = {"exif", "Raw profile type exif", "xmp", "XML:com.adobe.xmp"}  # where Pillow's getexif looks
+# Pillow warns from 89 megapixels on; the limit above is checked here, from the header, for every picture.
+warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+# What Pillow's plugins raise on damaged files.
+_DAMAGE = (
+    OSError,
+    SyntaxError,
+    ValueError,
+    TypeError,
+    LookupError,
+    ArithmeticError,
+    EOFError,
+    struct.error,
+    MemoryError,
+)
+_TOO_LARGE = (Image.DecompressionBombError, Image.DecompressionBombWarning)
+
+
+def read_rgb(path: str | Path, *, at_least: int | None = None) -> np.ndarray:
+    """Reads a picture file.
+
+    Args:
+      path: the file.
+      at_least: None for every pixel. A number asks for a cheaper, smaller picture: the smallest one that DCT scaling
+        (JPEG: 1/2, 1/4, 1/8) or averaging whole blocks (the rest) can give whose short side is at_least pixels or more;
+        the full size where the file is smaller than that.
+
+    Returns:
+      uint8 (H, W, 3), sRGB, upright, contiguous and writable.
+
+    Raises:
+      UserError: one sentence: missing, a directory, empty, not a picture, cut short, of an absurd size.
+    """
+    return decode_rgb(read_bytes(path), name=str(path), at_least=at_least)
+
+
+def read_bytes(path: str | Path) -> bytes:
+    """The bytes of a file, with a UserError instead of whatever the system says."""
+    path = Path(path)
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError:
+        raise UserError(f"there is no file {path}; check the path") from None
+    except IsADirectoryError:
+        raise UserError(f"{path} is a directory, not a picture file; name a file in it") from None
+    except PermissionError:
+        # Windows says this of directories, too.
+        what = "is a directory, not a picture file" if path.is_dir() else "may not be read; check its permissions"
+        raise UserError(f"{path} {what}") from None
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path} can't be read ({_reason(error)})") from None
+    if not data:
+        raise UserError(f"{path} is empty (0 bytes); get the file again")
+    return data
+
+
+def decode_rgb(data: bytes, *, name: str, at_least: int | None = None) -> np.ndarray:
+    """`read_rgb` of bytes that are already in memory; `name` is what the error sentences call them."""
+    with _open(data, name) as picture:
+        _check_size(_upright_size(picture), name)
+        if picture.format in ("JPEG", "MPO") and picture.mode in ("RGB", "L"):
+            rgb = _decode_jpeg(data, picture.size, at_least)
+            if rgb is not None:
+                return _finish_jpeg(rgb, picture)
+        try:
+            return _decode_pillow(picture, at_least)
+        except _TOO_LARGE:
+            raise UserError(_too_large(name)) from None
+        except _DAMAGE as error:
+            raise UserError(f"{name} is cut short or damaged ({_reason(error)}); get the file again") from None
+
+
+def picture_size(path: str | Path) -> tuple[int, int]:
+    """Width and height of the upright picture from the file's header; raises UserError as `read_rgb` does."""
+    data = read_bytes(path)
+    with _open(data, str(path)) as picture:
+        size = _upright_size(picture)
+        _check_size(size, str(path))
+        return size
+
+
+def _open(data: bytes, name: str) -> Image.Image:
+    try:
+        return Image.open(io.BytesIO(data))
+    except _TOO_LARGE:
+        raise UserError(_too_large(name)) from None
+    except UnidentifiedImageError:
+        raise UserError(f"{name} isn't a picture that can be read; JPEG, PNG, WebP, TIFF and BMP can") from None
+    except _DAMAGE as error:
+        raise UserError(f"{name} is cut short or damaged ({_reason(error)}); get the file again") from None
+
+
+def _check_size(size: tuple[int, int], name: str) -> None:
+    width, height = size
+    if min(width, height) < MIN_SIDE:
+        raise UserError(f"{name} is {width} x {height} pixels; each side must be at least {MIN_SIDE}")
+    if width * height > MAX_PIXELS:
+        limit = f"{MAX_PIXELS // 1_000_000} megapixels is the limit"
+        raise UserError(f"{name} is {width} x {height} pixels; {limit}, make it smaller")
+
+
+def _too_large(name: str) -> str:
+    return f"{name} holds more than {MAX_PIXELS // 1_000_000} megapixels, which is the limit; make it smaller"
+
+
+def _reason(error: BaseException) -> str:
+    """A library's complaint on one line, without the file name or the buffer's address that it may carry."""
+    text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    return " ".join(text.split()) or type(error).__name__
+
+
+def _orientation(picture: Image.Image) -> int:
+    """EXIF orientation 1..8; 1 where there is none or it's nonsense."""
+    if picture.format != "TIFF" and not _EXIF_KEYS & picture.info.keys():
+        return 1  # saves the hot path Pillow's slow look for nothing
+    try:
+        value = picture.getexif().get(_ORIENTATION, 1)
+    except _DAMAGE:
+        return 1
+    return value if value in range(1, 9) else 1
+
+
+def _upright_size(picture: Image.Image) -> tuple[int, int]:
+    # Pillow turns TIFF by itself and says the turned size from the start.
+    turned = picture.format != "TIFF" and _orientation(picture) >= 5
+    return (picture.height, picture.width) if turned else picture.size
+
+
+# ---------------------------------------------------------------- JPEG through libjpeg-turbo
+
+
+def _decode_jpeg(data: bytes, size: tuple[int, int], at_least: int | None) -> np.ndarray | None:
+    """The pixels as they lie in the file; None where libjpeg-turbo complains of anything (Pillow has the last word)."""
+    # libjpeg-turbo also scales by 3/8, 5/8 and so on, but slower than it decodes in full.
+    scale = next((k for k in (8, 4, 2) if at_least and -(-min(size) // k) >= at_least), 1)
+    width, height = (-(-side // scale) for side in size)
+    try:
+        return simplejpeg.decode_jpeg(data, "RGB", min_height=height, min_width=width, min_factor=scale)
+    except ValueError:
+        return None
+
+
+def _finish_jpeg(rgb: np.ndarray, header: Image.Image) -> np.ndarray:
+    profile = header.info.get("icc_profile")
+    if profile:
+        # A gray JPEG arrives here as RGB already; its profile describes gray and is left aside.
+        rgb = np.array(_to_srgb(Image.fromarray(rgb), profile))
+    return np.ascontiguousarray(_turn(rgb, _orientation(header)))
+
+
+def _turn(rgb: np.ndarray, orientation: int) -> np.ndarray:
+    """Undoes an EXIF orientation: (H, W, 3) as stored -> upright."""
+    if orientation >= 5:
+        rgb = rgb.swapaxes(0, 1)
+    # What is left after the transposition: mirrored left-right, upside down.
+    mirrored, flipped = {2: (1, 0), 3: (1, 1), 4: (0, 1), 6: (1, 0), 7: (1, 1), 8: (0, 1)}.get(orientation, (0, 0))
+    return rgb[:: -1 if flipped else 1, :: -1 if mirrored else 1]
+
+
+# ---------------------------------------------------------------- everything else through Pillow
+
+
+def _decode_pillow(picture: Image.Image, at_least: int | None) -> np.ndarray:
+    if at_least is not None and picture.format in ("JPEG", "MPO"):
+        picture.draft(None, (at_least, at_least))  # type: ignore[arg-type]  # Pillow: None keeps the mode
+    picture.load()
+    profile = picture.info.get("icc_profile")
+    upright = ImageOps.exif_transpose(picture) if _orientation(picture) != 1 else picture
+    rgb = _flatten(upright, profile)
+    if at_least is not None and min(rgb.size) // at_least >= 2:
+        rgb = rgb.reduce(min(rgb.size) // at_least)
+    return np.array(rgb)
+
+
+def _flatten(picture: Image.Image, profile: bytes | None) -> Image.Image:
+    """Any mode -> RGB, 8 bits, sRGB, opaque."""
+    if picture.mode.startswith("I") or picture.mode == "F":
+        return _wide_gray(np.asarray(picture))
+    if picture.has_transparency_data:
+        picture = picture.convert("RGBA")
+        alpha = picture.getchannel("A")
+        opaque = _to_srgb(picture.convert("RGB"), profile)
+        white = Image.new("RGB", picture.size, "white")
+        return Image.composite(opaque, white, alpha)
+    if picture.mode == "LAB":
+        return _to_srgb(picture, profile=None)
+    if picture.mode not in ("RGB", "L", "CMYK"):
+        picture = picture.convert("RGB")
+    return _to_srgb(picture, profile)
+
+
+def _wide_gray(values: np.ndarray) -> Image.Image:
+    """One channel of 16-bit integers, 32-bit integers (taken as 0..65535) or floats -> RGB."""
+    if values.dtype.kind == "f":
+        values = np.nan_to_num(values, nan=0.0, posinf=0.0, neginf=0.0)
+        top = next((t for t in (1.0, 255.0, 65535.0) if values.max() <= t), float(values.max()))
+    else:
+        top = 65535.0
+    gray = np.clip(values * (255.0 / top), 0, 255)
+    return Image.fromarray(np.rint(gray).astype(np.uint8)).convert("RGB")
+
+
+def _to_srgb(picture: Image.Image, profile: bytes | None) -> Image.Image:
+    """RGB, L, CMYK or LAB -> RGB, through the profile where it's there, isn't sRGB and fits the mode."""
+    if profile or picture.mode == "LAB":
+        try:
+            transform = _icc_transform(profile, picture.mode)
+            if transform is not None:
+                return ImageCms.applyTransform(picture, transform)  # type: ignore[return-value]  # not in place: returns a picture
+        except (ImageCms.PyCMSError, *_DAMAGE):
+            pass
+    return picture.convert("RGB")
+
+
+@functools.lru_cache(maxsize=32)
+def _icc_transform(profile: bytes | None, mode: str) -> ImageCms.ImageCmsTransform | None:
+    """From a profile (None: CIE Lab) to sRGB; None where the profile is sRGB itself; PyCMSError where it's broken."""
+    if profile is None:
+        source = ImageCms.ImageCmsProfile(ImageCms.createProfile("LAB"))
+    else:
+        source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+        if mode == "RGB" and "srgb" in ImageCms.getProfileDescription(source).lower():
+            return None
+    intent = ImageCms.Intent.RELATIVE_COLORIMETRIC
+    return ImageCms.buildTransform(source, ImageCms.createProfile("sRGB"), mode, "RGB", renderingIntent=intent)
