@@ -102,10 +102,14 @@ def decode_rgb(data: bytes, *, name: str, at_least: int | None = None) -> np.nda
 
 def picture_size(path: str | Path) -> tuple[int, int]:
     """Width and height of the upright picture from the file's header; raises UserError as `read_rgb` does."""
-    data = read_bytes(path)
-    with _open(data, str(path)) as picture:
+    return picture_size_of(read_bytes(path), name=str(path))
+
+
+def picture_size_of(data: bytes, *, name: str) -> tuple[int, int]:
+    """`picture_size` of bytes that are already in memory."""
+    with _open(data, name) as picture:
         size = _upright_size(picture)
-        _check_size(size, str(path))
+        _check_size(size, name)
         return size
 
 
@@ -162,12 +166,22 @@ def _upright_size(picture: Image.Image) -> tuple[int, int]:
 def _decode_jpeg(data: bytes, size: tuple[int, int], at_least: int | None) -> np.ndarray | None:
     """The pixels as they lie in the file; None where libjpeg-turbo complains of anything (Pillow has the last word)."""
     # libjpeg-turbo also scales by 3/8, 5/8 and so on, but slower than it decodes in full.
-    scale = next((k for k in (8, 4, 2) if at_least and -(-min(size) // k) >= at_least), 1)
-    width, height = (-(-side // scale) for side in size)
+    scale = _dct_scale(size, at_least)
+    width, height = decoded_size(size, at_least)
     try:
         return simplejpeg.decode_jpeg(data, "RGB", min_height=height, min_width=width, min_factor=scale)
     except ValueError:
         return None
+
+
+def _dct_scale(size: tuple[int, int], at_least: int | None) -> int:
+    return next((k for k in (8, 4, 2) if at_least and -(-min(size) // k) >= at_least), 1)
+
+
+def decoded_size(size: tuple[int, int], at_least: int | None) -> tuple[int, int]:
+    """What `read_rgb` makes of a JPEG of this size (width, height); other formats never come out larger."""
+    scale = _dct_scale(size, at_least)
+    return -(-size[0] // scale), -(-size[1] // scale)
 
 
 def _finish_jpeg(rgb: np.ndarray, header: Image.Image) -> np.ndarray:

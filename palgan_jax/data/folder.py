@@ -1,0 +1,103 @@
+"""Which pictures a folder holds: recursive, sorted, and safe from links that lead in circles."""
+
+import os
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+
+from palgan_jax.data.picture import PICTURE_SUFFIXES
+from palgan_jax.errors import UserError
+
+
+@dataclass(frozen=True)
+class Listing:
+    """The picture files under `root`, sorted by name.
+
+    Names are relative to the root with forward slashes on every system, so that order and seeds mean the same anywhere.
+    """
+
+    root: Path
+    names: tuple[str, ...]
+    sizes: tuple[int, ...]  # bytes
+    times: tuple[int, ...]  # of the last change, ns
+    others: Counter[str] = field(default_factory=Counter)  # files that aren't pictures, by suffix
+    problems: tuple[tuple[str, str], ...] = ()  # what couldn't be looked at: name, reason
+
+
+def list_pictures(root: str | Path) -> Listing:
+    """Lists the files under a folder whose suffix is a picture's; hidden files and folders (leading dot) are skipped.
+
+    Links are followed, each folder once. Folders that may not be opened and broken links are kept as problems.
+
+    Raises:
+      UserError: no such folder, not a folder, or no picture in it (says what is there instead).
+    """
+    root = Path(root).expanduser()
+    if not root.exists():
+        raise UserError(f"there is no folder {root}; check the path")
+    if not root.is_dir():
+        raise UserError(f"{root} is a file where a folder of pictures is expected")
+    found: list[tuple[str, int, int]] = []
+    others: Counter[str] = Counter()
+    problems: list[tuple[str, str]] = []
+    for name, stat in _walk(str(root), "", {_identity(root.stat())}, problems):
+        suffix = PurePosixPath(name).suffix.lower()
+        if suffix in PICTURE_SUFFIXES:
+            found.append((name, stat.st_size, stat.st_mtime_ns))
+        else:
+            others[suffix] += 1
+    if not found:
+        raise UserError(_nothing_found(root, others, problems))
+    found.sort()
+    names, sizes, times = zip(*found, strict=True)
+    return Listing(root, names, sizes, times, others, tuple(sorted(problems)))
+
+
+def _walk(
+    folder: str, prefix: str, seen: set[tuple[int, int]], problems: list[tuple[str, str]]
+) -> Iterator[tuple[str, os.stat_result]]:
+    try:
+        with os.scandir(folder) as entries:
+            # Real folders before links to them, so that a picture goes by its real name where both lead to it.
+            ordered = sorted(entries, key=lambda entry: (entry.is_symlink(), entry.name))
+    except OSError as error:
+        if not prefix:
+            raise UserError(f"the folder {folder} can't be opened ({error.strerror})") from None
+        problems.append((prefix, f"the folder can't be opened ({error.strerror})"))
+        return
+    folders: list[tuple[str, str]] = []
+    for entry in ordered:
+        if entry.name.startswith("."):
+            continue
+        name = prefix + entry.name
+        try:
+            stat = entry.stat()
+        except OSError as error:
+            problems.append((name, f"a link that leads nowhere ({error.strerror})"))
+            continue
+        if entry.is_dir():
+            identity = _identity(Path(entry.path).stat())
+            if identity not in seen:
+                seen.add(identity)
+                folders.append((entry.path, name + "/"))
+        elif entry.is_file():
+            yield name, stat
+    for path, name in folders:
+        yield from _walk(path, name, seen, problems)
+
+
+def _identity(stat: os.stat_result) -> tuple[int, int]:
+    return stat.st_dev, stat.st_ino
+
+
+def _nothing_found(root: Path, others: Counter[str], problems: list[tuple[str, str]]) -> str:
+    total = sum(others.values())
+    if problems:
+        name, reason = problems[0]
+        return f"{root} holds no picture that can be reached; {name}: {reason}"
+    if not total:
+        return f"{root} holds no file; put JPEG, PNG, WebP, TIFF or BMP pictures into it"
+    kinds = ", ".join(f"{suffix or 'no suffix'} {count}" for suffix, count in others.most_common(8))
+    files = "1 file, and it isn't a picture" if total == 1 else f"{total} files, none of them a picture"
+    return f"{root} holds {files} ({kinds}); JPEG, PNG, WebP, TIFF and BMP can be read"
