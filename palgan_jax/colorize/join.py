@@ -1,0 +1,123 @@
+"""A picture's luminance and its joining with predicted colour (method: section 9).
+
+The contract of the module: pictures are uint8 sRGB (H, W, 3) on the host, L is float32 (H, W) in [0, 100], ab is
+float32 (h, w, 2) in Lab units. Work goes over the picture in bands of rows, so that a large picture needs little more
+memory than itself, and in pieces of one fixed size, so that each function is compiled once whatever the picture.
+"""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from PIL import Image
+
+from palgan_jax.color import lab_to_rgb, rgb_to_lab
+
+_PIECE = 1 << 17  # pixels
+_IN_GAMUT = 1e-4  # how far outside [0, 1] an sRGB value still counts as inside: about a 40th of an 8-bit step
+_HALVINGS = 12
+
+
+@jax.jit
+def _luminance(rgb: jax.Array) -> jax.Array:
+    return rgb_to_lab(rgb.astype(jnp.float32) / 255)[..., 0]
+
+
+def _inside(rgb: jax.Array) -> jax.Array:
+    return jnp.all((rgb >= -_IN_GAMUT) & (rgb <= 1 + _IN_GAMUT), axis=-1)
+
+
+def _to_bytes(rgb: jax.Array) -> jax.Array:
+    return jnp.round(jnp.clip(rgb, 0, 1) * 255).astype(jnp.uint8)
+
+
+@jax.jit
+def _to_rgb(lab: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Lab (N, 3) to sRGB bytes (N, 3), clamped, and whether each colour is inside the gamut (N,)."""
+    rgb = lab_to_rgb(lab)
+    return _to_bytes(rgb), _inside(rgb)
+
+
+@jax.jit
+def _to_rgb_in_gamut(lab: jax.Array) -> jax.Array:
+    """Lab (N, 3) outside the gamut to the nearest sRGB bytes (N, 3) of the same L and hue, by bisection of the chroma.
+
+    The lower end of the interval is always inside (0 is gray), so the result is, however the gamut is shaped.
+    """
+
+    def scaled(share: jax.Array) -> jax.Array:
+        return lab_to_rgb(jnp.concatenate([lab[:, :1], lab[:, 1:] * share[:, None]], axis=-1))
+
+    def halve(_, interval: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
+        low, high = interval
+        middle = (low + high) / 2
+        inside = _inside(scaled(middle))
+        return jnp.where(inside, middle, low), jnp.where(inside, high, middle)
+
+    none = jnp.zeros(lab.shape[:1], jnp.float32)
+    low, _ = jax.lax.fori_loop(0, _HALVINGS, halve, (none, none + 1))
+    return _to_bytes(scaled(low))
+
+
+def _in_pieces(function: Callable, pixels: np.ndarray) -> list:
+    """Calls `function` with pieces of exactly _PIECE pixels of (N, C), the last one padded; the results on the host."""
+    results = []
+    for start in range(0, len(pixels), _PIECE):
+        piece = pixels[start : start + _PIECE]
+        count = len(piece)
+        result = function(np.pad(piece, ((0, _PIECE - count), (0, 0))) if count < _PIECE else piece)
+        results.append(jax.tree.map(lambda x, count=count: np.asarray(x)[:count], result))
+    return results
+
+
+def _bands(height: int, width: int) -> list[tuple[int, int]]:
+    """The (first, last + 1) rows of the bands of a picture, each of at most _PIECE pixels where a row is not longer."""
+    rows = max(1, _PIECE // width)
+    return [(top, min(top + rows, height)) for top in range(0, height, rows)]
+
+
+def luminance(rgb: np.ndarray) -> np.ndarray:
+    """The L (H, W) in [0, 100] of a picture (H, W, 3)."""
+    height, width, _ = rgb.shape
+    return np.concatenate(_in_pieces(_luminance, rgb.reshape(-1, 3))).reshape(height, width)
+
+
+def squash(luminance: np.ndarray, size: int) -> np.ndarray:
+    """L (H, W) resized to (size, size) whatever its shape, by antialiased bilinear interpolation."""
+    resized = Image.fromarray(luminance).resize((size, size), Image.Resampling.BILINEAR)
+    return np.asarray(resized, np.float32)
+
+
+def _stretched_rows(planes: list[Image.Image], height: int, width: int, top: int, bottom: int) -> np.ndarray:
+    """The rows top..bottom of the ab planes resized (bicubic) to (height, width): (bottom - top, width, 2)."""
+    small_width, small_height = planes[0].size
+    box = (0, top * small_height / height, small_width, bottom * small_height / height)
+    size = (width, bottom - top)
+    return np.stack([np.asarray(p.resize(size, Image.Resampling.BICUBIC, box=box)) for p in planes], axis=-1)
+
+
+def colours_to_bytes(lab: np.ndarray) -> np.ndarray:
+    """Lab colours (N, 3), L in [0, 100], to sRGB bytes (N, 3) of the same luminance.
+
+    A colour outside the sRGB gamut goes towards gray at constant L until it is inside, where a plain clamp would
+    change how light it is. Rounding to bytes moves L by less than 1.
+    """
+    pieces = _in_pieces(_to_rgb, lab)
+    rgb = np.concatenate([bytes_ for bytes_, _ in pieces])
+    outside = ~np.concatenate([inside for _, inside in pieces])
+    if outside.any():
+        rgb[outside] = np.concatenate(_in_pieces(_to_rgb_in_gamut, lab[outside]))
+    return rgb
+
+
+def join(luminance: np.ndarray, ab: np.ndarray) -> np.ndarray:
+    """Joins full-resolution L (H, W) with ab (h, w, 2), Lab units, stretched to it. Returns sRGB uint8 (H, W, 3)."""
+    height, width = luminance.shape
+    planes = [Image.fromarray(np.ascontiguousarray(ab[..., i], np.float32)) for i in range(2)]
+    rgb = np.empty((height, width, 3), np.uint8)
+    for top, bottom in _bands(height, width):
+        colour = _stretched_rows(planes, height, width, top, bottom)
+        lab = np.concatenate([luminance[top:bottom, :, None], colour], axis=-1)
+        rgb[top:bottom] = colours_to_bytes(lab.reshape(-1, 3)).reshape(bottom - top, width, 3)
+    return rgb

@@ -1,0 +1,69 @@
+"""What a contact sheet shows: pictures, curves, and who made the pictures."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Row:
+    """One picture of a sheet.
+
+    Attributes:
+      name: what the picture is called.
+      gray: the input, uint8 (H, W) or (H, W, 3).
+      ours: the picture as colorized, uint8 (H, W, 3).
+      truth: the picture as taken, uint8 (H, W, 3); None where nobody knows.
+      palette: the predicted palette (K,); None draws none.
+      caption: one line on the picture: figures, a remark.
+      credit: author and licence, shown on the web page.
+    """
+
+    name: str
+    gray: np.ndarray
+    ours: np.ndarray
+    truth: np.ndarray | None = None
+    palette: np.ndarray | None = None
+    caption: str = ""
+    credit: str = ""
+
+
+@dataclass(frozen=True)
+class Curve:
+    """A training curve for the web page: one value at each of some steps.
+
+    Attributes:
+      name: what is drawn, with its unit.
+      steps: training steps, rising.
+      values: as many values; those that are not finite are left out.
+    """
+
+    name: str
+    steps: Sequence[float] = field(default_factory=list)
+    values: Sequence[float] = field(default_factory=list)
+
+
+def read_credits(attribution: Path) -> dict[str, str]:
+    """Author and licence by file name, out of an ATTRIBUTION.md: a Markdown table with columns file, author, licence.
+
+    Returns an empty dictionary where there is no such file.
+    """
+    if not attribution.is_file():
+        return {}
+    table = [
+        [cell.strip() for cell in re.split(r"(?<!\\)\|", line.strip().strip("|"))]
+        for line in attribution.read_text(encoding="utf-8").splitlines()
+        if line.lstrip().startswith("|")
+    ]
+    if not table or not {"file", "author", "licence"} <= set(table[0]):
+        return {}
+    file, author, licence = (table[0].index(column) for column in ("file", "author", "licence"))
+    # The address in brackets behind an author's name is too long for a caption.
+    return {
+        cells[file]: f"{re.sub(r' *[(].*[)]', '', cells[author])}, {cells[licence]}"
+        for cells in table[2:]
+        if len(cells) == len(table[0])
+    }
