@@ -29,8 +29,10 @@ MAX_PIXELS = 120_000_000
 
 _ORIENTATION = 0x0112  # the EXIF tag
 _EXIF_KEYS = {"exif", "Raw profile type exif", "xmp", "XML:com.adobe.xmp"}  # where Pillow's getexif looks
-# Pillow warns from 89 megapixels on; the limit above is checked here, from the header, for every picture.
+# Pillow warns from 89 megapixels on, where the limit above is checked here for every picture, and of broken metadata,
+# which does no harm.
 warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
 # What Pillow's plugins raise on damaged files.
 _DAMAGE = (
     OSError,

@@ -128,7 +128,7 @@ def train_batches(
       process_index, process_count: this process's place; it gets rows [i * b, (i + 1) * b), b = batch_size / count, of
         each global batch.
       min_scale, jitter: see CropRule.
-      cache: keep decoded pictures in memory; None: where there are no worker processes (each would keep its own) and all
+      cache: keep decoded pictures in memory. None: where there are no workers (each would keep its own) and all
         pictures together take less than CACHE_BYTES. Values don't depend on it.
 
     Raises:
@@ -154,7 +154,7 @@ def train_batches(
 
 
 class EvalBatches:
-    """The pictures of a source in order, whole, squashed to R x R; made by `eval_batches`. Can be gone through again."""
+    """The pictures of a source in order, whole, squashed to R x R, as often as asked; made by `eval_batches`."""
 
     def __init__(self, source: Source, resolution: int, batch_size: int, shard: tuple[int, int]):
         self._source = source
