@@ -172,4 +172,3 @@ def make_predict(config: ConfigDict, generator: nn.Module) -> Callable[..., tupl
         return generator.apply(variables, l, palette)  # type: ignore[return-value]
 
     return predict
-

@@ -1,0 +1,158 @@
+"""The command line: `palgan train | colorize | info | export`.
+
+Only what a command needs is imported when it runs, so that `palgan --help` answers at once.
+"""
+
+import argparse
+import logging
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from palgan_jax import __version__
+from palgan_jax.errors import UserError
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs one command; returns its exit code: 0, 2 for bad input, 130 after Ctrl-C."""
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr, force=True)
+    # Orbax, grain and absl tell at this level what only their developers want to know.
+    for noisy in ("absl", "orbax", "jax", "grain"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)
+    parser = _parser()
+    args, rest = parser.parse_known_args(argv)
+    if rest and args.command != "train":
+        parser.error(f"{rest[0]} is not an option of palgan {args.command}.")
+    try:
+        return args.run(args, rest)
+    except UserError as error:
+        print(f"palgan: error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        return 128 + signal.SIGINT
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="palgan", description="Colorizes photographs with palettes (PalGAN, in JAX).")
+    parser.add_argument("--version", action="version", version=__version__)
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    train = commands.add_parser("train", help="train a model; the same command goes on where a run ended")
+    add_train_arguments(train)
+    train.set_defaults(run=run_train)
+
+    from palgan_jax.colorize.command import add_arguments
+
+    colorize = commands.add_parser("colorize", help="colorize photographs")
+    add_arguments(colorize)
+    colorize.set_defaults(run=_run_colorize)
+
+    info = commands.add_parser("info", help="say what a checkpoint holds")
+    info.add_argument(
+        "checkpoint", nargs="?", help="weights file, working directory or checkpoint; default: the bundled weights"
+    )
+    info.set_defaults(run=_run_info)
+
+    export = commands.add_parser("export", help="write the weights of a checkpoint into one file")
+    export.add_argument("checkpoint", help="working directory or checkpoint")
+    export.add_argument("output", help="the file to write, ending in .safetensors")
+    export.add_argument("--dtype", choices=("float32", "float16"), default="float32", help="how to store parameters")
+    export.add_argument("--best", action="store_true", help="the best checkpoint, not the latest")
+    export.set_defaults(run=_run_export)
+    return parser
+
+
+def add_train_arguments(parser: argparse.ArgumentParser) -> None:
+    """The arguments of training; `--config.field=value` is taken beside them."""
+    parser.add_argument(
+        "--config", required=True, metavar="FILE.py[:VARIANT]", help="config file, e.g. configs/demo.py"
+    )
+    parser.add_argument("--workdir", required=True, metavar="DIR", help="where the run lives; resumed if it exists")
+    parser.add_argument(
+        "--distributed",
+        choices=("auto", "on", "off"),
+        default="auto",
+        help="join the other processes of a cluster (auto: where the environment tells of one)",
+    )
+    parser.epilog = "Any field of the config can be set: --config.net.width=0.5"
+
+
+def run_train(args: argparse.Namespace, rest: Sequence[str]) -> int:
+    """Trains; returns 0 when finished or stopped by SIGTERM."""
+    overrides = _overrides(rest)
+    _keep_compiled_programs()
+    from palgan_jax.config import load_config
+
+    config = load_config(args.config, overrides)
+    _join_processes(args.distributed)
+    from palgan_jax.train import train
+
+    stopped_by = train(config, args.workdir)
+    return 128 + stopped_by if stopped_by == signal.SIGINT else 0
+
+
+def _overrides(rest: Sequence[str]) -> list[str]:
+    overrides, words = [], list(rest)
+    while words:
+        word = words.pop(0)
+        if not word.startswith("--config."):
+            raise UserError(
+                f"{word} is not an option of palgan train: set fields of the config as --config.field=value."
+            )
+        name = word.removeprefix("--config.")
+        if "=" not in name and words and not words[0].startswith("--"):
+            name = f"{name}={words.pop(0)}"
+        overrides.append(name)
+    return overrides
+
+
+def _keep_compiled_programs() -> None:
+    """Compiled programs are kept on the local disk, so that the next start of the same run is quick."""
+    import jax
+
+    if not jax.config.jax_compilation_cache_dir:  # type: ignore[attr-defined]
+        cache = Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")).expanduser() / "palgan" / "compiled"
+        jax.config.update("jax_compilation_cache_dir", str(cache))
+
+
+def _join_processes(distributed: str) -> None:
+    """Joins the other processes of a TPU pod or a SLURM job, or those that JAX_COORDINATOR_ADDRESS names."""
+    import jax
+
+    environment = os.environ
+    several = (
+        "JAX_COORDINATOR_ADDRESS" in environment
+        or "," in environment.get("TPU_WORKER_HOSTNAMES", "")
+        or int(environment.get("SLURM_NTASKS", "1")) > 1
+    )
+    if distributed == "on" or (distributed == "auto" and several):
+        jax.distributed.initialize()
+
+
+def _run_colorize(args: argparse.Namespace, _: Sequence[str]) -> int:
+    _keep_compiled_programs()
+    from palgan_jax.colorize.command import run
+
+    return run(args)
+
+
+def _run_info(args: argparse.Namespace, _: Sequence[str]) -> int:
+    from palgan_jax.weights import describe
+
+    print(describe(args.checkpoint))
+    return 0
+
+
+def _run_export(args: argparse.Namespace, _: Sequence[str]) -> int:
+    from palgan_jax.weights import find_weights, save_weights
+
+    found = find_weights(args.checkpoint, "best" if args.best else None)
+    save_weights(args.output, found["variables"], found["config"], found["step"], args.dtype, found.get("metrics"))
+    print(f"{args.output}: {found['source']}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

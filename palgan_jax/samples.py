@@ -1,0 +1,59 @@
+"""Sample sheets while training: the same few pictures, colorized by the averaged weights as they are now."""
+
+from pathlib import Path
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import Mesh
+from ml_collections import ConfigDict
+
+from palgan_jax.color import denormalise_lab, lab_to_rgb, normalise_lab, rgb_to_lab
+from palgan_jax.config import palette_spec
+from palgan_jax.data.pipeline import eval_batches
+from palgan_jax.data.source import Source
+from palgan_jax.sharding import replicated
+from palgan_jax.sheet import Row, write_sheet
+from palgan_jax.train_step import make_predict
+
+COUNT = 12
+
+
+class SampleSheets:
+    """Draws `FOLDER/step_00000100.png` of the first pictures of a set: gray | ours | truth and the predicted palette."""
+
+    def __init__(self, config: ConfigDict, generator: nn.Module, mesh: Mesh, source: Source, folder: Path):
+        self._source, self._folder, self._spec = source, folder, palette_spec(config)
+        # Every process colorizes the same pictures, so that none has to send its share to the one that draws.
+        count = min(COUNT, len(source))
+        batch = next(iter(eval_batches(source, resolution=config.resolution, batch_size=count)))
+        self._rgb = batch["rgb"]
+        everywhere = replicated(mesh)
+        self._on_device = jax.device_put(self._rgb, everywhere)
+        predict = make_predict(config, generator)
+
+        def colorize(variables: Any, rgb: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
+            h, c = predict(variables, rgb)
+            l, _ = normalise_lab(rgb_to_lab(rgb.astype(jnp.float32) / 255), config.ab_range)
+
+            def to_bytes(ab: jax.Array) -> jax.Array:
+                shown = lab_to_rgb(denormalise_lab(l, ab, config.ab_range))
+                return jnp.round(jnp.clip(shown, 0, 1) * 255).astype(jnp.uint8)
+
+            return h, to_bytes(c), to_bytes(jnp.zeros_like(c))
+
+        self._colorize = jax.jit(colorize, out_shardings=everywhere)
+
+    def draw(self, step: int, variables: Any) -> None:
+        """Writes the sheet of this step."""
+        h, ours, gray = (np.asarray(x) for x in jax.device_get(self._colorize(variables, self._on_device)))
+        if jax.process_index():
+            return
+        palettes = h if h.shape[-1] == self._spec.size else [None] * len(h)
+        rows = [
+            Row(name=self._source.picture_name(i), gray=gray[i], ours=ours[i], truth=self._rgb[i], palette=palettes[i])
+            for i in range(len(ours))
+        ]
+        write_sheet(rows, self._folder, f"Step {step:,}", name=f"step_{step:08d}.png", html=False, spec=self._spec)
