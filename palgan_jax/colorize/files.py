@@ -21,8 +21,7 @@ from PIL import Image
 
 from palgan_jax.colorize.join import join, luminance
 from palgan_jax.colorize.predictor import Colorizer
-from palgan_jax.data.picture import _orientation as orientation
-from palgan_jax.data.picture import decode_rgb, picture_size, read_bytes
+from palgan_jax.data.picture import decode_rgb, orientation, picture_size, read_bytes
 from palgan_jax.errors import UserError
 from palgan_jax.writing import write_file
 

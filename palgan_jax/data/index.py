@@ -4,10 +4,14 @@ Made once by decoding every picture to a thumbnail, then kept in a small file, s
 unreadable pictures costs nothing later.
 """
 
+import contextlib
 import hashlib
+import io
 import json
 import os
 import uuid
+import zipfile
+import zlib
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -137,12 +141,12 @@ def _fingerprint(listing: Listing) -> str:
 def _load(path: Path, key: str) -> Index | None:
     """The cached index; None where there is none, it's of other files, or it's damaged (it's then built anew)."""
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as file:
             if str(file["key"]) != key:
                 return None
             unreadable = {int(row): reason for row, reason in json.loads(str(file["unreadable"]))}
             return Index(file["width"], file["height"], file["range_ab"], unreadable)
-    except (OSError, ValueError, KeyError, EOFError):
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error):
         return None
 
 
@@ -163,4 +167,5 @@ def _save(path: Path, key: str, index: Index) -> None:
     except OSError as error:
         raise UserError(f"the index of the pictures can't be written to {path} ({error.strerror})") from None
     finally:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)

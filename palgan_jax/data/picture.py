@@ -145,8 +145,8 @@ def _reason(error: BaseException) -> str:
     return " ".join(text.split()) or type(error).__name__
 
 
-def _orientation(picture: Image.Image) -> int:
-    """EXIF orientation 1..8; 1 where there is none or it's nonsense."""
+def orientation(picture: Image.Image) -> int:
+    """EXIF orientation 1..8 of an opened picture; 1 where there is none or it's nonsense."""
     if picture.format != "TIFF" and not _EXIF_KEYS & picture.info.keys():
         return 1  # saves the hot path Pillow's slow look for nothing
     try:
@@ -158,7 +158,7 @@ def _orientation(picture: Image.Image) -> int:
 
 def _upright_size(picture: Image.Image) -> tuple[int, int]:
     # Pillow turns TIFF by itself and says the turned size from the start.
-    turned = picture.format != "TIFF" and _orientation(picture) >= 5
+    turned = picture.format != "TIFF" and orientation(picture) >= 5
     return (picture.height, picture.width) if turned else picture.size
 
 
@@ -191,15 +191,15 @@ def _finish_jpeg(rgb: np.ndarray, header: Image.Image) -> np.ndarray:
     if profile:
         # A gray JPEG arrives here as RGB already; its profile describes gray and is left aside.
         rgb = np.array(_to_srgb(Image.fromarray(rgb), profile))
-    return np.ascontiguousarray(_turn(rgb, _orientation(header)))
+    return np.ascontiguousarray(_turn(rgb, orientation(header)))
 
 
-def _turn(rgb: np.ndarray, orientation: int) -> np.ndarray:
+def _turn(rgb: np.ndarray, stored: int) -> np.ndarray:
     """Undoes an EXIF orientation: (H, W, 3) as stored -> upright."""
-    if orientation >= 5:
+    if stored >= 5:
         rgb = rgb.swapaxes(0, 1)
     # What is left after the transposition: mirrored left-right, upside down.
-    mirrored, flipped = {2: (1, 0), 3: (1, 1), 4: (0, 1), 6: (1, 0), 7: (1, 1), 8: (0, 1)}.get(orientation, (0, 0))
+    mirrored, flipped = {2: (1, 0), 3: (1, 1), 4: (0, 1), 6: (1, 0), 7: (1, 1), 8: (0, 1)}.get(stored, (0, 0))
     return rgb[:: -1 if flipped else 1, :: -1 if mirrored else 1]
 
 
@@ -211,7 +211,7 @@ def _decode_pillow(picture: Image.Image, at_least: int | None) -> np.ndarray:
         picture.draft(None, (at_least, at_least))  # type: ignore[arg-type]  # Pillow: None keeps the mode
     picture.load()
     profile = picture.info.get("icc_profile")
-    upright = ImageOps.exif_transpose(picture) if _orientation(picture) != 1 else picture
+    upright = ImageOps.exif_transpose(picture) if orientation(picture) != 1 else picture
     rgb = _flatten(upright, profile)
     if at_least is not None and min(rgb.size) // at_least >= 2:
         rgb = rgb.reduce(min(rgb.size) // at_least)

@@ -149,12 +149,12 @@ def _nothing_usable(spec: str, listing: Listing, index: index_lib.Index, near_gr
 
 def _write_report(path: Path, root: Path, unreadable: tuple[tuple[str, str], ...]) -> None:
     """One line a file: name, tab, reason. An empty list removes an older report."""
-    if not unreadable:
-        path.unlink(missing_ok=True)
-        return
     lines = [f"# {len(unreadable)} picture files under {root} were left out", *("\t".join(row) for row in unreadable)]
     temporary = path.with_suffix(".tmp")
     try:
+        if not unreadable:
+            path.unlink(missing_ok=True)
+            return
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary.write_text("\n".join(lines) + "\n", encoding="utf-8", errors="surrogateescape")
         temporary.replace(path)
