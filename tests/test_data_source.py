@@ -198,7 +198,7 @@ def test_folder_errors(tmp_path):
 
 def test_unwritable_cache(folder, tmp_path):
     (tmp_path / "file").touch()
-    assert "can't be written" in complaint(str(folder), cache_dir=tmp_path / "file" / "work")
+    assert "is no folder that can be written to" in complaint(str(folder), cache_dir=tmp_path / "file" / "work")
 
 
 def test_photographs(photos, tmp_path):

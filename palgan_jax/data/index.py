@@ -4,12 +4,10 @@ Made once by decoding every picture to a thumbnail, then kept in a small file, s
 unreadable pictures costs nothing later.
 """
 
-import contextlib
 import hashlib
 import io
 import json
 import os
-import uuid
 import zipfile
 import zlib
 from collections.abc import Callable, Iterable, Iterator
@@ -26,6 +24,7 @@ from palgan_jax.color import rgb_to_lab
 from palgan_jax.data.folder import Listing
 from palgan_jax.data.picture import decode_rgb, picture_size_of, read_bytes
 from palgan_jax.errors import UserError
+from palgan_jax.writing import make_folder, write_file
 
 THUMBNAIL = 64
 _BATCH = 256
@@ -151,21 +150,15 @@ def _load(path: Path, key: str) -> Index | None:
 
 
 def _save(path: Path, key: str, index: Index) -> None:
-    temporary = path.with_name(f"{path.name}.{uuid.uuid4().hex}.tmp")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with temporary.open("wb") as file:
-            np.savez_compressed(
-                file,
-                key=np.array(key),
-                width=index.width,
-                height=index.height,
-                range_ab=index.range_ab,
-                unreadable=np.array(json.dumps(list(index.unreadable.items()))),
-            )
-        temporary.replace(path)
-    except OSError as error:
-        raise UserError(f"the index of the pictures can't be written to {path} ({error.strerror})") from None
-    finally:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
+    content = io.BytesIO()
+    unreadable = np.array(json.dumps(list(index.unreadable.items())))
+    np.savez_compressed(
+        content,
+        key=np.array(key),
+        width=index.width,
+        height=index.height,
+        range_ab=index.range_ab,
+        unreadable=unreadable,
+    )
+    make_folder(path.parent)
+    write_file(path, content.getvalue())

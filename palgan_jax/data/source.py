@@ -15,6 +15,7 @@ from palgan_jax.data import index as index_lib
 from palgan_jax.data.folder import Listing, list_pictures
 from palgan_jax.data.picture import decoded_size, read_rgb
 from palgan_jax.errors import UserError
+from palgan_jax.writing import make_folder, write_file
 
 
 class Source(Protocol):
@@ -107,6 +108,7 @@ def open_source(
         *listing.problems,
     )
     if cache_dir is not None:
+        make_folder(Path(cache_dir))
         _write_report(Path(cache_dir) / f"{stem}.unreadable.txt", root, unreadable)
     usable = index.usable(near_gray)
     if not len(usable):
@@ -149,14 +151,8 @@ def _nothing_usable(spec: str, listing: Listing, index: index_lib.Index, near_gr
 
 def _write_report(path: Path, root: Path, unreadable: tuple[tuple[str, str], ...]) -> None:
     """One line a file: name, tab, reason. An empty list removes an older report."""
+    if not unreadable:
+        path.unlink(missing_ok=True)
+        return
     lines = [f"# {len(unreadable)} picture files under {root} were left out", *("\t".join(row) for row in unreadable)]
-    temporary = path.with_suffix(".tmp")
-    try:
-        if not unreadable:
-            path.unlink(missing_ok=True)
-            return
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_text("\n".join(lines) + "\n", encoding="utf-8", errors="surrogateescape")
-        temporary.replace(path)
-    except OSError as error:
-        raise UserError(f"the report of unreadable pictures can't be written to {path} ({error.strerror})") from None
+    write_file(path, "\n".join([*lines, ""]).encode("utf-8", "surrogateescape"))

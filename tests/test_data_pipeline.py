@@ -1,0 +1,319 @@
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from palgan_jax.data import pipeline
+from palgan_jax.data.pipeline import CACHE_BYTES, eval_batches, train_batches
+from palgan_jax.data.source import FolderSource, open_source
+from palgan_jax.errors import UserError
+
+SIDE = 32
+BATCH = 8
+
+
+@pytest.fixture(scope="module")
+def folder(samples, tmp_path_factory) -> Path:
+    """21 of the sample photographs, made small; no number of the tests divides 21 but 3 and 7."""
+    root = tmp_path_factory.mktemp("pictures")
+    for number, path in enumerate(sorted(samples.glob("*.jpg"))[:21]):
+        with Image.open(path) as picture:
+            picture.thumbnail((160, 160))
+            picture.save(root / f"{number:02}{('.jpg', '.png')[number % 5 == 0]}")
+    return root
+
+
+@pytest.fixture(scope="module")
+def source(folder) -> FolderSource:
+    source = open_source(f"folder:{folder}", near_gray=0)
+    assert len(source) == 21
+    return source
+
+
+@pytest.fixture
+def fragile(folder, tmp_path) -> tuple[FolderSource, Path]:
+    """A source whose files may be broken."""
+    copy = tmp_path / "fragile"
+    shutil.copytree(folder, copy)
+    return open_source(f"folder:{copy}", near_gray=0), copy
+
+
+def take(source, count: int = 6, position: int = 0, **options) -> list[dict[str, np.ndarray]]:
+    options = {"resolution": SIDE, "batch_size": BATCH, "seed": 3, **options}
+    with train_batches(source, **options) as batches:
+        batches.position = position
+        taken = [next(batches) for _ in range(count)]
+        assert batches.position == position + count * options["batch_size"]
+        return taken
+
+
+def assert_same(first: list[dict], second: list[dict]) -> None:
+    assert len(first) == len(second)
+    for a, b in zip(first, second, strict=True):
+        assert a.keys() == b.keys()
+        for name in a:
+            assert a[name].dtype == b[name].dtype
+            np.testing.assert_array_equal(a[name], b[name], err_msg=name)
+
+
+def join(parts: list[list[dict]]) -> list[dict]:
+    """The global batches that processes' shares make."""
+    return [
+        {name: np.concatenate([p[name] for p in shares]) for name in shares[0]} for shares in zip(*parts, strict=True)
+    ]
+
+
+@pytest.fixture(scope="module")
+def expected(source) -> list[dict[str, np.ndarray]]:
+    return take(source)
+
+
+def test_what_a_batch_holds(expected):
+    for batch in expected:
+        assert batch["rgb"].shape == (BATCH, SIDE, SIDE, 3) and batch["rgb"].dtype == np.uint8
+        assert batch["index"].shape == (BATCH,) and batch["index"].dtype == np.int32
+        assert (batch["replaced"] == -1).all()
+        assert (batch["rgb"].std(axis=(1, 2)) > 1).any(axis=1).all(), "pictures, not constants"
+
+
+def test_a_crop_shows_its_picture(source, expected):
+    """The mean colour of a crop is nearer to that of its own picture than to that of most others."""
+    means = np.stack([source.read(i).mean(axis=(0, 1)) for i in range(len(source))])
+    ranks = []
+    for batch in expected:
+        for rgb, i in zip(batch["rgb"], batch["index"], strict=True):
+            distance = np.linalg.norm(means - rgb.mean(axis=(0, 1)), axis=1)
+            ranks.append((distance < distance[i]).sum())
+    assert np.mean(ranks) < 3
+
+
+def test_the_same_call_gives_the_same_batches(source, expected):
+    assert_same(take(source), expected)
+
+
+def test_another_seed_gives_other_batches(source, expected):
+    other = take(source, seed=4)
+    assert not np.array_equal(other[0]["index"], expected[0]["index"])
+    assert not np.array_equal(other[0]["rgb"], expected[0]["rgb"])
+
+
+@pytest.mark.parametrize("cache", [True, False])
+def test_values_do_not_depend_on_keeping_decoded_pictures(source, expected, cache):
+    assert_same(take(source, cache=cache), expected)
+
+
+def test_resuming_is_exact(source, expected):
+    for start in range(1, len(expected)):
+        assert_same(take(source, len(expected) - start, start * BATCH), expected[start:])
+
+
+def test_position_can_be_set_in_the_middle_of_use(source, expected):
+    with train_batches(source, resolution=SIDE, batch_size=BATCH, seed=3) as batches:
+        assert batches.position == 0 and batches.epoch == 0
+        assert_same([next(batches) for _ in range(5)], expected[:5])
+        batches.position = 2 * BATCH
+        assert_same([next(batches)], expected[2:3])
+        batches.position = 0
+        assert_same([next(batches)], expected[:1])
+        assert batches.epoch == BATCH / 21
+        with pytest.raises(ValueError, match="negative"):
+            batches.position = -1
+
+
+@pytest.mark.parametrize("count", [2, 4, 8])
+def test_the_global_batch_is_the_same_for_any_number_of_processes(source, expected, count):
+    parts = [take(source, process_index=i, process_count=count) for i in range(count)]
+    assert parts[0][0]["rgb"].shape[0] == BATCH // count
+    assert_same(join(parts), expected)
+
+
+def test_resuming_on_another_number_of_processes(source, expected):
+    assert_same(join([take(source, 3, 3 * BATCH, process_index=i, process_count=4) for i in range(4)]), expected[3:])
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_resuming_with_another_batch_size_goes_on_with_the_next_sample(source, expected, count):
+    """8 + 8 + 8, then batches of 12: the sequence of samples goes on where it was, none twice and none left out."""
+    whole = np.concatenate([batch["rgb"] for batch in expected])
+    parts = [take(source, 2, 3 * BATCH, batch_size=12, process_index=i, process_count=count) for i in range(count)]
+    rows = np.concatenate([batch["rgb"] for batch in join(parts)])
+    np.testing.assert_array_equal(rows, whole[24:48])
+
+
+def test_an_epoch_holds_each_picture_once_and_its_order_is_new(source):
+    order = np.concatenate([batch["index"] for batch in take(source, 9, batch_size=7)]).reshape(3, 21)
+    assert (np.sort(order) == np.arange(21)).all()
+    assert not np.array_equal(order[0], order[1]) and not np.array_equal(order[1], order[2])
+    assert not np.array_equal(order[0], np.arange(21))
+
+
+def test_crops_and_flips_are_new_in_every_epoch(source):
+    batches = take(source, 6, batch_size=7)
+    first, second = (
+        {int(i): rgb for batch in part for rgb, i in zip(batch["rgb"], batch["index"], strict=True)}
+        for part in (batches[:3], batches[3:])
+    )
+    assert sum(np.array_equal(first[i], second[i]) for i in first) == 0
+
+
+def test_a_batch_may_be_larger_than_the_source(source):
+    (batch,) = take(source, 1, batch_size=50)
+    assert (np.bincount(batch["index"], minlength=21) >= 2).all()
+
+
+def test_worker_processes_give_the_same_batches(source, expected):
+    assert_same(take(source, workers=2), expected)
+
+
+def test_worker_processes_need_no_parsed_flags(folder):
+    """As in a plain script, where nobody parses absl's flags."""
+    program = f"""
+from palgan_jax.data.pipeline import train_batches
+from palgan_jax.data.source import open_source
+if __name__ == "__main__":
+    with train_batches(open_source({str(folder)!r}), resolution=32, batch_size=4, seed=0, workers=1) as batches:
+        print(next(batches)["rgb"].shape)
+"""
+    script = folder.parent / "script.py"
+    script.write_text(program)
+    root = Path(pipeline.__file__).parents[2]
+    done = subprocess.run([sys.executable, script], capture_output=True, text=True, env={"PYTHONPATH": str(root)})
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == "(4, 32, 32, 3)"
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_picture_that_becomes_unreadable_is_replaced_counted_and_named(fragile, expected, workers):
+    source, root = fragile
+    (root / source.names[5]).write_bytes(b"")
+    (root / source.names[20]).unlink()
+    with train_batches(source, resolution=SIDE, batch_size=BATCH, seed=3, workers=workers, cache=False) as batches:
+        got = [next(batches) for _ in range(len(expected))]
+    due = np.concatenate([batch["index"] for batch in expected])
+    index = np.concatenate([batch["index"] for batch in got])
+    replaced = np.concatenate([batch["replaced"] for batch in got])
+    bad = np.isin(due, (5, 20))
+    assert bad.sum() >= 3
+    np.testing.assert_array_equal(replaced, np.where(bad, due, -1))
+    np.testing.assert_array_equal(index, np.where(bad, (due + 1) % 21, due))
+    assert batches.replaced == {source.names[i]: (due == i).sum() for i in (5, 20)}
+    # All other rows are what they would have been.
+    whole, rows = (np.concatenate([batch["rgb"] for batch in part]) for part in (expected, got))
+    np.testing.assert_array_equal(rows[~bad], whole[~bad])
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_source_that_vanishes_ends_with_a_sentence(fragile, workers):
+    source, root = fragile
+    shutil.rmtree(root)
+    with (
+        train_batches(source, resolution=SIDE, batch_size=BATCH, seed=3, workers=workers, cache=False) as batches,
+        pytest.raises(
+            UserError, match=f"{source.name}: 21 pictures in a row can't be read any more; .*there is no file"
+        ),
+    ):
+        next(batches)
+
+
+@pytest.mark.parametrize(
+    ("cores", "cached", "asked", "expected"),
+    [
+        (1, False, "auto", 0),
+        (2, False, "auto", 0),
+        (8, False, "auto", 7),
+        (8, True, "auto", 0),
+        (500, False, "auto", 32),
+        (2, False, 5, 5),
+        (8, False, "3", 3),
+        (8, False, 0, 0),
+    ],
+)
+def test_number_of_workers_follows_the_machine(monkeypatch, cores, cached, asked, expected):
+    monkeypatch.setattr(pipeline.os, "cpu_count", lambda: cores)
+    assert pipeline._worker_count(asked, cached) == expected
+
+
+def test_small_sources_are_kept_in_memory(source, monkeypatch):
+    def is_kept(**options) -> bool:
+        made = []
+        decoder = pipeline._Decoder
+        monkeypatch.setattr(pipeline, "_Decoder", lambda *args: made.append(args[2]) or decoder(*args))
+        train_batches(source, resolution=SIDE, batch_size=BATCH, seed=3, **options).close()
+        return made[0]
+
+    assert source.decoded_bytes(None) < CACHE_BYTES
+    assert is_kept() and is_kept(workers=0)
+    assert not is_kept(workers=2), "each worker would keep its own copy"
+    monkeypatch.setattr(pipeline, "CACHE_BYTES", 10_000)
+    assert not is_kept()
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ({"batch_size": 9, "process_count": 2}, "a batch of 9 can't be shared equally among 2"),
+        ({"batch_size": 0}, "at least 1"),
+        ({"workers": -1}, "number of workers"),
+        ({"workers": "many"}, "number of workers"),
+        ({"min_scale": 0}, "min_scale must be in"),
+    ],
+)
+def test_bad_options(source, options, sentence):
+    with pytest.raises(UserError, match=sentence):
+        train_batches(source, **{"resolution": SIDE, "batch_size": BATCH, "seed": 3, **options})
+
+
+# ---------------------------------------------------------------- evaluation
+
+
+def test_eval_goes_through_all_in_order_and_masks_the_rest(source):
+    batches = eval_batches(source, resolution=SIDE, batch_size=BATCH)
+    got = list(batches)
+    assert len(got) == len(batches) == 3
+    assert [batch["rgb"].shape for batch in got] == [(BATCH, SIDE, SIDE, 3)] * 3
+    assert np.concatenate([batch["index"] for batch in got]).tolist() == [*range(21), -1, -1, -1]
+    assert np.concatenate([batch["mask"] for batch in got]).tolist() == [True] * 21 + [False] * 3
+    assert got[-1]["rgb"][-3:].max() == 0
+    for i in range(21):
+        whole = Image.fromarray(source.read(i)).resize((SIDE, SIDE), Image.Resampling.BILINEAR)
+        assert np.abs(got[i // BATCH]["rgb"][i % BATCH].astype(int) - np.asarray(whole)).mean() < 4
+
+
+@pytest.mark.parametrize("limit", [CACHE_BYTES, 0])
+def test_eval_can_be_repeated_kept_or_not(source, monkeypatch, limit):
+    monkeypatch.setattr(pipeline, "CACHE_BYTES", limit)
+    batches = eval_batches(source, resolution=SIDE, batch_size=BATCH)
+    next(iter(batches))  # one that is given up early must not spoil the next
+    assert_same(list(batches), list(batches))
+
+
+@pytest.mark.parametrize("count", [2, 4, 8])
+def test_eval_shares_have_the_same_number_of_batches_and_join_to_the_same(source, count):
+    options = {"resolution": SIDE, "batch_size": BATCH}
+    parts = [list(eval_batches(source, **options, process_index=i, process_count=count)) for i in range(count)]
+    assert {len(part) for part in parts} == {3}
+    assert_same(join(parts), list(eval_batches(source, **options)))
+
+
+def test_eval_masks_and_names_what_has_become_unreadable(fragile):
+    source, root = fragile
+    (root / source.names[9]).write_bytes(b"")
+    batches = eval_batches(source, resolution=SIDE, batch_size=BATCH)
+    mask = np.concatenate([batch["mask"] for batch in batches])
+    assert np.flatnonzero(~mask).tolist() == [9, 21, 22, 23]
+    assert batches.unreadable == {source.names[9]}
+
+
+def test_eval_bad_share(source):
+    with pytest.raises(UserError, match="can't be shared"):
+        eval_batches(source, resolution=SIDE, batch_size=9, process_count=2)
+
+
+def test_photographs_flow(photos, tmp_path):
+    source = open_source(f"folder:{photos / 'val'}", cache_dir=tmp_path)
+    (batch,) = take(source, 1, resolution=64, batch_size=32)
+    assert batch["rgb"].shape == (32, 64, 64, 3)
