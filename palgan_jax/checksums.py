@@ -1,0 +1,56 @@
+"""Checksums of a checkpoint's files, so that silent damage is noticed before it is trained on.
+
+The array store notices a missing or truncated file, but not a flipped bit in the middle of a tensor.
+"""
+
+import json
+import zlib
+from collections.abc import Iterator
+
+from etils import epath
+
+FILE = "checksums.json"
+_CHUNK = 1 << 22  # bytes read at a time
+
+
+class Damaged(Exception):
+    """What is wrong with the files of a checkpoint, to be set after its name."""
+
+
+def _files(folder: epath.Path, prefix: str) -> Iterator[tuple[str, epath.Path]]:
+    for entry in sorted(folder.iterdir(), key=lambda entry: entry.name):
+        if entry.is_dir():
+            yield from _files(entry, f"{prefix}{entry.name}/")
+        else:
+            yield prefix + entry.name, entry
+
+
+def _sum(file: epath.Path) -> list[int]:
+    """-> [length in bytes, CRC-32]."""
+    length = crc = 0
+    with file.open("rb") as stream:
+        while chunk := stream.read(_CHUNK):
+            length += len(chunk)
+            crc = zlib.crc32(chunk, crc)
+    return [length, crc]
+
+
+def write(folder: epath.Path) -> None:
+    """Writes the checksums of all files in the subfolders of `folder` into it."""
+    parts = [entry for entry in folder.iterdir() if entry.is_dir()]
+    sums = {name: _sum(file) for part in parts for name, file in _files(part, f"{part.name}/")}
+    (folder / FILE).write_text(json.dumps(sums))
+
+
+def verify(folder: epath.Path, part: str = "") -> None:
+    """Compares the files of a subfolder of `folder`, or of all, with their checksums. Raises Damaged."""
+    try:
+        sums = json.loads((folder / FILE).read_text())
+        for name in sums:
+            if name.startswith(part and part + "/"):
+                if not (folder / name).exists():
+                    raise Damaged(f"{name} is missing")
+                if _sum(folder / name) != sums[name]:
+                    raise Damaged(f"{name} has changed since it was written")
+    except (OSError, ValueError, TypeError) as error:
+        raise Damaged(f"its files cannot be compared with {FILE} ({error})") from error
