@@ -21,6 +21,7 @@ from dataclasses import fields
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from etils import epath
 from jax.experimental import multihost_utils
@@ -60,6 +61,10 @@ def _join(state: Any, inference: Mapping, rest: Mapping) -> Any:
     if "spectral" in state.generator:
         generator["spectral"] = inference["spectral"]
     return state.replace(**{**rest, "generator": generator, "ema": {name: inference[name] for name in state.ema}})
+
+
+def _is_key(leaf: Any) -> bool:
+    return jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
 
 
 def _abstract(leaf: Any) -> jax.ShapeDtypeStruct:
@@ -115,7 +120,7 @@ def _check_shapes(folder: epath.Path, part: str, stored: Any, wanted: Any) -> No
         return {keystr(path, simple=True, separator="/"): tuple(x.shape) for path, x in tree_leaves_with_path(tree)}
 
     def numbers(x):  # typed keys are stored as the numbers that they are made of
-        return jax.eval_shape(jax.random.key_data, x) if jax.dtypes.issubdtype(x.dtype, jax.dtypes.prng_key) else x
+        return jax.eval_shape(jax.random.key_data, x) if _is_key(x) else x
 
     there, here = shapes(stored), shapes(jax.tree.map(numbers, wanted))
     different = [name for name in sorted(there.keys() | here.keys()) if there.get(name) != here.get(name)]
@@ -127,11 +132,20 @@ def _check_shapes(folder: epath.Path, part: str, stored: Any, wanted: Any) -> No
         )
 
 
+def _inspect(folder: epath.Path) -> str | None:
+    """What is wrong with the files of a checkpoint."""
+    try:
+        _read_note(folder)
+        if jax.process_index() == 0:  # one reading of all files is enough
+            checksums.verify(folder)
+    except Damaged as error:
+        return str(error)
+    return None
+
+
 def _read_state(folder: epath.Path, abstract_state: Any) -> tuple[Any, dict]:
-    """-> (state on the shardings of `abstract_state`, note). Raises Damaged, UserError."""
+    """-> (state on the shardings of `abstract_state`, note)."""
     note, stored = _read_note(folder)
-    if jax.process_index() == 0:  # one reading of all files is enough
-        checksums.verify(folder)
     inference, rest = _split(jax.tree.map(_abstract, abstract_state))
     wanted: dict[str, Any] = {"ema": inference, "state": rest}
     _check_shapes(folder, "ema", stored, wanted["ema"])
@@ -259,22 +273,22 @@ class Checkpoints:
         if not candidates:
             raise UserError(f"there is no checkpoint in {self._directory}.")
         problems = []
-        for candidate in candidates:
-            folder = self._folder(_from_first_process(candidate))
-            state, problem = None, None
-            try:
-                state, note = _read_state(folder, abstract_state)
-            except Damaged as error:
-                problem = str(error)
+        for candidate in map(_from_first_process, candidates):
+            folder = self._folder(candidate)
+            problem = _inspect(folder)
+            # Only when no process knows of damage do all of them load: Orbax numbers what it does, and barriers of
+            # the next save would never meet if some had loaded once more than others.
             if _all_processes(problem is None):
-                assert state is not None
-                self._current = {candidate}
-                self._abandoned |= {other for other in self.steps if other > candidate}
-                return state, note["data_position"], note["metrics"]
+                break
             problems.append(f"{folder} is damaged: {problem or 'another process could not read it'}")
             if candidate != candidates[-1]:
                 log.warning("the checkpoint %s; going back to the one before it", problems[-1])
-        raise UserError(f"no checkpoint could be restored ({'; '.join(problems)}).")
+        else:
+            raise UserError(f"no checkpoint could be restored ({'; '.join(problems)}).")
+        state, note = _read_state(folder, abstract_state)
+        self._current = {candidate}
+        self._abandoned |= {other for other in self.steps if other > candidate}
+        return state, note["data_position"], note["metrics"]
 
     def read_config(self, step: int | None = None) -> dict:
         """The config that a checkpoint was saved with, by default the latest readable one."""

@@ -1,10 +1,12 @@
 """Checkpoints: the same bits back on any mesh, and nothing half-written or damaged taken for good."""
 
+import contextlib
 import json
 import logging
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -346,21 +348,18 @@ print("RESULT" + json.dumps(result))
 
 
 def two_processes(folder: Path, task: str) -> list[dict]:
-    import socket
-
     with socket.socket() as s:
         s.bind(("localhost", 0))
         port = s.getsockname()[1]
-    arguments = (str(folder), task)
-    processes = [
-        run_python(TWO, str(port), str(i), *arguments, devices=2, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-        for i in range(2)
-    ]
-    try:
-        outputs = [process.communicate(timeout=120)[0] for process in processes]
-    finally:
+    with contextlib.ExitStack() as stack:
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
+        processes = [
+            stack.enter_context(run_python(TWO, str(port), str(i), str(folder), task, devices=2, **pipes))
+            for i in (0, 1)
+        ]
         for process in processes:
-            process.kill()
+            stack.callback(process.kill)
+        outputs = [process.communicate(timeout=120)[0] for process in processes]
     assert [process.returncode for process in processes] == [0, 0], outputs
     return [json.loads(output.split("RESULT")[1]) for output in outputs]
 
