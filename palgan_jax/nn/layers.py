@@ -73,12 +73,12 @@ class Conv(nn.Module):
     padding: int | None = None
     use_bias: bool = True
     spectral: bool = False
-    init: nn.initializers.Initializer = XAVIER
+    kernel_init: nn.initializers.Initializer = XAVIER
     dtype: Any = None
 
     @nn.compact
     def __call__(self, x: jax.Array, train: bool = False) -> jax.Array:
-        kernel = self.param("kernel", self.init, (self.kernel, self.kernel, x.shape[-1], self.features))
+        kernel = self.param("kernel", self.kernel_init, (self.kernel, self.kernel, x.shape[-1], self.features))
         if self.spectral:
             kernel = spectral_norm(self, kernel, train)
         pad = self.kernel // 2 if self.padding is None else self.padding
@@ -100,13 +100,13 @@ class Dense(nn.Module):
 
     features: int
     spectral: bool = False
-    init: nn.initializers.Initializer = XAVIER
+    kernel_init: nn.initializers.Initializer = XAVIER
     bias_init: nn.initializers.Initializer = nn.initializers.zeros
     dtype: Any = None
 
     @nn.compact
     def __call__(self, x: jax.Array, train: bool = False) -> jax.Array:
-        kernel = self.param("kernel", self.init, (x.shape[-1], self.features))
+        kernel = self.param("kernel", self.kernel_init, (x.shape[-1], self.features))
         if self.spectral:
             kernel = spectral_norm(self, kernel, train)
         dtype = self.dtype or jnp.float32

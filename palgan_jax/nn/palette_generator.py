@@ -26,8 +26,8 @@ class PaletteGenerator(nn.Module):
     `head`: "palette" (the sigmoid, divided by its sum unless `normalise` is off), "code" (the bare dense layer: the
     latent code of the rows AE and VAE) or "none" (None is returned in its place).
     `tap`: M_i are taken after or before the LeakyReLU.
-    `init`: without a norm, Xavier's gain of 0.02 shrinks the signal by about 50 a layer and E does not start to learn,
-    so "he" is the default.
+    `kernel_init`: without a norm, Xavier's gain of 0.02 shrinks the signal by about 50 a layer and E does not start to
+    learn, so "he" is the default.
     """
 
     bins: int = 256
@@ -35,15 +35,17 @@ class PaletteGenerator(nn.Module):
     head: Literal["palette", "code", "none"] = "palette"
     normalise: bool = True
     tap: Tap = "after"
-    init: Init = "he"
+    kernel_init: Init = "he"
     dtype: Any = None
 
     @nn.compact
     def __call__(self, l: jax.Array, train: bool = False) -> tuple[jax.Array | None, list[jax.Array]]:
-        init = HE if self.init == "he" else XAVIER
+        kernel_init = HE if self.kernel_init == "he" else XAVIER
         x, taps = l, []
         for i, channels in enumerate(CHANNELS):
-            raw = Conv(scaled(channels, self.width), stride=2, init=init, dtype=self.dtype, name=f"conv_{i}")(x)
+            raw = Conv(
+                scaled(channels, self.width), stride=2, kernel_init=kernel_init, dtype=self.dtype, name=f"conv_{i}"
+            )(x)
             x = leaky_relu(raw)
             if i < TAPS:
                 taps.append(x if self.tap == "after" else raw)

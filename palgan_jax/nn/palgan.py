@@ -55,7 +55,7 @@ class PalGAN(nn.Module):
         )
         if self.model == "vae":
             self.posterior_network = PaletteGenerator(
-                2 * self.bins, self.width, "code", init=self.palette_init, dtype=self.dtype
+                2 * self.bins, self.width, "code", kernel_init=self.palette_init, dtype=self.dtype
             )
 
     def __call__(
