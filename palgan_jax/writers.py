@@ -7,6 +7,7 @@ from typing import Any
 import jax
 
 from palgan_jax.errors import UserError
+from palgan_jax.writing import write_file
 
 
 class MetricsWriter:
@@ -60,6 +61,4 @@ def _forget_after(path: Path, last_step: int) -> None:
                 kept.append(line)
         except (ValueError, KeyError, TypeError):
             continue  # a line that was cut when the run was killed
-    temporary = path.with_suffix(".jsonl.tmp")
-    temporary.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
-    temporary.replace(path)
+    write_file(path, "".join(f"{line}\n" for line in kept).encode())

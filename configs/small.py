@@ -1,0 +1,27 @@
+"""The bundled checkpoint's run: a small PalGAN on about 500 photographs, on two CPU cores.
+
+Hardware: 2 CPU cores, about 75 minutes. With so few photographs it learns skies, grass and skin, and how to use a
+palette that it is given; for more, train `imagenet256.py` on an accelerator.
+"""
+
+from ml_collections import ConfigDict
+
+from palgan_jax.config import default_config
+from palgan_jax.variants import variant
+
+
+def get_config(arg: str = "") -> ConfigDict:
+    config = default_config()
+    config.resolution = 128
+    config.batch_size = 16
+    config.net.width = 0.25
+    config.discriminator.width = 0.25
+    config.loss.perceptual = 0.0
+    config.optim.g_lr = 2e-4
+    config.total = "6000 steps"
+    config.log_every = "20 steps"
+    config.eval_every = config.checkpoint_every = "200 steps"
+    config.sheet_every = "400 steps"
+    config.data.train = "folder:../shared/data/photos/train"
+    config.data.val = "folder:../shared/data/photos/val"
+    return variant(config, arg)

@@ -1,0 +1,121 @@
+"""`make demo`: what the project does, on the pictures that come with it.
+
+Trains the demo config on the bundled photographs, stops it half-way and resumes it with the same command; colorizes
+the bundled samples, which no training has seen, and draws them as a contact sheet: OUTPUT/sheet.png and
+OUTPUT/index.html.
+"""
+
+import argparse
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+
+ROOT = Path(__file__).resolve().parent.parent
+SAMPLES = ROOT / "examples" / "samples"
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--output", type=Path, default=ROOT / "demo", help="where all results go")
+    output = parser.parse_args().output.resolve()
+    workdir = output / "run"
+    say("Training the demo config on the bundled photographs; it is stopped half-way on purpose.")
+    stopped = train(workdir, until=half_way(workdir))
+    if stopped:
+        say("Stopped. The same command goes on where it ended:")
+        train(workdir)
+    say("Colorizing the samples, which no training has seen.")
+    sheet = draw(output, workdir)
+    say(f"Done. The contact sheet is {sheet}, and the page to open in a browser is {output / 'index.html'}.")
+    return 0
+
+
+def say(text: str) -> None:
+    print(f"\n{text}", flush=True)
+
+
+def half_way(workdir: Path):
+    """A function that says whether half of the run's steps are done."""
+
+    def reached() -> bool:
+        rows = metrics(workdir)
+        return bool(rows) and rows[-1]["step"] >= demo_steps() / 2
+
+    return reached
+
+
+def demo_steps() -> int:
+    from palgan_jax.config import load_config
+
+    return int(load_config(str(ROOT / "configs" / "demo.py")).total.split()[0])
+
+
+def metrics(workdir: Path) -> list[dict]:
+    path = workdir / "metrics.jsonl"
+    whole = path.read_text(encoding="utf-8").split("\n")[:-1] if path.exists() else []
+    return [json.loads(line) for line in whole]
+
+
+def train(workdir: Path, until=None) -> bool:
+    """Runs the training command; where `until()` comes true first, tells it to stop. Returns whether it was told."""
+    command = [sys.executable, "-m", "palgan_jax.main", "--config", "configs/demo.py", "--workdir", str(workdir)]
+    print("$ palgan train --config configs/demo.py --workdir", workdir, flush=True)
+    told = False
+    with subprocess.Popen(command, cwd=ROOT) as process:
+        while process.poll() is None:
+            if until is not None and not told and until():
+                process.send_signal(signal.SIGTERM)
+                told = True
+            time.sleep(0.2)
+    if process.returncode:
+        sys.exit(process.returncode)
+    return told
+
+
+def draw(output: Path, workdir: Path) -> Path:
+    """Colorizes the samples with the bundled weights, or with those just trained, and writes the contact sheet."""
+    from palgan_jax.colorize.predictor import Colorizer
+    from palgan_jax.data.picture import read_rgb
+    from palgan_jax.errors import UserError
+    from palgan_jax.sheet import Curve, Row, read_credits, write_sheet
+
+    try:
+        colorizer = Colorizer.load()
+    except UserError:
+        colorizer = Colorizer.load(workdir)
+    credits, rows = read_credits(SAMPLES / "ATTRIBUTION.md"), []
+    for path in sorted(SAMPLES.glob("*.jpg")):
+        truth = read_rgb(path)
+        ours, palette = colorizer.colorize(truth)
+        rows.append(Row(path.stem, in_gray(truth), ours, truth, palette, credit=credits.get(path.name, "")))
+    lines = metrics(workdir)
+    curves = [
+        Curve(title, [row["step"] for row in lines if name in row], [row[name] for row in lines if name in row])
+        for name, title in [
+            ("loss/l1", "demo run: colour loss (10 x L1)"),
+            ("loss/palette", "demo run: palette loss"),
+            ("val/psnr", "demo run: PSNR on the samples, dB"),
+            ("val/psnr_truth_palette", "demo run: PSNR with the truth's palette, dB"),
+        ]
+    ]
+    notes = [
+        f"Colours: {colorizer.source}.",
+        f"Curves: the demo run of {lines[-1]['step']} steps on the bundled photographs, stopped and resumed once.",
+    ]
+    return write_sheet(rows, output, "PalGAN in JAX: the samples", notes, curves=curves, spec=colorizer.spec)
+
+
+def in_gray(rgb: np.ndarray) -> np.ndarray:
+    """The picture without its colours, at the same luminance L."""
+    from palgan_jax.colorize.join import join, luminance
+
+    return join(luminance(rgb), np.zeros((2, 2, 2), np.float32))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

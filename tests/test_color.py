@@ -1,0 +1,71 @@
+"""Colour conversion against scikit-image, and its gradients."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import skimage.color
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from palgan_jax.color import denormalise_lab, lab_to_rgb, linear_to_srgb, normalise_lab, rgb_to_lab, srgb_to_linear
+
+EDGES = np.array(
+    [[r, g, b] for r in (0, 1e-6, 0.04045, 0.5, 1) for g in (0, 1 / 255, 0.04045, 1) for b in (0, 0.0031308, 0.5, 1)],
+    np.float32,
+)
+HARD = jnp.array([[0.0, 0, 0], [1, 1, 1], [0.5, 0.5, 0.5], [1, 0, 0], [0, 0, 1], [0.04045, 0.04045, 0.04045]])
+
+
+@pytest.fixture(scope="module")
+def random_rgb() -> np.ndarray:
+    return np.random.default_rng(0).uniform(size=(4096, 3)).astype(np.float32)
+
+
+def test_rgb_to_lab_agrees_with_scikit_image(random_rgb):
+    rgb = np.concatenate([random_rgb, EDGES])
+    np.testing.assert_allclose(rgb_to_lab(rgb), skimage.color.rgb2lab(rgb), atol=1e-3)
+
+
+@pytest.mark.filterwarnings("ignore:Conversion from CIE-LAB")
+def test_lab_to_rgb_agrees_with_scikit_image_out_of_gamut_too():
+    rng = np.random.default_rng(1)
+    lab = rng.uniform([0, -128, -128], [100, 128, 128], size=(4096, 3)).astype(np.float32)
+    lab = np.concatenate([lab, [[0, 0, 0], [100, 0, 0], [0, 128, -128], [100, -128, 128], [8, 0, 0]]])
+    np.testing.assert_allclose(np.clip(lab_to_rgb(lab), 0, 1), skimage.color.lab2rgb(lab), atol=1e-3)
+
+
+def test_there_and_back(random_rgb):
+    rgb = np.concatenate([random_rgb, EDGES])
+    np.testing.assert_allclose(lab_to_rgb(rgb_to_lab(rgb)), rgb, atol=2e-4)
+
+
+@pytest.mark.parametrize("convert", [rgb_to_lab, lab_to_rgb], ids=["rgb_to_lab", "lab_to_rgb"])
+def test_gradients_are_finite_everywhere(convert):
+    points = jnp.concatenate([HARD, jnp.array([[0.0, 127, -127], [100, -127, 127], [-1, 0, 0], [2, 3, 300]])])
+    jacobian = jax.jit(jax.vmap(jax.jacfwd(convert)))(points)
+    assert bool(jnp.all(jnp.isfinite(jacobian)))
+
+
+@pytest.mark.parametrize("convert", [rgb_to_lab, lab_to_rgb, srgb_to_linear, linear_to_srgb])
+def test_gradients_agree_with_finite_differences(convert):
+    point = jnp.array([0.4, 0.6, 0.3]) * (100 if convert is lab_to_rgb else 1)
+    jacobian, step = jax.jacfwd(convert)(point), 1e-2
+    for i in range(3):
+        move = jnp.zeros(3).at[i].set(step)
+        difference = (convert(point + move) - convert(point - move)) / (2 * step)
+        np.testing.assert_allclose(jacobian[..., i], difference, rtol=2e-2, atol=2e-2)
+
+
+def test_out_of_gamut_colours_keep_a_gradient():
+    gradient = jax.grad(lambda lab: lab_to_rgb(lab).sum())(jnp.array([60.0, 120.0, -100.0]))
+    assert float(jnp.abs(gradient).min()) > 0
+
+
+@settings(deadline=None)
+@given(st.floats(0, 100), st.floats(-128, 128), st.floats(-128, 128), st.sampled_from([100.0, 110.0, 128.0]))
+def test_normalise_and_back(lightness, a, b, ab_range):
+    lab = np.array([lightness, a, b], np.float32)
+    l, c = normalise_lab(lab, ab_range)
+    assert -0.5 <= float(l[0]) <= 0.5
+    np.testing.assert_allclose(denormalise_lab(l, c, ab_range), lab, atol=1e-3)

@@ -1,0 +1,130 @@
+"""Configs: durations, overrides, and the sentences for what does not fit."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from palgan_jax.config import (
+    CHOICES,
+    apply_overrides,
+    build_generator,
+    check_config,
+    default_config,
+    duration_in_steps,
+    flatten,
+    from_dict,
+    load_config,
+)
+from palgan_jax.errors import UserError
+from palgan_jax.train import durations
+
+
+@pytest.mark.parametrize(
+    ("duration", "steps"),
+    [
+        ("500 steps", 500),
+        (7, 7),
+        ("12", 12),
+        ("3 epochs", 30),
+        ("1 epoch", 10),
+        ("1e3 examples", 100),
+        ("50%", 400),
+        ("0 steps", 0),
+        ("0.01 epochs", 1),
+    ],
+)
+def test_durations(duration, steps):
+    assert duration_in_steps(duration, "log_every", batch_size=10, epoch_examples=100, total=800) == steps
+
+
+@pytest.mark.parametrize("duration", ["soon", "3 weeks", "-1 steps", "epochs 3", ""])
+def test_durations_that_are_none(duration):
+    with pytest.raises(UserError, match=r"^--config\.total=.* is not a duration"):
+        duration_in_steps(duration, "total", batch_size=10, epoch_examples=100)
+
+
+def test_the_total_cannot_be_a_share_of_itself():
+    config = default_config()
+    config.total = "50%"
+    with pytest.raises(UserError, match="total"):
+        check_config(config)
+
+
+def test_durations_of_a_config():
+    config = default_config()
+    config.batch_size, config.total, config.log_every = 50, "10 epochs", "0 steps"
+    spans = durations(config, epoch_examples=500)
+    assert (spans.total, spans.decay_from, spans.log, spans.eval) == (100, 50, 0, 10)
+
+
+def test_overrides_keep_the_type_of_the_field():
+    config = default_config()
+    apply_overrides(
+        config,
+        [
+            "net.width=1",
+            "batch_size=16",
+            "tensorboard=true",
+            "net.attention=global",
+            "data.train=folder:/a=b",
+            "total=5",
+        ],
+    )
+    assert (config.net.width, config.batch_size, config.tensorboard) == (1.0, 16, True)
+    assert isinstance(config.net.width, float)
+    assert (config.net.attention, config.data.train, config.total) == ("global", "folder:/a=b", "5")
+
+
+@pytest.mark.parametrize(
+    ("override", "sentence"),
+    [
+        ("net.widht=0.5", r"--config\.net\.widht is not a field of the config: did you mean net\.width\?"),
+        ("zzz=1", r"--config\.zzz is not a field"),
+        ("net.width", r"--config\.net\.width has no value"),
+        ("batch_size=many", r"--config\.batch_size=many does not fit: it must be a int"),
+        ("batch_size=1.5", r"--config\.batch_size=1\.5 does not fit"),
+        ("tensorboard=1", r"--config\.tensorboard=1 does not fit"),
+    ],
+)
+def test_overrides_that_do_not_fit(override, sentence):
+    with pytest.raises(UserError, match=sentence):
+        apply_overrides(default_config(), [override])
+
+
+@pytest.mark.parametrize("field", sorted(CHOICES))
+def test_every_choice_is_checked(field):
+    config = default_config()
+    apply_overrides(config, [f"{field}=nonsense"])
+    with pytest.raises(UserError, match=f"{field}=nonsense is not known: choose one of"):
+        check_config(config)
+
+
+@pytest.mark.parametrize("override", ["resolution=96", "resolution=0", "batch_size=0", "accumulate=-1", "keep=0"])
+def test_numbers_that_cannot_work(override):
+    config = default_config()
+    apply_overrides(config, [override])
+    with pytest.raises(UserError, match=rf"--config\.{override}"):
+        check_config(config)
+
+
+@given(st.floats(0.01, 4), st.sampled_from(CHOICES["net.norm"]), st.sampled_from(CHOICES["model"]))
+def test_a_config_survives_its_checkpoint(width, norm, model):
+    config = default_config()
+    config.net.width, config.net.norm, config.model = width, norm, model
+    assert flatten(from_dict(config.to_dict())) == flatten(config)
+    assert build_generator(config.to_dict()) == build_generator(config)
+
+
+def test_a_checkpoint_of_another_version():
+    with pytest.raises(UserError, match=r"net\.colour"):
+        from_dict({"net": {"colour": 1}})
+
+
+def test_config_files(tmp_path):
+    with pytest.raises(UserError, match="no config file at"):
+        load_config(str(tmp_path / "none.py"))
+    (tmp_path / "empty.py").write_text("")
+    with pytest.raises(UserError, match="no function get_config"):
+        load_config(str(tmp_path / "empty.py"))
+    config = load_config("configs/tiny.py", ["net.width=0.5"])
+    assert config.net.width == 0.5

@@ -1,0 +1,171 @@
+"""Whole runs through the public command: finished, killed, stopped, resumed, and refused."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from palgan_jax import cli
+from palgan_jax.checkpoint import load_ema
+
+ROOT = Path(__file__).parent.parent
+TIMES = ("images_per_second", "step_seconds", "input_wait_seconds")
+FAST = [
+    "--config.total=12 steps",
+    "--config.log_every=1 steps",
+    "--config.eval_every=6 steps",
+    "--config.checkpoint_every=4 steps",
+    "--config.sheet_every=0 steps",
+]
+
+
+def arguments(workdir: Path, *more: str) -> list[str]:
+    return ["train", "--config", str(ROOT / "configs/tiny.py"), "--workdir", str(workdir), *FAST, *more]
+
+
+@pytest.fixture(autouse=True)
+def _at_the_root(monkeypatch):
+    monkeypatch.chdir(ROOT)  # the config names the bundled photographs from there
+
+
+def lines(workdir: Path) -> list[dict]:
+    return [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
+
+
+def without_times(rows: list[dict]) -> list[dict]:
+    return [{name: value for name, value in row.items() if name not in TIMES} for row in rows]
+
+
+def start(workdir: Path, *more: str) -> subprocess.Popen:
+    """The command as a person runs it, on one device."""
+    environment = {**os.environ, "XLA_FLAGS": "", "JAX_COMPILATION_CACHE_DIR": str(ROOT / ".cache" / "jax-tests")}
+    command = [sys.executable, "-m", "palgan_jax.main", *arguments(workdir, *more)[1:]]
+    return subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True, cwd=ROOT)
+
+
+def wait_for(condition, process: subprocess.Popen, seconds: float = 240) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert process.poll() is None, process.communicate()[1]
+        assert time.monotonic() < end, "nothing happened"
+        time.sleep(0.02)
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory) -> Path:
+    workdir = tmp_path_factory.mktemp("uninterrupted")
+    process = start(workdir)
+    _, errors = process.communicate(timeout=300)
+    assert process.returncode == 0, errors
+    return workdir
+
+
+def test_a_run_leaves_metrics_checkpoints_and_its_config(uninterrupted):
+    rows = lines(uninterrupted)
+    steps = [row["step"] for row in rows if "loss/g" in row]
+    assert steps == list(range(1, 13))
+    for row in rows:
+        assert all(np.isfinite(value) for value in row.values())
+    assert {"images_per_second", "step_seconds", "input_wait_seconds", "grad_norm/g", "logit/real"} <= set(rows[0])
+    measured = [row for row in rows if "val/psnr" in row]
+    assert [row["step"] for row in measured] == [6, 12]
+    assert {"val/psnr_truth_palette", "val/psnr_gray", "val/psnr_mean_ab", "val/colourfulness"} <= set(measured[0])
+    found = load_ema(uninterrupted)
+    assert found["step"] == 12
+    assert found["config"]["net"]["width"] == 1 / 16
+
+
+def test_killed_and_resumed_gives_the_same_metrics_to_the_bit(uninterrupted, tmp_path):
+    process = start(tmp_path)
+    reached = tmp_path / "metrics.jsonl"
+    wait_for(lambda: reached.exists() and any(row["step"] >= 7 for row in _complete(reached)), process)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    killed_at = max(row["step"] for row in _complete(reached))
+    assert killed_at < 12, "the run was over before it could be killed"
+    process = start(tmp_path)
+    _, errors = process.communicate(timeout=300)
+    assert process.returncode == 0, errors
+    assert "resumed at step" in errors
+    assert without_times(lines(tmp_path)) == without_times(lines(uninterrupted))
+
+
+def _complete(path: Path) -> list[dict]:
+    return [json.loads(line) for line in path.read_text().split("\n")[:-1]]
+
+
+def test_sigterm_saves_and_exits_with_0(tmp_path):
+    process = start(tmp_path, "--config.total=100000 steps", "--config.checkpoint_every=0 steps")
+    reached = tmp_path / "metrics.jsonl"
+    wait_for(lambda: reached.exists() and len(_complete(reached)) > 2, process)
+    process.send_signal(signal.SIGTERM)
+    _, errors = process.communicate(timeout=120)
+    assert process.returncode == 0, errors
+    step = load_ema(tmp_path)["step"]
+    assert f"saved step {step}" in errors
+    assert step >= lines(tmp_path)[-1]["step"]
+
+
+def test_a_finished_run_has_nothing_left_to_do(uninterrupted, caplog):
+    before = (uninterrupted / "metrics.jsonl").read_text()
+    process = start(uninterrupted)
+    _, errors = process.communicate(timeout=300)
+    assert process.returncode == 0, errors
+    assert (uninterrupted / "metrics.jsonl").read_text() == before
+
+
+def refusal(capsys, *command: str) -> str:
+    """The one sentence on standard error of a command that must fail."""
+    assert cli.main(list(command)) == 2
+    error = [line for line in capsys.readouterr().err.splitlines() if line.startswith("palgan: error: ")]
+    assert len(error) == 1
+    return error[0]
+
+
+def test_another_config_is_refused_with_the_fields_that_differ(uninterrupted, capsys):
+    more = ["--config.net.attention=global", "--config.loss.l1=5", "--config.log_every=3 steps"]
+    sentence = refusal(capsys, *arguments(uninterrupted, *more))
+    assert "net.attention" in sentence
+    assert "loss.l1" in sentence
+    assert "log_every" not in sentence
+
+
+def test_bad_input_gets_one_sentence(tmp_path, capsys):
+    assert "did you mean batch_size?" in refusal(capsys, *arguments(tmp_path, "--config.batch_sise=4"))
+    assert "multiple of 64" in refusal(capsys, *arguments(tmp_path, "--config.resolution=100"))
+    # The tests run on eight devices.
+    assert "batch_size=12" in refusal(capsys, *arguments(tmp_path, "--config.batch_size=12"))
+    assert "data.train is empty" in refusal(capsys, *arguments(tmp_path, "--config.data.train="))
+    (tmp_path / "notes.txt").write_text("no picture")
+    assert ".txt" in refusal(capsys, *arguments(tmp_path / "w", f"--config.data.train=folder:{tmp_path}"))
+    assert "no config file" in refusal(capsys, "train", "--config", "none.py", "--workdir", str(tmp_path))
+    (tmp_path / "file").write_text("")
+    assert "cannot be made" in refusal(capsys, *arguments(tmp_path / "file" / "run"))
+    assert "is not an option" in refusal(capsys, *arguments(tmp_path), "--fast")
+
+
+def test_training_stops_at_a_loss_that_is_not_finite(tmp_path):
+    process = start(tmp_path, "--config.optim.g_lr=1e30", "--config.optim.d_lr=1e30", "--config.ema=0.5")
+    _, errors = process.communicate(timeout=300)
+    assert process.returncode == 2
+    sentence = [line for line in errors.splitlines() if line.startswith("palgan: error: ")]
+    assert len(sentence) == 1
+    assert "not finite at step" in sentence[0]
+    rows = lines(tmp_path)
+    assert all(np.isfinite(row["loss/g"]) for row in rows if "loss/g" in row)
+
+
+def test_sample_sheets_and_tensorboard(tmp_path, capsys):
+    del capsys
+    more = ["--config.total=2 steps", "--config.sheet_every=2 steps", "--config.tensorboard=true"]
+    process = start(tmp_path, *more, "--config.checkpoint_every=2 steps", "--config.eval_every=0 steps")
+    _, errors = process.communicate(timeout=300)
+    assert process.returncode == 0, errors
+    assert [path.name for path in (tmp_path / "sheets").iterdir()] == ["step_00000002.png"]
+    assert any((tmp_path / "tensorboard").iterdir())

@@ -1,0 +1,277 @@
+"""The training step: what it computes, and what its compiled program holds."""
+
+import re
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from ml_collections import ConfigDict
+
+from palgan_jax import sharding
+from palgan_jax.color import normalise_lab, render, rgb_to_lab
+from palgan_jax.config import build_discriminator, build_generator, default_config
+from palgan_jax.palette import entropy, histogram
+from palgan_jax.state import TrainState, ema_variables, init_state
+from palgan_jax.train_step import make_predict, make_train_step
+
+SIZE, BATCH = 64, 8
+
+
+def tiny(**fields: Any) -> ConfigDict:
+    config = default_config()
+    config.resolution, config.batch_size = SIZE, BATCH
+    config.net.width = config.discriminator.width = 1 / 16
+    config.loss.perceptual = 0.0
+    config.update_from_flattened_dict(fields)
+    return config
+
+
+@dataclass
+class Compiled:
+    mesh: jax.sharding.Mesh
+    state: TrainState  # before the first step
+    step: Any
+
+    def run(self, rgb: np.ndarray, steps: int = 1) -> tuple[TrainState, dict[str, float]]:
+        state = jax.tree.map(jnp.copy, self.state)  # a step takes its state's buffers
+        for _ in range(steps):
+            state, metrics = self.step(state, sharding.to_devices({"rgb": rgb}, self.mesh), None)
+        return state, {name: float(value) for name, value in metrics.items()}
+
+
+def compile_step(config: ConfigDict, devices: int = 1, fsdp: int = 1, tx: optax.GradientTransformation | None = None):
+    mesh = sharding.make_mesh(-1, fsdp, jax.devices()[:devices])
+    generator, discriminator = build_generator(config), build_discriminator(config)
+    tx = tx or optax.adam(1e-4, b1=0.0, b2=0.9)
+    everywhere = sharding.replicated(mesh)
+
+    def init(key):
+        return init_state(key, generator, discriminator, tx, tx, config.resolution)
+
+    shardings = sharding.state_shardings(mesh, jax.eval_shape(init, jax.random.key(0)))
+    state = jax.jit(init, out_shardings=shardings)(jax.random.key(0))
+    step = jax.jit(
+        make_train_step(config, generator, discriminator, tx, tx, everywhere if fsdp > 1 else None),
+        donate_argnums=0,
+        in_shardings=(shardings, sharding.batch_sharding(mesh), everywhere),
+        out_shardings=(shardings, everywhere),
+    )
+    rgb = jax.ShapeDtypeStruct((config.batch_size, SIZE, SIZE, 3), np.uint8, sharding=sharding.batch_sharding(mesh))
+    return Compiled(mesh, state, step.lower(state, {"rgb": rgb}, None).compile())
+
+
+@pytest.fixture(scope="module")
+def rgb() -> np.ndarray:
+    # Smooth random pictures: large patches of strong colour.
+    coarse = np.random.default_rng(0).integers(0, 256, (BATCH, 4, 4, 3))
+    return np.kron(coarse, np.ones((1, SIZE // 4, SIZE // 4, 1))).astype(np.uint8)
+
+
+@pytest.fixture(scope="module")
+def one() -> Compiled:
+    return compile_step(tiny())
+
+
+@pytest.fixture(scope="module")
+def eight() -> Compiled:
+    return compile_step(tiny(), devices=8)
+
+
+@pytest.fixture(scope="module")
+def sharded() -> Compiled:
+    patch = pytest.MonkeyPatch()
+    patch.setattr(sharding, "SMALLEST_SHARDED", 256)  # tiny networks have no large arrays
+    yield compile_step(tiny(), devices=8, fsdp=2)
+    patch.undo()
+
+
+def test_one_and_eight_devices_give_the_same_metrics(one, eight, sharded, rgb):
+    _, expected = one.run(rgb)
+    for other in (eight, sharded):
+        _, metrics = other.run(rgb)
+        assert metrics.keys() == expected.keys()
+        for name, value in expected.items():
+            np.testing.assert_allclose(metrics[name], value, rtol=2e-4, atol=2e-5, err_msg=name)
+
+
+def test_fsdp_splits_the_large_arrays_of_the_state(sharded):
+    kernel = sharded.state.generator["params"]["assignment_generator"]["stem"]["kernel"]
+    slot = sharded.state.g_opt[0].nu["assignment_generator"]["stem"]["kernel"]
+    for array in (kernel, slot):
+        assert array.addressable_shards[0].data.size == array.size // 2
+
+
+def collectives(compiled: Compiled) -> set[str]:
+    kinds = "all-to-all|collective-permute|all-gather|all-reduce|reduce-scatter"
+    return set(re.findall(rf"\b({kinds})(?:-start)?\(", compiled.step.as_text()))
+
+
+def test_data_parallel_needs_all_reduces_only(one, eight, sharded):
+    assert collectives(one) == set()
+    assert collectives(eight) == {"all-reduce"}
+    assert not collectives(sharded) & {"all-to-all", "collective-permute"}
+
+
+def test_accumulation_moves_nothing_between_devices():
+    config = tiny(accumulate=2, batch_size=16)
+    assert collectives(compile_step(config, devices=8)) == {"all-reduce"}
+
+
+def test_the_program_does_not_talk_to_the_host(one):
+    assert not re.search(r"\b(infeed|outfeed|send|recv)\(|callback", one.step.as_text())
+
+
+def test_donation_frees_the_old_state(one, rgb):
+    state = jax.tree.map(jnp.copy, one.state)
+    new_state, _ = one.step(state, sharding.to_devices({"rgb": rgb}, one.mesh), None)
+    assert all(leaf.is_deleted() for leaf in jax.tree.leaves((state.generator, state.discriminator, state.g_opt)))
+    assert not any(leaf.is_deleted() for leaf in jax.tree.leaves(new_state))
+    memory = one.step.memory_analysis()
+    state_bytes = sum(leaf.nbytes for leaf in jax.tree.leaves((state.generator, state.g_opt, state.ema)))
+    assert memory.alias_size_in_bytes > state_bytes
+
+
+def test_nothing_is_transferred_implicitly(one, rgb):
+    state = jax.tree.map(jnp.copy, one.state)
+    with jax.transfer_guard("disallow"):
+        for _ in range(2):
+            state, metrics = one.step(state, sharding.to_devices({"rgb": rgb}, one.mesh), None)
+    assert int(state.step) == 2
+    assert np.isfinite(float(metrics["loss/g"]))
+
+
+@pytest.fixture(scope="module")
+def descent() -> dict[int, Compiled]:
+    """Steps of plain gradient descent at rate 1, so that the change is the gradient, without batch statistics."""
+    fields = {"net.norm": "instance"}
+    return {k: compile_step(tiny(**fields, accumulate=k), tx=optax.sgd(1.0)) for k in (1, 4)}
+
+
+def gradients(compiled: Compiled, rgb: np.ndarray) -> Any:
+    after, _ = compiled.run(rgb)
+    before = compiled.state
+    pairs = [
+        (getattr(before, name)["params"], getattr(after, name)["params"]) for name in ("generator", "discriminator")
+    ]
+    return [jax.tree.map(lambda old, new: np.asarray(old) - np.asarray(new), old, new) for old, new in pairs]
+
+
+def test_accumulation_equals_the_large_batch(descent, rgb):
+    whole, parts = gradients(descent[1], rgb), gradients(descent[4], rgb)
+    for one_player, other in zip(whole, parts, strict=True):
+        norm = float(optax.tree.norm(one_player))
+        difference = float(optax.tree.norm(jax.tree.map(np.subtract, one_player, other)))
+        assert difference < 1e-4 * norm
+    _, expected = descent[1].run(rgb)
+    _, metrics = descent[4].run(rgb)
+    for name, value in expected.items():
+        np.testing.assert_allclose(metrics[name], value, rtol=1e-3, atol=1e-5, err_msg=name)
+
+
+def test_the_joint_pass_gives_each_player_its_own_gradient(descent, rgb):
+    """Against the textbook form: one loss a player, the other held fixed, D called on real and fake apart."""
+    config, state = tiny(**{"net.norm": "instance"}), descent[1].state
+    generator, discriminator = build_generator(config), build_discriminator(config)
+    picture = jnp.asarray(rgb, jnp.float32) / 255
+    l, c = normalise_lab(rgb_to_lab(picture))
+    h = histogram(c)
+
+    def judge(d_params, c, rgb):
+        variables = {**state.discriminator, "params": d_params}
+        return discriminator.apply(variables, c, rgb, h, True, mutable=["spectral"])[0]
+
+    def paint(g_params):
+        variables = {**state.generator, "params": g_params}
+        return generator.apply(variables, l, h, True, mutable=["batch_stats", "spectral"])[0]
+
+    def loss_g(g_params):
+        h_hat, c_hat = paint(g_params)
+        fake = judge(state.discriminator["params"], c_hat, render(l, c_hat))
+        palette = jnp.abs(h_hat - h).sum(-1).mean() - 0.01 * entropy(h_hat).mean()
+        return 10 * jnp.abs(c_hat - c).mean() - fake.mean() + palette
+
+    c_hat = paint(state.generator["params"])[1]
+
+    def loss_d(d_params):
+        real, fake = judge(d_params, c, picture * 2 - 1), judge(d_params, c_hat, render(l, c_hat))
+        return jnp.maximum(1 - real, 0).mean() + jnp.maximum(1 + fake, 0).mean()
+
+    expected = [
+        jax.jit(jax.grad(loss_g))(state.generator["params"]),
+        jax.jit(jax.grad(loss_d))(state.discriminator["params"]),
+    ]
+    for ours, theirs in zip(gradients(descent[1], rgb), expected, strict=True):
+        difference = float(optax.tree.norm(jax.tree.map(lambda a, b: a - np.asarray(b), ours, theirs)))
+        assert difference < 1e-3 * float(optax.tree.norm(theirs))
+        assert float(optax.tree.norm(theirs)) > 1e-3
+
+
+def test_the_average_follows_parameters_and_statistics(one, rgb):
+    after, _ = one.run(rgb)
+    decay = min(tiny().ema, 1 / 10)  # the first step
+    for collection in ("params", "batch_stats"):
+        expected = jax.tree.map(
+            lambda old, new: decay * np.asarray(old) + (1 - decay) * np.asarray(new),
+            one.state.ema[collection],
+            after.generator[collection],
+        )
+        jax.tree.map(lambda e, x: np.testing.assert_allclose(x, e, atol=1e-6), expected, after.ema[collection])
+    assert set(ema_variables(after)) == {"params", "batch_stats", "spectral"}
+
+
+def test_spectral_vectors_turn_towards_the_largest_singular_value(one, rgb):
+    after, _ = one.run(rgb, steps=20)
+    conv = after.generator["params"]["assignment_generator"]["stem"]["kernel"]
+    u = after.generator["spectral"]["assignment_generator"]["stem"]["u"]
+    matrix = np.asarray(conv).reshape(-1, conv.shape[-1])
+    largest = np.linalg.svd(matrix, compute_uv=False)[0]
+    np.testing.assert_allclose(np.linalg.norm(matrix @ np.asarray(u)[0]), largest, rtol=1e-2)
+
+
+def test_training_lowers_the_colour_loss(rgb):
+    compiled = compile_step(tiny(), tx=optax.adam(1e-3, b1=0.0, b2=0.9))
+    _, first = compiled.run(rgb)
+    _, last = compiled.run(rgb, steps=40)
+    assert last["loss/l1"] < 0.9 * first["loss/l1"]
+    assert last["loss/palette"] < first["loss/palette"]
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"model": "vae", "predicted_share": 0.5},
+        {"model": "autoencoder", "discriminator.kind": "patch"},
+        {"predicted_share": 0.5, "loss.consistency": 1.0, "precision": "bfloat16", "palette.bins": 8},
+    ],
+    ids=["vae", "autoencoder-patch", "predicted-bfloat16"],
+)
+def test_the_other_models_and_losses_take_a_step(fields, rgb):
+    state, metrics = compile_step(tiny(**fields)).run(rgb)
+    assert np.isfinite(list(metrics.values())).all()
+    assert ("loss/kl" in metrics) == (fields.get("model") == "vae")
+    assert ("loss/palette" in metrics) == ("model" not in fields)
+    assert ("loss/consistency" in metrics) == ("loss.consistency" in fields)
+    assert all(leaf.dtype == jnp.float32 for leaf in jax.tree.leaves((state.generator, state.ema, state.discriminator)))
+
+
+def test_prediction_looks_at_the_luminance_only(one, rgb):
+    config = tiny()
+    predict = jax.jit(make_predict(config, build_generator(config)))
+    gray = np.repeat(np.random.default_rng(1).integers(0, 256, (2, SIZE, SIZE, 1), np.uint8), 3, axis=-1)
+    h, ab = predict(ema_variables(one.state), gray)
+    assert h.shape == (2, 256)
+    assert ab.shape == (2, SIZE, SIZE, 2)
+    np.testing.assert_allclose(h.sum(-1), 1, atol=1e-4)
+    assert float(jnp.abs(ab).max()) <= 1
+
+
+def test_a_batch_that_cannot_be_split_is_refused():
+    mesh = sharding.make_mesh()
+    with pytest.raises(sharding.UserError, match=r"batch_size=12 .* multiple of 8"):
+        sharding.check_batch_size(12, 1, mesh)
+    with pytest.raises(sharding.UserError, match="8 devices"):
+        sharding.make_mesh(3, 2)
