@@ -14,7 +14,7 @@ from clu import parameter_overview
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
-from palgan_jax.checkpoint import FOLDER, Checkpoints, check_fits
+from palgan_jax.checkpoint import FOLDER, Checkpoints
 from palgan_jax.config import (
     FREE,
     build_discriminator,
@@ -25,6 +25,7 @@ from palgan_jax.config import (
 from palgan_jax.data.pipeline import eval_batches, train_batches
 from palgan_jax.data.source import FolderSource, open_source
 from palgan_jax.errors import UserError
+from palgan_jax.fits import check_fits
 from palgan_jax.optim import make_optimizers
 from palgan_jax.preemption import StopRequest
 from palgan_jax.pretrained import load_vgg16
