@@ -21,24 +21,20 @@ from dataclasses import fields
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from etils import epath
 from jax.experimental import multihost_utils
-from jax.tree_util import keystr, tree_leaves_with_path
 from orbax.checkpoint import v1 as ocp
 
 from palgan_jax import checksums
 from palgan_jax.checksums import Damaged
 from palgan_jax.errors import UserError
+from palgan_jax.fits import check_fits as check_fits
+from palgan_jax.fits import check_shapes
 
 FOLDER = "checkpoints"  # within a working directory
 FORMAT = 1
 UNFINISHED = ".orbax-checkpoint-tmp"  # how Orbax ends the name of a folder that it is writing
-# Fields that a resumed run may change: how long, how often, how many, and on what.
-FREE_FIELDS = frozenset(
-    {"total", "log_every", "eval_every", "checkpoint_every", "sheet_every", "keep", "best", "data.workers", "mesh"}
-)
 
 log = logging.getLogger(__name__)
 
@@ -61,10 +57,6 @@ def _join(state: Any, inference: Mapping, rest: Mapping) -> Any:
     if "spectral" in state.generator:
         generator["spectral"] = inference["spectral"]
     return state.replace(**{**rest, "generator": generator, "ema": {name: inference[name] for name in state.ema}})
-
-
-def _is_key(leaf: Any) -> bool:
-    return jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
 
 
 def _abstract(leaf: Any) -> jax.ShapeDtypeStruct:
@@ -113,25 +105,6 @@ def _first_cause(error: BaseException) -> str:
     return line if len(line) <= 160 else line[:157] + "..."
 
 
-def _check_shapes(folder: epath.Path, part: str, stored: Any, wanted: Any) -> None:
-    """Raises UserError where a checkpoint holds other arrays than the state to be restored."""
-
-    def shapes(tree):
-        return {keystr(path, simple=True, separator="/"): tuple(x.shape) for path, x in tree_leaves_with_path(tree)}
-
-    def numbers(x):  # typed keys are stored as the numbers that they are made of
-        return jax.eval_shape(jax.random.key_data, x) if _is_key(x) else x
-
-    there, here = shapes(stored), shapes(jax.tree.map(numbers, wanted))
-    different = [name for name in sorted(there.keys() | here.keys()) if there.get(name) != here.get(name)]
-    if different:
-        name = different[0]
-        raise UserError(
-            f"the checkpoint {folder} does not fit the model: {len(different)} arrays differ, the first is "
-            f"{part}/{name} with shape {there.get(name, 'none')} there and {here.get(name, 'none')} here."
-        )
-
-
 def _inspect(folder: epath.Path) -> str | None:
     """What is wrong with the files of a checkpoint."""
     try:
@@ -148,9 +121,9 @@ def _read_state(folder: epath.Path, abstract_state: Any) -> tuple[Any, dict]:
     note, stored = _read_note(folder)
     inference, rest = _split(jax.tree.map(_abstract, abstract_state))
     wanted: dict[str, Any] = {"ema": inference, "state": rest}
-    _check_shapes(folder, "ema", stored, wanted["ema"])
+    check_shapes(stored, inference, f"{folder}/ema")
     with _alone(), jax.transfer_guard("allow"):
-        _check_shapes(folder, "state", ocp.metadata(folder, checkpointable_name="state").metadata, wanted["state"])
+        check_shapes(ocp.metadata(folder, checkpointable_name="state").metadata, rest, f"{folder}/state")
         parts = ocp.load_checkpointables(folder, wanted)
     return _join(abstract_state, parts["ema"], parts["state"]), note
 
@@ -453,46 +426,3 @@ def _find_best(root: epath.Path, steps: list[int]) -> int:
     if best is None:
         raise UserError(f"no checkpoint in {root} is known as the best: its run was not told by which metric.")
     return best
-
-
-# -------------------------------------------------------------------------------------------------------------- config
-
-
-def _flat(config: Mapping, prefix: str = "") -> dict[str, Any]:
-    flat = {}
-    for name, value in config.items():
-        if isinstance(value, Mapping):
-            flat.update(_flat(value, f"{prefix}{name}."))
-        else:
-            flat[prefix + name] = value
-    return flat
-
-
-def check_fits(saved: Mapping, current: Mapping, free: Collection[str] = FREE_FIELDS, where: str = "") -> None:
-    """Refuses to resume with a config that would make another run of it.
-
-    Args:
-      saved: config of the checkpoint; nested dicts of what JSON knows.
-      current: config of the run that wants to resume.
-      free: fields, or sections of them, that may differ ("total", "data.workers", "mesh").
-      where: the checkpoints' folder, for the sentence.
-
-    Raises UserError with all fields that differ and are not free.
-    """
-    there, here = _flat(json.loads(json.dumps(saved))), _flat(json.loads(json.dumps(current)))
-
-    def differs(field: str) -> bool:
-        if any(field == prefix or field.startswith(prefix + ".") for prefix in free):
-            return False
-        return (field in there) != (field in here) or there.get(field) != here.get(field)
-
-    def show(values: Mapping, field: str) -> str:
-        return json.dumps(values[field]) if field in values else "absent"
-
-    fields_that_differ = [field for field in sorted(there.keys() | here.keys()) if differs(field)]
-    if fields_that_differ:
-        listing = ", ".join(f"{f} ({show(there, f)} there, {show(here, f)} here)" for f in fields_that_differ)
-        raise UserError(
-            f"the checkpoint{f' in {where}' if where else ''} was made with another config: {listing}; "
-            "give the same values, or start afresh with another --workdir."
-        )

@@ -11,10 +11,11 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
+import safetensors.numpy
 from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
 
 from palgan_jax.errors import UserError
+from palgan_jax.writing import write_file
 
 FORMAT = 1
 COLLECTIONS = ("params", "batch_stats", "spectral")
@@ -86,14 +87,7 @@ def save_weights(
         "config": json.dumps(config),
         "metrics": json.dumps(dict(metrics or {})),
     }
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        save_file(tensors, temporary, metadata)
-        temporary.replace(path)
-    except (OSError, SafetensorError) as error:
-        raise UserError(f"the weights cannot be written to {path}: {error}.") from error
-    finally:
-        temporary.unlink(missing_ok=True)
+    write_file(path, safetensors.numpy.save(tensors, metadata))
 
 
 def load_weights(path: str | os.PathLike) -> dict:
