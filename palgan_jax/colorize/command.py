@@ -35,7 +35,7 @@ def run(args: argparse.Namespace) -> int:
     A bad picture gets its sentence on standard error and the others are still done. What makes all of them impossible
     (no checkpoint, an output folder that cannot be written to, a bad reference) raises UserError, before any long work.
     """
-    # Only here, since it imports JAX: asking for help or naming a missing file should not wait for that.
+    # Only here, since it imports JAX: asking for help should not wait for that.
     from palgan_jax.colorize.files import check_picture_file, colorize_file, target_files
     from palgan_jax.data.picture import read_rgb
     from palgan_jax.writing import make_folder

@@ -14,7 +14,7 @@ from PIL import Image
 
 from palgan_jax.color import lab_to_rgb, rgb_to_lab
 
-_PIECE = 1 << 17  # pixels
+_PIECE = 1 << 16  # pixels
 _IN_GAMUT = 1e-4  # how far outside [0, 1] an sRGB value still counts as inside: about a 40th of an 8-bit step
 _HALVINGS = 12
 

@@ -14,8 +14,33 @@ from palgan_jax.color import denormalise_lab, normalise_lab, rgb_to_lab
 from palgan_jax.colorize.join import join, luminance, squash
 from palgan_jax.config import build_generator, from_dict, palette_spec
 from palgan_jax.errors import UserError
-from palgan_jax.palette import histogram
+from palgan_jax.nn import PalGAN
+from palgan_jax.palette import PaletteSpec, histogram
 from palgan_jax.weights import find_weights
+
+
+@partial(jax.jit, static_argnums=(0, 1, 2))
+def _predict(
+    network: PalGAN,
+    spec: PaletteSpec,
+    ab_range: float,
+    variables: Any,
+    lightness: jax.Array,
+    palette: jax.Array | None,
+) -> tuple[jax.Array, jax.Array]:
+    """L (R, R) and a palette (K,) or None -> the palette used (K,) and ab (R, R, 2) in Lab units.
+
+    A function of the module, so that it is compiled once for all colorizers with networks of one kind and size.
+    """
+    lab = jnp.pad(lightness[..., None], ((0, 0), (0, 0), (0, 2)))
+    l, _ = normalise_lab(lab, ab_range)
+    output: Any = network.apply(variables, l[None], None if palette is None else palette[None], train=False)
+    predicted, c = output  # (1, K), (1, R, R, 2)
+    c = c.astype(jnp.float32)
+    if network.model != "palgan":  # what they predict is a code; the palette of what they paint stands for it
+        predicted = histogram(c, spec)
+    used = predicted[0] if palette is None else palette
+    return used, denormalise_lab(l, c[0], ab_range)[..., 1:]
 
 
 class Colorizer:
@@ -44,7 +69,6 @@ class Colorizer:
         self.spec = palette_spec(self.config)
         self._network = build_generator(self.config)
         self._variables = self._checked(weights["variables"])
-        self._run = jax.jit(self._predict)
 
     @classmethod
     def load(cls, checkpoint: str | Path | None = None) -> "Colorizer":
@@ -72,18 +96,6 @@ class Colorizer:
                 )
         return jax.device_put({name: tree for name, tree in variables.items() if tree})
 
-    def _predict(self, variables: Any, lightness: jax.Array, palette: jax.Array | None) -> tuple[jax.Array, jax.Array]:
-        """L (R, R) and a palette (K,) or None -> the palette used (K,) and ab (R, R, 2) in Lab units."""
-        lab = jnp.pad(lightness[..., None], ((0, 0), (0, 0), (0, 2)))
-        l, _ = normalise_lab(lab, self.config.ab_range)
-        given = None if palette is None else palette[None]
-        output: Any = self._network.apply(variables, l[None], given, train=False)
-        predicted, c = output  # (1, K), (1, R, R, 2)
-        if not self.takes_reference:  # the models without palettes: that of the painted picture stands for it
-            predicted = histogram(c, self.spec)
-        used = predicted[0] if palette is None else palette
-        return used, denormalise_lab(l, c[0].astype(jnp.float32), self.config.ab_range)[..., 1:]
-
     def predict(self, lightness: np.ndarray, palette: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
         """The colours for an L (H, W) in [0, 100].
 
@@ -96,7 +108,8 @@ class Colorizer:
             palette = np.asarray(palette, np.float32)
             if palette.shape != (self.spec.size,):
                 raise ValueError(f"a palette of shape ({self.spec.size},) was expected, not {palette.shape}")
-        used, ab = self._run(self._variables, squash(lightness, self.resolution), palette)
+        small = squash(lightness, self.resolution)
+        used, ab = _predict(self._network, self.spec, self.config.ab_range, self._variables, small, palette)
         return np.asarray(used), np.asarray(ab)
 
     def colorize(self, rgb: np.ndarray, palette: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:

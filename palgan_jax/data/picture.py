@@ -32,6 +32,8 @@ _EXIF_KEYS = {"exif", "Raw profile type exif", "xmp", "XML:com.adobe.xmp"}  # wh
 # Pillow warns from 89 megapixels on, where the limit above is checked here for every picture, and of broken metadata,
 # which does no harm.
 warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+# Broken EXIF says nothing about the pixels; Pillow would warn of it on opening already.
+warnings.filterwarnings("ignore", message="(Possibly c|C)orrupt EXIF data", category=UserWarning)
 warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
 # What Pillow's plugins raise on damaged files.
 _DAMAGE = (

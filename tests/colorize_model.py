@@ -1,0 +1,33 @@
+"""A real model that paints strongly, for the tests of colorizing: a network of tiny width with random weights."""
+
+import zlib
+from functools import cache
+
+import jax
+import numpy as np
+
+from palgan_jax.config import build_generator, default_config
+
+
+@cache
+def tiny_weights(model: str = "palgan") -> dict:
+    """What `find_weights` returns, of a network of width 1/16 at 64 x 64 whose colours are far from gray."""
+    config = default_config()
+    config.update({"resolution": 64, "model": model})
+    config.net.update({"width": 1 / 16})
+    network = build_generator(config)
+    l = jax.ShapeDtypeStruct((1, 64, 64, 1), np.float32)
+    c = jax.ShapeDtypeStruct((1, 64, 64, 2), np.float32)
+    shapes = jax.eval_shape(lambda l, c: network.init(jax.random.key(0), l, c, method="everything"), l, c)
+
+    def drawn(path, leaf) -> np.ndarray:
+        # The names decide, not the order, so that a change of the network elsewhere leaves the rest as it was.
+        name = jax.tree_util.keystr(path)
+        rng = np.random.default_rng(zlib.crc32(name.encode()))
+        if "batch_stats" in name or "sigma" in name:
+            return np.ones(leaf.shape, np.float32) * ("mean" not in name)
+        fan_in = np.prod(leaf.shape[:-1]) if len(leaf.shape) > 1 else 4
+        return rng.standard_normal(leaf.shape).astype(np.float32) * np.float32(1 / np.sqrt(fan_in))
+
+    variables = jax.tree_util.tree_map_with_path(drawn, shapes)
+    return {"variables": variables, "config": config.to_dict(), "step": 1234, "source": "step 1234 of a tiny model"}
