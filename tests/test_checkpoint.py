@@ -19,7 +19,11 @@ import pytest
 from checkpoint_state import State, abstract, build, mesh, raw, sharded
 
 from palgan_jax.checkpoint import Checkpoints, load_ema
+from palgan_jax.config import build_discriminator, build_generator, default_config
 from palgan_jax.errors import UserError
+from palgan_jax.fits import is_key
+from palgan_jax.optim import make_optimizers
+from palgan_jax.state import ema_variables, init_state
 
 CONFIG = {
     "seed": 1,
@@ -74,6 +78,28 @@ def test_restored_state_is_bit_identical_with_its_note(tmp_path, state, one):
         assert restored.key.dtype == state.key.dtype and restored.step.dtype == jnp.int32
         assert (position, metrics) == (123, {"psnr": 20.5, "loss": None})
         assert checkpoints.read_config() == CONFIG
+
+
+def test_the_training_state_of_a_real_model_comes_back(tmp_path, one):
+    config = default_config()
+    config.net.width = config.discriminator.width = 1 / 16
+    optimizers = make_optimizers(config.optim, 10, 20)
+    shapes = jax.eval_shape(
+        lambda key: init_state(key, build_generator(config), build_discriminator(config), *optimizers, 64),
+        jax.random.key(0),
+    )
+    draw = np.random.default_rng(0)
+
+    def fill_in(x):
+        return jax.random.key(3) if is_key(x) else jnp.asarray(100 * draw.standard_normal(x.shape), x.dtype)
+
+    state = jax.tree.map(fill_in, shapes)
+    with Checkpoints(tmp_path) as checkpoints:
+        checkpoints.save(5, state, data_position=1, config=config.to_dict())
+        assert_same(state, checkpoints.restore(state)[0])
+    found = load_ema(tmp_path)
+    assert_same(ema_variables(state), found["variables"])
+    assert found["config"] == config.to_dict()
 
 
 def test_state_may_be_donated_as_soon_as_save_returns(tmp_path, one):
