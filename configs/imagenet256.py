@@ -1,0 +1,36 @@
+"""The paper's run: ImageNet at 256 x 256 (Wang et al., ECCV 2022), evaluated on ctest10k and on the 50,000 of val.
+
+    palgan train --config configs/imagenet256.py --workdir runs/imagenet256 \
+        --config.data.train=folder:/data/imagenet/train --config.data.val=folder:/data/imagenet/val
+
+Perceptual loss: `pip install -r requirements-perceptual.txt`, or `--config.loss.perceptual_weights=vgg16.pth`.
+
+What to expect, estimated and not measured. One picture costs 207 GFLOP a step as XLA counts them (111 of them in
+VGG16); 30 epochs of 1,281,167 pictures are 38.4 million pictures, 600,547 steps and 8.0e18 operations. At a quarter
+of the peak rate of bfloat16, which is an assumption:
+
+    8 x A100 (312 TFLOP/s each)       3.5 hours, reading 3,000 pictures a second
+    1 x A100                         28 hours, 380 pictures a second
+    TPU v5e-16 (197 TFLOP/s a chip)   2.8 hours, 3,800 pictures a second
+
+At these rates decoding may be what limits: a core decodes some 500 to 1,400 JPEG files a second, so give each
+accelerator at least two. The paper reports PSNR 24.19, SSIM .917, LPIPS .161 and FID 4.60 on ctest10k. Batch size,
+epochs and learning rates are not in what is public of the paper; those here are inferred.
+"""
+
+from ml_collections import ConfigDict
+
+from palgan_jax.config import default_config
+from palgan_jax.variants import variant
+
+
+def get_config(arg: str = "") -> ConfigDict:
+    config = default_config()
+    config.data.train = "folder:data/imagenet/train"
+    config.data.val = "folder:data/imagenet/val"
+    config.batch_size = 64
+    config.total = "30 epochs"
+    config.precision = "bfloat16"
+    config.checkpoint_every = "5000 steps"
+    config.sheet_every = "5000 steps"
+    return variant(config, arg)
