@@ -163,13 +163,17 @@ def _megabytes(size: float) -> str:
 
 def _config_lines(config: Mapping) -> list[str]:
     """One line of `field=value` for the fields outside sections and one for each section."""
-    sections = {"": {n: v for n, v in config.items() if not isinstance(v, Mapping)}}
+    sections = {"run": {n: v for n, v in config.items() if not isinstance(v, Mapping)}}
     sections.update({name: value for name, value in config.items() if isinstance(value, Mapping)})
     lines = []
     for name, section in sections.items():
         if section:
-            text = " ".join(f"{field}={json.dumps(value)}" for field, value in section.items())
-            lines += textwrap.wrap(text, 100, initial_indent=f"  {name:<15}", subsequent_indent=" " * 17)
+            # Lines break between fields, not within a value such as "30 epochs".
+            fields = [
+                f"{field}={json.dumps(value)}".replace(" ", "\N{NO-BREAK SPACE}") for field, value in section.items()
+            ]
+            wrapped = textwrap.wrap(" ".join(fields), 100, initial_indent=f"  {name:<15}", subsequent_indent=" " * 17)
+            lines += [line.replace("\N{NO-BREAK SPACE}", " ") for line in wrapped]
     return lines
 
 

@@ -184,5 +184,6 @@ def test_description_of_a_run_and_of_a_file(tmp_path, run, model, variables, con
     assert {name: int(words[name].replace(",", "")) for name in parts} == parts
     assert f"{sum(parts.values()):,}" in "\n".join(lines) and words["val/psnr"] == "24.25"
     assert "net            " in "\n".join(lines) and f"width={1 / 16}" in "\n".join(lines)
+    assert any('checkpoint_every="1 epochs"' in line for line in lines)  # not broken over two lines
     with pytest.raises(UserError):
         describe(tmp_path / "nothing")
