@@ -2,7 +2,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -14,6 +14,7 @@ draws = st.builds(Draw, *([unit] * 6))
 rules = st.builds(CropRule, st.floats(0.05, 1), st.floats(1, 1.5))
 
 
+@settings(deadline=None)
 @given(rule=rules, draw=draws, width=sides, height=sides)
 def test_box_lies_in_the_picture_and_has_the_promised_size_and_shape(rule, draw, width, height):
     left, top, right, bottom = rule.box(draw, width, height)
@@ -21,11 +22,15 @@ def test_box_lies_in_the_picture_and_has_the_promised_size_and_shape(rule, draw,
     w, h = right - left, bottom - top
     lowest, highest = sorted((1.0, width / height))
     assert lowest / rule.jitter * (1 - 1e-6) <= w / h <= highest * rule.jitter * (1 + 1e-6)
+    # Between square (0) and the picture's shape (1), times the stretch.
+    shape = draw.shape * math.log(width / height) + (2 * draw.stretch - 1) * math.log(rule.jitter)
+    assert math.log(w / h) == pytest.approx(shape, abs=1e-6)
     # Decoded to at_least, the crop needs no enlargement (where the file is large enough).
     scale = rule.at_least(64) / min(width, height)
     assert min(w, h) * scale >= 64 * (1 - 1e-6)
 
 
+@settings(deadline=None)
 @given(draw=draws, width=sides, height=sides)
 def test_the_whole_picture_is_drawn_where_nothing_else_is_allowed(draw, width, height):
     # The shape of the whole picture is one end of the shapes that are drawn.
@@ -48,6 +53,7 @@ def test_impossible_rules(min_scale, jitter):
         CropRule(min_scale, jitter)
 
 
+@settings(deadline=None)
 @given(draw=draws)
 def test_crop_is_pillows_resize_of_the_box(draw):
     rgb = np.random.default_rng(0).integers(0, 256, (60, 90, 3), dtype=np.uint8)

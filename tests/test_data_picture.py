@@ -139,6 +139,19 @@ def test_lab_tiff(china):
     assert np.abs(got.astype(int) - np.asarray(china)).mean() < 2
 
 
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "TIFF"])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_orientations(kind, orientation):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    data = encode(smooth(40, 24), kind, exif=exif)
+    with Image.open(io.BytesIO(data)) as picture:
+        expected = np.asarray(ImageOps.exif_transpose(picture).convert("RGB"))
+    assert expected.shape[:2] == ((24, 40) if orientation < 5 else (40, 24))
+    assert np.array_equal(decode(data), expected)
+    assert picture_size_of(data, name="picture") == expected.shape[1::-1]
+
+
 @settings(max_examples=60, deadline=None)
 @given(
     width=st.integers(16, 90),

@@ -7,7 +7,6 @@ unreadable pictures costs nothing later.
 import hashlib
 import io
 import json
-import os
 import zipfile
 import zlib
 from collections.abc import Callable, Iterable, Iterator
@@ -21,6 +20,7 @@ import numpy as np
 from PIL import Image
 
 from palgan_jax.color import rgb_to_lab
+from palgan_jax.data.cores import available_cores
 from palgan_jax.data.folder import Listing
 from palgan_jax.data.picture import decode_rgb, picture_size_of, read_bytes
 from palgan_jax.errors import UserError
@@ -118,7 +118,7 @@ def _look(root: Path, name: str) -> tuple[tuple[int, int], np.ndarray] | str:
 
 def _map_threads(function: Callable, items: Iterable) -> Iterator:
     """`map` on as many threads as there are cores, in order, never more than a few results ahead of the consumer."""
-    workers = os.cpu_count() or 1
+    workers = available_cores()
     waiting = []
     with ThreadPoolExecutor(workers) as pool:
         for item in items:

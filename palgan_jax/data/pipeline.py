@@ -6,7 +6,6 @@ threads, nor on whether decoded pictures are kept in memory. So one integer, `po
 """
 
 import math
-import os
 from collections.abc import Iterator
 from typing import Any
 
@@ -14,6 +13,7 @@ import grain
 import numpy as np
 from absl import flags
 
+from palgan_jax.data.cores import available_cores
 from palgan_jax.data.crop import CropRule, random_crop, squash
 from palgan_jax.data.source import Source
 from palgan_jax.errors import UserError
@@ -22,6 +22,7 @@ CACHE_BYTES = 1_000_000_000
 """Decoded pictures stay in memory where all of a source together take less than this."""
 _MAX_FAILURES = 100  # pictures in a row; then the source is taken for gone
 _MAX_WORKERS = 32
+_MAX_THREADS = 16
 
 
 class TrainBatches:
@@ -41,14 +42,14 @@ class TrainBatches:
 
     def _start(self, position: int) -> Any:
         rows = _Rows(self._samples, self._batch_size, self._count, position)
-        threads = 1 if self.workers else max(1, min(os.cpu_count() or 1, 16))
         if self.workers and not flags.FLAGS.is_parsed():
             flags.FLAGS.mark_as_parsed()  # grain reads its flags when it starts a worker; no command line need set them
         iterator = grain.experimental.ElasticIterator(
             rows,
             self._batch_size,
             grain.sharding.ShardOptions(shard_index=self._index, shard_count=self._count),
-            read_options=grain.ReadOptions(num_threads=threads, prefetch_buffer_size=2 * threads),
+            # A worker decodes in its main thread; two batches wait in each.
+            read_options=grain.ReadOptions(num_threads=0, prefetch_buffer_size=0) if self.workers else _threads(),
             multiprocessing_options=(
                 grain.MultiprocessingOptions(num_workers=self.workers, per_worker_buffer_size=2)
                 if self.workers
@@ -182,13 +183,10 @@ class EvalBatches:
         keep = len(self._source) * 3 * self._resolution**2 <= CACHE_BYTES // 4
         kept: list[dict[str, np.ndarray]] = []
         share = self._batch_size // self._count
-        threads = max(1, min(os.cpu_count() or 1, 16))
         rows = grain.MapDataset.range(len(self) * self._batch_size)
         mine = _Rows(rows, self._batch_size, self._count, 0)[self._index :: self._count]
         batches = mine.map(_EvalSample(self._source, self._resolution)).batch(share)
-        iterator = iter(
-            batches.to_iter_dataset(grain.ReadOptions(num_threads=threads, prefetch_buffer_size=2 * threads))
-        )
+        iterator = iter(batches.to_iter_dataset(_threads()))
         try:
             for batch in iterator:
                 for i in batch["index"][~batch["mask"] & (batch["index"] >= 0)]:
@@ -312,6 +310,12 @@ class _EvalSample(grain.transforms.Map):
         return {"rgb": np.zeros((side, side, 3), np.uint8), "mask": np.False_, "index": np.int32(i)}
 
 
+def _threads() -> grain.ReadOptions:
+    """As many threads as there are cores, each at work on a batch, and two batches ahead of them."""
+    threads = min(available_cores(), _MAX_THREADS)
+    return grain.ReadOptions(num_threads=threads, prefetch_buffer_size=threads + 2)
+
+
 def _check_share(batch_size: int, process_count: int) -> None:
     if batch_size < 1:
         raise UserError(f"the batch size must be at least 1, not {batch_size}")
@@ -321,7 +325,7 @@ def _check_share(batch_size: int, process_count: int) -> None:
 
 def _worker_count(workers: int | str, cached: bool) -> int:
     if workers == "auto":
-        cores = os.cpu_count() or 1
+        cores = available_cores()
         return 0 if cached or cores <= 2 else min(cores - 1, _MAX_WORKERS)
     try:
         count = int(workers)
