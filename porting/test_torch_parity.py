@@ -1,0 +1,107 @@
+"""The Flax networks against the PyTorch ones, side by side in one process.
+
+    pytest porting          # in an environment with requirements-porting.txt
+
+Width 1/8 and 128 x 128 pictures, every entry of every gradient; and the parameter counts at width 1.
+"""
+
+from dataclasses import replace
+
+import jax
+import numpy as np
+import pytest
+
+pytest.importorskip("torch", reason="the comparison with PyTorch needs requirements-porting.txt")
+
+import convert
+import golden_recipe as recipe
+import parity_flax
+import torch_cases
+import torch_palgan
+from parity_cases import Case, differences, function_case, layer_cases, network_cases, step_case
+
+from palgan_jax.nn import ColorDiscriminator, PaletteGenerator, PalGAN
+
+WIDTH, SIZE = 1 / 8, 128
+NETWORKS = {case.name: case for case in network_cases(WIDTH, SIZE)}
+LAYERS = {case.name: case for case in layer_cases()}
+
+
+def compare(case: Case, mode: str) -> None:
+    salt = torch_cases.safe_salt(replace(case, modes=(mode,)))
+    shares = differences(parity_flax.run(case, salt, mode), torch_cases.run(case, salt, mode))
+    far = {path: round(share, 2) for path, share in shares.items() if not share <= 1}
+    assert not far, f"further apart than allowed (1 = just allowed): {far}"
+
+
+@pytest.mark.parametrize(("name", "mode"), [(name, mode) for name, case in NETWORKS.items() for mode in case.modes])
+def test_network(name, mode):
+    compare(NETWORKS[name], mode)
+
+
+@pytest.mark.parametrize(("name", "mode"), [(name, mode) for name, case in LAYERS.items() for mode in case.modes])
+def test_layer(name, mode):
+    compare(LAYERS[name], mode)
+
+
+@pytest.mark.parametrize(
+    "option",
+    [
+        {"norm": "spade"},
+        {"norm": "instance"},
+        {"tap": "before"},
+        {"normalise_palette": False},
+        {"model": "autoencoder"},
+    ],
+    ids=lambda option: "-".join(f"{key}-{value}" for key, value in option.items()),
+)
+def test_alternative_of_the_whole(option):
+    case = network_cases(1 / 16, 64)[2]
+    compare(replace(case, options={**case.options, **option}), "eval")
+
+
+def test_functions():
+    compare(function_case(), "eval")
+
+
+def test_training_step():
+    compare(step_case(WIDTH, SIZE), "train")
+
+
+def test_parameter_counts_at_full_width():
+    """The counts of the paper's network (22M), less the biases that a batch norm cancels."""
+    l, ab, rgb = np.zeros((1, 256, 256, 1)), np.zeros((1, 256, 256, 2)), np.zeros((1, 256, 256, 3))
+    pairs = {
+        2_616_832: (PaletteGenerator(), (l,), torch_palgan.PaletteGenerator()),
+        21_905_026: (PalGAN(), (l,), torch_palgan.PalGAN()),
+        1_045_121: (ColorDiscriminator(), (ab, rgb, np.zeros((1, 256))), torch_palgan.ColorDiscriminator()),
+    }
+    for count, (flax_module, arguments, torch_module) in pairs.items():
+        shapes = jax.eval_shape(lambda m=flax_module, a=arguments: m.init(jax.random.key(0), *a))
+        assert sum(x.size for x in jax.tree.leaves(shapes["params"])) == count
+        assert sum(x.numel() for x in torch_module.parameters()) == count
+        # The same names and shapes on both sides, batch statistics and spectral vectors included.
+        by_torch = convert.to_flax(torch_module)
+        assert jax.tree.map(np.shape, by_torch) == jax.tree.map(np.shape, shapes)
+
+
+def test_weights_survive_the_way_there_and_back():
+    case = NETWORKS["palgan"]
+    module = torch_cases.build(case)
+    flat = recipe.flatten(convert.to_flax(module))
+    for path, array in flat.items():
+        np.testing.assert_array_equal(array, recipe.weight(path, array.shape), err_msg=path)
+
+
+@pytest.mark.parametrize("fault", ["missing", "shape", "unused"])
+def test_weights_that_do_not_fit_are_refused(fault):
+    module = torch_palgan.ColorDiscriminator(WIDTH)
+    variables = convert.to_flax(module)
+    if fault == "missing":
+        del variables["params"]["conv_1"]
+    elif fault == "shape":
+        variables["params"]["phi"]["bias"] = np.zeros(3, np.float32)
+    else:
+        variables["params"]["phi"]["extra"] = np.zeros(3, np.float32)
+    with pytest.raises(ValueError, match={"missing": "lack", "shape": r"\(3,\)", "unused": "no place for"}[fault]):
+        convert.load_flax(module, variables)
