@@ -18,7 +18,7 @@ def get_config(arg: str = "") -> ConfigDict:
     config.discriminator.width = 0.25
     config.loss.perceptual = 0.0
     config.optim.g_lr = 2e-4
-    config.total = "6000 steps"
+    config.total = "4500 steps"
     config.log_every = "20 steps"
     config.eval_every = config.checkpoint_every = "200 steps"
     config.sheet_every = "400 steps"

@@ -93,7 +93,7 @@ def bin_colours(spec: PaletteSpec = PaletteSpec(), lightness: float = 65.0, ab_r
     """The sRGB colour (bins, bins, 3) in [0, 1] that each bin (i_a, i_b) stands for, at the lightness L given."""
     a, b = np.meshgrid(bin_centres(spec) * ab_range, bin_centres(spec) * ab_range, indexing="ij")
     lab = np.stack([np.full_like(a, lightness), a, b], axis=-1)
-    return np.clip(np.asarray(lab_to_rgb(lab)), 0, 1)
+    return np.clip(np.asarray(lab_to_rgb(jnp.asarray(lab))), 0, 1)
 
 
 def picture(

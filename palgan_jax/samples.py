@@ -22,7 +22,7 @@ COUNT = 12
 
 
 class SampleSheets:
-    """Draws `FOLDER/step_00000100.png` of the first pictures of a set: gray | ours | truth and the predicted palette."""
+    """Draws `FOLDER/step_00000100.png` of a few pictures: gray | ours | truth and the predicted palette."""
 
     def __init__(self, config: ConfigDict, generator: nn.Module, mesh: Mesh, source: Source, folder: Path):
         self._source, self._folder, self._spec = source, folder, palette_spec(config)

@@ -4,6 +4,7 @@ Mesh axes: "data" splits the batch; "fsdp" splits the batch too and, with it, ev
 with these shardings is what pjit became, and does the work that pmap did.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -17,7 +18,7 @@ SMALLEST_SHARDED = 2**16
 """Arrays of fewer elements are not worth splitting: each split costs a collective."""
 
 
-def make_mesh(data: int = -1, fsdp: int = 1, devices: list[jax.Device] | None = None) -> Mesh:
+def make_mesh(data: int = -1, fsdp: int = 1, devices: Sequence[Any] | None = None) -> Mesh:
     """The mesh of data x fsdp devices; -1 for data takes as many as there are.
 
     Raises UserError where the product is not the number of devices.

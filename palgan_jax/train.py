@@ -156,7 +156,7 @@ def train(config: ConfigDict, workdir: str | Path) -> int:
     source = _open(config.data.train, "data.train", config, workdir)
     val_source = _open(config.data.val, "data.val", config, workdir) if config.data.val else None
     spans = durations(config, len(source))
-    share = {"process_index": jax.process_index(), "process_count": jax.process_count()}
+    share: Any = {"process_index": jax.process_index(), "process_count": jax.process_count()}
 
     def whole(pictures: FolderSource, limit: int | None = None) -> Any:
         batches = eval_batches(pictures, resolution=config.resolution, batch_size=_eval_size(config, mesh), **share)
@@ -223,7 +223,8 @@ def train(config: ConfigDict, workdir: str | Path) -> int:
                         log.info("step %d: %s", step, _in_words(measured))
                     if sheets is not None and due(spans.sheet):
                         sheets.draw(step, ema_variables(state))
-                    if due(spans.checkpoint) or step == spans.total:
+                    # What was measured is saved too: the best checkpoint can only be one that is known to be.
+                    if due(spans.checkpoint) or (measured and config.best) or step == spans.total:
                         save(measured)
                 progress.advance(progress_note)
             if step < spans.total:

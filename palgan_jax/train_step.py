@@ -38,7 +38,7 @@ def make_train_step(
     """
     forward = _make_forward(config, generator, discriminator)
 
-    def gradients(state: TrainState, batch: Batch, draws: Draws, vgg: Any) -> tuple[Any, Any, Any]:
+    def gradients(state: TrainState, batch: Batch, draws: Draws, vgg: Any) -> Any:
         params = (state.generator["params"], state.discriminator["params"])
         if gathered is not None:
             params = jax.lax.with_sharding_constraint(params, gathered)
@@ -49,7 +49,7 @@ def make_train_step(
         _, d_grads = pull_back((jnp.float32(0), jnp.float32(1)))
         return (g_grads, d_grads), updates, metrics
 
-    def accumulated(state: TrainState, batch: Batch, draws: Draws, vgg: Any) -> tuple[Any, Any, Any]:
+    def accumulated(state: TrainState, batch: Batch, draws: Draws, vgg: Any) -> Any:
         if config.accumulate == 1:
             return gradients(state, batch, draws, vgg)
 
@@ -59,12 +59,11 @@ def make_train_step(
 
         parts = jax.tree.map(split, (batch, draws))
         first = jax.tree.map(lambda x: x[0], parts)
-        zeros = jax.tree.map(
-            lambda x: jnp.zeros(x.shape, x.dtype), jax.eval_shape(lambda p: gradients(state, *p, vgg), first)
-        )
+        shapes = jax.eval_shape(lambda p: gradients(state, p[0], p[1], vgg), first)
+        zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
 
         def add(total: Any, part: Any) -> tuple[Any, None]:
-            return jax.tree.map(jnp.add, total, gradients(state, *part, vgg)), None
+            return jax.tree.map(jnp.add, total, gradients(state, part[0], part[1], vgg)), None
 
         total, _ = jax.lax.scan(add, zeros, parts)
         return jax.tree.map(lambda x: x / config.accumulate, total)
@@ -80,13 +79,14 @@ def make_train_step(
         decay = jnp.minimum(config.ema, (1.0 + state.step) / (10.0 + state.step))
         seen = {"params": g_params, "batch_stats": g_updates["batch_stats"]}
         metrics |= {"grad_norm/g": optax.tree.norm(g_grads), "grad_norm/d": optax.tree.norm(d_grads)}
+        ema: Any = optax.incremental_update(seen, state.ema, 1 - decay)
         new_state = TrainState(
             step=state.step + 1,
             generator={"params": g_params, **g_updates},
             discriminator={"params": d_params, **d_updates},
             g_opt=g_opt,
             d_opt=d_opt,
-            ema=optax.incremental_update(seen, state.ema, 1 - decay),
+            ema=ema,
             key=state.key,
         )
         return new_state, metrics
@@ -120,7 +120,8 @@ def _make_forward(config: ConfigDict, generator: nn.Module, discriminator: nn.Mo
         if config.model == "autoencoder":
             code = None
         elif config.model == "vae":
-            mean, log_variance = generator.apply(g_variables, l, c, method="posterior")  # type: ignore[misc]
+            posterior: Any = generator.apply(g_variables, l, c, method="posterior")
+            mean, log_variance = posterior
             code = mean + jnp.exp(0.5 * log_variance) * draws["code"]
             terms["kl"] = weight.kl * losses.kl_from_standard_normal(mean, log_variance)
         (h_hat, c_hat), g_updates = generator.apply(

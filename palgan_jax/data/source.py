@@ -21,7 +21,10 @@ from palgan_jax.writing import make_folder, write_file
 class Source(Protocol):
     """Usable pictures, numbered 0..len-1. Must be picklable: worker processes get a copy."""
 
-    name: str  # as the user wrote it, for messages
+    @property
+    def name(self) -> str:
+        """As the user wrote it, for messages."""
+        ...
 
     def __len__(self) -> int: ...
 

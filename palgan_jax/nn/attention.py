@@ -22,10 +22,11 @@ def box_mean(x: jax.Array, radius: int) -> jax.Array:
         padding = [(0, 0)] * x.ndim
         padding[axis] = (radius, radius)
         padded = jnp.pad(x, padding)
-        total = sum(jax.lax.slice_in_dim(padded, k, k + size, axis=axis) for k in range(2 * radius + 1))
+        windows = [jax.lax.slice_in_dim(padded, k, k + size, axis=axis) for k in range(2 * radius + 1)]
         place = np.arange(size)
         count = np.minimum(place + radius, size - 1) - np.maximum(place - radius, 0) + 1
-        x = total / np.expand_dims(count, [i for i in range(x.ndim) if i != axis]).astype(np.float32)
+        count = np.expand_dims(count, [i for i in range(x.ndim) if i != axis]).astype(np.float32)
+        x = sum(windows[1:], windows[0]) / count
     return x
 
 

@@ -11,6 +11,7 @@ from palgan_jax.palette import as_distribution
 
 Tap = Literal["after", "before"]
 Init = Literal["he", "xavier"]
+Head = Literal["palette", "code", "none"]
 
 CHANNELS = (32, 64, 128, 256, 256, 256)
 TAPS = 4
@@ -32,7 +33,7 @@ class PaletteGenerator(nn.Module):
 
     bins: int = 256
     width: float = 1.0
-    head: Literal["palette", "code", "none"] = "palette"
+    head: Head = "palette"
     normalise: bool = True
     tap: Tap = "after"
     kernel_init: Init = "he"

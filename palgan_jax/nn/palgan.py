@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from palgan_jax.nn.assignment_generator import PaletteAssignmentGenerator
 from palgan_jax.nn.attention import Attention, Local
 from palgan_jax.nn.layers import Norm
-from palgan_jax.nn.palette_generator import Init, PaletteGenerator, Tap
+from palgan_jax.nn.palette_generator import Head, Init, PaletteGenerator, Tap
 
 Model = Literal["palgan", "autoencoder", "vae"]
 
@@ -38,9 +38,9 @@ class PalGAN(nn.Module):
     dtype: Any = None
 
     def setup(self):
-        head = {"palgan": "palette", "autoencoder": "code", "vae": "none"}[self.model]
+        heads: dict[Model, Head] = {"palgan": "palette", "autoencoder": "code", "vae": "none"}
         self.palette_generator = PaletteGenerator(
-            self.bins, self.width, head, self.normalise_palette, self.tap, self.palette_init, self.dtype
+            self.bins, self.width, heads[self.model], self.normalise_palette, self.tap, self.palette_init, self.dtype
         )
         self.assignment_generator = PaletteAssignmentGenerator(
             self.width,
@@ -83,8 +83,8 @@ class PalGAN(nn.Module):
     def posterior(self, l: jax.Array, c: jax.Array) -> tuple[jax.Array, jax.Array]:
         """Mean and log variance (B, K) each of the code of a coloured picture, l (B, H, W, 1) and c (B, H, W, 2)."""
         code, _ = self.posterior_network(jnp.concatenate([l, c], axis=-1))
-        mean, log_variance = jnp.split(code, 2, axis=-1)
-        return mean, log_variance
+        assert code is not None
+        return code[:, : self.bins], code[:, self.bins :]
 
     def everything(self, l: jax.Array, c: jax.Array) -> None:
         """Runs every part once, so that `init` makes the parameters of all of them."""
