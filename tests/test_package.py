@@ -1,0 +1,200 @@
+"""The package as a whole: what importing it costs, which module may import which, and that the pinned versions fit."""
+
+import ast
+import graphlib
+import subprocess
+import sys
+import tomllib
+from importlib.metadata import version
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+
+import palgan_jax
+
+ROOT = Path(__file__).parent.parent
+PACKAGE = ROOT / "palgan_jax"
+
+# The map of the package: a module, or all of a folder, imports only from what stands on lines above its own.
+ORDER = """
+errors color
+writing palette variants
+nn weight_files
+losses pretrained config
+fits state sharding optim
+train_step
+data metrics sheet checksums
+checkpoint
+weights
+validation samples writers progress preemption
+colorize train
+cli
+main
+"""
+LEVEL = {name: level for level, line in enumerate(ORDER.strip().splitlines()) for name in line.split()}
+ONLY_HERE = {"orbax": {"checkpoint"}, "tensorflow_datasets": {"data"}, "grain": {"data"}}
+
+
+def modules():
+    """Dotted name without the package -> file."""
+    names = {}
+    for path in sorted(PACKAGE.rglob("*.py")):
+        parts = path.relative_to(PACKAGE).with_suffix("").parts
+        name = ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+        if name:
+            names[name] = path
+    return names
+
+
+MODULES = modules()
+
+
+def imports(path):
+    """Full names of everything that a file imports, inside functions too."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path} imports relatively"
+            found |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return found
+
+
+def imports_of_own(path):
+    """The modules of this package that a file imports."""
+    names = (name.removeprefix("palgan_jax.") for name in imports(path) if name.startswith("palgan_jax."))
+    return {name if name in MODULES else name.rpartition(".")[0] for name in names} - {""}
+
+
+def run_python(code, **environment):
+    command = [sys.executable, "-c", code]
+    return subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True, check=False)
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_a_module_imports_only_from_above(name):
+    own = name.partition(".")[0]
+    assert own in LEVEL, f"give {own} its line in ORDER"
+    for other in imports_of_own(MODULES[name]):
+        top = other.partition(".")[0]
+        assert top == own or LEVEL[top] < LEVEL[own], f"{name} imports {other}, which does not stand above it"
+
+
+def test_no_imports_go_in_a_circle():
+    # A package's __init__ gathers its modules, so that only the modules themselves are looked at.
+    packages = {name for name, path in MODULES.items() if path.name == "__init__.py"}
+    graph = {name: imports_of_own(path) - packages for name, path in MODULES.items() if name not in packages}
+    assert len(list(graphlib.TopologicalSorter(graph).static_order())) >= len(graph)
+
+
+def test_the_order_names_only_what_is_there():
+    assert set(LEVEL) == {name.partition(".")[0] for name in MODULES}
+
+
+@pytest.mark.parametrize("library", ONLY_HERE)
+def test_a_library_that_moves_is_imported_in_one_place(library):
+    users = {
+        name.partition(".")[0]
+        for name, path in MODULES.items()
+        if any(full.partition(".")[0] == library for full in imports(path))
+    }
+    assert users <= ONLY_HERE[library]
+
+
+def test_only_those_parts_of_clu_are_imported_that_need_no_tensorflow():
+    used = {full for path in MODULES.values() for full in imports(path) if full.startswith("clu")}
+    assert used <= {"clu.metrics", "clu.parameter_overview", "clu.platform"}
+
+
+def test_orbax_is_used_at_all():
+    assert any(full.startswith("orbax") for full in imports(MODULES["checkpoint"]))
+
+
+def test_importing_the_package_and_the_command_line_loads_no_heavy_library():
+    code = "import sys, palgan_jax, palgan_jax.cli, palgan_jax.errors; print(*sys.modules)"
+    result = run_python(code)
+    assert result.returncode == 0, result.stderr
+    loaded = {name.partition(".")[0] for name in result.stdout.split()}
+    assert "palgan_jax" in loaded
+    assert not loaded & {"jax", "jaxlib", "flax", "numpy", "orbax", "grain", "tensorflow", "PIL", "ml_collections"}
+
+
+def test_importing_every_module_touches_no_device():
+    # The platform does not exist: the first use of a device would end in an error.
+    names = [f"palgan_jax.{name}" for name in MODULES if name != "main"]
+    code = (
+        f"import importlib, sys\nfor name in {names}: importlib.import_module(name)\n"
+        "import jax\nprint(*sys.modules)\n"
+        "try: jax.devices()\nexcept RuntimeError: print('no-such-platform')"
+    )
+    result = run_python(code, JAX_PLATFORMS="absent", PATH="/usr/bin:/bin")
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.split()[-1] == "no-such-platform"
+    assert "tensorflow" not in result.stdout.split()
+    assert "torch" not in result.stdout.split()
+
+
+def requirement_files():
+    return sorted(ROOT.glob("requirements*.txt"))
+
+
+def read_requirements(path):
+    lines = (line.partition("#")[0].strip() for line in path.read_text().splitlines())
+    return [Requirement(line) for line in lines if line]
+
+
+def pinned():
+    return {canonical(r.name): str(r.specifier).removeprefix("==") for r in read_requirements(ROOT / "constraints.txt")}
+
+
+def canonical(name):
+    return name.lower().replace("_", "-").replace(".", "-")
+
+
+@pytest.mark.parametrize("path", requirement_files(), ids=lambda path: path.stem)
+def test_each_range_is_closed_and_holds_the_version_that_was_tested(path):
+    pins = pinned()
+    for requirement in read_requirements(path):
+        operators = {part.operator for part in requirement.specifier}
+        assert "==" in operators or {">=", "<"} <= operators, requirement
+        if path.stem in ("requirements", "requirements-dev"):
+            assert canonical(requirement.name) in pins, f"{requirement.name} is not in constraints.txt"
+        if canonical(requirement.name) in pins:
+            assert requirement.specifier.contains(pins[canonical(requirement.name)]), requirement
+
+
+def test_jax_and_flax_are_those_of_the_constraints():
+    """A green run says something about the pinned versions only where it ran with them."""
+    pins = pinned()
+    for name in ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "numpy"):
+        assert version(name) == pins[name]
+
+
+def test_pyproject_names_files_that_are_there():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    dynamic = project["tool"]["setuptools"]["dynamic"]
+    extras = dynamic["optional-dependencies"]
+    for entry in (dynamic["dependencies"], *extras.values()):
+        assert all((ROOT / file).is_file() for file in entry["file"])
+    assert all((ROOT / file).is_file() for file in project["project"]["license-files"])
+    assert (ROOT / "LICENSE").read_text().split()[:2] == ["Apache", "License"]
+    assert palgan_jax.__version__.count(".") == 2
+
+
+def attributed(folder):
+    rows = (folder / "ATTRIBUTION.md").read_text().splitlines()
+    cells = [[cell.strip() for cell in row.strip("|").split("|")] for row in rows if row.startswith("|")]
+    return {row[0]: row for row in cells[2:]}
+
+
+@pytest.mark.parametrize("name", ["photos", "samples"])
+def test_each_bundled_photograph_has_its_attribution(name):
+    folder = ROOT / "examples" / name
+    rows = attributed(folder)
+    assert set(rows) == {path.name for path in folder.glob("*.jpg")}
+    licences = (folder / "ATTRIBUTION.md").read_text().partition("## The licences")[2]
+    for file, row in rows.items():
+        assert all(row), f"{file} has an empty cell"
+        assert row[3].startswith("Public-Domain") or row[3] in licences, f"{row[3]} of {file} is not explained"
