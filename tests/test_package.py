@@ -105,7 +105,7 @@ def test_a_library_that_moves_is_imported_in_one_place(library):
 
 def test_only_those_parts_of_clu_are_imported_that_need_no_tensorflow():
     used = {full for path in MODULES.values() for full in imports(path) if full.startswith("clu")}
-    assert used <= {"clu.metrics", "clu.parameter_overview", "clu.platform"}
+    assert all(full.split(".")[1] in ("metrics", "parameter_overview", "platform") for full in used), used
 
 
 def test_orbax_is_used_at_all():
