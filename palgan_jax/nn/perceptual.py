@@ -59,7 +59,7 @@ def normalise_imagenet(rgb: jax.Array) -> jax.Array:
 class VGG16(nn.Module):
     """The convolutional part of VGG16; returns the activations (after the ReLU) of `layers`, in their order.
 
-    Parameters: `{"conv1_1": {"kernel": (3, 3, 3, 64), "bias": (64,)}, ...}` as `pretrained.load_vgg16` reads them. It
+    Parameters: `{"conv1_1": {"kernel": (3, 3, 3, 64), "bias": (64,)}, ...}` as `imagenet_weights.load_vgg16` reads them. It
     stops at the deepest layer asked for, so that parameters of later ones may be missing.
     """
 
@@ -94,7 +94,7 @@ def perceptual_loss(
 ) -> jax.Array:
     """Weighted sum over layers of the mean absolute difference of VGG16 features: a float32 scalar.
 
-    `params`: from `pretrained.load_vgg16`. `fake_rgb`, `real_rgb`: (B, H, W, 3) in [-1, 1]; no gradient reaches
+    `params`: from `imagenet_weights.load_vgg16`. `fake_rgb`, `real_rgb`: (B, H, W, 3) in [-1, 1]; no gradient reaches
     `real_rgb`. `dtype`: of the convolutions, e.g. bfloat16 on accelerators; the differences are taken in float32.
     """
     vgg = VGG16(layers=tuple(weights), dtype=dtype)
