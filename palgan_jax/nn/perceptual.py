@@ -59,8 +59,8 @@ def normalise_imagenet(rgb: jax.Array) -> jax.Array:
 class VGG16(nn.Module):
     """The convolutional part of VGG16; returns the activations (after the ReLU) of `layers`, in their order.
 
-    Parameters: `{"conv1_1": {"kernel": (3, 3, 3, 64), "bias": (64,)}, ...}` as `imagenet_weights.load_vgg16` reads them. It
-    stops at the deepest layer asked for, so that parameters of later ones may be missing.
+    Parameters: `{"conv1_1": {"kernel": (3, 3, 3, 64), "bias": (64,)}, ...}` as `imagenet_weights.load_vgg16` reads
+    them. It stops at the deepest layer asked for, so that parameters of later ones may be missing.
     """
 
     layers: Sequence[str] = tuple(PERCEPTUAL_WEIGHTS)
