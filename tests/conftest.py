@@ -2,8 +2,9 @@
 
 import os
 
-# Eight CPU devices for every test: the 1-device tests use the first of them.
-os.environ.setdefault("XLA_FLAGS", "--xla_force_host_platform_device_count=8")
+# Eight CPU devices for every test: the 1-device tests use the first of them. Tests compile much and run little.
+QUICK_COMPILATION = "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
+os.environ.setdefault("XLA_FLAGS", f"--xla_force_host_platform_device_count=8 {QUICK_COMPILATION}")
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 
 from pathlib import Path

@@ -18,7 +18,7 @@ from palgan_jax.palette import entropy, histogram
 from palgan_jax.state import TrainState, ema_variables, init_state
 from palgan_jax.train_step import make_predict, make_train_step
 
-SIZE, BATCH = 64, 8
+SIZE, BATCH = 64, 16
 
 
 def tiny(**fields: Any) -> ConfigDict:
@@ -28,6 +28,22 @@ def tiny(**fields: Any) -> ConfigDict:
     config.loss.perceptual = 0.0
     config.update_from_flattened_dict(fields)
     return config
+
+
+def filled(abstract: TrainState) -> TrainState:
+    """A state of these shapes: random parameters and spectral vectors, everything else zero or one."""
+    rng = np.random.default_rng(0)
+
+    def fill(path, leaf):
+        name = jax.tree_util.keystr(path)
+        if "opt" in name or not leaf.shape or jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
+            return np.zeros(leaf.shape, np.int32 if leaf.dtype == jnp.int32 else np.float32)
+        if "'kernel'" in name or "'u'" in name:
+            fan_in = max(int(np.prod(leaf.shape[:-1])), 1)
+            return (rng.normal(size=leaf.shape) * (2 / fan_in) ** 0.5).astype(np.float32)
+        return np.full(leaf.shape, 1.0 if "'var'" in name else 0.0, np.float32)
+
+    return jax.tree_util.tree_map_with_path(fill, abstract)
 
 
 @dataclass
@@ -46,14 +62,17 @@ class Compiled:
 def compile_step(config: ConfigDict, devices: int = 1, fsdp: int = 1, tx: optax.GradientTransformation | None = None):
     mesh = sharding.make_mesh(-1, fsdp, jax.devices()[:devices])
     generator, discriminator = build_generator(config), build_discriminator(config)
-    tx = tx or optax.adam(1e-4, b1=0.0, b2=0.9)
+    tx = tx or optax.adam(1e-3, b1=0.0, b2=0.9)
     everywhere = sharding.replicated(mesh)
 
     def init(key):
         return init_state(key, generator, discriminator, tx, tx, config.resolution)
 
-    shardings = sharding.state_shardings(mesh, jax.eval_shape(init, jax.random.key(0)))
-    state = jax.jit(init, out_shardings=shardings)(jax.random.key(0))
+    key = jax.random.key(0)
+    abstract = jax.eval_shape(init, key)
+    shardings = sharding.state_shardings(mesh, abstract)
+    # Random values are quicker to have from numpy than from a compiled initialisation.
+    state = jax.device_put(filled(abstract).replace(key=key), shardings)
     step = jax.jit(
         make_train_step(config, generator, discriminator, tx, tx, everywhere if fsdp > 1 else None),
         donate_argnums=0,
@@ -116,9 +135,8 @@ def test_data_parallel_needs_all_reduces_only(one, eight, sharded):
     assert not collectives(sharded) & {"all-to-all", "collective-permute"}
 
 
-def test_accumulation_moves_nothing_between_devices():
-    config = tiny(accumulate=2, batch_size=16)
-    assert collectives(compile_step(config, devices=8)) == {"all-reduce"}
+def test_accumulation_moves_nothing_between_devices(descent):
+    assert collectives(descent[2]) == {"all-reduce"}
 
 
 def test_the_program_does_not_talk_to_the_host(one):
@@ -146,9 +164,15 @@ def test_nothing_is_transferred_implicitly(one, rgb):
 
 @pytest.fixture(scope="module")
 def descent() -> dict[int, Compiled]:
-    """Steps of plain gradient descent at rate 1, so that the change is the gradient, without batch statistics."""
+    """Steps of plain gradient descent at rate 1, so that the change is the gradient, without batch statistics.
+
+    One device with the whole batch, and eight with the batch in two parts.
+    """
     fields = {"net.norm": "instance"}
-    return {k: compile_step(tiny(**fields, accumulate=k), tx=optax.sgd(1.0)) for k in (1, 4)}
+    return {
+        parts: compile_step(tiny(**fields, accumulate=parts), devices, tx=optax.sgd(1.0))
+        for parts, devices in ((1, 1), (2, 8))
+    }
 
 
 def gradients(compiled: Compiled, rgb: np.ndarray) -> Any:
@@ -161,13 +185,13 @@ def gradients(compiled: Compiled, rgb: np.ndarray) -> Any:
 
 
 def test_accumulation_equals_the_large_batch(descent, rgb):
-    whole, parts = gradients(descent[1], rgb), gradients(descent[4], rgb)
+    whole, parts = gradients(descent[1], rgb), gradients(descent[2], rgb)
     for one_player, other in zip(whole, parts, strict=True):
         norm = float(optax.tree.norm(one_player))
         difference = float(optax.tree.norm(jax.tree.map(np.subtract, one_player, other)))
-        assert difference < 1e-4 * norm
+        assert difference < 1e-3 * norm
     _, expected = descent[1].run(rgb)
-    _, metrics = descent[4].run(rgb)
+    _, metrics = descent[2].run(rgb)
     for name, value in expected.items():
         np.testing.assert_allclose(metrics[name], value, rtol=1e-3, atol=1e-5, err_msg=name)
 
@@ -225,17 +249,22 @@ def test_the_average_follows_parameters_and_statistics(one, rgb):
 
 def test_spectral_vectors_turn_towards_the_largest_singular_value(one, rgb):
     after, _ = one.run(rgb, steps=20)
-    conv = after.generator["params"]["assignment_generator"]["stem"]["kernel"]
-    u = after.generator["spectral"]["assignment_generator"]["stem"]["u"]
-    matrix = np.asarray(conv).reshape(-1, conv.shape[-1])
-    largest = np.linalg.svd(matrix, compute_uv=False)[0]
-    np.testing.assert_allclose(np.linalg.norm(matrix @ np.asarray(u)[0]), largest, rtol=1e-2)
+
+    def share(state: TrainState) -> float:
+        """How much of the largest singular value the spectral vector sees."""
+        kernel = np.asarray(state.generator["params"]["assignment_generator"]["stem"]["kernel"])
+        u = np.asarray(state.generator["spectral"]["assignment_generator"]["stem"]["u"])[0]
+        matrix = kernel.reshape(-1, kernel.shape[-1])
+        seen = np.linalg.norm(matrix @ (u / np.linalg.norm(u)))
+        return float(seen / np.linalg.svd(matrix, compute_uv=False)[0])
+
+    assert share(one.state) < 0.9
+    assert share(after) > 0.97
 
 
-def test_training_lowers_the_colour_loss(rgb):
-    compiled = compile_step(tiny(), tx=optax.adam(1e-3, b1=0.0, b2=0.9))
-    _, first = compiled.run(rgb)
-    _, last = compiled.run(rgb, steps=40)
+def test_training_lowers_the_colour_loss(one, rgb):
+    _, first = one.run(rgb)
+    _, last = one.run(rgb, steps=40)
     assert last["loss/l1"] < 0.9 * first["loss/l1"]
     assert last["loss/palette"] < first["loss/palette"]
 
