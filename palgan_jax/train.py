@@ -114,7 +114,14 @@ def compile_program(config: ConfigDict, mesh: Mesh, spans: Durations, vgg: Any) 
     start = time.monotonic()
     compiled = step.lower(abstract, batch, vgg).compile()
     _log_cost(compiled, config.batch_size, mesh.size, time.monotonic() - start)
-    return Program(generator, abstract, jax.jit(init, out_shardings=shardings), compiled)
+    return Program(generator, abstract, jax.jit(init, out_shardings=shardings, compiler_options=_once()), compiled)
+
+
+def _once() -> dict[str, Any] | None:
+    """Compiler options for what runs once: on the CPU, LLVM's work on a hundred random draws takes most of a start."""
+    if jax.default_backend() != "cpu":
+        return None
+    return {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}
 
 
 def _log_cost(compiled: Any, batch_size: int, devices: int, seconds: float) -> None:
