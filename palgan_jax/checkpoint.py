@@ -29,7 +29,6 @@ from orbax.checkpoint import v1 as ocp
 from palgan_jax import checksums
 from palgan_jax.checksums import Damaged
 from palgan_jax.errors import UserError
-from palgan_jax.fits import check_fits as check_fits
 from palgan_jax.fits import check_shapes
 
 FOLDER = "checkpoints"  # within a working directory

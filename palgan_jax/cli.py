@@ -118,17 +118,26 @@ def _keep_compiled_programs() -> None:
 
 
 def _join_processes(distributed: str) -> None:
-    """Joins the other processes of a TPU pod or a SLURM job, or those that JAX_COORDINATOR_ADDRESS names."""
+    """Joins the other processes of a TPU pod or a SLURM job (JAX finds those by itself), or those of the environment:
+
+    JAX_COORDINATOR_ADDRESS (host:port of process 0), JAX_NUM_PROCESSES and JAX_PROCESS_ID.
+    """
     import jax
 
     environment = os.environ
-    several = (
-        "JAX_COORDINATOR_ADDRESS" in environment
-        or "," in environment.get("TPU_WORKER_HOSTNAMES", "")
-        or int(environment.get("SLURM_NTASKS", "1")) > 1
-    )
-    if distributed == "on" or (distributed == "auto" and several):
-        jax.distributed.initialize()
+    named = "JAX_COORDINATOR_ADDRESS" in environment
+    several = "," in environment.get("TPU_WORKER_HOSTNAMES", "") or int(environment.get("SLURM_NTASKS", "1")) > 1
+    if distributed == "off" or not (named or several or distributed == "on"):
+        return
+    numbers = {"num_processes": "JAX_NUM_PROCESSES", "process_id": "JAX_PROCESS_ID"}
+    try:
+        places = {name: int(environment[variable]) for name, variable in numbers.items() if variable in environment}
+        jax.distributed.initialize(**places)
+    except (ValueError, RuntimeError) as error:
+        raise UserError(
+            f"The other processes could not be joined ({error}): set JAX_COORDINATOR_ADDRESS, JAX_NUM_PROCESSES and "
+            "JAX_PROCESS_ID, or take --distributed=off."
+        ) from error
 
 
 def _run_colorize(args: argparse.Namespace, _: Sequence[str]) -> int:

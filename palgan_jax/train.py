@@ -1,5 +1,6 @@
 """The training loop: data, step, metrics, validation, sample sheets and checkpoints, resumable at any step."""
 
+import json
 import logging
 import math
 import time
@@ -43,6 +44,7 @@ from palgan_jax.state import TrainState, ema_variables, init_state
 from palgan_jax.train_step import make_train_step
 from palgan_jax.validation import Validation, mean_ab
 from palgan_jax.writers import MetricsWriter
+from palgan_jax.writing import write_file
 
 log = logging.getLogger(__name__)
 
@@ -189,6 +191,8 @@ def train(config: ConfigDict, workdir: str | Path) -> int:
         mean = mean_ab(config, mesh, whole(source, -(-MEAN_COLOUR_PICTURES // _eval_size(config, mesh))))
         validation = Validation(config, program.generator, mesh, mean)
         sheets = SampleSheets(config, program.generator, mesh, val_source, workdir / "sheets")
+    if jax.process_index() == 0:
+        write_file(workdir / "config.json", json.dumps(config.to_dict(), indent=2).encode())
     writer = MetricsWriter(workdir, step, config.tensorboard)
     batches = train_batches(
         source, resolution=config.resolution, batch_size=config.batch_size, seed=config.seed,

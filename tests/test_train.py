@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -42,10 +43,15 @@ def without_times(rows: list[dict]) -> list[dict]:
     return [{name: value for name, value in row.items() if name not in TIMES} for row in rows]
 
 
-def start(workdir: Path, *more: str) -> subprocess.Popen:
-    """The command as a person runs it, on one device."""
+def start(workdir: Path, *more: str, **variables: str) -> subprocess.Popen:
+    """The command as a person runs it, on one device, with environment variables beside those of the tests."""
     flags = " ".join(flag for flag in os.environ["XLA_FLAGS"].split() if "device_count" not in flag)
-    environment = {**os.environ, "XLA_FLAGS": flags, "JAX_COMPILATION_CACHE_DIR": str(ROOT / ".cache" / "jax-tests")}
+    environment = {
+        **os.environ,
+        "XLA_FLAGS": flags,
+        "JAX_COMPILATION_CACHE_DIR": str(ROOT / ".cache" / "jax-tests"),
+        **variables,
+    }
     command = [sys.executable, "-m", "palgan_jax.main", *arguments(workdir, *more)[1:]]
     return subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True, cwd=ROOT)
 
@@ -119,6 +125,37 @@ def test_a_finished_run_has_nothing_left_to_do(uninterrupted, caplog):
     _, errors = process.communicate(timeout=300)
     assert process.returncode == 0, errors
     assert (uninterrupted / "metrics.jsonl").read_text() == before
+
+
+def test_two_processes_train_as_one_and_one_goes_on(uninterrupted, tmp_path):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{free.getsockname()[1]}"
+    together = [
+        start(
+            tmp_path,
+            "--config.total=4 steps",
+            "--config.eval_every=4 steps",
+            "--config.optim.decay_from=6 steps",
+            JAX_COORDINATOR_ADDRESS=address,
+            JAX_NUM_PROCESSES="2",
+            JAX_PROCESS_ID=str(i),
+        )
+        for i in range(2)
+    ]
+    for process in together:
+        _, errors = process.communicate(timeout=300)
+        assert process.returncode == 0, errors
+    for ours, expected in zip(lines(tmp_path)[:4], lines(uninterrupted)[:4], strict=True):
+        for name in set(expected) - set(TIMES):
+            np.testing.assert_allclose(ours[name], expected[name], rtol=2e-2, atol=2e-3, err_msg=name)
+    np.testing.assert_allclose(lines(tmp_path)[0]["loss/g"], lines(uninterrupted)[0]["loss/g"], rtol=1e-5)
+
+    process = start(tmp_path, "--config.total=5 steps", "--config.optim.decay_from=6 steps")
+    _, errors = process.communicate(timeout=300)
+    assert process.returncode == 0, errors
+    assert "resumed at step 4" in errors
+    assert load_ema(tmp_path)["step"] == 5
 
 
 def refusal(capsys, *command: str) -> str:
