@@ -1,0 +1,177 @@
+"""Every config file: its small variant is built and makes one real training step."""
+
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+from PIL import Image
+
+from palgan_jax.config import build_discriminator, build_generator, default_config, flatten, load_config
+from palgan_jax.data.picture import read_rgb
+from palgan_jax.errors import UserError
+from palgan_jax.nn.perceptual import VGG16_CONVS
+from palgan_jax.optim import make_optimizers
+from palgan_jax.state import init_state
+from palgan_jax.train_step import make_train_step
+
+ROOT = Path(__file__).parent.parent
+FILES = sorted((ROOT / "configs").rglob("*.py"))
+NAMES = [str(path.relative_to(ROOT / "configs").with_suffix("")) for path in FILES]
+ABLATIONS = {  # row -> the fields it changes
+    "autoencoder": {"model": "autoencoder"},
+    "vae": {"model": "vae"},
+    "self_attention": {"net.attention": "self"},
+    "patch_discriminator": {"discriminator.kind": "patch"},
+    "batch_norm": {"net.norm": "batch"},
+    "spade": {"net.norm": "spade"},
+    "no_entropy": {"loss.entropy": 0.0},
+    "attention_none": {"net.attention": "none"},
+    "attention_local": {"net.attention": "local"},
+    "attention_global": {"net.attention": "global"},
+}
+
+
+def load(name, variant=""):
+    return load_config(f"{ROOT / 'configs' / name}.py{variant and ':' + variant}")
+
+
+def program_key(config):
+    """What decides which program is compiled: not the lengths, the data or the rates."""
+    fields = flatten(config)
+    outside = ("total", "seed", "keep", "best", "ema", "tensorboard")
+    return tuple(
+        (name, value) for name, value in sorted(fields.items())
+        if name not in outside and not name.endswith("_every") and not name.startswith(("data.", "mesh.", "optim."))
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def picture_batch():
+    files = sorted((ROOT / "examples" / "photos").glob("*.jpg"))[:2]
+    return {"rgb": np.stack([np.asarray(Image.fromarray(read_rgb(f)).resize((64, 64))) for f in files])}
+
+
+@pytest.fixture(scope="module")
+def one_step(picture_batch):
+    """Runs one step of a config; files whose small variants are the same program share it."""
+    done = {}
+
+    def run(config):
+        # Narrower still, and two pictures: the compiler's time is what this costs.
+        config.net.width = config.discriminator.width = 1 / 16
+        config.batch_size = 2
+        key = program_key(config)
+        if key not in done:
+            done[key] = _step_once(config, picture_batch)
+        return done[key]
+
+    return run
+
+
+def _step_once(config, batch, vgg=None):
+    generator, discriminator = build_generator(config), build_discriminator(config)
+    g_tx, d_tx = make_optimizers(config.optim, 5, 10)
+    abstract = jax.eval_shape(
+        lambda key: init_state(key, generator, discriminator, g_tx, d_tx, config.resolution),
+        jax.random.key(config.seed),
+    )
+    state = _filled(abstract)
+    step = jax.jit(make_train_step(config, generator, discriminator, g_tx, d_tx))
+    # Without the compiler's last effort: the step is run once.
+    compiled = step.lower(state, batch, vgg).compile(compiler_options={"xla_backend_optimization_level": 0})
+    return state, *compiled(state, batch, vgg)
+
+
+def _filled(abstract):
+    """A state of these shapes: the initialisers would take as long to compile as the step."""
+    rng = np.random.default_rng(0)
+
+    def leaf(path, spec):
+        name = jax.tree_util.keystr(path)
+        if jax.dtypes.issubdtype(spec.dtype, jax.dtypes.prng_key):
+            return jax.random.key(0)
+        if "opt" in name or "mean" in name or not np.issubdtype(spec.dtype, np.floating):
+            return np.zeros(spec.shape, spec.dtype)
+        if "var" in name or "sigma" in name:
+            return np.ones(spec.shape, spec.dtype)
+        return rng.normal(0, 0.1, spec.shape).astype(spec.dtype)
+
+    return jax.tree_util.tree_map_with_path(leaf, abstract)
+
+
+def generator_terms(metrics):
+    return [float(v) for name, v in metrics.items() if name.startswith("loss/") and name not in ("loss/g", "loss/d")]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_small_variant_makes_a_step(name, one_step):
+    before, after, metrics = one_step(load(name, "runlocal"))
+    assert all(np.isfinite(value) for value in metrics.values()), metrics
+    assert after.step == 1
+    assert metrics["loss/g"] == pytest.approx(sum(generator_terms(metrics)), rel=1e-5)
+    # Kernels only: the discriminator's last biases get -1 from the real pictures and +1 from the fakes.
+    for old, new in ((before.generator, after.generator), (before.discriminator, after.discriminator)):
+        kernels = [
+            (jax.tree_util.keystr(path), leaf, changed)
+            for (path, leaf), changed in zip(
+                jax.tree_util.tree_leaves_with_path(old["params"]), jax.tree.leaves(new["params"]), strict=True
+            )
+            if "kernel" in jax.tree_util.keystr(path)
+        ]
+        assert len(kernels) > 4
+        assert not [path for path, leaf, changed in kernels if (leaf == changed).all()]
+
+
+def test_the_perceptual_loss_takes_part_in_the_step(picture_batch):
+    """The small variants leave it out, the large configs do not; random weights serve as well as learnt ones."""
+    config = load("coco256", "runlocal")
+    config.loss.perceptual = 2.0
+    config.net.width = config.discriminator.width = 1 / 16
+    config.batch_size = 2
+    rng, vgg, channels = np.random.default_rng(0), {}, 3
+    for name, width in VGG16_CONVS:
+        kernel = rng.normal(0, (2 / (9 * channels)) ** 0.5, (3, 3, channels, width)).astype(np.float32)
+        vgg[name] = {"kernel": kernel, "bias": np.zeros(width, np.float32)}
+        channels = width
+    _, _, metrics = _step_once(config, picture_batch, vgg)
+    assert metrics["loss/perceptual"] > 0
+    assert metrics["loss/g"] == pytest.approx(sum(generator_terms(metrics)), rel=1e-5)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_small_variant_needs_only_what_is_bundled(name, monkeypatch):
+    config = load(name, "runlocal")
+    monkeypatch.chdir(ROOT)
+    for folder in (config.data.train, config.data.val):
+        assert any(Path(folder.removeprefix("folder:")).glob("*.jpg"))
+    assert config.loss.perceptual == 0
+    assert config.net.width <= 1 / 8
+    assert config.resolution == 64
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_an_unknown_variant_is_one_sentence(name):
+    with pytest.raises(UserError, match="no variant 'runlocla'"):
+        load(name, "runlocla")
+
+
+def test_each_ablation_is_one_change_of_the_default_and_no_file_is_left_over():
+    assert {name for name in NAMES if name.startswith("ablations/")} == {f"ablations/{row}" for row in ABLATIONS}
+    for variant in ("", "runlocal"):
+        default = flatten(load("coco256", variant))
+        for row, changes in ABLATIONS.items():
+            fields = flatten(load(f"ablations/{row}", variant))
+            assert {name: value for name, value in fields.items() if value != default[name]} == changes
+
+
+@pytest.mark.parametrize("name", ["imagenet256", "coco256"])
+def test_the_papers_runs_are_the_default_model(name):
+    """Whatever else they set, networks, losses and palette are those of the method."""
+    fields, default = flatten(load(name)), flatten(default_config())
+    for field, value in default.items():
+        if field.startswith(("net.", "discriminator.", "loss.", "palette.", "optim.")) or field in (
+            "model",
+            "resolution",
+        ):
+            assert fields[field] == value, field
