@@ -137,14 +137,15 @@ class PaletteGenerator(nn.Module):
         super().__init__()
         self.kind, self.normalise, self.tap = head, normalise, tap
         channels = [fin, *(scaled(c, width) for c in (32, 64, 128, 256, 256, 256))]
-        for i in range(6):
+        self.depth = 4 if head == "none" else 6  # without a head nothing looks beyond M4
+        for i in range(self.depth):
             setattr(self, f"conv_{i}", Conv(channels[i], channels[i + 1], stride=2))
         if head != "none":
             self.head = Dense(channels[-1] * (resolution // 64) ** 2, bins)
 
     def forward(self, l: Tensor) -> tuple[Tensor | None, list[Tensor]]:
         maps, x = [], l
-        for i in range(6):
+        for i in range(self.depth):
             before = getattr(self, f"conv_{i}")(x)
             x = leaky(before)
             maps.append(x if self.tap == "after" else before)

@@ -44,14 +44,14 @@ class PaletteGenerator(nn.Module):
         kernel_init = HE if self.kernel_init == "he" else XAVIER
         x, taps = l, []
         for i, channels in enumerate(CHANNELS):
+            if i == TAPS and self.head == "none":  # nothing would look at the rest
+                return None, taps
             raw = Conv(
                 scaled(channels, self.width), stride=2, kernel_init=kernel_init, dtype=self.dtype, name=f"conv_{i}"
             )(x)
             x = leaky_relu(raw)
             if i < TAPS:
                 taps.append(x if self.tap == "after" else raw)
-        if self.head == "none":
-            return None, taps
         x = x.reshape(x.shape[0], -1).astype(jnp.float32)  # (B, 4096) at 256 x 256
         if self.head == "code":
             return Dense(self.bins, name="head")(x), taps
