@@ -11,7 +11,8 @@ help:  ## what there is to make
 
 .venv/run.stamp: requirements.txt constraints.txt pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit("palgan_jax needs Python 3.11 or newer" if sys.version_info < (3, 11) else 0)'
-	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear .venv || \
+		{ echo "make: .venv cannot be made: on Debian and Ubuntu, install python3-venv." >&2; exit 1; }
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e .
 	touch $@
 

@@ -24,9 +24,13 @@ def main() -> int:
     parser.add_argument("--output", type=Path, default=ROOT / "demo", help="where all results go")
     output = parser.parse_args().output.resolve()
     workdir = output / "run"
-    say("Training the demo config on the bundled photographs; it is stopped half-way on purpose.")
-    stopped = train(workdir, until=half_way(workdir))
-    if stopped:
+    past_half = half_way(workdir)
+    if past_half():
+        say("An earlier demo has trained this far already; the same command goes on where it ended.")
+        train(workdir)
+    else:
+        say("Training the demo config on the bundled photographs; it is stopped half-way on purpose.")
+        train(workdir, until=past_half)
         say("Stopped. The same command goes on where it ended:")
         train(workdir)
     say("Colorizing the samples, which no training has seen.")
@@ -42,17 +46,15 @@ def say(text: str) -> None:
 def half_way(workdir: Path):
     """A function that says whether half of the run's steps are done."""
 
-    def reached() -> bool:
-        rows = metrics(workdir)
-        return bool(rows) and rows[-1]["step"] >= demo_steps() / 2
-
-    return reached
-
-
-def demo_steps() -> int:
     from palgan_jax.config import load_config
 
-    return int(load_config(str(ROOT / "configs" / "demo.py")).total.split()[0])
+    steps = int(load_config(str(ROOT / "configs" / "demo.py")).total.split()[0])
+
+    def reached() -> bool:
+        rows = metrics(workdir)
+        return bool(rows) and rows[-1]["step"] >= steps / 2
+
+    return reached
 
 
 def metrics(workdir: Path) -> list[dict]:
@@ -61,8 +63,8 @@ def metrics(workdir: Path) -> list[dict]:
     return [json.loads(line) for line in whole]
 
 
-def train(workdir: Path, until=None) -> bool:
-    """Runs the training command; where `until()` comes true first, tells it to stop. Returns whether it was told."""
+def train(workdir: Path, until=None) -> None:
+    """Runs the training command; where `until()` comes true first, tells it to stop."""
     command = [sys.executable, "-m", "palgan_jax.main", "--config", "configs/demo.py", "--workdir", str(workdir)]
     print("$ palgan train --config configs/demo.py --workdir", workdir, flush=True)
     told = False
@@ -74,7 +76,6 @@ def train(workdir: Path, until=None) -> bool:
             time.sleep(0.2)
     if process.returncode:
         sys.exit(process.returncode)
-    return told
 
 
 def draw(output: Path, workdir: Path) -> Path:
@@ -105,7 +106,7 @@ def draw(output: Path, workdir: Path) -> Path:
     ]
     notes = [
         f"Colours: {colorizer.source}.",
-        f"Curves: the demo run of {lines[-1]['step']} steps on the bundled photographs, stopped and resumed once.",
+        f"Curves: the demo run of {lines[-1]['step']} steps on the bundled photographs.",
     ]
     return write_sheet(rows, output, "PalGAN in JAX: the samples", notes, curves=curves, spec=colorizer.spec)
 

@@ -10,6 +10,7 @@ import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from palgan_jax import __version__
 from palgan_jax.errors import UserError
@@ -126,16 +127,18 @@ def _join_processes(distributed: str) -> None:
 
     environment = os.environ
     named = "JAX_COORDINATOR_ADDRESS" in environment
-    several = "," in environment.get("TPU_WORKER_HOSTNAMES", "") or int(environment.get("SLURM_NTASKS", "1")) > 1
+    several = "," in environment.get("TPU_WORKER_HOSTNAMES", "") or environment.get("SLURM_NTASKS", "1") != "1"
     if distributed == "off" or not (named or several or distributed == "on"):
         return
     numbers = {"num_processes": "JAX_NUM_PROCESSES", "process_id": "JAX_PROCESS_ID"}
     try:
-        places = {name: int(environment[variable]) for name, variable in numbers.items() if variable in environment}
+        places: dict[str, Any] = {
+            name: int(environment[variable]) for name, variable in numbers.items() if variable in environment
+        }
         jax.distributed.initialize(**places)
     except (ValueError, RuntimeError) as error:
         raise UserError(
-            f"The other processes could not be joined ({error}): set JAX_COORDINATOR_ADDRESS, JAX_NUM_PROCESSES and "
+            f"the other processes cannot be joined ({error}): set JAX_COORDINATOR_ADDRESS, JAX_NUM_PROCESSES and "
             "JAX_PROCESS_ID, or take --distributed=off."
         ) from error
 

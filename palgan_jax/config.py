@@ -5,6 +5,7 @@ Each choice that the paper leaves open is one field here, with its alternatives 
 
 import ast
 import difflib
+import math
 import runpy
 from pathlib import Path
 from typing import Any, get_args
@@ -34,6 +35,34 @@ CHOICES = {
     "palette.kernel": get_args(Kernel),
     "palette.normalisation": get_args(Normalisation),
 }
+
+TINY, HUGE = 1e-9, 1e9
+
+RANGES = {
+    "seed": (0, 2**32 - 1),
+    "batch_size": (1, HUGE),
+    "accumulate": (1, HUGE),
+    "ab_range": (1, 1000),
+    "ema": (0, 1),
+    "net.width": (TINY, 64),
+    "net.guided_radius": (0, 1000),
+    "net.guided_eps": (TINY, HUGE),
+    "net.palette_scale": (0, HUGE),
+    "discriminator.width": (TINY, 64),
+    "palette.bins": (2, 256),
+    "palette.half_range": (TINY, HUGE),
+    "palette.sigma": (TINY, HUGE),
+    "predicted_share": (0, 1),
+    "optim.g_lr": (0, float("inf")),
+    "optim.d_lr": (0, float("inf")),
+    "optim.b1": (0, 1),
+    "optim.b2": (0, 1),
+    "data.min_scale": (TINY, 1),
+    "data.near_gray": (0, HUGE),
+    "data.workers": (-1, 1024),
+    "keep": (1, HUGE),
+}
+"""The smallest and the largest value that make sense."""
 
 FREE = (
     "total",
@@ -137,11 +166,19 @@ def load_config(spec: str, overrides: list[str] = ()) -> ConfigDict:  # type: ig
     """
     path, _, variant = spec.partition(":")
     if not Path(path).is_file():
-        raise UserError(f"There is no config file at {path}: give a Python file such as configs/demo.py.")
-    get_config = runpy.run_path(path).get("get_config")
-    if get_config is None:
-        raise UserError(f"{path} has no function get_config: a config file must define one that returns the config.")
-    config = get_config(variant) if variant else get_config()
+        raise UserError(f"there is no config file at {path}: give a Python file such as configs/demo.py.")
+    try:
+        get_config = runpy.run_path(path)["get_config"]
+        config = get_config(variant) if variant else get_config()
+    except UserError:
+        raise
+    except Exception as error:  # whatever a file of Python can do
+        raise UserError(
+            f"the config file {path} cannot be used ({type(error).__name__}: {error}): it must define get_config, "
+            "which takes the name of a variant and returns the config."
+        ) from error
+    if not isinstance(config, ConfigDict):
+        raise UserError(f"get_config of {path} returns no ConfigDict: start from palgan_jax.config.default_config().")
     apply_overrides(config, overrides)
     check_config(config)
     return config
@@ -170,9 +207,8 @@ def _parse(name: str, text: str, current: Any) -> Any:
     if isinstance(current, float) and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
     if type(value) is not type(current):
-        raise UserError(
-            f"--config.{name}={text} does not fit: it must be a {type(current).__name__} such as {current}."
-        )
+        kind = {int: "a whole number", float: "a number", bool: "true or false"}[type(current)]
+        raise UserError(f"--config.{name}={text} does not fit: it must be {kind}, such as {current}.")
     return value
 
 
@@ -190,28 +226,39 @@ def flatten(config: ConfigDict | dict) -> dict[str, Any]:
 def from_dict(fields: dict[str, Any]) -> ConfigDict:
     """The config of a checkpoint. Fields that the checkpoint did not know take their defaults.
 
-    Raises UserError where the checkpoint holds a field that this version does not know.
+    Raises UserError where the checkpoint holds a field that this version does not know, or values that do not fit.
     """
     config = default_config()
     known = flatten(config)
-    for name, value in flatten(fields).items():
-        if name not in known:
-            raise UserError(f"The checkpoint's config has the field {name}, which this version does not know.")
-        config.update_from_flattened_dict({name: value})
+    try:
+        for name, value in flatten(fields).items():
+            if name not in known:
+                raise UserError(
+                    f"the checkpoint's config has the field {name}, unknown to this version: update the package."
+                )
+            config.update_from_flattened_dict({name: value})
+    except (TypeError, AttributeError) as error:
+        raise UserError(f"the checkpoint's config is not one of palgan_jax ({error}): name another.") from error
+    check_config(config)
     return config
 
 
 def check_config(config: ConfigDict) -> None:
     """Raises UserError, with one sentence, for a value that cannot work."""
-    flat = flatten(config)
+    flat, known = flatten(config), flatten(default_config())
+    for name in flat.keys() ^ known.keys():
+        problem = "is not a field of the config" if name in flat else "is missing from the config"
+        near = difflib.get_close_matches(name, known.keys() - {name}, n=1)
+        hint = f"did you mean {near[0]}?" if near else "start from palgan_jax.config.default_config()."
+        raise UserError(f"{name} {problem}: {hint}")
     for name, choices in CHOICES.items():
         if flat[name] not in choices:
             raise UserError(f"--config.{name}={flat[name]} is not known: choose one of {', '.join(choices)}.")
     if config.resolution < 64 or config.resolution % 64:
         raise UserError(f"--config.resolution={config.resolution} does not fit: it must be a multiple of 64.")
-    for name in ("batch_size", "accumulate", "keep", "palette.bins", "net.width", "discriminator.width"):
-        if flat[name] <= 0:
-            raise UserError(f"--config.{name}={flat[name]} does not fit: it must be greater than 0.")
+    for name, (low, high) in RANGES.items():
+        if not low <= flat[name] <= high:
+            raise UserError(f"--config.{name}={flat[name]} does not fit: it must be from {low:g} to {high:g}.")
     for name in ("total", "log_every", "eval_every", "checkpoint_every", "sheet_every", "optim.decay_from"):
         duration_in_steps(flat[name], name, batch_size=1, epoch_examples=1, total=1)
 
@@ -234,7 +281,7 @@ def duration_in_steps(duration: str | int, name: str, *, batch_size: int, epoch_
         value = float(amount)
     except ValueError:
         value = -1.0
-    if steps is None or value < 0 or (unit == "%" and name == "total"):
+    if steps is None or not 0 <= value < math.inf or (unit == "%" and name == "total"):
         raise UserError(
             f"--config.{name}={duration} is not a duration: write it as '500 steps', '30 epochs', '1e6 examples' "
             "or, but for the total itself, '10%'."
@@ -250,13 +297,14 @@ def palette_spec(config: ConfigDict) -> PaletteSpec:
 def build_generator(config: ConfigDict | dict) -> PalGAN:
     """E and G of a config (a ConfigDict, or the plain dict that a checkpoint holds)."""
     config = config if isinstance(config, ml_collections.ConfigDict) else from_dict(config)
-    return PalGAN(model=config.model, bins=config.palette.bins**2, dtype=_dtype(config), **config.net)
+    return PalGAN(model=config.model, bins=config.palette.bins**2, dtype=activations_dtype(config), **config.net)
 
 
 def build_discriminator(config: ConfigDict) -> ColorDiscriminator:
     """D of a config."""
-    return ColorDiscriminator(dtype=_dtype(config), **config.discriminator)
+    return ColorDiscriminator(dtype=activations_dtype(config), **config.discriminator)
 
 
-def _dtype(config: ConfigDict) -> Any:
+def activations_dtype(config: ConfigDict) -> Any:
+    """The type of the activations: bfloat16, or None for float32."""
     return jnp.bfloat16 if config.precision == "bfloat16" else None

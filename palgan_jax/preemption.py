@@ -1,5 +1,6 @@
 """Being told to stop: a SIGTERM (or Ctrl-C) to any process of a run makes all of them save the same step and end."""
 
+import os
 import signal
 from types import FrameType
 
@@ -26,9 +27,12 @@ class StopRequest:
             signal.signal(number, handler)  # type: ignore[arg-type]
 
     def _note(self, number: int, _: FrameType | None) -> None:
-        self.signal = number
         # A second Ctrl-C ends at once.
         signal.signal(signal.SIGINT, signal.default_int_handler)
+        if jax.process_count() > 1:
+            os.kill(os.getpid(), signal.SIGTERM)
+        else:
+            self.signal = number
 
     def asked(self, step: int) -> bool:
         """Whether to stop after this step. All processes have to ask at the same steps."""

@@ -26,6 +26,7 @@ class SampleSheets:
 
     def __init__(self, config: ConfigDict, generator: nn.Module, mesh: Mesh, source: Source, folder: Path):
         self._source, self._folder, self._spec = source, folder, palette_spec(config)
+        self._has_palette = config.model == "palgan"  # the others have a code in its place
         # Every process colorizes the same pictures, so that none has to send its share to the one that draws.
         count = min(COUNT, len(source))
         batch = next(iter(eval_batches(source, resolution=config.resolution, batch_size=count)))
@@ -51,7 +52,7 @@ class SampleSheets:
         h, ours, gray = (np.asarray(x) for x in jax.device_get(self._colorize(variables, self._on_device)))
         if jax.process_index():
             return
-        palettes = h if h.shape[-1] == self._spec.size else [None] * len(h)
+        palettes = h if self._has_palette else [None] * len(h)
         rows = [
             Row(name=self._source.picture_name(i), gray=gray[i], ours=ours[i], truth=self._rgb[i], palette=palettes[i])
             for i in range(len(ours))

@@ -48,6 +48,12 @@ from palgan_jax.writing import write_file
 
 log = logging.getLogger(__name__)
 
+TELLING = ("loss/g", "loss/d", "grad_norm/g", "grad_norm/d")
+"""Where any of these is not finite, the parameters are about to be."""
+
+BEST_MODES = {"val/ab_error": "min", "val/ab_error_truth_palette": "min", "val/palette_distance": "min"}
+"""The measures of which less is better; of all others more is."""
+
 MEAN_COLOUR_PICTURES = 5000
 """The baseline's mean colour is taken from at most so many training pictures."""
 
@@ -145,25 +151,36 @@ def train(config: ConfigDict, workdir: str | Path) -> int:
 
     Writes WORKDIR/{config.json,metrics.jsonl,checkpoints,sheets,data}. Returns the signal that ended it, or 0.
 
-    Raises UserError for a config that does not fit the machine, the data or WORKDIR's checkpoints, and where a loss is
-    no longer finite.
+    Raises UserError for a config that does not fit the machine, the data or WORKDIR's checkpoints, and where a loss or
+    a gradient is no longer finite.
     """
     check_config(config)
+    if "://" in str(workdir):
+        raise UserError(f"--workdir={workdir} is no folder: mount the storage, and give a path that all processes see.")
     workdir = Path(workdir)
+    with StopRequest() as stop:
+        return _train(config, workdir, stop)
 
+
+def _train(config: ConfigDict, workdir: Path, stop: StopRequest) -> int:
     # ---------------------------------------------------------------------------------------------- machine and data
     mesh = make_mesh(**config.mesh)
     check_batch_size(config.batch_size, config.accumulate, mesh)
     try:
         workdir.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise UserError(f"The working directory {workdir} cannot be made: {error.strerror}.") from error
+        raise UserError(
+            f"the working directory {workdir} cannot be made ({error.strerror}): choose another."
+        ) from error
     log.info("%d %s device(s), mesh %s", mesh.size, jax.default_backend(), dict(mesh.shape))
-    checkpoints = Checkpoints(workdir / FOLDER, keep=config.keep, best=config.best or None)
+    checkpoints = Checkpoints(
+        workdir / FOLDER, keep=config.keep, best=config.best or None, best_mode=BEST_MODES.get(config.best, "max")
+    )
     if checkpoints.latest_step is not None:
         check_fits(checkpoints.read_config(), config.to_dict(), free=FREE, where=str(workdir))
-    source = _open(config.data.train, "data.train", config, workdir)
-    val_source = _open(config.data.val, "data.val", config, workdir) if config.data.val else None
+    source = _open(config.data.train, "data.train", config.data.near_gray, workdir)
+    # Nothing is left out of what is measured.
+    val_source = _open(config.data.val, "data.val", 0.0, workdir) if config.data.val else None
     spans = durations(config, len(source))
     share: Any = {"process_index": jax.process_index(), "process_count": jax.process_count()}
 
@@ -186,8 +203,11 @@ def train(config: ConfigDict, workdir: str | Path) -> int:
         state, position, _ = checkpoints.restore(program.abstract_state)
         step = int(state.step)
         log.info("resumed at step %d of %d", step, spans.total)
-    validation = sheets = None
-    if val_source is not None and (spans.eval or spans.sheet):
+        if step >= spans.total:
+            log.info("there is nothing left to do: lengthen --config.total to go on")
+    validation = sheets = val_batches = None
+    if val_source is not None and (spans.eval or spans.sheet) and step < spans.total:
+        val_batches = whole(val_source)
         mean = mean_ab(config, mesh, whole(source, -(-MEAN_COLOUR_PICTURES // _eval_size(config, mesh))))
         validation = Validation(config, program.generator, mesh, mean)
         sheets = SampleSheets(config, program.generator, mesh, val_source, workdir / "sheets")
@@ -203,6 +223,7 @@ def train(config: ConfigDict, workdir: str | Path) -> int:
     # ------------------------------------------------------------------------------------------------------------ loop
     progress = Progress("training", spans.total, step)
     window = _Window(config.batch_size)
+    told: dict[str, int] = {}  # pictures that could not be read any more, already named in the log
 
     def save(metrics: dict[str, float]) -> None:
         window.check_finite(step, checkpoints)
@@ -212,7 +233,7 @@ def train(config: ConfigDict, workdir: str | Path) -> int:
         return every > 0 and (step % every == 0 or step == spans.total)
 
     try:
-        with StopRequest() as stop, jax.transfer_guard("disallow"):
+        with jax.transfer_guard("disallow"):
             while step < spans.total and not stop.asked(step):
                 with window.waiting():
                     local = next(batches)
@@ -223,13 +244,15 @@ def train(config: ConfigDict, workdir: str | Path) -> int:
                     window.check_finite(step, checkpoints)
                     line = window.close(metrics)
                     writer.write(step, line)
+                    _tell_replaced(batches.replaced, told)
                     progress_note = f"G {line['loss/g']:.3f} D {line['loss/d']:.3f}"
                 else:
                     progress_note = ""
                 measured: dict[str, float] = {}
                 with window.paused(), jax.transfer_guard("allow"):
-                    if validation is not None and val_source is not None and due(spans.eval):
-                        measured = validation.run(ema_variables(state), whole(val_source))
+                    if validation is not None and val_batches is not None and due(spans.eval):
+                        measured = validation.run(ema_variables(state), val_batches)
+                        _check_best(config.best, measured)
                         writer.write(step, measured)
                         log.info("step %d: %s", step, _in_words(measured))
                     if sheets is not None and due(spans.sheet):
@@ -257,7 +280,7 @@ class _Window:
 
     def __init__(self, batch_size: int):
         self._batch_size = batch_size
-        self._unchecked: list[tuple[int, jax.Array, jax.Array]] = []
+        self._unchecked: list[tuple[int, dict[str, jax.Array]]] = []
         self._restart()
 
     def _restart(self) -> None:
@@ -275,22 +298,22 @@ class _Window:
 
     def add(self, step: int, metrics: dict[str, jax.Array], local: dict[str, np.ndarray]) -> None:
         self._steps += 1
-        self._unchecked.append((step, metrics["loss/g"], metrics["loss/d"]))
-        if "replaced" in local:
-            self._replaced += int(np.sum(local["replaced"] >= 0))
+        self._unchecked.append((step, {name: metrics[name] for name in TELLING}))
+        self._replaced += int(np.sum(local["replaced"] >= 0))
         # No more than two steps are queued, so that times are true and memory is bounded.
         if len(self._unchecked) > 2:
-            jax.block_until_ready(self._unchecked[-3][1])
+            jax.block_until_ready(self._unchecked[-3])
 
     def check_finite(self, step: int, checkpoints: Checkpoints) -> None:
-        """Raises UserError at the first step whose losses are not finite, so that no such state is ever saved."""
-        for number, loss_g, loss_d in jax.device_get(self._unchecked):
-            if not (math.isfinite(loss_g) and math.isfinite(loss_d)):
+        """Raises UserError at the first step that was not finite, so that no state after it is ever saved."""
+        for number, values in jax.device_get(self._unchecked):
+            broken = [name for name, value in values.items() if not math.isfinite(value)]
+            if broken:
                 checkpoints.wait()
                 good = checkpoints.latest_step
                 kept = f"the checkpoint of step {good} is kept" if good is not None else "there is no checkpoint yet"
                 raise UserError(
-                    f"The loss is not finite at step {number} (G {loss_g}, D {loss_d}): training stops and {kept}; "
+                    f"training is not finite at step {number} ({', '.join(broken)}) and stops, {kept}: "
                     "lower --config.optim.g_lr and --config.optim.d_lr, or use --config.precision=float32."
                 )
         self._unchecked.clear()
@@ -320,7 +343,12 @@ class _Stopwatch:
         self.seconds += time.monotonic() - self._start
 
 
-def _open(spec: str, field: str, config: ConfigDict, workdir: Path) -> FolderSource:
+def _check_best(best: str, measured: dict[str, float]) -> None:
+    if best and best not in measured:
+        raise UserError(f"--config.best={best} is not measured: choose one of {', '.join(sorted(measured))}.")
+
+
+def _open(spec: str, field: str, near_gray: float, workdir: Path) -> FolderSource:
     if not spec:
         raise UserError(f"--config.{field} is empty: say where the photographs are, e.g. folder:/path/to/photographs.")
     bar: list[Progress] = []
@@ -330,11 +358,17 @@ def _open(spec: str, field: str, config: ConfigDict, workdir: Path) -> FolderSou
             bar.append(Progress(f"looking at {spec}", total, unit="picture"))
         bar[0].advance()
 
-    source = open_source(spec, cache_dir=workdir / "data", near_gray=config.data.near_gray, progress=show)
+    source = open_source(spec, cache_dir=workdir / "data", near_gray=near_gray, progress=show)
     if bar:
         bar[0].close()
     log.info("%s", source.summary())
     return source
+
+
+def _tell_replaced(replaced: dict[str, int], told: dict[str, int]) -> None:
+    for name in replaced.keys() - told.keys():
+        log.warning("%s cannot be read any more; the next picture takes its place", name)
+    told.update(replaced)
 
 
 def _eval_size(config: ConfigDict, mesh: Mesh) -> int:

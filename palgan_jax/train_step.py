@@ -12,7 +12,7 @@ from ml_collections import ConfigDict
 
 from palgan_jax import losses
 from palgan_jax.color import normalise_lab, render, rgb_to_lab
-from palgan_jax.config import palette_spec
+from palgan_jax.config import activations_dtype, palette_spec
 from palgan_jax.nn.perceptual import perceptual_loss
 from palgan_jax.palette import histogram
 from palgan_jax.state import TrainState
@@ -109,6 +109,7 @@ def _draw(config: ConfigDict, state: TrainState, batch_size: int) -> Draws:
 def _make_forward(config: ConfigDict, generator: nn.Module, discriminator: nn.Module) -> Callable[..., Any]:
     """forward(g_params, d_params, state, batch, draws, vgg) -> ((L_G, L_D), ((g_updates, d_updates), metrics))."""
     spec, weight = palette_spec(config), config.loss
+    dtype = activations_dtype(config)
 
     def forward(g_params, d_params, state: TrainState, batch: Batch, draws: Draws, vgg: Any):
         rgb = batch["rgb"].astype(jnp.float32) / 255  # (B, H, W, 3)
@@ -143,7 +144,7 @@ def _make_forward(config: ConfigDict, generator: nn.Module, discriminator: nn.Mo
 
         terms["l1"] = weight.l1 * losses.colour_l1(c_hat, c)
         if weight.perceptual:
-            terms["perceptual"] = weight.perceptual * perceptual_loss(vgg, rgb_hat, rgb)
+            terms["perceptual"] = weight.perceptual * perceptual_loss(vgg, rgb_hat, rgb, dtype=dtype)
         if weight.adversarial:
             terms["adversarial"] = weight.adversarial * losses.hinge_generator(fake)
         if config.model == "palgan":

@@ -37,7 +37,7 @@ def test_durations(duration, steps):
     assert duration_in_steps(duration, "log_every", batch_size=10, epoch_examples=100, total=800) == steps
 
 
-@pytest.mark.parametrize("duration", ["soon", "3 weeks", "-1 steps", "epochs 3", ""])
+@pytest.mark.parametrize("duration", ["soon", "3 weeks", "-1 steps", "epochs 3", "", "nan", "inf steps", "1e400"])
 def test_durations_that_are_none(duration):
     with pytest.raises(UserError, match=r"^--config\.total=.* is not a duration"):
         duration_in_steps(duration, "total", batch_size=10, epoch_examples=100)
@@ -81,7 +81,7 @@ def test_overrides_keep_the_type_of_the_field():
         ("net.widht=0.5", r"--config\.net\.widht is not a field of the config: did you mean net\.width\?"),
         ("zzz=1", r"--config\.zzz is not a field"),
         ("net.width", r"--config\.net\.width has no value"),
-        ("batch_size=many", r"--config\.batch_size=many does not fit: it must be a int"),
+        ("batch_size=many", r"--config\.batch_size=many does not fit: it must be a whole number"),
         ("batch_size=1.5", r"--config\.batch_size=1\.5 does not fit"),
         ("tensorboard=1", r"--config\.tensorboard=1 does not fit"),
     ],
@@ -99,7 +99,13 @@ def test_every_choice_is_checked(field):
         check_config(config)
 
 
-@pytest.mark.parametrize("override", ["resolution=96", "resolution=0", "batch_size=0", "accumulate=-1", "keep=0"])
+@pytest.mark.parametrize(
+    "override",
+    [
+        *("resolution=96", "resolution=0", "batch_size=0", "accumulate=-1", "keep=0", "predicted_share=7", "ema=2"),
+        *("palette.sigma=0", "ab_range=0", "data.min_scale=0", "data.workers=-9", "optim.g_lr=-1", "net.width=nan"),
+    ],
+)
 def test_numbers_that_cannot_work(override):
     config = default_config()
     apply_overrides(config, [override])
@@ -115,16 +121,40 @@ def test_a_config_survives_its_checkpoint(width, norm, model):
     assert build_generator(config.to_dict()) == build_generator(config)
 
 
-def test_a_checkpoint_of_another_version():
-    with pytest.raises(UserError, match=r"net\.colour"):
-        from_dict({"net": {"colour": 1}})
+@pytest.mark.parametrize(
+    ("fields", "sentence"),
+    [
+        ({"net": {"colour": 1}}, r"net\.colour, unknown to this version"),
+        ({"seed": "x"}, "is not one of palgan_jax"),
+        ([], "is not one of palgan_jax"),
+        ({"model": "foo"}, "model=foo is not known"),
+    ],
+)
+def test_configs_of_checkpoints_that_do_not_fit(fields, sentence):
+    with pytest.raises(UserError, match=sentence):
+        from_dict(fields)
+
+
+START = "from palgan_jax.config import default_config\ndef get_config():\n    config = default_config()\n"
 
 
 def test_config_files(tmp_path):
     with pytest.raises(UserError, match="no config file at"):
         load_config(str(tmp_path / "none.py"))
-    (tmp_path / "empty.py").write_text("")
-    with pytest.raises(UserError, match="no function get_config"):
-        load_config(str(tmp_path / "empty.py"))
+    for content, sentence in [
+        ("", "KeyError"),
+        ("def get_config(:", "SyntaxError"),
+        ("import no_such_module", "no_such_module"),
+        ("def get_config(): return None", "returns no ConfigDict"),
+        (START + "    config.net.widht = 1", r"net\.widht is not a field of the config: did you mean net\.width\?"),
+        (START + "    del config.ema", "ema is missing from the config"),
+    ]:
+        file = tmp_path / "broken.py"
+        file.write_text(content + ("\n    return config" if content.startswith(START) else ""))
+        with pytest.raises(UserError, match=sentence):
+            load_config(str(file))
+    file.write_text("def get_config(): ...")
+    with pytest.raises(UserError, match="takes the name of a variant"):
+        load_config(f"{file}:runlocal")
     config = load_config("configs/tiny.py", ["net.width=0.5"])
     assert config.net.width == 0.5

@@ -9,11 +9,14 @@ import sys
 import time
 from pathlib import Path
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from palgan_jax import cli
-from palgan_jax.checkpoint import load_ema
+from palgan_jax.checkpoint import Checkpoints, load_ema
+from palgan_jax.errors import UserError
+from palgan_jax.train import TELLING, _Window
 
 ROOT = Path(__file__).parent.parent
 TIMES = ("images_per_second", "step_seconds", "input_wait_seconds")
@@ -119,11 +122,12 @@ def test_sigterm_saves_and_exits_with_0(tmp_path):
     assert step >= lines(tmp_path)[-1]["step"]
 
 
-def test_a_finished_run_has_nothing_left_to_do(uninterrupted, caplog):
+def test_a_finished_run_has_nothing_left_to_do(uninterrupted):
     before = (uninterrupted / "metrics.jsonl").read_text()
     process = start(uninterrupted)
     _, errors = process.communicate(timeout=300)
     assert process.returncode == 0, errors
+    assert "nothing left to do" in errors
     assert (uninterrupted / "metrics.jsonl").read_text() == before
 
 
@@ -199,8 +203,28 @@ def test_training_stops_at_a_loss_that_is_not_finite(tmp_path):
     assert all(np.isfinite(row["loss/g"]) for row in rows if "loss/g" in row)
 
 
-def test_sample_sheets_and_tensorboard(tmp_path, capsys):
-    del capsys
+def test_the_best_must_be_something_that_is_measured(tmp_path):
+    process = start(tmp_path, "--config.best=val/beauty", "--config.eval_every=1 steps")
+    _, errors = process.communicate(timeout=300)
+    assert process.returncode == 2
+    assert "--config.best=val/beauty is not measured: choose one of val/ab_error," in errors
+
+
+def test_no_state_after_a_gradient_that_is_not_finite_is_saved(tmp_path):
+    checkpoints = Checkpoints(tmp_path)
+    window = _Window(8)
+    good = dict.fromkeys(TELLING, jnp.float32(1))
+    local = {"replaced": np.array([-1])}
+    window.add(1, good, local)
+    window.check_finite(1, checkpoints)
+    window.add(2, {**good, "grad_norm/g": jnp.float32(np.nan)}, local)
+    window.add(3, good, local)
+    with pytest.raises(UserError, match=r"not finite at step 2 \(grad_norm/g\)"):
+        window.check_finite(3, checkpoints)
+    checkpoints.close()
+
+
+def test_sample_sheets_and_tensorboard(tmp_path):
     more = ["--config.total=2 steps", "--config.sheet_every=2 steps", "--config.tensorboard=true"]
     process = start(tmp_path, *more, "--config.checkpoint_every=2 steps", "--config.eval_every=0 steps")
     _, errors = process.communicate(timeout=300)
