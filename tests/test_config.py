@@ -103,7 +103,7 @@ def test_every_choice_is_checked(field):
     "override",
     [
         *("resolution=96", "resolution=0", "batch_size=0", "accumulate=-1", "keep=0", "predicted_share=7", "ema=2"),
-        *("palette.sigma=0", "ab_range=0", "data.min_scale=0", "data.workers=-9", "optim.g_lr=-1", "net.width=nan"),
+        *("palette.sigma=0", "ab_range=0", "data.min_scale=0", "data.workers=-9", "optim.g_lr=-1", "net.width=0"),
     ],
 )
 def test_numbers_that_cannot_work(override):
