@@ -79,3 +79,14 @@ def denormalise_lab(l: jax.Array, c: jax.Array, ab_range: float = AB_RANGE) -> j
 def render(l: jax.Array, c: jax.Array, ab_range: float = AB_RANGE) -> jax.Array:
     """Normalised l (..., 1) and c (..., 2) to the RGB (..., 3) of D and of the perceptual network: [-1, 1] in gamut."""
     return lab_to_rgb(denormalise_lab(l, c, ab_range)) * 2 - 1
+
+
+def from_bytes(rgb: jax.Array, ab_range: float = AB_RANGE) -> tuple[jax.Array, jax.Array]:
+    """8-bit sRGB (..., 3), of any type, to normalised l (..., 1) and c (..., 2)."""
+    return normalise_lab(rgb_to_lab(rgb.astype(jnp.float32) / 255), ab_range)
+
+
+def to_bytes(l: jax.Array, c: jax.Array, ab_range: float = AB_RANGE) -> jax.Array:
+    """Normalised l (..., 1) and c (..., 2) to sRGB (..., 3), uint8; what is out of gamut is clamped."""
+    rgb = lab_to_rgb(denormalise_lab(l, c, ab_range))
+    return jnp.round(jnp.clip(rgb, 0, 1) * 255).astype(jnp.uint8)

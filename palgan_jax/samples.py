@@ -10,7 +10,7 @@ import numpy as np
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
-from palgan_jax.color import denormalise_lab, lab_to_rgb, normalise_lab, rgb_to_lab
+from palgan_jax.color import from_bytes, to_bytes
 from palgan_jax.config import palette_spec
 from palgan_jax.data.pipeline import eval_batches
 from palgan_jax.data.source import Source
@@ -37,13 +37,8 @@ class SampleSheets:
 
         def colorize(variables: Any, rgb: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
             h, c = predict(variables, rgb)
-            l, _ = normalise_lab(rgb_to_lab(rgb.astype(jnp.float32) / 255), config.ab_range)
-
-            def to_bytes(ab: jax.Array) -> jax.Array:
-                shown = lab_to_rgb(denormalise_lab(l, ab, config.ab_range))
-                return jnp.round(jnp.clip(shown, 0, 1) * 255).astype(jnp.uint8)
-
-            return h, to_bytes(c), to_bytes(jnp.zeros_like(c))
+            l, _ = from_bytes(rgb, config.ab_range)
+            return h, to_bytes(l, c, config.ab_range), to_bytes(l, jnp.zeros_like(c))
 
         self._colorize = jax.jit(colorize, out_shardings=everywhere)
 

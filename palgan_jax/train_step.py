@@ -11,7 +11,7 @@ from jax.sharding import NamedSharding
 from ml_collections import ConfigDict
 
 from palgan_jax import losses
-from palgan_jax.color import normalise_lab, render, rgb_to_lab
+from palgan_jax.color import from_bytes, render
 from palgan_jax.config import activations_dtype, palette_spec
 from palgan_jax.nn.perceptual import perceptual_loss
 from palgan_jax.palette import histogram
@@ -112,8 +112,7 @@ def _make_forward(config: ConfigDict, generator: nn.Module, discriminator: nn.Mo
     dtype = activations_dtype(config)
 
     def forward(g_params, d_params, state: TrainState, batch: Batch, draws: Draws, vgg: Any):
-        rgb = batch["rgb"].astype(jnp.float32) / 255  # (B, H, W, 3)
-        l, c = normalise_lab(rgb_to_lab(rgb), config.ab_range)  # (B, H, W, 1), (B, H, W, 2)
+        l, c = from_bytes(batch["rgb"], config.ab_range)  # (B, H, W, 1), (B, H, W, 2)
         h = histogram(c, spec)  # (B, K)
         g_variables = {**state.generator, "params": g_params}
         terms: Metrics = {}
@@ -129,7 +128,7 @@ def _make_forward(config: ConfigDict, generator: nn.Module, discriminator: nn.Mo
             g_variables, l, code, True, draws.get("use_predicted"), mutable=["batch_stats", "spectral"]
         )
         rgb_hat = render(l, c_hat, config.ab_range)  # (B, H, W, 3), [-1, 1] in gamut
-        rgb = rgb * 2 - 1
+        rgb = batch["rgb"].astype(jnp.float32) / 127.5 - 1  # (B, H, W, 3)
 
         # Interleaved, not concatenated: a picture and its fake stay on the same device.
         def pair(real: jax.Array, fake: jax.Array) -> jax.Array:
@@ -170,7 +169,7 @@ def make_predict(config: ConfigDict, generator: nn.Module) -> Callable[..., tupl
     """
 
     def predict(variables: Any, rgb: jax.Array, palette: jax.Array | None = None) -> tuple[jax.Array, jax.Array]:
-        l, _ = normalise_lab(rgb_to_lab(rgb.astype(jnp.float32) / 255), config.ab_range)
+        l, _ = from_bytes(rgb, config.ab_range)
         return generator.apply(variables, l, palette)  # type: ignore[return-value]
 
     return predict

@@ -10,7 +10,7 @@ import numpy as np
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
-from palgan_jax.color import denormalise_lab, lab_to_rgb, normalise_lab, rgb_to_lab
+from palgan_jax.color import from_bytes, to_bytes
 from palgan_jax.config import palette_spec
 from palgan_jax.metrics.ab_error import ab_error
 from palgan_jax.metrics.colourfulness import colourfulness
@@ -33,7 +33,7 @@ def make_measure(config: ConfigDict, generator: nn.Module) -> Callable[..., Sums
 
     def measure(variables: Any, batch: dict[str, jax.Array], mean_ab: jax.Array) -> Sums:
         truth_rgb = batch["rgb"].astype(jnp.float32)  # (B, H, W, 3)
-        l, truth = normalise_lab(rgb_to_lab(truth_rgb / 255), config.ab_range)
+        l, truth = from_bytes(truth_rgb, config.ab_range)
         h = histogram(truth, spec)  # (B, K)
         h_hat, automatic = generator.apply(variables, l)  # type: ignore[misc]
         rivals = {"": automatic, "_gray": jnp.zeros_like(truth), "_mean_ab": jnp.broadcast_to(mean_ab, truth.shape)}
@@ -42,7 +42,7 @@ def make_measure(config: ConfigDict, generator: nn.Module) -> Callable[..., Sums
             values["palette_distance"] = hellinger(h_hat, h)
             _, rivals["_truth_palette"] = generator.apply(variables, l, h)  # type: ignore[misc]
         for suffix, c in rivals.items():
-            rgb = jnp.round(jnp.clip(lab_to_rgb(denormalise_lab(l, c, config.ab_range)), 0, 1) * 255)
+            rgb = to_bytes(l, c, config.ab_range).astype(jnp.float32)
             values[f"psnr{suffix}"] = psnr(rgb, truth_rgb)
             values[f"ab_error{suffix}"] = ab_error(c * config.ab_range, truth * config.ab_range)
             if suffix in ("", "_truth_palette"):
@@ -76,7 +76,7 @@ def mean_ab(config: ConfigDict, mesh: Mesh, batches: Iterable[dict[str, np.ndarr
     """The mean normalised ab (2,) of all pixels of a set of pictures: the baseline's one colour."""
 
     def sums(rgb: jax.Array, mask: jax.Array) -> jax.Array:
-        _, c = normalise_lab(rgb_to_lab(rgb.astype(jnp.float32) / 255), config.ab_range)
+        _, c = from_bytes(rgb, config.ab_range)
         means = jnp.where(mask[:, None], jnp.mean(c, axis=(1, 2)), 0)  # (B, 2)
         return jnp.append(jnp.sum(means, axis=0), jnp.sum(mask))
 
