@@ -113,7 +113,7 @@ def test_near_gray_threshold(folder):
     assert "tinted.png" in open_source(str(folder), near_gray=0.5).names
     assert len(open_source(str(folder), near_gray=5)) == 6
     message = complaint(str(folder), near_gray=1000)
-    assert "9 pictures (4 more can't be read), all of them gray or next to gray" in message and "under 1000" in message
+    assert "9 pictures (4 more cannot be read), all of them gray or next to gray" in message and "under 1000" in message
 
 
 def test_colour_range_is_that_of_scikit_image():
@@ -177,9 +177,9 @@ def test_folder_errors(tmp_path):
     (tmp_path / "empty").mkdir()
     assert "holds no file" in complaint(str(tmp_path / "empty"))
     assert "there is no folder" in complaint(f"folder:{tmp_path / 'missing'}")
-    assert "isn't a source" in complaint("tfds:nowhere")
+    assert "is not a known source" in complaint("tfds:nowhere")
     assert "needs the path" in complaint("folder:")
-    assert "isn't a source" in complaint("")
+    assert "is not a known source" in complaint("")
 
     other = tmp_path / "other"
     other.mkdir()
@@ -193,7 +193,23 @@ def test_folder_errors(tmp_path):
     (other / "a.jpg").touch()
     (other / "b.jpg").write_text("no")
     message = complaint(str(other))
-    assert "holds 2 picture files and none can be read; a.jpg is empty" in message
+    assert "holds 2 picture files and none can be read: a.jpg is empty (0 bytes): get the file again." in message
+
+
+def test_of_several_processes_only_the_first_writes(folder, tmp_path, monkeypatch):
+    work = tmp_path / "work"
+    monkeypatch.setattr("jax.process_index", lambda: 1)
+    second = open_source(str(folder), cache_dir=work)
+    assert not work.exists()
+    monkeypatch.undo()
+    first = open_source(str(folder), cache_dir=work)
+    kept = {path.name: path.read_bytes() for path in work.iterdir()}
+    assert len(kept) == 2 and first.names == second.names and first.unreadable == second.unreadable
+    # It reads what the first has kept, and leaves it.
+    monkeypatch.setattr("jax.process_index", lambda: 1)
+    monkeypatch.setattr(index_lib, "build", lambda *_: pytest.fail("looked at every picture again"))
+    assert open_source(str(folder), cache_dir=work).names == first.names
+    assert {path.name: path.read_bytes() for path in work.iterdir()} == kept
 
 
 def test_unwritable_cache(folder, tmp_path):

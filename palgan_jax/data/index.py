@@ -54,12 +54,15 @@ class Index:
 
 
 def load_or_build(listing: Listing, cache: Path | None, progress: Progress | None = None) -> Index:
-    """The index of a folder: from the cache file where that was made of these very files, else built and kept there."""
+    """The index of a folder: from the cache file where that was made of these very files, else built and kept there.
+
+    Of several processes only the first keeps it.
+    """
     key = _fingerprint(listing)
     if cache is not None and (index := _load(cache, key)) is not None:
         return index
     index = build(listing, progress)
-    if cache is not None:
+    if cache is not None and jax.process_index() == 0:
         _save(cache, key, index)
     return index
 
@@ -111,7 +114,7 @@ def _look(root: Path, name: str) -> tuple[tuple[int, int], np.ndarray] | str:
         rgb = decode_rgb(data, name=path, at_least=THUMBNAIL)
         size = picture_size_of(data, name=path)
     except UserError as error:
-        return str(error).removeprefix(path).strip()
+        return str(error).removeprefix(path).strip().removesuffix(".")
     thumbnail = Image.fromarray(rgb).resize((THUMBNAIL, THUMBNAIL), Image.Resampling.BILINEAR)
     return size, np.asarray(thumbnail)
 

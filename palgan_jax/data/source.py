@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+import jax
 import numpy as np
 
 from palgan_jax.data import index as index_lib
@@ -94,7 +95,8 @@ def open_source(
     Args:
       spec: `folder:PATH`, or only the path of an existing folder.
       cache_dir: a local directory for the index, so that the next start needs no look at every picture, and for
-        `NAME.unreadable.txt`, the list of what had to be left out. None: both stay unwritten.
+        `NAME.unreadable.txt`, the list of what had to be left out; of several processes only the first writes them.
+        None: both stay unwritten.
       near_gray: pictures with range of a + range of b under this are left out (method: section 8); 0 keeps all.
       progress: called with (done, total) while the index is built; not called when it comes from the cache.
 
@@ -110,7 +112,7 @@ def open_source(
         *((listing.names[row], reason) for row, reason in sorted(index.unreadable.items())),
         *listing.problems,
     )
-    if cache_dir is not None:
+    if cache_dir is not None and jax.process_index() == 0:
         make_folder(Path(cache_dir))
         _write_report(Path(cache_dir) / f"{stem}.unreadable.txt", root, unreadable)
     usable = index.usable(near_gray)
@@ -131,24 +133,24 @@ def _folder_of(spec: str) -> Path:
     kind, colon, rest = spec.partition(":")
     if colon and kind == "folder":
         if not rest:
-            raise UserError("folder: needs the path of a folder behind the colon, e.g. folder:photos")
+            raise UserError("folder: needs the path of a folder behind the colon, e.g. folder:photos.")
         return Path(rest).expanduser()
     path = Path(spec).expanduser()
     if spec and (path.exists() or not colon):
         return path
-    raise UserError(f"{spec!r} isn't a source of pictures that is known; write folder:PATH")
+    raise UserError(f"{spec!r} is not a known source of pictures: write folder:PATH.")
 
 
 def _nothing_usable(spec: str, listing: Listing, index: index_lib.Index, near_gray: float) -> str:
     total = len(listing.names)
     if index.unreadable and len(index.unreadable) == total:
         row, reason = next(iter(sorted(index.unreadable.items())))
-        return f"{spec} holds {total} picture files and none can be read; {listing.names[row]} {reason}"
-    also = f" ({len(index.unreadable)} more can't be read)" if index.unreadable else ""
+        return f"{spec} holds {total} picture files and none can be read: {listing.names[row]} {reason}."
+    also = f" ({len(index.unreadable)} more cannot be read)" if index.unreadable else ""
     gray = total - len(index.unreadable)
     return (
         f"{spec} holds {gray} pictures{also}, all of them gray or next to gray (range of a + range of b under "
-        f"{near_gray:g}); colour can only be learned from colour pictures"
+        f"{near_gray:g}): name a folder of pictures in colour."
     )
 
 
