@@ -92,7 +92,7 @@ def _read_note(folder: epath.Path) -> tuple[dict, Any]:
     if not isinstance(note, dict) or "palgan_format" not in note:
         raise Damaged("its description is missing or not that of a PalGAN checkpoint")
     if note["palgan_format"] > FORMAT:
-        raise UserError(f"{folder} was written by a newer version of palgan_jax; update the package to read it.")
+        raise UserError(f"{folder} was written by a newer version of palgan_jax: update the package to read it.")
     return note, found.metadata
 
 
@@ -145,9 +145,9 @@ class Checkpoints:
 
     def __init__(self, directory: Any, keep: int = 3, best: str | None = None, best_mode: str = "max"):
         if keep < 1:
-            raise UserError(f"keep is {keep}, but at least the latest checkpoint has to be kept.")
+            raise UserError(f"keep is {keep}: at least the latest checkpoint has to be kept.")
         if best_mode not in ("max", "min"):
-            raise UserError(f"the mode of the best checkpoint is {best_mode!r}; it can be max or min.")
+            raise UserError(f"the mode of the best checkpoint is {best_mode!r}: it can be max or min.")
         self._directory = epath.Path(directory).resolve()
         self._keep, self._best, self._mode = keep, best, best_mode
         self._abandoned: set[int] = set()  # newer than the one that was restored
@@ -158,7 +158,9 @@ class Checkpoints:
                 self._directory, preservation_policy=_Preserve(self), cleanup_tmp_directories=True
             )
         except OSError as error:
-            raise UserError(f"checkpoints cannot be kept in {self._directory}: {error}.") from error
+            raise UserError(
+                f"checkpoints cannot be kept in {self._directory} ({error}): choose another place."
+            ) from error
         self._metrics = {step: self._read_metrics(step) for step in self.steps}
 
     def _folder(self, step: int) -> epath.Path:
@@ -240,7 +242,7 @@ class Checkpoints:
         """
         self.wait()
         if step is not None and step not in self.steps:
-            raise UserError(f"there is no checkpoint of step {step} in {self._directory}, only of {self.steps}.")
+            raise UserError(f"there is no checkpoint of step {step} in {self._directory}: choose one of {self.steps}.")
         candidates = [step] if step is not None else self.steps[::-1]
         if not candidates:
             raise UserError(f"there is no checkpoint in {self._directory}.")
@@ -256,7 +258,9 @@ class Checkpoints:
             if candidate != candidates[-1]:
                 log.warning("the checkpoint %s; going back to the one before it", problems[-1])
         else:
-            raise UserError(f"no checkpoint could be restored ({'; '.join(problems)}).")
+            raise UserError(
+                f"no checkpoint can be restored ({'; '.join(problems)}): start afresh with another --workdir."
+            )
         state, note = _read_state(folder, abstract_state)
         self._current = {candidate}
         self._abandoned |= {other for other in self.steps if other > candidate}
@@ -269,7 +273,9 @@ class Checkpoints:
                 return _read_note(self._folder(candidate))[0]["config"]
             except Damaged as error:
                 if step is not None:
-                    raise UserError(f"the checkpoint {self._folder(step)} is damaged: {error}.") from error
+                    raise UserError(
+                        f"the checkpoint {self._folder(step)} is damaged ({error}): choose another."
+                    ) from error
         raise UserError(f"there is no readable checkpoint in {self._directory}.")
 
     def wait(self) -> None:
@@ -288,7 +294,8 @@ class Checkpoints:
             yield
         except Exception as error:
             raise UserError(
-                f"a checkpoint could not be written to {self._directory}: {_first_cause(error)}."
+                f"a checkpoint cannot be written to {self._directory} ({_first_cause(error)}): make room, or start "
+                "again from the one before."
             ) from error
 
     def __enter__(self) -> "Checkpoints":
@@ -366,9 +373,9 @@ def load_ema(directory: Any, step: int | str | None = None) -> dict:
         try:
             return _load_inference(folder)
         except Damaged as error:
-            problem = f"{folder} is not a readable PalGAN checkpoint: {error}"
+            problem = f"{folder} is not a readable PalGAN checkpoint ({error})"
             if folder == candidates[-1]:
-                raise UserError(f"{problem}.") from error
+                raise UserError(f"{problem}: name another.") from error
             log.warning("%s; going back to the one before it", problem)
     raise AssertionError
 
@@ -390,11 +397,11 @@ def _load_inference(folder: epath.Path) -> dict:
 def _find(root: epath.Path, step: int | str | None) -> list[epath.Path]:
     """The folders to try, best first. Raises UserError with what was found where there is none."""
     if not root.exists():
-        raise UserError(f"there is no checkpoint at {root}: it does not exist.")
+        raise UserError(f"there is no checkpoint at {root}, which does not exist: check the path.")
     if not root.is_dir():
-        raise UserError(f"{root} is not a checkpoint: it is a file, neither a folder of checkpoints nor .safetensors.")
+        raise UserError(f"{root} is neither a folder of checkpoints nor a .safetensors file: name one of those.")
     if UNFINISHED in root.name:
-        raise UserError(f"{root} is a save that was not finished; give the folder above it.")
+        raise UserError(f"{root} is a save that was not finished: give the folder above it.")
     if (root / "_CHECKPOINT_METADATA").exists() or (root / "ema").is_dir():
         return [root]
     if (root / FOLDER).is_dir():
@@ -402,14 +409,14 @@ def _find(root: epath.Path, step: int | str | None) -> list[epath.Path]:
     steps = _steps(root)
     if not steps:
         entries = sorted(entry.name for entry in root.iterdir())
-        found = f"it holds {', '.join(entries[:3])}{', ...' if len(entries) > 3 else ''}" if entries else "it is empty"
-        raise UserError(f"there is no checkpoint in {root}: {found}.")
+        found = f"holds {', '.join(entries[:3])}{', ...' if len(entries) > 3 else ''}" if entries else "is empty"
+        raise UserError(f"there is no checkpoint in {root}, which {found}: name a working directory.")
     if step == "best":
         return [root / str(_find_best(root, steps))]
     if step is None:
         return [root / str(found) for found in reversed(steps)]
     if step not in steps:
-        raise UserError(f"there is no checkpoint of step {step} in {root}, only of {', '.join(map(str, steps))}.")
+        raise UserError(f"there is no checkpoint of step {step} in {root}: choose one of {', '.join(map(str, steps))}.")
     return [root / str(step)]
 
 
@@ -423,5 +430,7 @@ def _find_best(root: epath.Path, steps: list[int]) -> int:
     rule = notes[max(notes)]["best"] if notes else {"metric": None, "mode": "max"}
     best = _best_step({step: note["metrics"] for step, note in notes.items()}, rule["metric"], rule["mode"])
     if best is None:
-        raise UserError(f"no checkpoint in {root} is known as the best: its run was not told by which metric.")
+        raise UserError(
+            f"no checkpoint in {root} is known as the best, its run was not told by which metric: take the latest."
+        )
     return best

@@ -39,7 +39,7 @@ def check_fits(saved: Mapping, current: Mapping, free: Collection[str] = (), whe
     different = [f"{name} ({a} there, {b} here)" for name, (a, b) in pairs.items() if a != b]
     if different:
         raise UserError(
-            f"the checkpoint{f' in {where}' if where else ''} was made with another config: {', '.join(different)}; "
+            f"the checkpoint{f' in {where}' if where else ''} was made with another config, {', '.join(different)}: "
             "give the same values, or start afresh with another --workdir."
         )
 
@@ -47,6 +47,11 @@ def check_fits(saved: Mapping, current: Mapping, free: Collection[str] = (), whe
 def is_key(leaf: Any) -> bool:
     """Whether an array is one of typed random keys."""
     return jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+
+
+def shapes(tree: Any) -> dict[str, tuple[int, ...]]:
+    """The shapes of a tree's arrays by their names, such as "params/palette_generator/fc/kernel"."""
+    return {keystr(path, simple=True, separator="/"): tuple(leaf.shape) for path, leaf in tree_leaves_with_path(tree)}
 
 
 def check_shapes(stored: Any, wanted: Any, where: str) -> None:
@@ -58,9 +63,6 @@ def check_shapes(stored: Any, wanted: Any, where: str) -> None:
       where: the part of the checkpoint, for the sentence.
     """
 
-    def shapes(tree: Any) -> dict[str, tuple[int, ...]]:
-        return {keystr(path, simple=True, separator="/"): tuple(x.shape) for path, x in tree_leaves_with_path(tree)}
-
     def numbers(leaf: Any) -> Any:  # typed keys are stored as the numbers that they are made of
         return jax.eval_shape(jax.random.key_data, leaf) if is_key(leaf) else leaf
 
@@ -69,6 +71,6 @@ def check_shapes(stored: Any, wanted: Any, where: str) -> None:
     if different:
         name = different[0]
         raise UserError(
-            f"{where} does not fit the model: {len(different)} arrays differ, the first is {name} "
-            f"with shape {there.get(name, 'none')} there and {here.get(name, 'none')} here."
+            f"{where} does not fit the model in {len(different)} arrays, the first of them {name} with shape "
+            f"{there.get(name, 'none')} there and {here.get(name, 'none')} here: give the config that it was made with."
         )

@@ -25,5 +25,7 @@ def variant(config: ConfigDict, name: str = "") -> ConfigDict:
         config.log_every = "5 steps"
         config.eval_every = config.checkpoint_every = config.sheet_every = "10 steps"
     elif name:
-        raise UserError(f"There is no variant {name!r} of this config: leave out what follows the colon, or runlocal.")
+        raise UserError(
+            f"there is no variant {name!r} of this config: leave out what follows the colon, or write runlocal."
+        )
     return config

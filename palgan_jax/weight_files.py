@@ -47,7 +47,9 @@ def _read_safetensors(path: Path, prefix: str) -> dict[str, np.ndarray]:
             names = [name for name in file.keys() if name.startswith(prefix)]  # noqa: SIM118
             return {name: file.get_tensor(name) for name in names}
     except (safetensors.SafetensorError, TypeError) as error:  # TypeError: numpy has no such dtype
-        raise UserError(f"{path} is a broken safetensors file, or of a dtype that numpy lacks ({error}).") from None
+        raise UserError(
+            f"{path} is a broken safetensors file, or of a dtype that numpy lacks ({error}): save it as float32."
+        ) from None
 
 
 class _Unpickler(pickle.Unpickler):
@@ -62,7 +64,7 @@ class _Unpickler(pickle.Unpickler):
             return self._admitted[f"{module}.{name}"]
         except KeyError:
             raise UserError(
-                f"{self._source} is refused: to load it would run {module}.{name}, which no file of weights needs."
+                f"{self._source} is refused, since to load it would run {module}.{name}: get weights without it."
             ) from None
 
     def persistent_load(self, pid: Any) -> Any:
@@ -79,7 +81,7 @@ def _unpickled(load: Callable[[], Any], source: str) -> Any:
         raise
     except Exception as error:  # a damaged pickle can raise nearly anything
         raise UserError(
-            f"{source} is broken, or no file of weights ({type(error).__name__} while reading it)."
+            f"{source} is broken, or no file of weights ({type(error).__name__} while reading it): get it again."
         ) from None
 
 
@@ -211,7 +213,7 @@ def _read_torch_zip(file: IO[bytes], path: Path, prefix: str) -> dict[str, np.nd
         with zipfile.ZipFile(file) as archive:
             names = [name for name in archive.namelist() if name.rsplit("/", 1)[-1] == "data.pkl"]
             if not names:
-                raise UserError(f"{path} is a zip file, but no PyTorch state dict.")
+                raise UserError(f"{path} is a zip file, but no PyTorch state dict: save `model.state_dict()`.")
             folder = names[0].removesuffix("data.pkl")
             tree = _Unpickler(io.BytesIO(archive.read(names[0])), str(path), _TORCH_NAMES).load()
             tensors = _tensors(tree, path, prefix)
@@ -230,7 +232,7 @@ def _read_torch_legacy(file: IO[bytes], path: Path, prefix: str) -> dict[str, np
     def load() -> dict[str, np.ndarray]:
         magic, _, _, tree, keys = (_Unpickler(file, str(path), _TORCH_NAMES).load() for _ in range(5))
         if magic != 0x1950A86A20F9469CFC6C:
-            raise UserError(f"{path} is neither a PyTorch state dict nor a safetensors file.")
+            raise UserError(f"{path} is neither a PyTorch state dict nor a safetensors file: give one of those.")
         tensors = _tensors(tree, path, prefix)
         wanted = {t.storage.key: t.storage for t in tensors.values()}
         sizes = {s.key: s.dtype.itemsize for s in _storages(tree)}

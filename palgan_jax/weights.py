@@ -98,19 +98,25 @@ def load_weights(path: str | os.PathLike) -> dict:
     """
     path = Path(path)
     if not path.is_file():
-        raise UserError(f"there are no weights at {path}: {'it is a folder' if path.is_dir() else 'no such file'}.")
+        raise UserError(
+            f"there are no weights at {path} ({'it is a folder' if path.is_dir() else 'no such file'}): check the path."
+        )
     try:
         with safe_open(path, framework="numpy") as file:
             metadata = file.metadata() or {}
             if metadata.get("format") != "palgan_jax":
-                raise UserError(f"{path} is a safetensors file, but it does not hold weights of palgan_jax.")
+                raise UserError(f"{path} is a safetensors file, but does not hold weights of palgan_jax: name another.")
             if int(metadata["format_version"]) > FORMAT:
-                raise UserError(f"{path} was written by a newer version of palgan_jax; update the package to read it.")
+                raise UserError(f"{path} was written by a newer version of palgan_jax: update the package to read it.")
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
         config, metrics = json.loads(metadata["config"]), json.loads(metadata.get("metrics", "{}"))
         step = int(metadata["step"])
+        if not isinstance(config, dict) or not isinstance(metrics, dict):
+            raise ValueError("its config or its metrics are not named values")
     except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{path} is not a readable weights file, it may be truncated ({error}).") from error
+        raise UserError(
+            f"{path} is not a readable weights file ({error}): it may be truncated, get it again."
+        ) from error
     floats = {n: v.astype(np.float32) if np.issubdtype(v.dtype, np.floating) else v for n, v in tensors.items()}
     variables = {**{collection: {} for collection in COLLECTIONS}, **_unflatten(floats)}
     return {"variables": variables, "config": config, "step": step, "metrics": metrics, "path": str(path)}
@@ -134,7 +140,7 @@ def find_weights(path: str | os.PathLike | None = None, step: int | str | None =
         bundled = sorted(BUNDLED.glob("*.safetensors"))
         if not bundled:
             raise UserError(
-                "no weights come with this installation; train some with `palgan train`, "
+                "no weights come with this installation: train some with `palgan train`, "
                 "or name a .safetensors file or a working directory with --checkpoint."
             )
         found = load_weights(bundled[0])

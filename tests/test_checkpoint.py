@@ -312,12 +312,12 @@ def test_restore_errors(tmp_path, state, one):
     fill(tmp_path / "a", [1, 2], state)
     target = abstract(one)
     with Checkpoints(tmp_path / "a") as checkpoints:
-        with pytest.raises(UserError, match=r"no checkpoint of step 5 in .* only of \[1, 2\]"):
+        with pytest.raises(UserError, match=r"no checkpoint of step 5 in .*: choose one of \[1, 2\]"):
             checkpoints.restore(target, step=5)
         kernel = jax.ShapeDtypeStruct((16, 4), jnp.float32, sharding=target.step.sharding)
         wider = {**target.generator, "params": {**target.generator["params"], "out": kernel}}
         with pytest.raises(
-            UserError, match=r"state does not fit the model: 1 arrays differ.*params/out with shape \(16, 8\)"
+            UserError, match=r"state does not fit the model in 1 arrays.*params/out with shape \(16, 8\)"
         ):
             checkpoints.restore(target.replace(generator=wider))
         assert checkpoints.steps == [1, 2]  # not taken for damage
@@ -334,7 +334,7 @@ def test_a_save_that_cannot_be_written_says_so(tmp_path, state):
     checkpoints.wait()
     shutil.rmtree(tmp_path / "a")
     (tmp_path / "a").write_text("a file where the folder was")
-    with pytest.raises(UserError, match="a checkpoint could not be written to"):
+    with pytest.raises(UserError, match="a checkpoint cannot be written to"):
         checkpoints.save(2, state, data_position=0, config=CONFIG)
         checkpoints.wait()
 
@@ -447,7 +447,10 @@ def test_damaged_ema_weights_fall_back_with_a_warning(tmp_path, state, caplog):
         assert load_ema(tmp_path)["step"] == 1
     assert f"{tmp_path}/2 is not a readable PalGAN checkpoint" in caplog.text
     for place, step in [(tmp_path, 2), (tmp_path / "2", None)]:
-        with pytest.raises(UserError, match=r"2 is not a readable PalGAN checkpoint: ema/.* has changed"):
+        with pytest.raises(
+            UserError,
+            match=r"2 is not a readable PalGAN checkpoint \(ema/.* has changed since it was written\): name another",
+        ):
             load_ema(place, step)
 
 
@@ -460,13 +463,13 @@ def foreign_orbax(folder: Path, item: str) -> None:
 def test_ema_errors_say_what_was_found(tmp_path, state):
     cases = [(tmp_path / "nowhere", "does not exist")]
     (tmp_path / "empty").mkdir()
-    cases += [(tmp_path / "empty", "it is empty")]
+    cases += [(tmp_path / "empty", "is empty")]
     (tmp_path / "file.txt").write_text("x")
-    cases += [(tmp_path / "file.txt", "it is a file")]
+    cases += [(tmp_path / "file.txt", "is neither a folder")]
     (tmp_path / "other").mkdir()
     for name in "abcd":
         (tmp_path / "other" / name).write_text("x")
-    cases += [(tmp_path / "other", r"it holds a, b, c, \.\.\.")]
+    cases += [(tmp_path / "other", r"which holds a, b, c, \.\.\.")]
     foreign_orbax(tmp_path / "foreign", "params")
     cases += [(tmp_path / "foreign", "no part named ema")]
     foreign_orbax(tmp_path / "alike" / "5", "ema")
@@ -475,7 +478,7 @@ def test_ema_errors_say_what_was_found(tmp_path, state):
         with pytest.raises(UserError, match=message):
             load_ema(place)
     fill(tmp_path / "run" / "checkpoints", [4], state)
-    with pytest.raises(UserError, match=r"no checkpoint of step 3 in .*, only of 4"):
+    with pytest.raises(UserError, match=r"no checkpoint of step 3 in .*: choose one of 4"):
         load_ema(tmp_path / "run", 3)
     with pytest.raises(UserError, match="not told by which metric"):
         load_ema(tmp_path / "run", "best")

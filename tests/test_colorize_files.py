@@ -285,7 +285,7 @@ def _bad_picture(kind: str, folder: Path, photo: np.ndarray) -> Path:
 
 BAD = {
     "missing": "there is no file",
-    "text": "isn't a picture",
+    "text": "is not a picture",
     "empty": "is empty",
     "truncated": "cut short",
     "truncated png": "cut short",

@@ -280,9 +280,9 @@ def test_other_bad_files(tmp_path):
         assert f"there is no file {tmp_path / 'missing.jpg'}" in complaint(read, tmp_path / "missing.jpg")
         assert f"{tmp_path} is a directory" in complaint(read, tmp_path)
         assert "is empty (0 bytes)" in complaint(read, empty)
-        assert "isn't a picture" in complaint(read, text)
-        assert "can't be read" in complaint(read, "long" * 80)
-        assert "can't be read" in complaint(read, "nul\0byte")
+        assert "is not a picture" in complaint(read, text)
+        assert "cannot be read" in complaint(read, "long" * 80)
+        assert "cannot be read" in complaint(read, "nul\0byte")
 
 
 @pytest.mark.parametrize(

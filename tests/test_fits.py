@@ -27,8 +27,8 @@ def test_a_config_that_does_not_fit_is_refused_with_all_fields():
     with pytest.raises(UserError) as error:
         check_fits(config(), config(seed=2, net__width=0.5, total="1 epoch", model="vae"), free=FREE, where="runs/a")
     assert str(error.value) == (
-        'the checkpoint in runs/a was made with another config: model ("palgan" there, "vae" here), '
-        "net.width (1.0 there, 0.5 here), seed (0 there, 2 here); "
+        'the checkpoint in runs/a was made with another config, model ("palgan" there, "vae" here), '
+        "net.width (1.0 there, 0.5 here), seed (0 there, 2 here): "
         "give the same values, or start afresh with another --workdir."
     )
 
@@ -64,9 +64,9 @@ def test_shapes_are_compared_by_name_through_containers_and_typed_keys():
     with pytest.raises(UserError) as error:
         check_shapes(other, state, "runs/a/1")
     assert str(error.value) == (
-        "runs/a/1 does not fit the model: 2 arrays differ, the first is params/a/kernel "
-        "with shape (3, 5) there and (3, 4) here."
+        "runs/a/1 does not fit the model in 2 arrays, the first of them params/a/kernel with shape "
+        "(3, 5) there and (3, 4) here: give the config that it was made with."
     )
     del stored["key"]
-    with pytest.raises(UserError, match=r"1 arrays differ, the first is key with shape none there and \(2,\) here"):
+    with pytest.raises(UserError, match=r"in 1 arrays, the first of them key with shape none there and \(2,\) here"):
         check_shapes(stored, state, "runs/a/1")

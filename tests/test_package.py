@@ -2,6 +2,7 @@
 
 import ast
 import graphlib
+import re
 import subprocess
 import sys
 import tomllib
@@ -134,6 +135,47 @@ def test_importing_every_module_touches_no_device():
     assert result.stdout.split()[-1] == "no-such-platform"
     assert "tensorflow" not in result.stdout.split()
     assert "torch" not in result.stdout.split()
+
+
+def pieces(node):
+    """What a literal, an f-string or several of them in a choice or a sum say; a placeholder is an empty piece."""
+    if isinstance(node, ast.Constant):
+        return [[node.value]]
+    if isinstance(node, ast.JoinedStr):
+        return [[part.value if isinstance(part, ast.Constant) else "" for part in node.values]]
+    if isinstance(node, ast.IfExp):
+        return [*pieces(node.body), *pieces(node.orelse)]
+    return []
+
+
+def sentences(path):
+    """(line, pieces) of what every UserError of a file says, looked up in the function that it is made by, if any."""
+    tree = ast.parse(path.read_text())
+    functions = {node.name: node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "UserError":
+            said = [node.args[0]]
+            if isinstance(said[0], ast.Call) and isinstance(said[0].func, ast.Name):
+                returns = (n for n in ast.walk(functions[said[0].func.id]) if isinstance(n, ast.Return))
+                said = [n.value for n in returns if n.value is not None]
+            yield from ((n.lineno, parts) for n in said for parts in pieces(n))
+
+
+SAYING = [pytest.param(parts, id=f"{name}:{line}") for name, path in MODULES.items() for line, parts in sentences(path)]
+
+
+def test_the_sentences_of_errors_are_found():
+    assert len(SAYING) >= 80
+
+
+@pytest.mark.parametrize("parts", SAYING)
+def test_errors_are_sentences_of_one_style(parts):
+    """Lower case at the start but for names, no contractions, the end with a full stop; one line."""
+    first, whole, last = parts[0], "".join(parts), parts[-1]
+    assert first[:1] == "" or not first[0].isupper() or first.startswith(("PalGAN ", "JAX "))
+    assert last == "" or last.endswith((".", "?"))
+    assert not re.search(r"n't\b|\bcould not\b|\n", whole)
+    assert ";" not in whole, "what to do comes after a colon"
 
 
 def requirement_files():

@@ -120,6 +120,12 @@ def test_reading_errors(tmp_path, variables, config):
             safetensors.numpy.save({"w": np.zeros(3)}, {"format": "palgan_jax", "format_version": "9"}),
             "newer version",
         ),
+        "list": (
+            safetensors.numpy.save(
+                {"w": np.zeros(3)}, {"format": "palgan_jax", "format_version": "1", "step": "1", "config": "[]"}
+            ),
+            r"not a readable weights file \(its config",
+        ),
         "bare": (
             safetensors.numpy.save({"w": np.zeros(3)}, {"format": "palgan_jax", "format_version": "1"}),
             "not a readable weights file",
@@ -167,7 +173,7 @@ def test_finds_files_folders_and_the_bundled_weights(tmp_path, run, config, monk
     monkeypatch.setattr(weights, "BUNDLED", tmp_path)
     assert find_weights()["source"] == "step 10 of palgan.safetensors (bundled)"
     monkeypatch.setattr(weights, "BUNDLED", tmp_path / "none")
-    with pytest.raises(UserError, match=r"no weights come with this installation; train some .* --checkpoint"):
+    with pytest.raises(UserError, match=r"no weights come with this installation: train some .* --checkpoint"):
         find_weights(None)
 
 

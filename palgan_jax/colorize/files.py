@@ -21,11 +21,10 @@ from PIL import Image
 
 from palgan_jax.colorize.join import join, luminance
 from palgan_jax.colorize.predictor import Colorizer
-from palgan_jax.data.picture import decode_rgb, orientation, picture_size, read_bytes
+from palgan_jax.data.picture import ORIENTATION, decode_rgb, orientation, picture_size, read_bytes
 from palgan_jax.errors import UserError
 from palgan_jax.writing import write_file
 
-_ORIENTATION = 0x0112  # the EXIF tag
 _TURN_BACK = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -82,13 +81,13 @@ def _exif(picture: Image.Image, turned: int) -> bytes:
     said = Image.Exif()
     try:
         said.load(exif)
-        found = said.get(_ORIENTATION)
+        found = said.get(ORIENTATION)
     except (OSError, SyntaxError, ValueError, KeyError, TypeError, IndexError):
         found = None
     if found == turned:
         return exif
     said = Image.Exif()
-    said[_ORIENTATION] = turned
+    said[ORIENTATION] = turned
     return said.tobytes()
 
 

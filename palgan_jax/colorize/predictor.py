@@ -14,6 +14,7 @@ from palgan_jax.color import denormalise_lab, normalise_lab, rgb_to_lab
 from palgan_jax.colorize.join import join, luminance, squash
 from palgan_jax.config import build_generator, from_dict, palette_spec
 from palgan_jax.errors import UserError
+from palgan_jax.fits import shapes
 from palgan_jax.nn import PalGAN
 from palgan_jax.palette import PaletteSpec, histogram
 from palgan_jax.weights import find_weights
@@ -84,9 +85,9 @@ class Colorizer:
         """The variables on the device, if names and shapes are those that the network of the config has."""
         l = jax.ShapeDtypeStruct((1, self.resolution, self.resolution, 1), jnp.float32)
         init = partial(self._network.init, jax.random.key(0))
-        expected = _shapes(jax.eval_shape(init, l))
+        expected = shapes(jax.eval_shape(init, l))
         # A network without batch norm, say, has no such collection, and parts that only train are not asked for.
-        given = _shapes({name: tree for name, tree in variables.items() if tree})
+        given = shapes({name: tree for name, tree in variables.items() if tree})
         for name, shape in expected.items():
             if given.get(name) != shape:
                 problem = f"of shape {given[name]} instead of {shape}" if name in given else "missing"
@@ -133,8 +134,3 @@ class Colorizer:
         small = np.asarray(Image.fromarray(rgb).resize(size, Image.Resampling.BILINEAR))
         _, c = normalise_lab(rgb_to_lab(jnp.asarray(small, jnp.float32) / 255), self.config.ab_range)
         return np.asarray(histogram(c, self.spec))
-
-
-def _shapes(tree: Any) -> dict[str, tuple[int, ...]]:
-    paths = jax.tree_util.tree_flatten_with_path(tree)[0]
-    return {jax.tree_util.keystr(path, simple=True, separator="/"): tuple(leaf.shape) for path, leaf in paths}

@@ -35,9 +35,9 @@ def list_pictures(root: str | Path) -> Listing:
     """
     root = Path(root).expanduser()
     if not root.exists():
-        raise UserError(f"there is no folder {root}; check the path")
+        raise UserError(f"there is no folder {root}: check the path.")
     if not root.is_dir():
-        raise UserError(f"{root} is a file where a folder of pictures is expected")
+        raise UserError(f"{root} is a file where a folder of pictures is expected: name the folder that it is in.")
     found: list[tuple[str, int, int]] = []
     others: Counter[str] = Counter()
     problems: list[tuple[str, str]] = []
@@ -63,8 +63,10 @@ def _walk(
             ordered = sorted(entries, key=lambda entry: (entry.is_symlink(), entry.name))
     except OSError as error:
         if not prefix:
-            raise UserError(f"the folder {folder} can't be opened ({error.strerror})") from None
-        problems.append((prefix, f"the folder can't be opened ({error.strerror})"))
+            raise UserError(
+                f"the folder {folder} cannot be opened ({error.strerror}): check its permissions."
+            ) from None
+        problems.append((prefix, f"the folder cannot be opened ({error.strerror})"))
         return
     folders: list[tuple[str, str]] = []
     for entry in ordered:
@@ -95,9 +97,9 @@ def _nothing_found(root: Path, others: Counter[str], problems: list[tuple[str, s
     total = sum(others.values())
     if problems:
         name, reason = problems[0]
-        return f"{root} holds no picture that can be reached; {name}: {reason}"
+        return f"{root} holds no picture that can be reached ({name}: {reason}): check links and permissions."
     if not total:
-        return f"{root} holds no file; put JPEG, PNG, WebP, TIFF or BMP pictures into it"
+        return f"{root} holds no file: put JPEG, PNG, WebP, TIFF or BMP pictures into it."
     kinds = ", ".join(f"{suffix or 'no suffix'} {count}" for suffix, count in others.most_common(8))
-    files = "1 file, and it isn't a picture" if total == 1 else f"{total} files, none of them a picture"
-    return f"{root} holds {files} ({kinds}); JPEG, PNG, WebP, TIFF and BMP can be read"
+    files = "1 file, and it is not a picture" if total == 1 else f"{total} files, none of them a picture"
+    return f"{root} holds {files} ({kinds}): put JPEG, PNG, WebP, TIFF or BMP pictures into it."

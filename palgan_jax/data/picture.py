@@ -26,8 +26,9 @@ from palgan_jax.errors import UserError
 PICTURE_SUFFIXES = frozenset({".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".tif", ".tiff", ".bmp"})
 MIN_SIDE = 16
 MAX_PIXELS = 120_000_000
+ORIENTATION = 0x0112
+"""The EXIF tag."""
 
-_ORIENTATION = 0x0112  # the EXIF tag
 _EXIF_KEYS = {"exif", "Raw profile type exif", "xmp", "XML:com.adobe.xmp"}  # where Pillow's getexif looks
 # Pillow warns from 89 megapixels on, where the limit above is checked here for every picture, and of broken metadata,
 # which does no harm.
@@ -74,17 +75,21 @@ def read_bytes(path: str | Path) -> bytes:
     try:
         data = path.read_bytes()
     except FileNotFoundError:
-        raise UserError(f"there is no file {path}; check the path") from None
+        raise UserError(f"there is no file {path}: check the path.") from None
     except IsADirectoryError:
-        raise UserError(f"{path} is a directory, not a picture file; name a file in it") from None
+        raise UserError(f"{path} is a directory, not a picture file: name a file in it.") from None
     except PermissionError:
         # Windows says this of directories, too.
-        what = "is a directory, not a picture file" if path.is_dir() else "may not be read; check its permissions"
-        raise UserError(f"{path} {what}") from None
+        what = (
+            "is a directory, not a picture file: name a file in it"
+            if path.is_dir()
+            else "may not be read: check its permissions"
+        )
+        raise UserError(f"{path} {what}.") from None
     except (OSError, ValueError) as error:
-        raise UserError(f"{path} can't be read ({_reason(error)})") from None
+        raise UserError(f"{path} cannot be read ({_reason(error)}): check the path.") from None
     if not data:
-        raise UserError(f"{path} is empty (0 bytes); get the file again")
+        raise UserError(f"{path} is empty (0 bytes): get the file again.")
     return data
 
 
@@ -101,7 +106,7 @@ def decode_rgb(data: bytes, *, name: str, at_least: int | None = None) -> np.nda
         except _TOO_LARGE:
             raise UserError(_too_large(name)) from None
         except _DAMAGE as error:
-            raise UserError(f"{name} is cut short or damaged ({_reason(error)}); get the file again") from None
+            raise UserError(f"{name} is cut short or damaged ({_reason(error)}): get the file again.") from None
 
 
 def picture_size(path: str | Path) -> tuple[int, int]:
@@ -123,22 +128,24 @@ def _open(data: bytes, name: str) -> Image.Image:
     except _TOO_LARGE:
         raise UserError(_too_large(name)) from None
     except UnidentifiedImageError:
-        raise UserError(f"{name} isn't a picture that can be read; JPEG, PNG, WebP, TIFF and BMP can") from None
+        raise UserError(
+            f"{name} is not a picture that can be read: give a JPEG, PNG, WebP, TIFF or BMP file."
+        ) from None
     except _DAMAGE as error:
-        raise UserError(f"{name} is cut short or damaged ({_reason(error)}); get the file again") from None
+        raise UserError(f"{name} is cut short or damaged ({_reason(error)}): get the file again.") from None
 
 
 def _check_size(size: tuple[int, int], name: str) -> None:
     width, height = size
     if min(width, height) < MIN_SIDE:
-        raise UserError(f"{name} is {width} x {height} pixels; each side must be at least {MIN_SIDE}")
+        raise UserError(f"{name} is {width} x {height} pixels: each side must be at least {MIN_SIDE}.")
     if width * height > MAX_PIXELS:
-        limit = f"{MAX_PIXELS // 1_000_000} megapixels is the limit"
-        raise UserError(f"{name} is {width} x {height} pixels; {limit}, make it smaller")
+        limit = f"more than the limit of {MAX_PIXELS // 1_000_000} megapixels"
+        raise UserError(f"{name} is {width} x {height} pixels, {limit}: make it smaller.")
 
 
 def _too_large(name: str) -> str:
-    return f"{name} holds more than {MAX_PIXELS // 1_000_000} megapixels, which is the limit; make it smaller"
+    return f"{name} holds more than the limit of {MAX_PIXELS // 1_000_000} megapixels: make it smaller."
 
 
 def _reason(error: BaseException) -> str:
@@ -152,7 +159,7 @@ def orientation(picture: Image.Image) -> int:
     if picture.format != "TIFF" and not _EXIF_KEYS & picture.info.keys():
         return 1  # saves the hot path Pillow's slow look for nothing
     try:
-        value = picture.getexif().get(_ORIENTATION, 1)
+        value = picture.getexif().get(ORIENTATION, 1)
     except _DAMAGE:
         return 1
     return value if value in range(1, 9) else 1

@@ -139,7 +139,7 @@ def train_batches(
     try:
         rule = CropRule(min_scale, jitter)
     except ValueError as error:
-        raise UserError(f"the crops can't be drawn: {error}") from None
+        raise UserError(f"the crops cannot be drawn: {error}.") from None
     at_least = rule.at_least(resolution)
     if cache is None:
         cache = workers in ("auto", 0) and source.decoded_bytes(at_least) <= CACHE_BYTES
@@ -285,9 +285,11 @@ class _TrainSample(grain.transforms.RandomMap):
             try:
                 return i, self._decode(i)
             except UserError as error:
-                reason = reason or str(error)
+                reason = reason or str(error).removesuffix(".")
         tried = min(len(self._decode), _MAX_FAILURES)
-        raise UserError(f"{self._decode.name}: {tried} pictures in a row can't be read any more; the first: {reason}")
+        raise UserError(
+            f"{self._decode.name} has {tried} pictures in a row that cannot be read any more, the first since {reason}."
+        )
 
 
 class _EvalSample(grain.transforms.Map):
@@ -318,9 +320,12 @@ def _threads() -> grain.ReadOptions:
 
 def _check_share(batch_size: int, process_count: int) -> None:
     if batch_size < 1:
-        raise UserError(f"the batch size must be at least 1, not {batch_size}")
+        raise UserError(f"the batch size must be at least 1, not {batch_size}.")
     if batch_size % process_count:
-        raise UserError(f"a batch of {batch_size} can't be shared equally among {process_count} processes")
+        raise UserError(
+            f"a batch of {batch_size} cannot be shared equally among {process_count} processes: "
+            f"make it a multiple of {process_count}."
+        )
 
 
 def _worker_count(workers: int | str, cached: bool) -> int:
@@ -332,5 +337,5 @@ def _worker_count(workers: int | str, cached: bool) -> int:
     except ValueError:
         count = -1
     if count < 0:
-        raise UserError(f'the number of workers must be "auto" or 0 or more, not {workers!r}')
+        raise UserError(f'the number of workers must be "auto" or 0 or more, not {workers!r}.')
     return count
