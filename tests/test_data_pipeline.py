@@ -214,7 +214,7 @@ def test_a_source_that_vanishes_ends_with_a_sentence(fragile, workers):
         train_batches(source, resolution=SIDE, batch_size=BATCH, seed=3, workers=workers, cache=False) as batches,
         pytest.raises(
             UserError,
-            match=rf"^{source.name} has 21 pictures .* cannot be read, .* since there is no file .* path\.(\n|$)",
+            match=rf"^{source.name} has 21 pictures .* cannot be read .* since there is no file .* path\.(\n|$)",
         ),
     ):
         next(batches)
