@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from palgan_jax import palette
 from palgan_jax.errors import UserError
 from palgan_jax.palette import PaletteSpec
 from palgan_jax.sheet import Curve, Row, draw_sheet, page, read_credits, write_sheet
@@ -100,6 +101,20 @@ def test_a_palette_of_another_size_is_drawn_with_its_spec():
     spec = PaletteSpec(bins=8)
     row = Row("x", np.zeros((8, 8), np.uint8), np.zeros((8, 8, 3), np.uint8), None, np.full(64, 1 / 64, np.float32))
     assert draw_sheet([row], spec=spec).ndim == 3
+
+
+def test_a_palette_is_drawn_in_the_colours_that_its_range_stands_for(tmp_path):
+    # The lit bin's colour, with a and b scaled: more saturated where 1.0 stands for more.
+    for ab_range in (60.0, 110.0):
+        drawing = palette.picture(_row().palette, cell=3, ab_range=ab_range)
+        colour = tuple(int(x) for x in drawing[3 * 4, 3 * 12])  # (i_a, i_b) = (12, 11), b upwards
+        sheet = draw_sheet([_row()], cell=96, ab_range=ab_range)
+        assert (sheet == colour).all(-1).sum() == 9
+        uris = re.findall(r"data:image/png;base64,([^\"]+)", page([_row()], "t", ab_range=ab_range))
+        last = np.asarray(Image.open(io.BytesIO(base64.b64decode(uris[-1]))))
+        assert (last == colour).all(-1).sum() == 64
+        png = write_sheet([_row()], tmp_path, "t", cell=96, ab_range=ab_range)
+        assert (np.asarray(Image.open(png)) == colour).all(-1).sum() == 9
 
 
 def test_the_page_holds_every_picture_with_alt_text_and_fetches_nothing():

@@ -6,6 +6,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from palgan_jax import palette as palettes
+from palgan_jax.color import AB_RANGE
 from palgan_jax.sheet.rows import Row
 
 _PAPER = (250, 249, 246)
@@ -26,9 +27,9 @@ def _fit(picture: Image.Image, cell: int) -> Image.Image:
     return picture if size == picture.size else picture.resize(size, Image.Resampling.BICUBIC)
 
 
-def _palette_picture(h: np.ndarray, spec: palettes.PaletteSpec, cell: int) -> Image.Image:
+def _palette_picture(h: np.ndarray, spec: palettes.PaletteSpec, ab_range: float, cell: int) -> Image.Image:
     """A drawing of a palette with whole pixels for each bin, at most `cell` wide."""
-    return Image.fromarray(palettes.picture(h, spec, cell=max(1, cell // spec.bins)))
+    return Image.fromarray(palettes.picture(h, spec, cell=max(1, cell // spec.bins), ab_range=ab_range))
 
 
 def _shorten(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width: float) -> str:
@@ -47,6 +48,7 @@ def draw_sheet(
     cell: int = 192,
     columns: int | None = None,
     spec: palettes.PaletteSpec = palettes.PaletteSpec(),
+    ab_range: float = AB_RANGE,
 ) -> np.ndarray:
     """Draws a contact sheet as one picture.
 
@@ -57,6 +59,7 @@ def draw_sheet(
       cell: the longer side of each picture, pixels.
       columns: how many rows stand beside each other; chosen from their number when None.
       spec: how the palettes were counted.
+      ab_range: the a or b that is 1.0 in them.
 
     Returns uint8 (H, W, 3).
     """
@@ -101,7 +104,8 @@ def draw_sheet(
             for i, picture in enumerate(pictures):
                 sheet.paste(picture, (left + i * (cell + _GAP) + (cell - picture.width) // 2, y))
             if row.palette is not None:
-                sheet.paste(_palette_picture(row.palette, spec, side), (left + len(heads) * (cell + _GAP), y))
+                drawing = _palette_picture(row.palette, spec, ab_range, side)
+                sheet.paste(drawing, (left + len(heads) * (cell + _GAP), y))
             draw.text((left, y + line_height + 5), _shorten(row.name, font, block / 2), fill=_INK, font=font)
             draw.text(
                 (left + block, y + line_height + 6),

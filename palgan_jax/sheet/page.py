@@ -10,6 +10,7 @@ import numpy as np
 from PIL import Image
 
 from palgan_jax import palette as palettes
+from palgan_jax.color import AB_RANGE
 from palgan_jax.sheet.rows import Curve, Row
 
 _STYLE = """
@@ -75,7 +76,7 @@ def _image(picture: np.ndarray, label: str, alt: str, *, kind: str = "") -> str:
     )
 
 
-def _card(row: Row, spec: palettes.PaletteSpec) -> str:
+def _card(row: Row, spec: palettes.PaletteSpec, ab_range: float) -> str:
     name = html.escape(row.name)
     images = [
         _image(row.gray, "gray", f"{row.name}, in gray, as given to the model"),
@@ -84,7 +85,7 @@ def _card(row: Row, spec: palettes.PaletteSpec) -> str:
     if row.truth is not None:
         images.append(_image(row.truth, "truth", f"{row.name}, in its true colours"))
     if row.palette is not None:
-        drawing = palettes.picture(row.palette, spec, cell=8)
+        drawing = palettes.picture(row.palette, spec, cell=8, ab_range=ab_range)
         alt = f"the palette predicted for {row.name}: {_in_words(row.palette, spec)}"
         images.append(_image(drawing, "palette", alt, kind="palette"))
     caption = f"<p>{html.escape(row.caption)}</p>" if row.caption else ""
@@ -143,10 +144,11 @@ def page(
     notes: Sequence[str] = (),
     curves: Sequence[Curve] = (),
     spec: palettes.PaletteSpec = palettes.PaletteSpec(),
+    ab_range: float = AB_RANGE,
 ) -> str:
     """The whole page as HTML: title, notes, a card a picture, then a chart a curve. It fetches nothing."""
     lines = "".join(f"<li>{html.escape(note)}</li>" for note in notes)
-    cards = "".join(_card(row, spec) for row in rows)
+    cards = "".join(_card(row, spec, ab_range) for row in rows)
     charts = "".join(_chart(curve) for curve in curves)
     return "".join(
         [

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from PIL import Image
 
+from palgan_jax.color import AB_RANGE
 from palgan_jax.palette import PaletteSpec
 from palgan_jax.sheet.drawing import draw_sheet
 from palgan_jax.sheet.page import page
@@ -25,6 +26,7 @@ def write_sheet(
     cell: int = 192,
     columns: int | None = None,
     spec: PaletteSpec = PaletteSpec(),
+    ab_range: float = AB_RANGE,
 ) -> Path:
     """Writes `output_dir/name`, and `output_dir/index.html` unless html is False; makes the folder.
 
@@ -39,15 +41,16 @@ def write_sheet(
       cell: the longer side of each picture on the PNG, pixels.
       columns: how many rows stand beside each other on the PNG; chosen from their number when None.
       spec: how the palettes were counted.
+      ab_range: the a or b that is 1.0 in them (config.ab_range).
 
     Returns the path of the PNG. Raises UserError where the folder cannot be written to.
     """
     folder = Path(output_dir)
     make_folder(folder)
     buffer = io.BytesIO()
-    sheet = draw_sheet(rows, title, notes, cell=cell, columns=columns, spec=spec)
+    sheet = draw_sheet(rows, title, notes, cell=cell, columns=columns, spec=spec, ab_range=ab_range)
     Image.fromarray(sheet).save(buffer, "PNG", compress_level=4)
     write_file(folder / name, buffer.getvalue())
     if html:
-        write_file(folder / "index.html", page(rows, title, notes, curves, spec).encode())
+        write_file(folder / "index.html", page(rows, title, notes, curves, spec, ab_range).encode())
     return folder / name
