@@ -1,5 +1,6 @@
 """Settings of the comparison with PyTorch: both frameworks in one process, on the CPU."""
 
+import importlib.util
 import os
 import sys
 from pathlib import Path
@@ -8,3 +9,6 @@ os.environ.setdefault("JAX_PLATFORMS", "cpu")
 
 ROOT = Path(__file__).parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
+
+# Nothing here can run, or even be imported, without PyTorch.
+collect_ignore = [] if importlib.util.find_spec("torch") else ["test_torch_parity.py"]

@@ -3,7 +3,8 @@
     python porting/make_golden.py          # in an environment with requirements-porting.txt; JAX is not needed
 
 A file holds outputs and updated state in full, and a probe of each gradient (golden_recipe.probe); inputs and weights
-are drawn again from their names by the test. All arithmetic is float32. Give names of cases to write only those.
+are drawn again from their names by the test. The arithmetic is float64 (torch_cases.run says why), the files float32.
+Give names of cases to write only those.
 """
 
 from __future__ import annotations
@@ -35,7 +36,8 @@ def case_arrays(case: Case) -> dict[str, np.ndarray]:
     for mode in case.modes:
         result = torch_cases.run(case, salt, mode)
         for part in ("outputs", "state"):
-            arrays |= {f"{mode}/{part}/{name}": array for name, array in getattr(result, part).items()}
+            kept = {name: array.astype(np.float32) for name, array in getattr(result, part).items()}
+            arrays |= {f"{mode}/{part}/{name}": array for name, array in kept.items()}
         arrays |= {f"{mode}/gradients/{name}": probe(name, array) for name, array in result.gradients.items()}
     return arrays
 

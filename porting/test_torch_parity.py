@@ -2,20 +2,18 @@
 
     pytest porting          # in an environment with requirements-porting.txt
 
-Width 1/8 and 128 x 128 pictures, every entry of every gradient; and the parameter counts at width 1.
+Width 1/8 and 128 x 128 pictures, every entry of every gradient; the alternatives; the parameter counts at width 1.
 """
 
 from dataclasses import replace
 
-import jax
-import numpy as np
-import pytest
-
-pytest.importorskip("torch", reason="the comparison with PyTorch needs requirements-porting.txt")
-
 import convert
 import golden_recipe as recipe
+import jax
+import numpy as np
 import parity_flax
+import pytest
+import torch
 import torch_cases
 import torch_palgan
 from parity_cases import Case, differences, function_case, layer_cases, network_cases, step_case
@@ -23,20 +21,23 @@ from parity_cases import Case, differences, function_case, layer_cases, network_
 from palgan_jax.nn import ColorDiscriminator, PaletteGenerator, PalGAN
 
 WIDTH, SIZE = 1 / 8, 128
+# Smaller than that of the golden files, which have to serve other machines too: here are eight times the activations.
+MARGIN = 1e-6
 NETWORKS = {case.name: case for case in network_cases(WIDTH, SIZE)}
 LAYERS = {case.name: case for case in layer_cases()}
 
 
-def compare(case: Case, mode: str) -> None:
-    salt = torch_cases.safe_salt(replace(case, modes=(mode,)))
-    shares = differences(parity_flax.run(case, salt, mode), torch_cases.run(case, salt, mode))
+def compare(case: Case, mode: str, dtype=torch.float64) -> None:
+    salt = torch_cases.safe_salt(replace(case, modes=(mode,)), MARGIN)
+    shares = differences(parity_flax.run(case, salt, mode), torch_cases.run(case, salt, mode, dtype))
     far = {path: round(share, 2) for path, share in shares.items() if not share <= 1}
     assert not far, f"further apart than allowed (1 = just allowed): {far}"
 
 
 @pytest.mark.parametrize(("name", "mode"), [(name, mode) for name, case in NETWORKS.items() for mode in case.modes])
 def test_network(name, mode):
-    compare(NETWORKS[name], mode)
+    """float32 on both sides."""
+    compare(NETWORKS[name], mode, torch.float32)
 
 
 @pytest.mark.parametrize(("name", "mode"), [(name, mode) for name, case in LAYERS.items() for mode in case.modes])
@@ -50,7 +51,7 @@ def test_layer(name, mode):
         {"norm": "spade"},
         {"norm": "instance"},
         {"tap": "before"},
-        {"normalise_palette": False},
+        {"normalise_palette": False, "palette_scale": 1.0},
         {"model": "autoencoder"},
     ],
     ids=lambda option: "-".join(f"{key}-{value}" for key, value in option.items()),
@@ -65,7 +66,7 @@ def test_functions():
 
 
 def test_training_step():
-    compare(step_case(WIDTH, SIZE), "train")
+    compare(step_case(WIDTH, 64), "train")
 
 
 def test_parameter_counts_at_full_width():

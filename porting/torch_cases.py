@@ -56,8 +56,8 @@ Nearer than rounding, two correct programs may take different slopes there, whic
 """
 
 
-def nchw(array: np.ndarray) -> Tensor:
-    return torch.from_numpy(np.ascontiguousarray(array.transpose(0, 3, 1, 2) if array.ndim == 4 else array))
+def nchw(array: np.ndarray, dtype: torch.dtype = torch.float64) -> Tensor:
+    return torch.from_numpy(np.ascontiguousarray(array.transpose(0, 3, 1, 2) if array.ndim == 4 else array)).to(dtype)
 
 
 def nhwc(tensor: Tensor) -> np.ndarray:
@@ -92,24 +92,28 @@ def with_drawn_weights(module: nn.Module) -> nn.Module:
     return module
 
 
-def run(case: Case, salt: int, mode: str) -> Result:
-    """Outputs, gradients and updated state of a case."""
+def run(case: Case, salt: int, mode: str, dtype: torch.dtype = torch.float64) -> Result:
+    """Outputs, gradients and updated state of a case.
+
+    In float64 they are what float32 rounds: a few gradients are small differences of large terms, and there float32 on
+    both sides would compare one rounding with another.
+    """
     if case.kind == "step":
-        return run_step(case, salt)
+        return run_step(case, salt, dtype)
     if case.kind == "functions":
-        return run_functions(case, salt)
-    module, inputs = build(case).train(mode == "train"), draw_inputs(case, salt)
-    i = {name: nchw(array).requires_grad_() for name, array in inputs.items()}
+        return run_functions(case, salt, dtype)
+    module, inputs = build(case).to(dtype).train(mode == "train"), draw_inputs(case, salt)
+    i = {name: nchw(array, dtype).requires_grad_() for name, array in inputs.items()}
     outputs = call(case, module, i)
-    total = sum((out * nchw(direction(name, nhwc(out).shape))).sum() for name, out in outputs.items())
+    total = sum((out * nchw(direction(name, nhwc(out).shape), dtype)).sum() for name, out in outputs.items())
     total.backward()
     by_input = {name: np.zeros_like(inputs[name]) if x.grad is None else nhwc(x.grad) for name, x in i.items()}
     gradients = {**recipe.flatten(convert.gradients(module), "params"), **by_input}
     return Result({name: nhwc(out) for name, out in outputs.items()}, gradients, updated(module, mode))
 
 
-def run_functions(case: Case, salt: int) -> Result:
-    i = {name: torch.from_numpy(array).requires_grad_() for name, array in draw_inputs(case, salt).items()}
+def run_functions(case: Case, salt: int, dtype: torch.dtype) -> Result:
+    i = {name: torch.from_numpy(array).to(dtype).requires_grad_() for name, array in draw_inputs(case, salt).items()}
     outputs = {}
     for name, function in FUNCTIONS.items():
         outputs[name] = function(*(x for path, x in i.items() if path.split("/")[0] == name))
@@ -139,11 +143,11 @@ def call(case: Case, module: nn.Module, i: dict[str, Tensor]) -> dict[str, Tenso
     return {"out": module(*(i[name] for name in names))}
 
 
-def run_step(case: Case, salt: int) -> Result:
+def run_step(case: Case, salt: int, dtype: torch.dtype) -> Result:
     """One training step: the losses of G and D from one forward pass, and the gradient of each for its own player."""
-    rgb = torch.from_numpy(draw_inputs(case, salt)["rgb"]).float() / 255  # (B, R, R, 3)
-    generator = with_drawn_weights(PalGAN(Options(width=case.options["width"]), rgb.shape[1])).train()
-    discriminator = with_drawn_weights(ColorDiscriminator(case.options["width"])).train()
+    rgb = torch.from_numpy(draw_inputs(case, salt)["rgb"]).to(dtype) / 255  # (B, R, R, 3)
+    generator = with_drawn_weights(PalGAN(Options(width=case.options["width"]), rgb.shape[1])).to(dtype).train()
+    discriminator = with_drawn_weights(ColorDiscriminator(case.options["width"])).to(dtype).train()
     lab = losses.rgb_to_lab(rgb)
     l, ab = (lab[..., :1] - 50) / 100, lab[..., 1:] / 110
     h = losses.histogram(ab)
@@ -159,7 +163,7 @@ def run_step(case: Case, salt: int) -> Result:
         "loss/entropy": -0.01 * losses.entropy(predicted).mean(),
         "loss/consistency": 0.5 * losses.consistency_loss(fake_ab, h),
     }
-    g_loss, d_loss = sum(terms.values(), torch.zeros(())), losses.discriminator_loss(real, fake)
+    g_loss, d_loss = sum(terms.values(), rgb.new_zeros(())), losses.discriminator_loss(real, fake)
     g_grads = player_gradients(g_loss, generator)
     d_grads = player_gradients(d_loss, discriminator)
     metrics: dict[str, Any] = {
@@ -196,23 +200,27 @@ def kink_margin(case: Case, salt: int, mode: str) -> float:
     """The smallest |input| / deviation of any LeakyReLU while the case runs."""
     margins: list[float] = []
 
-    def note(_module: nn.Module, arguments: tuple[Tensor, ...], _out: Tensor) -> None:
-        x = arguments[0].detach()
-        margins.append(float(x.abs().min() / x.std()))
+    def note(module: nn.Module, arguments: tuple[Tensor, ...], _out: Tensor) -> None:
+        if isinstance(module, nn.LeakyReLU):
+            x = arguments[0].detach()
+            margins.append(float(x.abs().min() / x.std()))
 
-    handle = nn.modules.module.register_module_forward_hook(
-        lambda module, arguments, out: note(module, arguments, out) if isinstance(module, nn.LeakyReLU) else None
-    )
+    handle = nn.modules.module.register_module_forward_hook(note)
     try:
-        run(case, salt, mode)
+        if case.kind in ("functions", "step"):
+            run(case, salt, mode)
+        else:
+            with torch.no_grad():
+                inputs = {name: nchw(array) for name, array in draw_inputs(case, salt).items()}
+                call(case, build(case).double().train(mode == "train"), inputs)
     finally:
         handle.remove()
     return min(margins, default=1.0)
 
 
-def safe_salt(case: Case, tries: int = 200) -> int:
+def safe_salt(case: Case, margin: float = SAFE_MARGIN, tries: int = 200) -> int:
     """The first draw of the inputs that keeps every LeakyReLU off its kink, in all modes of the case."""
     for salt in range(tries):
-        if all(kink_margin(case, salt, mode) > SAFE_MARGIN for mode in case.modes):
+        if all(kink_margin(case, salt, mode) > margin for mode in case.modes):
             return salt
     raise RuntimeError(f"{case.name}: none of {tries} draws keeps all activations off their kinks")
