@@ -1,0 +1,203 @@
+"""The command line: `palgan info` and `palgan export` on real files, help without JAX, and exit codes."""
+
+import errno
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from checkpoint_state import build
+from colorize_model import tiny_weights
+
+from palgan_jax import __version__
+from palgan_jax.checkpoint import FOLDER, Checkpoints
+from palgan_jax.cli import main
+from palgan_jax.weights import load_weights, save_weights
+
+COMMANDS = ("train", "colorize", "info", "export")
+
+
+@pytest.fixture
+def palgan(capsys):
+    """Runs a command; returns exit code, standard output and the lines of errors."""
+
+    def run(*words):
+        capsys.readouterr()
+        code = main([str(word) for word in words])
+        out, err = capsys.readouterr()
+        return code, out, err.splitlines()
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def workdir(tmp_path_factory) -> Path:
+    """A run with two checkpoints of an artificial state, the first of them the best, the last one the weights of it."""
+    workdir = tmp_path_factory.mktemp("run")
+    config = tiny_weights()["config"]
+    with Checkpoints(workdir / FOLDER, best="val/psnr") as checkpoints:
+        for step, psnr in [(10, 25.5), (20, 24.0)]:
+            checkpoints.save(step, build(step), data_position=0, config=config, metrics={"val/psnr": psnr})
+    return workdir
+
+
+@pytest.fixture(scope="module")
+def weights_file(tmp_path_factory) -> Path:
+    path = tmp_path_factory.mktemp("weights") / "tiny.safetensors"
+    weights = tiny_weights()
+    save_weights(path, weights["variables"], weights["config"], weights["step"])
+    return path
+
+
+def is_one_sentence(err: list[str], *parts: object) -> bool:
+    return len(err) == 1 and err[0].startswith("palgan: error: ") and all(str(part) in err[0] for part in parts)
+
+
+def kernel(tree: dict) -> np.ndarray:
+    return np.asarray(tree["params"]["palette_generator"]["conv"]["kernel"])
+
+
+# ---------------------------------------------------------------------------------------------------------------- info
+
+
+def test_info_describes_a_run(palgan, workdir):
+    code, out, err = palgan("info", workdir)
+    assert (code, err) == (0, [])
+    lines = out.splitlines()
+    assert lines[0] == f"checkpoint   step 20 of {workdir / FOLDER / '20'}"
+    assert lines[1].startswith("size ") and "EMA weights" in lines[1]
+    words = {line.split()[0]: line.split()[-1] for line in lines if line.startswith("  ")}
+    assert words["val/psnr"] == "24"
+    assert words["palette_generator"] == f"{3 * 3 * 8 * 16 + 16:,}"
+    assert "width=0.0625" in out and "resolution=64" in out
+
+
+def test_info_describes_a_file(palgan, weights_file):
+    code, out, err = palgan("info", weights_file)
+    assert (code, err) == (0, [])
+    assert out.splitlines()[0] == f"checkpoint   step 1234 of {weights_file}"
+    assert "palette_generator" in out and "assignment_generator" in out
+
+
+def test_info_without_bundled_weights_says_how_to_get_some(palgan, tmp_path, monkeypatch):
+    monkeypatch.setattr("palgan_jax.weights.BUNDLED", tmp_path)
+    code, out, err = palgan("info")
+    assert (code, out) == (2, "") and is_one_sentence(err, "palgan train")
+
+
+def test_info_describes_the_bundled_weights(palgan, weights_file, monkeypatch):
+    monkeypatch.setattr("palgan_jax.weights.BUNDLED", weights_file.parent)
+    code, out, _ = palgan("info")
+    assert code == 0 and "step 1234 of tiny.safetensors (bundled)" in out
+
+
+# -------------------------------------------------------------------------------------------------------------- export
+
+
+@pytest.mark.parametrize("options", [[], ["--dtype", "float32"], ["--dtype=float16"]])
+def test_export_writes_the_latest_weights(palgan, workdir, tmp_path, options):
+    path = tmp_path / "out.safetensors"
+    code, out, err = palgan("export", workdir, path, *options)
+    assert (code, err) == (0, [])
+    assert out.split() == [f"{path}:", "step", "20", "of", str(workdir / FOLDER / "20")]
+    assert [entry.name for entry in tmp_path.iterdir()] == ["out.safetensors"]
+    found, expected = load_weights(path), build(20)
+    assert (found["step"], found["metrics"]["val/psnr"]) == (20, 24.0)
+    assert found["config"]["net"]["width"] == 1 / 16
+    assert kernel(found["variables"]).dtype == np.float32
+    rounding = 2**-11 if "float16" in str(options) else 0
+    np.testing.assert_allclose(kernel(found["variables"]), kernel(expected.ema), rtol=rounding, atol=2.0**-25)
+    assert rounding == 0 or not np.array_equal(kernel(found["variables"]), kernel(expected.ema))
+    np.testing.assert_array_equal(found["variables"]["spectral"]["u"], expected.generator["spectral"]["u"])
+
+
+def test_export_takes_the_best_where_asked(palgan, workdir, tmp_path):
+    code, out, _ = palgan("export", workdir, tmp_path / "best.safetensors", "--best")
+    assert code == 0 and "step 10 of" in out
+    found = load_weights(tmp_path / "best.safetensors")
+    assert (found["step"], found["metrics"]["val/psnr"]) == (10, 25.5)
+    np.testing.assert_array_equal(kernel(found["variables"]), kernel(build(10).ema))
+
+
+def test_what_was_exported_is_what_info_and_export_read(palgan, weights_file, tmp_path):
+    half = tmp_path / "half.safetensors"
+    assert palgan("export", weights_file, half, "--dtype", "float16")[0] == 0
+    assert half.stat().st_size < 0.8 * weights_file.stat().st_size
+    assert palgan("info", half)[1].splitlines()[0] == f"checkpoint   step 1234 of {half}"
+
+
+def test_export_of_no_checkpoint_is_one_sentence(palgan, tmp_path):
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "text.safetensors").write_text("weights?")
+    (tmp_path / "file.txt").write_text("weights?")
+    for name in ("missing", "missing.safetensors", "empty", "text.safetensors", "file.txt"):
+        for command in (["info", tmp_path / name], ["export", tmp_path / name, tmp_path / "out.safetensors"]):
+            code, out, err = palgan(*command)
+            assert (code, out) == (2, "") and is_one_sentence(err, tmp_path / name), command
+    assert not (tmp_path / "out.safetensors").exists()
+
+
+def test_export_to_a_place_that_cannot_be_written_is_one_sentence(palgan, workdir, tmp_path, monkeypatch):
+    (tmp_path / "file").touch()
+    (tmp_path / "taken.safetensors").mkdir()
+    for place in ("nowhere/out.safetensors", "file/out.safetensors", "taken.safetensors"):
+        code, out, err = palgan("export", workdir, tmp_path / place)
+        assert (code, out) == (2, "") and is_one_sentence(err, tmp_path / place, "cannot be written"), place
+
+    def refuse(*_, **__):
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    monkeypatch.setattr(Path, "write_bytes", refuse)
+    monkeypatch.setattr(Path, "unlink", refuse)
+    code, out, err = palgan("export", workdir, tmp_path / "out.safetensors")
+    assert (code, out) == (2, "") and is_one_sentence(err, "out.safetensors cannot be written (Read-only file system)")
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["file", "taken.safetensors"]
+
+
+def test_export_to_another_kind_of_file_is_one_sentence(palgan, workdir, tmp_path):
+    for name in ("out.npz", "out"):
+        code, out, err = palgan("export", workdir, tmp_path / name)
+        assert (code, out) == (2, "") and is_one_sentence(err, tmp_path / name, ".safetensors")
+    assert not list(tmp_path.iterdir())
+
+
+# ------------------------------------------------------------------------------------------------- help and exit codes
+
+
+@pytest.mark.parametrize("words", [["--help"], ["--version"], *([command, "--help"] for command in COMMANDS)])
+def test_help_needs_no_jax(words):
+    program = (
+        "import sys; from palgan_jax.cli import main\n"
+        "try: main(sys.argv[1:])\n"
+        "finally: print('loaded:', *{name.partition('.')[0] for name in sys.modules})"
+    )
+    command = [sys.executable, "-c", program, *words]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).parent.parent)
+    assert done.returncode == 0, done.stderr
+    said, _, loaded = done.stdout.rpartition("loaded:")
+    assert not set(loaded.split()) & {"jax", "jaxlib", "flax", "numpy", "PIL", "orbax"}
+    assert said.strip() == __version__ if words == ["--version"] else said.startswith("usage: palgan")
+    if words == ["--help"]:
+        assert all(f"    {command} " in said for command in COMMANDS)
+
+
+@pytest.mark.parametrize(
+    ("words", "named"),
+    [
+        ([], "COMMAND"),
+        (["paint"], "paint"),
+        (["--sharpen", "info"], "--sharpen"),
+        (["info", "--sharpen"], "--sharpen"),
+        (["export", "run", "out.safetensors", "--dtype", "int8"], "int8"),
+        (["export", "run"], "output"),
+        (["colorize"], "PICTURE"),
+        (["train", "--workdir", "run"], "--config"),
+    ],
+)
+def test_an_unknown_or_missing_argument_exits_with_2(capsys, words, named):
+    with pytest.raises(SystemExit) as stop:
+        main(words)
+    out, err = capsys.readouterr()
+    assert stop.value.code == 2 and out == ""
+    assert named in err.splitlines()[-1] and "error:" in err.splitlines()[-1]
