@@ -1,6 +1,9 @@
 """The bundled checkpoint's run: a small PalGAN on about 500 photographs, on two CPU cores.
 
-Hardware: 2 CPU cores, about 75 minutes. With so few photographs it learns skies, grass and skin, and how to use a
+    palgan train --config configs/small.py --workdir runs/small \
+        --config.data.train=folder:photos/train --config.data.val=folder:photos/val
+
+The photographs are not bundled. Measured on 2 CPU cores: 3,000 steps in about 40 minutes. With so few photographs it learns skies, grass and skin, and how to use a
 palette that it is given; for more, train `imagenet256.py` on an accelerator.
 """
 
