@@ -33,6 +33,7 @@ from palgan_jax.fits import check_shapes
 
 FOLDER = "checkpoints"  # within a working directory
 FORMAT = 1
+_NOTE = {"step": int, "data_position": int, "config": dict, "metrics": dict, "best": dict}
 UNFINISHED = ".orbax-checkpoint-tmp"  # how Orbax ends the name of a folder that it is writing
 
 log = logging.getLogger(__name__)
@@ -89,10 +90,12 @@ def _read_note(folder: epath.Path) -> tuple[dict, Any]:
         note: Any = found.custom_metadata
     except Exception as error:
         raise Damaged(f"its description cannot be read ({_first_cause(error)})") from error
-    if not isinstance(note, dict) or "palgan_format" not in note:
+    if not isinstance(note, dict) or not isinstance(note.get("palgan_format"), int):
         raise Damaged("its description is missing or not that of a PalGAN checkpoint")
     if note["palgan_format"] > FORMAT:
         raise UserError(f"{folder} was written by a newer version of palgan_jax: update the package to read it.")
+    if wrong := [name for name, kind in _NOTE.items() if not isinstance(note.get(name), kind)]:
+        raise Damaged(f"its description lacks {', '.join(wrong)}")
     return note, found.metadata
 
 

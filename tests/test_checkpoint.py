@@ -492,3 +492,16 @@ def test_a_newer_format_is_refused(tmp_path, state):
     note.write_text(json.dumps(content))
     with pytest.raises(UserError, match="newer version"):
         load_ema(tmp_path)
+
+
+@pytest.mark.parametrize("changes", [{"config": []}, {"config": "x"}, {"step": None}, {"metrics": 1, "best": "psnr"}])
+def test_a_description_with_something_else_in_it_is_damage(tmp_path, state, changes):
+    fill(tmp_path, [1], state)
+    note = tmp_path / "1" / "_CHECKPOINT_METADATA"
+    content = json.loads(note.read_text())
+    content["custom_metadata"].update(changes)
+    note.write_text(json.dumps(content))
+    with pytest.raises(UserError, match=rf"\(its description lacks {', '.join(changes)}\): name another"):
+        load_ema(tmp_path)
+    with Checkpoints(tmp_path) as checkpoints, pytest.raises(UserError, match="no readable checkpoint"):
+        checkpoints.read_config()
