@@ -99,6 +99,26 @@ def test_the_same_from_a_weights_file(colorizer, samples, tmp_path):
         assert np.array_equal(ours, theirs)
 
 
+@pytest.mark.parametrize(
+    ("config", "sentence"),
+    [
+        ({"seed": "x"}, "the checkpoint's config .*seed"),
+        ({"model": "foo"}, "model=foo is not known: choose one of"),
+        ({"colour": 1}, "the checkpoint's config has the field colour"),
+        ({"net": 3}, "the checkpoint's config"),
+        ({"resolution": 100}, "resolution=100 does not fit"),
+        ([], "odd.safetensors is not a readable weights file"),
+        ("net", "odd.safetensors is not a readable weights file"),
+    ],
+)
+def test_a_config_that_is_none_is_one_sentence(tmp_path, config, sentence):
+    path = tmp_path / "odd.safetensors"
+    save_weights(path, tiny_weights()["variables"], config, 1)
+    with pytest.raises(UserError, match=sentence) as error:
+        Colorizer.load(path)
+    assert "\n" not in str(error.value)
+
+
 def test_weights_that_do_not_fit_their_config_are_one_sentence():
     weights = tiny_weights()
     wider = {**weights["config"], "net": {**weights["config"]["net"], "width": 1 / 8}}
