@@ -1,7 +1,6 @@
 """`palgan colorize` on files: what the PNG keeps, where it goes, and one sentence for whatever is wrong."""
 
 import io
-import os
 import struct
 import subprocess
 import sys
@@ -332,14 +331,11 @@ def test_an_absurd_size_takes_no_memory_and_the_process_exits_with_2(tmp_path):
     assert int(done.stdout) < 900  # MiB; its pixels alone would take 1144
 
 
-@pytest.mark.parametrize("where", ["file", "file/below", "readonly/below", "occupied"])
+@pytest.mark.parametrize("where", ["file", "file/below", "occupied"])
 def test_an_output_that_cannot_be_written_is_one_sentence(palgan, photo, tmp_path, where):
     source = _png(tmp_path / "x.png", photo)
     (tmp_path / "file").write_text("not a folder")
-    (tmp_path / "readonly").mkdir(mode=0o500)
     (tmp_path / "occupied" / "x.png").mkdir(parents=True)
-    if where.startswith("readonly") and os.access(tmp_path / "readonly", os.W_OK):
-        pytest.skip("this user may write everywhere")
     code, out, err = palgan(source, output=tmp_path / where)
     assert code == 2 and _is_one_sentence(err, str(tmp_path / where))
     assert ("Loaded" in out) == (where == "occupied")  # told before any long work
