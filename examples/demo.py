@@ -108,7 +108,10 @@ def draw(output: Path, workdir: Path) -> Path:
         f"Colours: {colorizer.source}.",
         f"Curves: the demo run of {lines[-1]['step']} steps on the bundled photographs.",
     ]
-    return write_sheet(rows, output, "PalGAN in JAX: the samples", notes, curves=curves, spec=colorizer.spec)
+    return write_sheet(
+        rows, output, "PalGAN in JAX: the samples", notes, curves=curves, spec=colorizer.spec,
+        ab_range=colorizer.config.ab_range,
+    )  # fmt: skip
 
 
 def in_gray(rgb: np.ndarray) -> np.ndarray:

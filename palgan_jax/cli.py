@@ -4,12 +4,12 @@ Only what a command needs is imported when it runs, so that `palgan --help` answ
 """
 
 import argparse
+import contextlib
 import logging
 import os
 import signal
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from palgan_jax import __version__
@@ -114,8 +114,10 @@ def _keep_compiled_programs() -> None:
     import jax
 
     if not jax.config.jax_compilation_cache_dir:  # type: ignore[attr-defined]
-        cache = Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")).expanduser() / "palgan" / "compiled"
-        jax.config.update("jax_compilation_cache_dir", str(cache))
+        from palgan_jax.writing import cache_folder
+
+        with contextlib.suppress(UserError):  # without a home folder, nothing is kept
+            jax.config.update("jax_compilation_cache_dir", str(cache_folder() / "compiled"))
 
 
 def _join_processes(distributed: str) -> None:

@@ -236,10 +236,15 @@ def from_dict(fields: dict[str, Any]) -> ConfigDict:
                 raise UserError(
                     f"the checkpoint's config has the field {name}, unknown to this version: update the package."
                 )
+            if value is None:
+                raise TypeError(f"{name} has no value")
             config.update_from_flattened_dict({name: value})
     except (TypeError, AttributeError) as error:
         raise UserError(f"the checkpoint's config is not one of palgan_jax ({error}): name another.") from error
-    check_config(config)
+    try:
+        check_config(config)
+    except UserError as error:
+        raise UserError(f"the config of the checkpoint cannot be used, {error}") from error
     return config
 
 

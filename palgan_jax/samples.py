@@ -25,7 +25,8 @@ class SampleSheets:
     """Draws `FOLDER/step_00000100.png` of a few pictures: gray | ours | truth and the predicted palette."""
 
     def __init__(self, config: ConfigDict, generator: nn.Module, mesh: Mesh, source: Source, folder: Path):
-        self._source, self._folder, self._spec = source, folder, palette_spec(config)
+        self._source, self._folder = source, folder
+        self._spec, self._ab_range = palette_spec(config), config.ab_range
         self._has_palette = config.model == "palgan"  # the others have a code in its place
         # Every process colorizes the same pictures, so that none has to send its share to the one that draws.
         count = min(COUNT, len(source))
@@ -52,4 +53,7 @@ class SampleSheets:
             Row(name=self._source.picture_name(i), gray=gray[i], ours=ours[i], truth=self._rgb[i], palette=palettes[i])
             for i in range(len(ours))
         ]
-        write_sheet(rows, self._folder, f"Step {step:,}", name=f"step_{step:08d}.png", html=False, spec=self._spec)
+        write_sheet(
+            rows, self._folder, f"Step {step:,}", name=f"step_{step:08d}.png", html=False, spec=self._spec,
+            ab_range=self._ab_range,
+        )  # fmt: skip

@@ -127,6 +127,7 @@ def test_a_config_survives_its_checkpoint(width, norm, model):
         ({"net": {"colour": 1}}, r"net\.colour, unknown to this version"),
         ({"seed": "x"}, "is not one of palgan_jax"),
         ([], "is not one of palgan_jax"),
+        ({"resolution": None}, "resolution has no value"),
         ({"model": "foo"}, "model=foo is not known"),
     ],
 )

@@ -184,7 +184,7 @@ def requirement_files():
 
 def read_requirements(path):
     lines = (line.partition("#")[0].strip() for line in path.read_text().splitlines())
-    return [Requirement(line) for line in lines if line]
+    return [Requirement(line) for line in lines if line and not line.startswith("-r ")]
 
 
 def pinned():
