@@ -70,9 +70,7 @@ def wait_for(condition, process: subprocess.Popen, seconds: float = 240) -> None
 @pytest.fixture(scope="module")
 def uninterrupted(tmp_path_factory) -> Path:
     workdir = tmp_path_factory.mktemp("uninterrupted")
-    process = start(workdir)
-    _, errors = process.communicate(timeout=300)
-    assert process.returncode == 0, errors
+    finish([start(workdir)])
     return workdir
 
 
@@ -99,9 +97,7 @@ def test_killed_and_resumed_gives_the_same_metrics_to_the_bit(uninterrupted, tmp
     process.communicate()
     killed_at = max(row["step"] for row in _complete(reached))
     assert killed_at < 12, "the run was over before it could be killed"
-    process = start(tmp_path)
-    _, errors = process.communicate(timeout=300)
-    assert process.returncode == 0, errors
+    (errors,) = finish([start(tmp_path)])
     assert "resumed at step" in errors
     assert without_times(lines(tmp_path)) == without_times(lines(uninterrupted))
 
@@ -115,8 +111,7 @@ def test_sigterm_saves_and_exits_with_0(tmp_path):
     reached = tmp_path / "metrics.jsonl"
     wait_for(lambda: reached.exists() and len(_complete(reached)) > 2, process)
     process.send_signal(signal.SIGTERM)
-    _, errors = process.communicate(timeout=120)
-    assert process.returncode == 0, errors
+    (errors,) = finish([process])
     step = load_ema(tmp_path)["step"]
     assert f"saved step {step}" in errors
     assert step >= lines(tmp_path)[-1]["step"]
@@ -124,42 +119,49 @@ def test_sigterm_saves_and_exits_with_0(tmp_path):
 
 def test_a_finished_run_has_nothing_left_to_do(uninterrupted):
     before = (uninterrupted / "metrics.jsonl").read_text()
-    process = start(uninterrupted)
-    _, errors = process.communicate(timeout=300)
-    assert process.returncode == 0, errors
+    (errors,) = finish([start(uninterrupted)])
     assert "nothing left to do" in errors
     assert (uninterrupted / "metrics.jsonl").read_text() == before
 
 
-def test_two_processes_train_as_one_and_one_goes_on(uninterrupted, tmp_path):
+def start_two(workdir: Path, *more: str) -> list[subprocess.Popen]:
+    """The same command in two processes that join each other."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{free.getsockname()[1]}"
-    together = [
-        start(
-            tmp_path,
-            "--config.total=4 steps",
-            "--config.eval_every=4 steps",
-            "--config.optim.decay_from=6 steps",
-            JAX_COORDINATOR_ADDRESS=address,
-            JAX_NUM_PROCESSES="2",
-            JAX_PROCESS_ID=str(i),
-        )
-        for i in range(2)
-    ]
-    for process in together:
-        _, errors = process.communicate(timeout=300)
-        assert process.returncode == 0, errors
+    cluster = {"JAX_COORDINATOR_ADDRESS": address, "JAX_NUM_PROCESSES": "2"}
+    return [start(workdir, *more, **cluster, JAX_PROCESS_ID=str(i)) for i in range(2)]
+
+
+def finish(processes: list[subprocess.Popen]) -> list[str]:
+    """Waits for all of them to exit with 0; returns what each wrote."""
+    written = [process.communicate(timeout=300)[1] for process in processes]
+    assert [process.returncode for process in processes] == [0] * len(processes), written
+    return written
+
+
+def test_two_processes_train_as_one_and_one_goes_on(uninterrupted, tmp_path):
+    decay = "--config.optim.decay_from=6 steps"
+    finish(start_two(tmp_path, "--config.total=4 steps", "--config.eval_every=4 steps", decay))
     for ours, expected in zip(lines(tmp_path)[:4], lines(uninterrupted)[:4], strict=True):
         for name in set(expected) - set(TIMES):
             np.testing.assert_allclose(ours[name], expected[name], rtol=2e-2, atol=2e-3, err_msg=name)
     np.testing.assert_allclose(lines(tmp_path)[0]["loss/g"], lines(uninterrupted)[0]["loss/g"], rtol=1e-5)
 
-    process = start(tmp_path, "--config.total=5 steps", "--config.optim.decay_from=6 steps")
-    _, errors = process.communicate(timeout=300)
-    assert process.returncode == 0, errors
+    (errors,) = finish([start(tmp_path, "--config.total=5 steps", decay)])
     assert "resumed at step 4" in errors
     assert load_ema(tmp_path)["step"] == 5
+
+
+def test_sigterm_to_one_of_two_processes_stops_both_at_the_same_step(tmp_path):
+    never = ["--config.checkpoint_every=0 steps", "--config.eval_every=0 steps"]
+    processes = start_two(tmp_path, "--config.total=100000 steps", *never)
+    reached = tmp_path / "metrics.jsonl"
+    wait_for(lambda: reached.exists() and len(_complete(reached)) > 2, processes[0])
+    processes[1].send_signal(signal.SIGTERM)
+    written = finish(processes)
+    saved = f"saved step {load_ema(tmp_path)['step']}"
+    assert all(saved in errors for errors in written)
 
 
 def refusal(capsys, *command: str) -> str:
@@ -226,8 +228,6 @@ def test_no_state_after_a_gradient_that_is_not_finite_is_saved(tmp_path):
 
 def test_sample_sheets_and_tensorboard(tmp_path):
     more = ["--config.total=2 steps", "--config.sheet_every=2 steps", "--config.tensorboard=true"]
-    process = start(tmp_path, *more, "--config.checkpoint_every=2 steps", "--config.eval_every=0 steps")
-    _, errors = process.communicate(timeout=300)
-    assert process.returncode == 0, errors
+    finish([start(tmp_path, *more, "--config.checkpoint_every=2 steps", "--config.eval_every=0 steps")])
     assert [path.name for path in (tmp_path / "sheets").iterdir()] == ["step_00000002.png"]
     assert any((tmp_path / "tensorboard").iterdir())
