@@ -43,13 +43,11 @@ from palgan_jax.sharding import (
 from palgan_jax.state import TrainState, ema_variables, init_state
 from palgan_jax.train_step import make_train_step
 from palgan_jax.validation import Validation, mean_ab
+from palgan_jax.window import MetricsWindow
 from palgan_jax.writers import MetricsWriter
 from palgan_jax.writing import write_file
 
 log = logging.getLogger(__name__)
-
-TELLING = ("loss/g", "loss/d", "grad_norm/g", "grad_norm/d")
-"""Where any of these is not finite, the parameters are about to be."""
 
 BEST_MODES = {"val/ab_error": "min", "val/ab_error_truth_palette": "min", "val/palette_distance": "min"}
 """The measures of which less is better; of all others more is."""
@@ -222,11 +220,11 @@ def _train(config: ConfigDict, workdir: Path, stop: StopRequest) -> int:
 
     # ------------------------------------------------------------------------------------------------------------ loop
     progress = Progress("training", spans.total, step)
-    window = _Window(config.batch_size)
+    window = MetricsWindow(config.batch_size)
     told: dict[str, int] = {}  # pictures that could not be read any more, already named in the log
 
     def save(metrics: dict[str, float]) -> None:
-        window.check_finite(step, checkpoints)
+        window.check_finite(checkpoints)
         checkpoints.save(step, state, data_position=batches.position, config=config.to_dict(), metrics=metrics)
 
     def due(every: int) -> bool:
@@ -241,7 +239,7 @@ def _train(config: ConfigDict, workdir: Path, stop: StopRequest) -> int:
                 step += 1
                 window.add(step, metrics, local)
                 if due(spans.log):
-                    window.check_finite(step, checkpoints)
+                    window.check_finite(checkpoints)
                     line = window.close(metrics)
                     writer.write(step, line)
                     _tell_replaced(batches.replaced, told)
@@ -273,74 +271,6 @@ def _train(config: ConfigDict, workdir: Path, stop: StopRequest) -> int:
     if step == spans.total:
         log.info("finished at step %d; checkpoints are in %s", step, workdir / FOLDER)
     return stop.signal or 0
-
-
-class _Window:
-    """What happened since the last line of metrics: times, and losses that nobody has looked at yet."""
-
-    def __init__(self, batch_size: int):
-        self._batch_size = batch_size
-        self._unchecked: list[tuple[int, dict[str, jax.Array]]] = []
-        self._restart()
-
-    def _restart(self) -> None:
-        self._start, self._wait, self._steps = time.monotonic(), _Stopwatch(), 0
-        self._pause = _Stopwatch()
-        self._replaced = 0
-
-    def waiting(self) -> "_Stopwatch":
-        """Times the wait for input."""
-        return self._wait
-
-    def paused(self) -> "_Stopwatch":
-        """Leaves out what is not training: validation, sheets, checkpoints."""
-        return self._pause
-
-    def add(self, step: int, metrics: dict[str, jax.Array], local: dict[str, np.ndarray]) -> None:
-        self._steps += 1
-        self._unchecked.append((step, {name: metrics[name] for name in TELLING}))
-        self._replaced += int(np.sum(local["replaced"] >= 0))
-        # No more than two steps are queued, so that times are true and memory is bounded.
-        if len(self._unchecked) > 2:
-            jax.block_until_ready(self._unchecked[-3])
-
-    def check_finite(self, step: int, checkpoints: Checkpoints) -> None:
-        """Raises UserError at the first step that was not finite, so that no state after it is ever saved."""
-        for number, values in jax.device_get(self._unchecked):
-            broken = [name for name, value in values.items() if not math.isfinite(value)]
-            if broken:
-                checkpoints.wait()
-                good = checkpoints.latest_step
-                kept = f"the checkpoint of step {good} is kept" if good is not None else "there is no checkpoint yet"
-                raise UserError(
-                    f"training is not finite at step {number} ({', '.join(broken)}) and stops, {kept}: "
-                    "lower --config.optim.g_lr and --config.optim.d_lr, or use --config.precision=float32."
-                )
-        self._unchecked.clear()
-
-    def close(self, metrics: dict[str, jax.Array]) -> dict[str, Any]:
-        """The line of metrics of this step, with the times since the last one."""
-        line: dict[str, Any] = {name: float(value) for name, value in jax.device_get(metrics).items()}
-        seconds = max(time.monotonic() - self._start - self._pause.seconds, 1e-9)
-        line["images_per_second"] = self._steps * self._batch_size / seconds
-        line["step_seconds"] = seconds / self._steps
-        line["input_wait_seconds"] = self._wait.seconds / self._steps
-        line["replaced_pictures"] = self._replaced
-        self._restart()
-        return line
-
-
-class _Stopwatch:
-    """Adds up the seconds spent inside `with`."""
-
-    def __init__(self) -> None:
-        self.seconds = 0.0
-
-    def __enter__(self) -> None:
-        self._start = time.monotonic()
-
-    def __exit__(self, *_: object) -> None:
-        self.seconds += time.monotonic() - self._start
 
 
 def _check_best(best: str, measured: dict[str, float]) -> None:

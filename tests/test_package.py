@@ -28,7 +28,7 @@ train_step
 data metrics sheet checksums
 checkpoint
 weights
-validation samples writers progress preemption
+validation samples writers progress preemption window
 colorize train
 cli
 main

@@ -16,7 +16,7 @@ import pytest
 from palgan_jax import cli
 from palgan_jax.checkpoint import Checkpoints, load_ema
 from palgan_jax.errors import UserError
-from palgan_jax.train import TELLING, _Window
+from palgan_jax.window import TELLING, MetricsWindow
 
 ROOT = Path(__file__).parent.parent
 TIMES = ("images_per_second", "step_seconds", "input_wait_seconds")
@@ -214,15 +214,15 @@ def test_the_best_must_be_something_that_is_measured(tmp_path):
 
 def test_no_state_after_a_gradient_that_is_not_finite_is_saved(tmp_path):
     checkpoints = Checkpoints(tmp_path)
-    window = _Window(8)
+    window = MetricsWindow(8)
     good = dict.fromkeys(TELLING, jnp.float32(1))
     local = {"replaced": np.array([-1])}
     window.add(1, good, local)
-    window.check_finite(1, checkpoints)
+    window.check_finite(checkpoints)
     window.add(2, {**good, "grad_norm/g": jnp.float32(np.nan)}, local)
     window.add(3, good, local)
     with pytest.raises(UserError, match=r"not finite at step 2 \(grad_norm/g\)"):
-        window.check_finite(3, checkpoints)
+        window.check_finite(checkpoints)
     checkpoints.close()
 
 
