@@ -81,12 +81,21 @@ def render(l: jax.Array, c: jax.Array, ab_range: float = AB_RANGE) -> jax.Array:
     return lab_to_rgb(denormalise_lab(l, c, ab_range)) * 2 - 1
 
 
+def bytes_to_lab(rgb: jax.Array) -> jax.Array:
+    """8-bit sRGB (..., 3), of any type, to Lab (..., 3)."""
+    return rgb_to_lab(rgb.astype(jnp.float32) / 255)
+
+
+def rgb_to_bytes(rgb: jax.Array) -> jax.Array:
+    """sRGB of any shape, in [0, 1] but for what is out of gamut, which is clamped, to uint8."""
+    return jnp.round(jnp.clip(rgb, 0, 1) * 255).astype(jnp.uint8)
+
+
 def from_bytes(rgb: jax.Array, ab_range: float = AB_RANGE) -> tuple[jax.Array, jax.Array]:
     """8-bit sRGB (..., 3), of any type, to normalised l (..., 1) and c (..., 2)."""
-    return normalise_lab(rgb_to_lab(rgb.astype(jnp.float32) / 255), ab_range)
+    return normalise_lab(bytes_to_lab(rgb), ab_range)
 
 
 def to_bytes(l: jax.Array, c: jax.Array, ab_range: float = AB_RANGE) -> jax.Array:
     """Normalised l (..., 1) and c (..., 2) to sRGB (..., 3), uint8; what is out of gamut is clamped."""
-    rgb = lab_to_rgb(denormalise_lab(l, c, ab_range))
-    return jnp.round(jnp.clip(rgb, 0, 1) * 255).astype(jnp.uint8)
+    return rgb_to_bytes(lab_to_rgb(denormalise_lab(l, c, ab_range)))

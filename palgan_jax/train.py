@@ -203,11 +203,11 @@ def _train(config: ConfigDict, workdir: Path, stop: StopRequest) -> int:
         log.info("resumed at step %d of %d", step, spans.total)
         if step >= spans.total:
             log.info("there is nothing left to do: lengthen --config.total to go on")
-    validation = sheets = val_batches = None
-    if val_source is not None and (spans.eval or spans.sheet) and step < spans.total:
-        val_batches = whole(val_source)
+    validation = sheets = None
+    if val_source is not None and spans.eval and step < spans.total:
         mean = mean_ab(config, mesh, whole(source, -(-MEAN_COLOUR_PICTURES // _eval_size(config, mesh))))
-        validation = Validation(config, program.generator, mesh, mean)
+        validation = Validation(config, program.generator, mesh, mean, whole(val_source))
+    if val_source is not None and spans.sheet and step < spans.total:
         sheets = SampleSheets(config, program.generator, mesh, val_source, workdir / "sheets")
     if jax.process_index() == 0:
         write_file(workdir / "config.json", json.dumps(config.to_dict(), indent=2).encode())
@@ -248,8 +248,8 @@ def _train(config: ConfigDict, workdir: Path, stop: StopRequest) -> int:
                     progress_note = ""
                 measured: dict[str, float] = {}
                 with window.paused(), jax.transfer_guard("allow"):
-                    if validation is not None and val_batches is not None and due(spans.eval):
-                        measured = validation.run(ema_variables(state), val_batches)
+                    if validation is not None and due(spans.eval):
+                        measured = validation.run(ema_variables(state))
                         _check_best(config.best, measured)
                         writer.write(step, measured)
                         log.info("step %d: %s", step, _in_words(measured))

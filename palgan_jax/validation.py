@@ -54,16 +54,27 @@ def make_measure(config: ConfigDict, generator: nn.Module) -> Callable[..., Sums
 
 
 class Validation:
-    """Measures weights on all pictures of a set, spread over the mesh."""
+    """Measures weights on all pictures of a set, spread over the mesh.
 
-    def __init__(self, config: ConfigDict, generator: nn.Module, mesh: Mesh, mean_ab: np.ndarray):
+    `batches` is gone through anew each time, and holds this process's "rgb" (b, H, W, 3) and "mask" (b,).
+    """
+
+    def __init__(
+        self,
+        config: ConfigDict,
+        generator: nn.Module,
+        mesh: Mesh,
+        mean_ab: np.ndarray,
+        batches: Iterable[dict[str, np.ndarray]],
+    ):
+        self._batches = batches
         self._mesh, self._mean_ab = mesh, jax.device_put(mean_ab, replicated(mesh))
         self._measure = jax.jit(make_measure(config, generator), out_shardings=replicated(mesh))
 
-    def run(self, variables: Any, batches: Iterable[dict[str, np.ndarray]]) -> dict[str, float]:
-        """The means over all pictures, named "val/...". Batches hold this process's "rgb" (b, H, W, 3) and "mask"."""
+    def run(self, variables: Any) -> dict[str, float]:
+        """The means over all pictures, named "val/..."."""
         total: Sums = {}
-        for batch in batches:
+        for batch in self._batches:
             shared = to_devices({name: batch[name] for name in ("rgb", "mask")}, self._mesh)
             sums = self._measure(variables, shared, self._mean_ab)
             total = sums if not total else jax.tree.map(jnp.add, total, sums)

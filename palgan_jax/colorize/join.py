@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from PIL import Image
 
-from palgan_jax.color import lab_to_rgb, rgb_to_lab
+from palgan_jax.color import bytes_to_lab, lab_to_rgb, rgb_to_bytes
 
 _PIECE = 1 << 16  # pixels
 _IN_GAMUT = 1e-4  # how far outside [0, 1] an sRGB value still counts as inside: about a 40th of an 8-bit step
@@ -21,22 +21,18 @@ _HALVINGS = 12
 
 @jax.jit
 def _luminance(rgb: jax.Array) -> jax.Array:
-    return rgb_to_lab(rgb.astype(jnp.float32) / 255)[..., 0]
+    return bytes_to_lab(rgb)[..., 0]
 
 
 def _inside(rgb: jax.Array) -> jax.Array:
     return jnp.all((rgb >= -_IN_GAMUT) & (rgb <= 1 + _IN_GAMUT), axis=-1)
 
 
-def _to_bytes(rgb: jax.Array) -> jax.Array:
-    return jnp.round(jnp.clip(rgb, 0, 1) * 255).astype(jnp.uint8)
-
-
 @jax.jit
 def _to_rgb(lab: jax.Array) -> tuple[jax.Array, jax.Array]:
     """Lab (N, 3) to sRGB bytes (N, 3), clamped, and whether each colour is inside the gamut (N,)."""
     rgb = lab_to_rgb(lab)
-    return _to_bytes(rgb), _inside(rgb)
+    return rgb_to_bytes(rgb), _inside(rgb)
 
 
 @jax.jit
@@ -57,7 +53,7 @@ def _to_rgb_in_gamut(lab: jax.Array) -> jax.Array:
 
     none = jnp.zeros(lab.shape[:1], jnp.float32)
     low, _ = jax.lax.fori_loop(0, _HALVINGS, halve, (none, none + 1))
-    return _to_bytes(scaled(low))
+    return rgb_to_bytes(scaled(low))
 
 
 def _in_pieces(function: Callable, pixels: np.ndarray) -> list:

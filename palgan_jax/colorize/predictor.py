@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from PIL import Image
 
-from palgan_jax.color import denormalise_lab, normalise_lab, rgb_to_lab
+from palgan_jax.color import denormalise_lab, from_bytes, normalise_lab
 from palgan_jax.colorize.join import join, luminance, squash
 from palgan_jax.config import build_generator, from_dict, palette_spec
 from palgan_jax.errors import UserError
@@ -132,5 +132,5 @@ class Colorizer:
         """The palette (K,) of a picture, uint8 (H, W, 3), as the model's training counted it. A gray one is allowed."""
         size = (self.resolution, self.resolution)
         small = np.asarray(Image.fromarray(rgb).resize(size, Image.Resampling.BILINEAR))
-        _, c = normalise_lab(rgb_to_lab(jnp.asarray(small, jnp.float32) / 255), self.config.ab_range)
+        _, c = from_bytes(jnp.asarray(small), self.config.ab_range)
         return np.asarray(histogram(c, self.spec))

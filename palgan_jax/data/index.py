@@ -15,11 +15,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from PIL import Image
 
-from palgan_jax.color import rgb_to_lab
+from palgan_jax.color import bytes_to_lab
 from palgan_jax.data.cores import available_cores
 from palgan_jax.data.folder import Listing
 from palgan_jax.data.picture import decode_rgb, picture_size_of, read_bytes
@@ -102,7 +101,7 @@ def colour_range(rgb: np.ndarray) -> np.ndarray:
 
 @jax.jit
 def _colour_range(rgb: jax.Array) -> jax.Array:
-    ab = rgb_to_lab(rgb.astype(jnp.float32) / 255)[..., 1:]
+    ab = bytes_to_lab(rgb)[..., 1:]
     return ab.max(axis=(1, 2)) - ab.min(axis=(1, 2))  # (B, 2)
 
 
