@@ -1,4 +1,4 @@
-"""The one exception that is shown to a person as it is."""
+"""The exceptions that are shown to a person as they are."""
 
 
 class UserError(Exception):
@@ -6,3 +6,7 @@ class UserError(Exception):
 
     The command line prints the sentence and exits with 2; a library caller can catch it.
     """
+
+
+class DataStopped(UserError):
+    """The data of a run that had begun gave out; what was trained until then is sound and worth saving."""
