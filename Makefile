@@ -16,7 +16,7 @@ help:  ## what there is to make
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e .
 	touch $@
 
-.venv/dev.stamp: .venv/run.stamp requirements-dev.txt requirements-perceptual.txt requirements-tensorboard.txt
+.venv/dev.stamp: .venv/run.stamp requirements-dev.txt requirements-perceptual.txt requirements-prepare.txt requirements-tensorboard.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -r requirements-dev.txt
 	touch $@
 
