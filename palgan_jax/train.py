@@ -24,7 +24,7 @@ from palgan_jax.config import (
     duration_in_steps,
 )
 from palgan_jax.data.pipeline import eval_batches, train_batches
-from palgan_jax.data.source import FolderSource, open_source
+from palgan_jax.data.source import Source, open_source
 from palgan_jax.errors import UserError
 from palgan_jax.fits import check_fits
 from palgan_jax.imagenet_weights import load_vgg16
@@ -182,7 +182,7 @@ def _train(config: ConfigDict, workdir: Path, stop: StopRequest) -> int:
     spans = durations(config, len(source))
     share: Any = {"process_index": jax.process_index(), "process_count": jax.process_count()}
 
-    def whole(pictures: FolderSource, limit: int | None = None) -> Any:
+    def whole(pictures: Source, limit: int | None = None) -> Any:
         batches = eval_batches(pictures, resolution=config.resolution, batch_size=_eval_size(config, mesh), **share)
         return batches if limit is None else _first(batches, limit)
 
@@ -278,7 +278,7 @@ def _check_best(best: str, measured: dict[str, float]) -> None:
         raise UserError(f"--config.best={best} is not measured: choose one of {', '.join(sorted(measured))}.")
 
 
-def _open(spec: str, field: str, near_gray: float, workdir: Path) -> FolderSource:
+def _open(spec: str, field: str, near_gray: float, workdir: Path) -> Source:
     if not spec:
         raise UserError(f"--config.{field} is empty: say where the photographs are, e.g. folder:/path/to/photographs.")
     bar: list[Progress] = []

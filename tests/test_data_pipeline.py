@@ -9,7 +9,7 @@ from PIL import Image
 
 from palgan_jax.data import pipeline
 from palgan_jax.data.pipeline import CACHE_BYTES, eval_batches, train_batches
-from palgan_jax.data.source import FolderSource, open_source
+from palgan_jax.data.source import StoredSource, open_source
 from palgan_jax.errors import UserError
 
 SIDE = 32
@@ -28,14 +28,14 @@ def folder(samples, tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def source(folder) -> FolderSource:
+def source(folder) -> StoredSource:
     source = open_source(f"folder:{folder}", near_gray=0)
     assert len(source) == 21
     return source
 
 
 @pytest.fixture
-def fragile(folder, tmp_path) -> tuple[FolderSource, Path]:
+def fragile(folder, tmp_path) -> tuple[StoredSource, Path]:
     """A source whose files may be broken."""
     copy = tmp_path / "fragile"
     shutil.copytree(folder, copy)
@@ -189,8 +189,8 @@ if __name__ == "__main__":
 @pytest.mark.parametrize("workers", [0, 1])
 def test_a_picture_that_becomes_unreadable_is_replaced_counted_and_named(fragile, expected, workers):
     source, root = fragile
-    (root / source.names[5]).write_bytes(b"")
-    (root / source.names[20]).unlink()
+    (root / source.picture_name(5)).write_bytes(b"")
+    (root / source.picture_name(20)).unlink()
     with train_batches(source, resolution=SIDE, batch_size=BATCH, seed=3, workers=workers, cache=False) as batches:
         got = [next(batches) for _ in range(len(expected))]
     due = np.concatenate([batch["index"] for batch in expected])
@@ -200,7 +200,7 @@ def test_a_picture_that_becomes_unreadable_is_replaced_counted_and_named(fragile
     assert bad.sum() >= 3
     np.testing.assert_array_equal(replaced, np.where(bad, due, -1))
     np.testing.assert_array_equal(index, np.where(bad, (due + 1) % 21, due))
-    assert batches.replaced == {source.names[i]: (due == i).sum() for i in (5, 20)}
+    assert batches.replaced == {source.picture_name(i): (due == i).sum() for i in (5, 20)}
     # All other rows are what they would have been.
     whole, rows = (np.concatenate([batch["rgb"] for batch in part]) for part in (expected, got))
     np.testing.assert_array_equal(rows[~bad], whole[~bad])
@@ -305,11 +305,11 @@ def test_eval_shares_have_the_same_number_of_batches_and_join_to_the_same(source
 
 def test_eval_masks_and_names_what_has_become_unreadable(fragile):
     source, root = fragile
-    (root / source.names[9]).write_bytes(b"")
+    (root / source.picture_name(9)).write_bytes(b"")
     batches = eval_batches(source, resolution=SIDE, batch_size=BATCH)
     mask = np.concatenate([batch["mask"] for batch in batches])
     assert np.flatnonzero(~mask).tolist() == [9, 21, 22, 23]
-    assert batches.unreadable == {source.names[9]}
+    assert batches.unreadable == {source.picture_name(9)}
 
 
 def test_eval_bad_share(source):

@@ -25,7 +25,8 @@ nn weight_files
 losses imagenet_weights config
 fits state sharding optim
 train_step
-data metrics sheet checksums
+metrics sheet checksums
+data
 checkpoint
 weights
 validation samples writers progress preemption window

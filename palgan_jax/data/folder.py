@@ -1,28 +1,66 @@
 """Which pictures a folder holds: recursive, sorted, and safe from links that lead in circles."""
 
+import hashlib
 import os
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
-from palgan_jax.data.picture import PICTURE_SUFFIXES
+import numpy as np
+
+from palgan_jax.data.picture import PICTURE_SUFFIXES, read_bytes
 from palgan_jax.errors import UserError
+
+INDEX_FILE = ".palgan-index.npz"
 
 
 @dataclass(frozen=True)
 class Listing:
-    """The picture files under `root`, sorted by name.
+    """Picture files: those under a folder, sorted by name, or those of a list, in its order.
 
     Names are relative to the root with forward slashes on every system, so that order and seeds mean the same anywhere.
     """
 
     root: Path
     names: tuple[str, ...]
-    sizes: tuple[int, ...]  # bytes
+    file_bytes: tuple[int, ...]
     times: tuple[int, ...]  # of the last change, ns
+    index_file: Path  # where what is known of the pictures is kept; hidden, so that no listing shows it
+    title: str  # of the set, for the names of other files about it
     others: Counter[str] = field(default_factory=Counter)  # files that aren't pictures, by suffix
     problems: tuple[tuple[str, str], ...] = ()  # what couldn't be looked at: name, reason
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def picture_name(self, i: int) -> str:
+        return self.names[i]
+
+    def label(self, i: int) -> str:
+        """What a sentence on picture i calls it."""
+        return str(self.root / self.names[i])
+
+    def load(self, i: int) -> tuple[str, bytes]:
+        """Name and encoded bytes of picture i; UserError where they cannot be read."""
+        return self.names[i], read_bytes(self.root / self.names[i])
+
+    def stamps(self) -> np.ndarray:
+        """uint64 (N,): changes with a file's name, size and time of the last change."""
+        rows = zip(self.names, self.file_bytes, self.times, strict=True)
+        return np.fromiter((_stamp(row) for row in rows), np.uint64, len(self))
+
+    def digest(self) -> str:
+        """Changes with the names and sizes of the files, and so is the same for copies of a folder."""
+        digest = hashlib.sha256()
+        for row in zip(self.names, self.file_bytes, strict=True):
+            digest.update(repr(row).encode("utf-8", "surrogateescape"))
+        return digest.hexdigest()
+
+
+def _stamp(row: tuple[str, int, int]) -> int:
+    digest = hashlib.blake2b(repr(row).encode("utf-8", "surrogateescape"), digest_size=8)
+    return int.from_bytes(digest.digest(), "little")
 
 
 def list_pictures(root: str | Path) -> Listing:
@@ -50,8 +88,9 @@ def list_pictures(root: str | Path) -> Listing:
     if not found:
         raise UserError(_nothing_found(root, others, problems))
     found.sort()
-    names, sizes, times = zip(*found, strict=True)
-    return Listing(root, names, sizes, times, others, tuple(sorted(problems)))
+    names, file_bytes, times = zip(*found, strict=True)
+    title = root.name or root.resolve().name or "pictures"
+    return Listing(root, names, file_bytes, times, root / INDEX_FILE, title, others, tuple(sorted(problems)))
 
 
 def _walk(

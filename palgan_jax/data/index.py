@@ -1,14 +1,18 @@
 """What is known of every picture of a set before training: can it be read, its size, how much colour it has.
 
-Made once by decoding every picture to a thumbnail, then kept in a small file, so that leaving out near-gray and
-unreadable pictures costs nothing later.
+Made once by decoding every picture to a thumbnail, and kept in a small file beside the pictures, so that leaving out
+near-gray and unreadable ones costs nothing later. Several processes share the work out in blocks. Finished blocks are
+kept until all are there, so that a build goes on where it was interrupted; and of a set that has changed only the
+pictures that are new are looked at.
 """
 
 import hashlib
 import io
 import json
+import shutil
 import zipfile
 import zlib
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -16,151 +20,316 @@ from pathlib import Path
 
 import jax
 import numpy as np
+from jax.experimental import multihost_utils
 from PIL import Image
 
 from palgan_jax.color import bytes_to_lab
 from palgan_jax.data.cores import available_cores
-from palgan_jax.data.folder import Listing
-from palgan_jax.data.picture import decode_rgb, picture_size_of, read_bytes
+from palgan_jax.data.picture import decode_rgb, picture_size_of
+from palgan_jax.data.pictures import Pictures
 from palgan_jax.errors import UserError
+from palgan_jax.metrics.colourfulness import colourfulness
 from palgan_jax.writing import make_folder, write_file
 
 THUMBNAIL = 64
-_BATCH = 256
-_VERSION = 1  # of the file's layout and of what its numbers mean
+BLOCK = 1024
+"""Pictures that are looked at, kept and shared out together."""
+
+_VERSION = 2  # of the file's layout and of what its numbers mean
+
+ROW = np.dtype([
+    ("stamp", "u8"),  # says of which picture the row is
+    ("name", "u8"),  # a hash of its name
+    ("width", "i4"),  # upright pixels; 0 where unreadable
+    ("height", "i4"),
+    ("file_bytes", "i8"),
+    ("range_ab", "f4", (2,)),  # largest minus smallest a and b on the thumbnail, in units of Lab
+    ("mean_ab", "f4", (2,)),  # their means
+    ("colourfulness", "f4"),
+])  # fmt: skip
 
 Progress = Callable[[int, int], None]
-"""Called with (pictures done, pictures in all)."""
+"""Called with (pictures done, pictures to do) of this process."""
+Reasons = dict[int, str]
 
 
 @dataclass(frozen=True)
 class Index:
-    """One row a picture, in the listing's order."""
+    """One row a picture, in the order of the set."""
 
-    width: np.ndarray  # int32 (N,), upright pixels; 0 where unreadable
-    height: np.ndarray  # int32 (N,)
-    range_ab: np.ndarray  # float32 (N, 2), largest minus smallest a and b on the thumbnail
-    unreadable: dict[int, str]  # row -> reason
+    rows: np.ndarray  # ROW (N,)
+    unreadable: Reasons  # row -> reason
+    file: Path | None  # where it is kept; None: nowhere
 
     def __len__(self) -> int:
-        return len(self.width)
+        return len(self.rows)
 
     def usable(self, near_gray: float) -> np.ndarray:
         """int64 (M,): the rows of readable pictures with range of a + range of b of at least near_gray (Lab units)."""
         readable = np.ones(len(self), bool)
         readable[list(self.unreadable)] = False
-        return np.flatnonzero(readable & (self.range_ab.sum(axis=1) >= near_gray))
+        return np.flatnonzero(readable & (self.rows["range_ab"].sum(axis=1) >= near_gray))
 
 
-def load_or_build(listing: Listing, cache: Path | None, progress: Progress | None = None) -> Index:
-    """The index of a folder: from the cache file where that was made of these very files, else built and kept there.
+def file_stem(pictures: Pictures) -> str:
+    """What files about a set are called in a folder that holds those of several sets."""
+    place = str(pictures.index_file.absolute()).encode("utf-8", "surrogateescape")
+    return f"{pictures.title}-{hashlib.sha256(place).hexdigest()[:8]}"
 
-    Of several processes only the first keeps it.
+
+def load_or_build(pictures: Pictures, cache_dir: Path | None = None, progress: Progress | None = None) -> Index:
+    """The index of a set: from the file beside the pictures, or in `cache_dir`, as far as it is of these very pictures.
+
+    What is missing is built, and kept beside the pictures, else in `cache_dir`, else nowhere. All processes call it
+    and get the same; the first one's files count, and it alone writes the index.
+
+    Raises:
+      UserError: the processes do not see the same set.
     """
-    key = _fingerprint(listing)
-    if cache is not None and (index := _load(cache, key)) is not None:
-        return index
-    index = build(listing, progress)
-    if cache is not None and jax.process_index() == 0:
-        _save(cache, key, index)
-    return index
+    places = [pictures.index_file]
+    if cache_dir is not None:
+        places.append(cache_dir / f"{file_stem(pictures)}.npz")
+    stamps = pictures.stamps()
+    _check_same_everywhere(pictures)
+    own = _Known(stamps)
+    taken = [place for place in places if own.take(place)]
+    known = own.of_first()
+    if known.complete:
+        return Index(known.rows, known.reasons, taken[0] if taken else None)
+    for place in places:
+        for part in sorted(_parts(place).glob("*.npz")):
+            known.take(part)
+    place = next(filter(_can_be_kept, places), None)
+    _build(pictures, known, None if place is None else _parts(place), progress)
+    known.exchange()
+    known.rows["stamp"] = stamps  # those of other processes may differ in the times of their copies
+    if place is not None:
+        if jax.process_index() == 0:
+            _save(place, known.rows, known.reasons)
+        _from_all(b"")  # nobody takes a block away before all of them are kept
+        shutil.rmtree(_parts(place), ignore_errors=True)
+    return Index(known.rows, known.reasons, place)
 
 
-def build(listing: Listing, progress: Progress | None = None) -> Index:
-    """Decodes every picture to a 64 x 64 thumbnail (threads: the decoders release the lock) and measures its colour."""
-    total = len(listing.names)
-    sizes = np.zeros((total, 2), np.int32)
-    range_ab = np.zeros((total, 2), np.float32)
-    unreadable: dict[int, str] = {}
-    batch = np.zeros((_BATCH, THUMBNAIL, THUMBNAIL, 3), np.uint8)
-    rows: list[int] = []
+class _Known:
+    """The rows of an index as far as they are known."""
 
-    def measure() -> None:
-        range_ab[rows] = colour_range(batch)[: len(rows)]
-        rows.clear()
+    def __init__(self, stamps: np.ndarray):
+        self.rows = np.zeros(len(stamps), ROW)
+        self.rows["stamp"] = self._stamps = stamps
+        self.known = np.zeros(len(stamps), bool)
+        self.reasons: Reasons = {}
 
-    for row, seen in enumerate(_map_threads(lambda name: _look(listing.root, name), listing.names)):
-        if isinstance(seen, str):
-            unreadable[row] = seen
+    @property
+    def complete(self) -> bool:
+        return bool(self.known.all())
+
+    def take(self, path: Path) -> bool:
+        """Takes over what a file holds of these pictures that is not known yet; whether that was anything."""
+        try:
+            rows, reasons = _unpack(path.read_bytes())
+        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error):
+            return False  # there is none, or it is damaged or of another version: what it held is found out anew
+        if not len(rows):
+            return False
+        if np.array_equal(rows["stamp"], self._stamps):
+            here = there = np.flatnonzero(~self.known)
         else:
-            sizes[row], batch[len(rows)] = seen
-            rows.append(row)
-            if len(rows) == _BATCH:
-                measure()
+            order = np.argsort(rows["stamp"])
+            there = order[np.searchsorted(rows["stamp"], self._stamps, sorter=order).clip(max=len(rows) - 1)]
+            here = np.flatnonzero((rows["stamp"][there] == self._stamps) & ~self.known)
+            there = there[here]
+        self.rows[here] = rows[there]
+        self.known[here] = True
+        if reasons:
+            self.reasons.update(
+                (i, reasons[j]) for i, j in zip(here.tolist(), there.tolist(), strict=True) if j in reasons
+            )
+        return bool(len(here))
+
+    def of_first(self) -> "_Known":
+        """What the first process knows, in every process; each keeps its own stamps to find its own blocks by."""
+        if jax.process_count() == 1:
+            return self
+        first = _Known(self._stamps)
+        first._put(_from_first(_message(np.flatnonzero(self.known), self.rows, self.reasons)))
+        return first
+
+    def exchange(self) -> None:
+        """Gives every process the blocks of all others."""
+        count = jax.process_count()
+        if count == 1:
+            return
+        mine = np.flatnonzero(_owner(len(self.rows), count) == jax.process_index())
+        for message in _from_all(_message(mine, self.rows, self.reasons)):
+            self._put(message)
+
+    def _put(self, message: bytes) -> None:
+        with np.load(io.BytesIO(message), allow_pickle=False) as file:
+            here, rows, reasons = file["here"], file["rows"], json.loads(bytes(file["reasons"]))
+        self.rows[here] = rows
+        self.known[here] = True
+        self.reasons.update((int(i), reason) for i, reason in reasons.items())
+
+
+def _message(here: np.ndarray, rows: np.ndarray, reasons: Reasons) -> bytes:
+    content = io.BytesIO()
+    chosen = set(here.tolist()) if reasons else set()
+    words = json.dumps({i: reason for i, reason in reasons.items() if i in chosen}).encode()
+    np.savez(content, here=here, rows=rows[here], reasons=np.frombuffer(words, np.uint8))
+    return content.getvalue()
+
+
+def _owner(total: int, count: int) -> np.ndarray:
+    """Which process looks at each picture: block b is that of process b modulo their number."""
+    return np.arange(total) // BLOCK % count
+
+
+# ---------------------------------------------------------------- looking at pictures
+
+
+def _build(pictures: Pictures, known: _Known, parts: Path | None, progress: Progress | None) -> None:
+    """Fills in the rows that are not known of this process's blocks, and keeps each block that is finished."""
+    mine = (_owner(len(pictures), jax.process_count()) == jax.process_index()) & ~known.known
+    todo = np.flatnonzero(mine)
+    several = len(todo) > BLOCK
+    block: list[int] = []
+    looks = _map_threads(lambda i: _look(pictures, i), todo.tolist())
+    for done, (i, seen) in enumerate(zip(todo.tolist(), looks, strict=True), 1):
+        if isinstance(seen, str):
+            known.reasons[i] = seen
+        else:
+            for column, value in seen.items():
+                known.rows[column][i] = value
+        known.known[i] = True
+        block.append(i)
+        if several and parts is not None and (len(block) == BLOCK or done == len(todo)):
+            _keep_block(parts / f"{block[0]:09}.npz", np.array(block), known)
+            block.clear()
         if progress is not None:
-            progress(row + 1, total)
-    if rows:
-        measure()
-    return Index(sizes[:, 0].copy(), sizes[:, 1].copy(), range_ab, unreadable)
+            progress(done, len(todo))
 
 
-def colour_range(rgb: np.ndarray) -> np.ndarray:
-    """uint8 (B, H, W, 3) -> float32 (B, 2): largest minus smallest a and b over the pixels, computed on the device."""
-    return np.asarray(jax.device_get(_colour_range(jax.device_put(rgb))))
+def _keep_block(path: Path, block: np.ndarray, known: _Known) -> None:
+    make_folder(path.parent)
+    first = {int(i): k for k, i in enumerate(block)}
+    reasons = {k: known.reasons[i] for i, k in first.items() if i in known.reasons}
+    write_file(path, _pack(known.rows[block], reasons))
 
 
-@jax.jit
-def _colour_range(rgb: jax.Array) -> jax.Array:
-    ab = bytes_to_lab(rgb)[..., 1:]
-    return ab.max(axis=(1, 2)) - ab.min(axis=(1, 2))  # (B, 2)
-
-
-def _look(root: Path, name: str) -> tuple[tuple[int, int], np.ndarray] | str:
-    """Size and thumbnail of a picture, or why there is none."""
-    path = str(root / name)
+def _look(pictures: Pictures, i: int) -> dict[str, object] | str:
+    """The row of a picture but for its stamp, or why there is none."""
     try:
-        data = read_bytes(path)
-        rgb = decode_rgb(data, name=path, at_least=THUMBNAIL)
-        size = picture_size_of(data, name=path)
+        name, data = pictures.load(i)
+        rgb = decode_rgb(data, name=pictures.label(i), at_least=THUMBNAIL)
+        width, height = picture_size_of(data, name=pictures.label(i))
     except UserError as error:
-        return str(error).removeprefix(path).strip().removesuffix(".")
+        return str(error).removeprefix(pictures.label(i)).strip().removesuffix(".")
     thumbnail = Image.fromarray(rgb).resize((THUMBNAIL, THUMBNAIL), Image.Resampling.BILINEAR)
-    return size, np.asarray(thumbnail)
+    return {
+        "name": _hash(name),
+        "width": width,
+        "height": height,
+        "file_bytes": len(data),
+        **colour_statistics(np.asarray(thumbnail)),
+    }
+
+
+def colour_statistics(rgb: np.ndarray) -> dict[str, object]:
+    """uint8 (H, W, 3) -> range_ab and mean_ab (2,), in units of Lab, and colourfulness."""
+    ab = np.asarray(bytes_to_lab(rgb))[..., 1:]  # type: ignore[arg-type]  # NumPy's in, NumPy's out
+    return {
+        "range_ab": ab.max(axis=(0, 1)) - ab.min(axis=(0, 1)),
+        "mean_ab": ab.mean(axis=(0, 1)),
+        "colourfulness": colourfulness(rgb[None].astype(np.float32))[0],
+    }
+
+
+def _hash(name: str) -> int:
+    digest = hashlib.blake2b(name.encode("utf-8", "surrogateescape"), digest_size=8).digest()
+    return int.from_bytes(digest, "little")
 
 
 def _map_threads(function: Callable, items: Iterable) -> Iterator:
     """`map` on as many threads as there are cores, in order, never more than a few results ahead of the consumer."""
     workers = available_cores()
-    waiting = []
-    with ThreadPoolExecutor(workers) as pool:
+    waiting: deque = deque()
+    pool = ThreadPoolExecutor(workers)
+    try:
         for item in items:
             waiting.append(pool.submit(function, item))
             if len(waiting) >= 8 * workers:
-                yield waiting.pop(0).result()
+                yield waiting.popleft().result()
         while waiting:
-            yield waiting.pop(0).result()
+            yield waiting.popleft().result()
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
-def _fingerprint(listing: Listing) -> str:
-    """Changes with the folder's place and with any file's name, size or time."""
-    digest = hashlib.sha256(f"{_VERSION}\n{listing.root.resolve()}\n".encode("utf-8", "surrogateescape"))
-    for row in zip(listing.names, listing.sizes, listing.times, strict=True):
-        digest.update(repr(row).encode("utf-8", "surrogateescape"))
-    return digest.hexdigest()
+# ---------------------------------------------------------------- files
 
 
-def _load(path: Path, key: str) -> Index | None:
-    """The cached index; None where there is none, it's of other files, or it's damaged (it's then built anew)."""
-    try:
-        with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as file:
-            if str(file["key"]) != key:
-                return None
-            unreadable = {int(row): reason for row, reason in json.loads(str(file["unreadable"]))}
-            return Index(file["width"], file["height"], file["range_ab"], unreadable)
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error):
-        return None
-
-
-def _save(path: Path, key: str, index: Index) -> None:
+def _pack(rows: np.ndarray, reasons: Reasons) -> bytes:
     content = io.BytesIO()
-    unreadable = np.array(json.dumps(list(index.unreadable.items())))
-    np.savez_compressed(
-        content,
-        key=np.array(key),
-        width=index.width,
-        height=index.height,
-        range_ab=index.range_ab,
-        unreadable=unreadable,
-    )
+    unreadable = np.frombuffer(json.dumps(list(reasons.items())).encode(), np.uint8)
+    np.savez_compressed(content, version=np.array(_VERSION), rows=rows, unreadable=unreadable)
+    return content.getvalue()
+
+
+def _unpack(content: bytes) -> tuple[np.ndarray, Reasons]:
+    with np.load(io.BytesIO(content), allow_pickle=False) as file:
+        if int(file["version"]) != _VERSION:
+            raise ValueError("another version")
+        rows = file["rows"]
+        if rows.dtype != ROW or rows.ndim != 1:
+            raise ValueError("another layout")
+        return rows, {int(row): str(reason) for row, reason in json.loads(bytes(file["unreadable"]))}
+
+
+def _save(path: Path, rows: np.ndarray, reasons: Reasons) -> None:
     make_folder(path.parent)
-    write_file(path, content.getvalue())
+    write_file(path, _pack(rows, reasons))
+
+
+def _parts(place: Path) -> Path:
+    """The folder of the blocks that an interrupted build has finished."""
+    return place.with_suffix(".parts")
+
+
+def _can_be_kept(place: Path) -> bool:
+    try:
+        make_folder(place.parent)
+    except UserError:
+        return False
+    return True
+
+
+# ---------------------------------------------------------------- between processes
+
+
+def _check_same_everywhere(pictures: Pictures) -> None:
+    if jax.process_count() == 1:
+        return
+    if len(set(_from_all(pictures.digest().encode()))) > 1:
+        raise UserError(
+            f"the processes do not see the same pictures in {pictures.index_file.parent}: "
+            "give all of them the same files, or a folder that they share."
+        )
+
+
+def _from_all(data: bytes) -> list[bytes]:
+    """What each process has given, in every process."""
+    if jax.process_count() == 1:
+        return [data]
+    sizes = np.asarray(multihost_utils.process_allgather(np.int32(len(data)))).reshape(-1)
+    padded = np.zeros(max(int(sizes.max()), 1), np.uint8)
+    padded[: len(data)] = np.frombuffer(data, np.uint8)
+    gathered = np.asarray(multihost_utils.process_allgather(padded))
+    return [row[:size].tobytes() for row, size in zip(gathered, sizes, strict=True)]
+
+
+def _from_first(data: bytes) -> bytes:
+    """What the first process has given, in every process."""
+    size = int(multihost_utils.broadcast_one_to_all(np.int32(len(data))))
+    padded = np.frombuffer(data, np.uint8) if jax.process_index() == 0 else np.zeros(size, np.uint8)
+    return np.asarray(multihost_utils.broadcast_one_to_all(padded)).astype(np.uint8).tobytes()

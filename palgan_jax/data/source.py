@@ -1,163 +1,201 @@
-"""A set of pictures to train or evaluate on, named by one string: `folder:PATH`.
+"""Opens a set of pictures to train or evaluate on, named by one string (`data/spec.py`).
 
-A source is an ordered list of usable pictures that can be decoded by number. The pipeline asks for nothing else, so
-that another kind of storage needs only these members.
+Every picture is looked at once (`data/index.py`); what cannot be read and what has next to no colour is left out by
+number, so that nothing is filtered later.
 """
 
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
 import jax
 import numpy as np
 
 from palgan_jax.data import index as index_lib
-from palgan_jax.data.folder import Listing, list_pictures
-from palgan_jax.data.picture import decoded_size, read_rgb
+from palgan_jax.data import spec as specs
+from palgan_jax.data.file_list import read_list
+from palgan_jax.data.folder import list_pictures
+from palgan_jax.data.mixture import MixtureSource
+from palgan_jax.data.picture import decode_rgb, decoded_size
+from palgan_jax.data.pictures import Pictures, Source
+from palgan_jax.data.synthetic import SyntheticSource
 from palgan_jax.errors import UserError
 from palgan_jax.writing import make_folder, write_file
 
-
-class Source(Protocol):
-    """Usable pictures, numbered 0..len-1. Must be picklable: worker processes get a copy."""
-
-    @property
-    def name(self) -> str:
-        """As the user wrote it, for messages."""
-        ...
-
-    def __len__(self) -> int: ...
-
-    def picture_name(self, i: int) -> str: ...
-
-    def read(self, i: int, *, at_least: int | None = None) -> np.ndarray:
-        """Picture i as `picture.read_rgb` gives it; UserError where that fails."""
-        ...
-
-    def decoded_bytes(self, at_least: int | None) -> int:
-        """What all pictures take in memory, decoded with that `at_least`; an upper bound."""
-        ...
+NEAR_GRAY = 5.0
+MAX_UNREADABLE = 0.01
 
 
 @dataclass(frozen=True)
-class FolderSource:
-    """The usable pictures of a folder."""
+class StoredSource:
+    """The usable ones of stored pictures."""
 
     name: str
-    root: Path
-    names: tuple[str, ...]  # relative to the root, sorted
-    sizes: np.ndarray  # int32 (N, 2): width, height
-    found: int  # picture files in the folder
-    near_gray: int  # of them left out: next to no colour
-    unreadable: tuple[tuple[str, str], ...]  # of them left out: name, reason
+    pictures: Pictures
+    rows: np.ndarray  # int32 (N,): which of the stored pictures
+    sizes: np.ndarray
+    file_bytes: np.ndarray
+    colourfulness: np.ndarray  # float32 (N,), on a thumbnail
+    near_gray: int  # left out: next to no colour
+    unreadable: tuple[tuple[str, str], ...]  # left out: name, reason
+    digest: str
+    index_file: Path | None
+    report: Path | None  # the list of unreadable pictures, where there are any and it could be written
 
     def __len__(self) -> int:
-        return len(self.names)
+        return len(self.rows)
 
-    def picture_name(self, i: int) -> str:
-        return self.names[i]
-
-    def read(self, i: int, *, at_least: int | None = None) -> np.ndarray:
-        return read_rgb(self.root / self.names[i], at_least=at_least)
-
-    def decoded_bytes(self, at_least: int | None) -> int:
-        return sum(3 * w * h for w, h in (decoded_size((int(w), int(h)), at_least) for w, h in self.sizes))
+    @property
+    def parts(self) -> tuple[tuple[int, int, float], ...]:
+        return ((0, len(self), 1.0),)
 
     @property
     def counts(self) -> dict[str, int]:
-        """found = used + near_gray + unreadable."""
-        return {
-            "found": self.found,
-            "used": len(self),
-            "near_gray": self.near_gray,
-            "unreadable": len(self.unreadable),
-        }
+        used, unreadable = len(self), len(self.unreadable)
+        found = used + self.near_gray + unreadable
+        return {"found": found, "used": used, "near_gray": self.near_gray, "unreadable": unreadable}
+
+    def picture_name(self, i: int) -> str:
+        return self.pictures.picture_name(int(self.rows[i]))
+
+    def read(self, i: int, *, at_least: int | None = None) -> np.ndarray:
+        row = int(self.rows[i])
+        _, data = self.pictures.load(row)
+        return decode_rgb(data, name=self.pictures.label(row), at_least=at_least)
+
+    def decoded_bytes(self, at_least: int | None) -> int:
+        sizes, counts = np.unique(self.sizes, axis=0, return_counts=True)
+        decoded = (decoded_size((int(w), int(h)), at_least) for w, h in sizes)
+        return sum(int(count) * 3 * w * h for (w, h), count in zip(decoded, counts, strict=True))
 
     def summary(self) -> str:
-        """One line for people, e.g. `folder:photos: 480 pictures (487 found, 5 next to gray, 2 unreadable)`."""
+        """E.g. `folder:photos: 480 pictures (487 found, 5 next to gray, 2 unreadable)`."""
         count = self.counts
-        left_out = [f"{count['near_gray']} next to gray"] if count["near_gray"] else []
-        left_out += [f"{count['unreadable']} unreadable"] if count["unreadable"] else []
-        detail = f" ({', '.join([f'{self.found} found', *left_out])})" if left_out else ""
+        kinds = {"near_gray": "next to gray", "unreadable": "unreadable"}
+        left_out = [f"{count[kind]} {words}" for kind, words in kinds.items() if count[kind]]
+        detail = f" ({count['found']} found, {', '.join(left_out)})" if left_out else ""
         return f"{self.name}: {len(self)} pictures{detail}"
+
+    def identity(self) -> str:
+        return self.digest
 
 
 def open_source(
     spec: str,
     *,
+    tfds_dir: str | Path | None = None,
     cache_dir: str | Path | None = None,
-    near_gray: float = 5.0,
+    near_gray: float = NEAR_GRAY,
+    max_unreadable: float = MAX_UNREADABLE,
     progress: index_lib.Progress | None = None,
-) -> FolderSource:
-    """Opens a set of pictures and looks at each of them once.
+) -> Source:
+    """Opens a set of pictures, and looks at each of those once that it does not know yet.
 
     Args:
-      spec: `folder:PATH`, or only the path of an existing folder.
-      cache_dir: a local directory for the index, so that the next start needs no look at every picture, and for
-        `NAME.unreadable.txt`, the list of what had to be left out; of several processes only the first writes them.
-        None: both stay unwritten.
+      spec: see `data/spec.py`.
+      tfds_dir: the folder of prepared sets that `tfds:NAME` is looked up in; None: $TFDS_DATA_DIR, else
+        ~/tensorflow_datasets.
+      cache_dir: a folder for the index where none can be written beside the pictures, and for `NAME.unreadable.txt`,
+        the list of what had to be left out; of several processes only the first writes them. None: both stay unwritten.
       near_gray: pictures with range of a + range of b under this are left out (method: section 8); 0 keeps all.
-      progress: called with (done, total) while the index is built; not called when it comes from the cache.
+      max_unreadable: the largest share of unreadable pictures that is left out in silence; one picture always is.
+      progress: called with (done, total) while the index is built; not called when it comes from a file.
 
     Raises:
-      UserError: unknown kind of source; no such folder; no usable picture in it (says what was found).
+      UserError: unknown kind of source; nothing there; no usable picture in it (says what was found); too many
+        unreadable ones.
     """
-    root = _folder_of(spec)
-    listing = list_pictures(root)
-    stem = f"{root.name}-{hashlib.sha256(str(root.resolve()).encode()).hexdigest()[:8]}"
-    cache = Path(cache_dir) / f"{stem}.npz" if cache_dir is not None else None
-    index = index_lib.load_or_build(listing, cache, progress)
+    parsed = specs.parse(spec)
+    options = (tfds_dir, cache_dir, near_gray, max_unreadable, progress)
+    if isinstance(parsed, specs.MixtureSpec):
+        sources = tuple(_open_single(str(part), part, *options) for _, part in parsed.parts)
+        return MixtureSource(spec, sources, tuple(weight for weight, _ in parsed.parts))
+    return _open_single(spec, parsed, *options)
+
+
+def _open_single(
+    name: str,
+    spec: specs.SingleSpec,
+    tfds_dir: str | Path | None,
+    cache_dir: str | Path | None,
+    near_gray: float,
+    max_unreadable: float,
+    progress: index_lib.Progress | None,
+) -> Source:
+    if isinstance(spec, specs.SyntheticSpec):
+        return SyntheticSource(name, spec.count)
+    pictures = _stored(spec, tfds_dir)
+    cache = None if cache_dir is None else Path(cache_dir)
+    index = index_lib.load_or_build(pictures, cache, progress)
     unreadable = (
-        *((listing.names[row], reason) for row, reason in sorted(index.unreadable.items())),
-        *listing.problems,
+        *((pictures.picture_name(row), reason) for row, reason in sorted(index.unreadable.items())),
+        *pictures.problems,
     )
-    if cache_dir is not None and jax.process_index() == 0:
-        make_folder(Path(cache_dir))
-        _write_report(Path(cache_dir) / f"{stem}.unreadable.txt", root, unreadable)
+    report = None if cache is None else cache / f"{index_lib.file_stem(pictures)}.unreadable.txt"
+    if report is not None and jax.process_index() == 0:
+        _write_report(report, name, unreadable)
     usable = index.usable(near_gray)
     if not len(usable):
-        raise UserError(_nothing_usable(spec, listing, index, near_gray))
-    return FolderSource(
-        name=spec,
-        root=root,
-        names=tuple(listing.names[row] for row in usable),
-        sizes=np.stack([index.width[usable], index.height[usable]], axis=1),
-        found=len(listing.names) + len(listing.problems),
-        near_gray=len(listing.names) - len(index.unreadable) - len(usable),
+        raise UserError(_nothing_usable(name, index, unreadable, near_gray))
+    found = len(index) + len(pictures.problems)
+    if len(unreadable) > max(1, max_unreadable * found):
+        raise UserError(_too_many_unreadable(name, found, unreadable, max_unreadable, report))
+    rows = index.rows[usable]
+    return StoredSource(
+        name=name,
+        pictures=pictures,
+        rows=usable.astype(np.int32),
+        sizes=np.stack([rows["width"], rows["height"]], axis=1),
+        file_bytes=rows["file_bytes"],
+        colourfulness=rows["colourfulness"],
+        near_gray=len(index) - len(index.unreadable) - len(usable),
         unreadable=unreadable,
+        digest=hashlib.sha256(b"".join(rows[column].tobytes() for column in _IDENTITY)).hexdigest()[:16],
+        index_file=index.file,
+        report=report if unreadable else None,
     )
 
 
-def _folder_of(spec: str) -> Path:
-    kind, colon, rest = spec.partition(":")
-    if colon and kind == "folder":
-        if not rest:
-            raise UserError("folder: needs the path of a folder behind the colon, e.g. folder:photos.")
-        return Path(rest).expanduser()
-    path = Path(spec).expanduser()
-    if spec and (path.exists() or not colon):
-        return path
-    raise UserError(f"{spec!r} is not a known source of pictures: write folder:PATH.")
+_IDENTITY = ("name", "width", "height", "file_bytes")
 
 
-def _nothing_usable(spec: str, listing: Listing, index: index_lib.Index, near_gray: float) -> str:
-    total = len(listing.names)
-    if index.unreadable and len(index.unreadable) == total:
-        row, reason = next(iter(sorted(index.unreadable.items())))
-        return f"{spec} holds {total} picture files and none can be read: {listing.names[row]} {reason}."
-    also = f" ({len(index.unreadable)} more cannot be read)" if index.unreadable else ""
-    gray = total - len(index.unreadable)
+def _stored(spec: specs.SingleSpec, tfds_dir: str | Path | None) -> Pictures:
+    if isinstance(spec, specs.FolderSpec):
+        return list_pictures(spec.path)
+    if isinstance(spec, specs.ListSpec):
+        return read_list(spec.path)
+    raise NotImplementedError(spec)
+
+
+def _nothing_usable(
+    name: str, index: index_lib.Index, unreadable: tuple[tuple[str, str], ...], near_gray: float
+) -> str:
+    total, bad = len(index), len(index.unreadable)
+    if bad and bad == total:
+        first, reason = unreadable[0]
+        return f"{name} holds {total} picture files and none can be read: {first} {reason}."
+    also = f" ({bad} more cannot be read)" if bad else ""
     return (
-        f"{spec} holds {gray} pictures{also}, all of them gray or next to gray (range of a + range of b under "
-        f"{near_gray:g}): name a folder of pictures in colour."
+        f"{name} holds {total - bad} pictures{also}, all of them gray or next to gray (range of a + range of b under "
+        f"{near_gray:g}): name a set of pictures in colour."
     )
 
 
-def _write_report(path: Path, root: Path, unreadable: tuple[tuple[str, str], ...]) -> None:
-    """One line a file: name, tab, reason. An empty list removes an older report."""
+def _too_many_unreadable(
+    name: str, found: int, unreadable: tuple[tuple[str, str], ...], allowed: float, report: Path | None
+) -> str:
+    where = f"{report} lists them" if report else f"the first is {' '.join(unreadable[0])}"
+    return (
+        f"{len(unreadable)} of {found} pictures of {name} cannot be read, more than {allowed:.2%}, and {where}: "
+        "remove them, or raise --config.data.max_unreadable."
+    )
+
+
+def _write_report(path: Path, name: str, unreadable: tuple[tuple[str, str], ...]) -> None:
+    """One line a picture: name, tab, reason. An empty list removes an older report."""
     if not unreadable:
         path.unlink(missing_ok=True)
         return
-    lines = [f"# {len(unreadable)} picture files under {root} were left out", *("\t".join(row) for row in unreadable)]
+    make_folder(path.parent)
+    lines = [f"# {len(unreadable)} pictures of {name} were left out", *("\t".join(row) for row in unreadable)]
     write_file(path, "\n".join([*lines, ""]).encode("utf-8", "surrogateescape"))

@@ -1,18 +1,24 @@
 """Colourfulness (Hasler and Süsstrunk, 2003), as the original defines it and as the colorization field computes it."""
 
+from typing import TypeVar
+
 import jax
-import jax.numpy as jnp
+import numpy as np
+
+Array = TypeVar("Array", jax.Array, np.ndarray)
 
 
-def colourfulness(rgb: jax.Array, *, signed: bool = False) -> jax.Array:
-    """The colourfulness (B,) of sRGB pictures (B, H, W, 3) in [0, 255].
+def colourfulness(rgb: Array, *, signed: bool = False) -> Array:
+    """The colourfulness (B,) of sRGB pictures (B, H, W, 3) in [0, 255], NumPy's or JAX's, of a float type.
 
     The opponent channels are taken absolutely, as the field's tables do; `signed` takes them as the original does.
     """
     red, green, blue = rgb[..., 0], rgb[..., 1], rgb[..., 2]
     rg, yb = red - green, (red + green) / 2 - blue
     if not signed:
-        rg, yb = jnp.abs(rg), jnp.abs(yb)
+        rg, yb = abs(rg), abs(yb)
     pixels = (1, 2)
-    spread = jnp.sqrt(jnp.var(rg, axis=pixels) + jnp.var(yb, axis=pixels))
-    return spread + 0.3 * jnp.sqrt(jnp.mean(rg, axis=pixels) ** 2 + jnp.mean(yb, axis=pixels) ** 2)
+    spread = (rg.var(axis=pixels) + yb.var(axis=pixels)) ** 0.5
+    return spread + 0.3 * (rg.mean(axis=pixels) ** 2 + yb.mean(axis=pixels) ** 2) ** 0.5
+
+

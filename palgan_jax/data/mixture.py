@@ -1,0 +1,64 @@
+"""Several sets as one, each with its share of what is drawn."""
+
+import hashlib
+from dataclasses import dataclass, field
+from itertools import accumulate
+
+import numpy as np
+
+from palgan_jax.data.pictures import Source
+
+
+@dataclass(frozen=True)
+class MixtureSource:
+    """The pictures of several sources one after another. A `Source`."""
+
+    name: str
+    sources: tuple[Source, ...]
+    weights: tuple[float, ...]
+
+    parts: tuple[tuple[int, int, float], ...] = field(init=False)
+    """(start, stop, weight); the weights add up to 1."""
+    sizes: np.ndarray = field(init=False, repr=False)
+    file_bytes: np.ndarray = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        ends = list(accumulate(len(source) for source in self.sources))
+        shares = [weight / sum(self.weights) for weight in self.weights]
+        object.__setattr__(self, "parts", tuple(zip([0, *ends[:-1]], ends, shares, strict=True)))
+        object.__setattr__(self, "sizes", np.concatenate([source.sizes for source in self.sources]))
+        object.__setattr__(self, "file_bytes", np.concatenate([source.file_bytes for source in self.sources]))
+
+    def __len__(self) -> int:
+        return self.parts[-1][1]
+
+    def _place(self, i: int) -> tuple[Source, int]:
+        for source, (start, stop, _) in zip(self.sources, self.parts, strict=True):
+            if start <= i < stop:
+                return source, i - start
+        raise IndexError(f"there is no picture {i} among {len(self)}")
+
+    @property
+    def counts(self) -> dict[str, int]:
+        every = [source.counts for source in self.sources]
+        return {name: sum(counts[name] for counts in every) for name in every[0]}
+
+    def picture_name(self, i: int) -> str:
+        """The source and the name in it, since two sources may use one name."""
+        source, own = self._place(i)
+        return f"{source.name}/{source.picture_name(own)}"
+
+    def read(self, i: int, *, at_least: int | None = None) -> np.ndarray:
+        source, own = self._place(i)
+        return source.read(own, at_least=at_least)
+
+    def decoded_bytes(self, at_least: int | None) -> int:
+        return sum(source.decoded_bytes(at_least) for source in self.sources)
+
+    def summary(self) -> str:
+        shares = [f"{weight:.1%} {s.summary()}" for (*_, weight), s in zip(self.parts, self.sources, strict=True)]
+        return f"{len(self)} pictures: " + " + ".join(shares)
+
+    def identity(self) -> str:
+        rows = [(source.identity(), part) for source, part in zip(self.sources, self.parts, strict=True)]
+        return hashlib.sha256(repr(rows).encode()).hexdigest()[:16]

@@ -1,0 +1,161 @@
+"""Which pictures, in one string: `folder:PATH`, `list:FILE`, `tfds:NAME`, `synthetic`, or a mixture of them by weight.
+
+folder:photos                                  every picture under a folder
+list:train.txt                                 a text file with a picture's path on each line
+tfds:imagenet2012  tfds:coco/2017:1.1.0@validation  tfds:/data/coco/2017/1.1.0@train
+                                               a set that tensorflow_datasets prepared: NAME[/CONFIG][:VERSION] or
+                                               the path of its version folder, and [@SPLIT], which is train
+synthetic  synthetic:50000                     pictures made from their numbers, to measure with
+0.7 folder:photos + 0.3 tfds:coco/2017         a mixture: of 10 pictures 7 from the first
+"""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from palgan_jax.errors import UserError
+
+SYNTHETIC_COUNT = 10_000
+DEFAULT_SPLIT = "train"
+
+_KINDS = "folder|list|tfds|synthetic"
+_WEIGHT = r"(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?"
+_WEIGHTED = re.compile(rf"({_WEIGHT}) +((?:{_KINDS})(?::.*)?)", re.DOTALL)
+_NEXT_PART = re.compile(rf" +\+ +(?={_WEIGHT} +(?:{_KINDS})\b)")
+_PART_WITHOUT_WEIGHT = re.compile(rf" +\+ +(?:{_KINDS})(?::|$)")
+_TFDS_NAME = re.compile(
+    r"(?P<name>[A-Za-z_]\w*)(?:/(?P<config>[\w.+-]+))?(?::(?P<version>\d+\.\d+\.\d+))?(?:@(?P<split>.*))?", re.DOTALL
+)
+_SPLIT = re.compile(r"[\w.-]+")
+
+
+@dataclass(frozen=True)
+class FolderSpec:
+    """All pictures under a folder."""
+
+    path: str
+
+    def __str__(self) -> str:
+        return f"folder:{self.path}"
+
+
+@dataclass(frozen=True)
+class ListSpec:
+    """The pictures that a text file names, in its order."""
+
+    path: str
+
+    def __str__(self) -> str:
+        return f"list:{self.path}"
+
+
+@dataclass(frozen=True)
+class TfdsSpec:
+    """A split of a set that tensorflow_datasets prepared, by name."""
+
+    name: str
+    config: str = ""
+    version: str = ""
+    """Empty: the newest that is there."""
+    split: str = DEFAULT_SPLIT
+
+    def __str__(self) -> str:
+        config, version = self.config and f"/{self.config}", self.version and f":{self.version}"
+        return f"tfds:{self.name}{config}{version}@{self.split}"
+
+
+@dataclass(frozen=True)
+class TfdsFolderSpec:
+    """A split of a set that tensorflow_datasets prepared, by the folder (or gs:// address) of one version."""
+
+    path: str
+    split: str = DEFAULT_SPLIT
+
+    def __str__(self) -> str:
+        return f"tfds:{self.path}@{self.split}"
+
+
+@dataclass(frozen=True)
+class SyntheticSpec:
+    """So many pictures made from their numbers."""
+
+    count: int = SYNTHETIC_COUNT
+
+    def __str__(self) -> str:
+        return f"synthetic:{self.count}"
+
+
+SingleSpec = FolderSpec | ListSpec | TfdsSpec | TfdsFolderSpec | SyntheticSpec
+
+
+@dataclass(frozen=True)
+class MixtureSpec:
+    """Several sets, and how large a share of what is drawn comes from each: weights over their sum."""
+
+    parts: tuple[tuple[float, SingleSpec], ...]
+
+    def __str__(self) -> str:
+        return " + ".join(f"{weight!r} {spec}" for weight, spec in self.parts)
+
+
+Spec = SingleSpec | MixtureSpec
+
+
+def parse(text: str) -> Spec:
+    """Reads what the user wrote. `parse(str(spec)) == spec`. Only the path of an existing folder is a folder, too.
+
+    Raises UserError for what is none of the kinds above.
+    """
+    pieces = _NEXT_PART.split(text.strip())
+    weighted = [_WEIGHTED.fullmatch(piece) for piece in pieces]
+    if weighted[0] is None or not all(weighted):
+        return _single(text)
+    if len(pieces) == 1:
+        raise UserError(f"{text!r} gives a weight to a single source: leave the weight out, or add another source.")
+    parts = tuple((float(match[1]), _single(match[2])) for match in weighted if match)
+    if not all(0 < weight < float("inf") for weight, _ in parts):
+        raise UserError(f"{text!r} has a weight that is not a number above 0: give each source a share of its own.")
+    return MixtureSpec(parts)
+
+
+def _single(text: str) -> SingleSpec:
+    kind, colon, rest = text.partition(":")
+    if _PART_WITHOUT_WEIGHT.search(text):
+        raise UserError(
+            f"{text!r} mixes sources without weights: write one before each, e.g. 0.5 folder:a + 0.5 folder:b."
+        )
+    if kind == "synthetic":
+        if colon and not (rest.isdecimal() and int(rest) > 0):
+            raise UserError(f"{text!r} needs a number of pictures behind the colon, e.g. synthetic:10000.")
+        return SyntheticSpec(int(rest)) if colon else SyntheticSpec()
+    if colon and kind in ("folder", "list"):
+        if not rest:
+            example = {"folder": "the path of a folder", "list": "the path of a text file"}[kind]
+            raise UserError(f"{kind}: needs {example} behind the colon, e.g. {kind}:photos.")
+        return FolderSpec(rest) if kind == "folder" else ListSpec(rest)
+    if colon and kind == "tfds":
+        return _tfds(text, rest)
+    if text and (Path(text).expanduser().exists() or not colon):
+        return FolderSpec(text)
+    raise UserError(
+        f"{text!r} is not a known source of pictures: write folder:PATH, list:FILE, tfds:NAME or synthetic."
+    )
+
+
+def _tfds(text: str, rest: str) -> TfdsSpec | TfdsFolderSpec:
+    if rest.startswith(("/", "~", ".")) or "://" in rest:
+        path, at, split = rest.rpartition("@")
+        # An @ in a folder's name is followed by the rest of the path.
+        spec = TfdsFolderSpec(path, split) if at and "/" not in split else TfdsFolderSpec(rest)
+    else:
+        match = _TFDS_NAME.fullmatch(rest)
+        if match is None:
+            raise UserError(
+                f"{text!r} does not name a prepared set: write tfds:NAME[/CONFIG][:VERSION][@SPLIT], "
+                "e.g. tfds:coco/2017@train, or tfds: and the path of its version folder."
+            )
+        split = match["split"] if match["split"] is not None else DEFAULT_SPLIT
+        spec = TfdsSpec(match["name"], match["config"] or "", match["version"] or "", split)
+    if not _SPLIT.fullmatch(spec.split):
+        raise UserError(f"{text!r} names no split behind the @: write e.g. @train or @validation.")
+    return spec

@@ -1,0 +1,63 @@
+"""Pictures made from their numbers: nothing is read or decoded, so that the rest of a run can be measured alone."""
+
+import hashlib
+from dataclasses import dataclass, field
+
+import numpy as np
+from PIL import Image
+
+SHORT, LONG = 384, 512
+_COARSE = (4, 5)  # patches of colour along the short and the long side
+
+
+@dataclass(frozen=True)
+class SyntheticSource:
+    """Smooth colourful pictures, every other one upright; the same on every machine. A `Source`."""
+
+    name: str
+    count: int
+
+    sizes: np.ndarray = field(init=False, repr=False)  # int32 (N, 2)
+    file_bytes: np.ndarray = field(init=False, repr=False)  # int64 (N,): zeros, as there are no files
+
+    def __post_init__(self) -> None:
+        both = np.array([_size(i, None) for i in (0, 1)], np.int32)
+        object.__setattr__(self, "sizes", both[np.arange(self.count) % 2])
+        object.__setattr__(self, "file_bytes", np.zeros(self.count, np.int64))
+
+    def __len__(self) -> int:
+        return self.count
+
+    @property
+    def parts(self) -> tuple[tuple[int, int, float], ...]:
+        return ((0, self.count, 1.0),)
+
+    @property
+    def counts(self) -> dict[str, int]:
+        return {"found": self.count, "used": self.count, "near_gray": 0, "unreadable": 0}
+
+    def picture_name(self, i: int) -> str:
+        return f"synthetic/{i}"
+
+    def read(self, i: int, *, at_least: int | None = None) -> np.ndarray:
+        """Picture i, uint8 (H, W, 3), with a short side of exactly `at_least`, or of 384 pixels."""
+        width, height = _size(i, at_least)
+        rows, columns = _COARSE if width > height else _COARSE[::-1]
+        colours = np.random.default_rng(i).integers(0, 256, (rows, columns, 3), np.uint8)
+        return np.array(Image.fromarray(colours).resize((width, height), Image.Resampling.BILINEAR))
+
+    def decoded_bytes(self, at_least: int | None) -> int:
+        width, height = _size(0, at_least)
+        return self.count * 3 * width * height
+
+    def summary(self) -> str:
+        return f"{self.name}: {self.count} pictures made from their numbers"
+
+    def identity(self) -> str:
+        return hashlib.sha256(f"synthetic {self.count} {SHORT} {LONG} {_COARSE}".encode()).hexdigest()[:16]
+
+
+def _size(i: int, at_least: int | None) -> tuple[int, int]:
+    short = at_least or SHORT
+    long = short * LONG // SHORT
+    return (short, long) if i % 2 else (long, short)
