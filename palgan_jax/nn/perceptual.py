@@ -1,4 +1,7 @@
-"""The perceptual distance: mean absolute difference of VGG16 features (Simonyan and Zisserman, 2015).
+"""Networks that know objects, and the perceptual loss: mean absolute difference of VGG16 features.
+
+VGG16 is Simonyan and Zisserman's (2015), AlexNet Krizhevsky's (2014, "One weird trick"), as torchvision has them. LPIPS
+(metrics/lpips.py) measures with both, the loss is of VGG16 alone.
 
 Contract: pictures are (B, H, W, 3) sRGB in [-1, 1], H and W at least 16; features and losses are float32. The
 parameters are an argument of every function, never a constant of the compiled program: 59 MB of constants bloat it
@@ -82,6 +85,35 @@ class VGG16(nn.Module):
             if found.keys() >= set(self.layers):
                 break
         return tuple(found[name] for name in self.layers)
+
+
+ALEXNET_CONVS: tuple[tuple[str, int, int], ...] = (
+    ("conv1", 64, 11),
+    ("conv2", 192, 5),
+    ("conv3", 384, 3),
+    ("conv4", 256, 3),
+    ("conv5", 256, 3),
+)
+"""(name, output channels, kernel size) of AlexNet's convolutions."""
+
+
+class AlexNet(nn.Module):
+    """The convolutional part of AlexNet; returns the activations (after the ReLU) of all five convolutions.
+
+    Parameters: `{"conv1": {"kernel": (11, 11, 3, 64), "bias": (64,)}, ...}`.
+    """
+
+    @nn.compact
+    def __call__(self, rgb: jax.Array) -> tuple[jax.Array, ...]:
+        """(B, H, W, 3) in [-1, 1], H and W at least 32 -> five of (B, h, w, C); h is H / 4, / 8, / 16, / 16, / 16."""
+        found, x = [], normalise_imagenet(rgb)
+        for name, width, size in ALEXNET_CONVS:
+            if name in ("conv2", "conv3"):
+                x = nn.max_pool(x, (3, 3), (2, 2))
+            stride, padding = (4, 2) if name == "conv1" else (1, size // 2)
+            x = nn.relu(nn.Conv(width, (size, size), (stride, stride), padding, name=name)(x))
+            found.append(x)
+        return tuple(found)
 
 
 def perceptual_loss(
