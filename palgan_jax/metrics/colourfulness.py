@@ -22,3 +22,10 @@ def colourfulness(rgb: Array, *, signed: bool = False) -> Array:
     return spread + 0.3 * (rg.mean(axis=pixels) ** 2 + yb.mean(axis=pixels) ** 2) ** 0.5
 
 
+def delta_colourfulness(predicted: np.ndarray, truth: np.ndarray) -> float:
+    """|mean CF(predictions) - mean CF(truths)| of the colourfulness of every picture of a set, (N,) each.
+
+    A difference of means, as the field's tables have it, not a mean of differences: a set that is too colourful in
+    one half and too pale in the other has none.
+    """
+    return float(abs(predicted.mean() - truth.mean()))

@@ -1,0 +1,52 @@
+"""Confidence intervals of means over pictures, by the percentile bootstrap (Efron, 1979).
+
+Only the choice of pictures is resampled. The interval says how much a mean would move with other pictures of the same
+kind; it knows nothing of other runs of the training.
+"""
+
+import numpy as np
+
+RESAMPLES = 2000
+LEVEL = 0.95
+_AT_ONCE = 2**22  # drawn numbers in memory at a time
+
+
+def resampled_means(values: np.ndarray, *, resamples: int = RESAMPLES, seed: int = 0) -> np.ndarray:
+    """Means over pictures of `resamples` drawings with replacement: (N, ...) to (resamples, ...), float64.
+
+    All columns of `values` share the drawings. The same seed and N give the same drawings, so that the means of two
+    runs over the same pictures can be subtracted.
+    """
+    values = np.asarray(values, np.float64)
+    if not len(values):
+        raise ValueError("there are no values to resample")
+    rng = np.random.default_rng(seed)
+    rows = max(1, _AT_ONCE // values.size)
+    means = [
+        values[rng.integers(0, len(values), (min(rows, resamples - done), len(values)))].mean(axis=1)
+        for done in range(0, resamples, rows)
+    ]
+    return np.concatenate(means)
+
+
+def interval(
+    values: np.ndarray, *, level: float = LEVEL, resamples: int = RESAMPLES, seed: int = 0
+) -> tuple[np.ndarray, np.ndarray]:
+    """The ends of the interval that holds the mean of `values` (N, ...) with probability `level`: two of (...)."""
+    tail = (1 - level) / 2
+    low, high = np.quantile(resampled_means(values, resamples=resamples, seed=seed), (tail, 1 - tail), axis=0)
+    return low, high
+
+
+def paired_interval(
+    values: np.ndarray, others: np.ndarray, *, level: float = LEVEL, resamples: int = RESAMPLES, seed: int = 0
+) -> tuple[np.ndarray, np.ndarray]:
+    """The interval of mean(values) - mean(others), both (N, ...) of the same pictures in the same order.
+
+    Much narrower than two intervals side by side: what makes a picture hard is hard for both. A difference whose
+    interval holds 0 is no difference.
+    """
+    values, others = np.asarray(values, np.float64), np.asarray(others, np.float64)
+    if values.shape != others.shape:
+        raise ValueError(f"a paired difference needs the same pictures, got {values.shape} and {others.shape}")
+    return interval(values - others, level=level, resamples=resamples, seed=seed)

