@@ -130,6 +130,7 @@ def test_folder_errors(tmp_path):
     (tmp_path / "empty").mkdir()
     assert "holds no file" in complaint(str(tmp_path / "empty"))
     assert "there is no folder" in complaint(f"folder:{tmp_path / 'missing'}")
+    assert "there is no folder ~no-such-user/photos" in complaint("folder:~no-such-user/photos")
     assert "is not a known source" in complaint("http:nowhere")
     assert "needs the path" in complaint("folder:")
     assert "is not a known source" in complaint("")

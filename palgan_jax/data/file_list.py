@@ -13,7 +13,7 @@ def read_list(path: str | Path) -> Listing:
     Raises:
       UserError: no such file, it names nothing, or a picture that is missing or is there twice (named, with its line).
     """
-    path = Path(path).expanduser()
+    path = Path(os.path.expanduser(path))  # noqa: PTH111  # which leaves the ~ of an unknown user as it is
     found: dict[str, tuple[str, int, int]] = {}  # by normal path
     for number, line in enumerate(_lines(path), 1):
         name = line.strip()

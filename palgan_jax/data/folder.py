@@ -34,6 +34,10 @@ class Listing:
     def __len__(self) -> int:
         return len(self.names)
 
+    @property
+    def place(self) -> str:
+        return str(self.index_file.absolute())
+
     def picture_name(self, i: int) -> str:
         return self.names[i]
 
@@ -71,7 +75,7 @@ def list_pictures(root: str | Path) -> Listing:
     Raises:
       UserError: no such folder, not a folder, or no picture in it (says what is there instead).
     """
-    root = Path(root).expanduser()
+    root = Path(os.path.expanduser(root))  # noqa: PTH111  # which leaves the ~ of an unknown user as it is
     if not root.exists():
         raise UserError(f"there is no folder {root}: check the path.")
     if not root.is_dir():

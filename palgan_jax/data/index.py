@@ -73,7 +73,7 @@ class Index:
 
 def file_stem(pictures: Pictures) -> str:
     """What files about a set are called in a folder that holds those of several sets."""
-    place = str(pictures.index_file.absolute()).encode("utf-8", "surrogateescape")
+    place = pictures.place.encode("utf-8", "surrogateescape")
     return f"{pictures.title}-{hashlib.sha256(place).hexdigest()[:8]}"
 
 
@@ -86,7 +86,7 @@ def load_or_build(pictures: Pictures, cache_dir: Path | None = None, progress: P
     Raises:
       UserError: the processes do not see the same set.
     """
-    places = [pictures.index_file]
+    places = [] if pictures.index_file is None else [pictures.index_file]
     if cache_dir is not None:
         places.append(cache_dir / f"{file_stem(pictures)}.npz")
     stamps = pictures.stamps()
@@ -312,7 +312,7 @@ def _check_same_everywhere(pictures: Pictures) -> None:
         return
     if len(set(_from_all(pictures.digest().encode()))) > 1:
         raise UserError(
-            f"the processes do not see the same pictures in {pictures.index_file.parent}: "
+            f"the processes do not see the same pictures in {pictures.place}: "
             "give all of them the same files, or a folder that they share."
         )
 

@@ -52,6 +52,9 @@ class MixtureSource:
         source, own = self._place(i)
         return source.read(own, at_least=at_least)
 
+    def missing(self) -> str | None:
+        return next((folder for source in self.sources if (folder := source.missing()) is not None), None)
+
     def decoded_bytes(self, at_least: int | None) -> int:
         return sum(source.decoded_bytes(at_least) for source in self.sources)
 

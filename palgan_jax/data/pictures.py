@@ -45,6 +45,10 @@ class Source(Protocol):
         """Picture i as `picture.read_rgb` gives it; UserError where that fails."""
         ...
 
+    def missing(self) -> str | None:
+        """The folder that the pictures are in where there is no such folder any more, else None."""
+        ...
+
     def decoded_bytes(self, at_least: int | None) -> int:
         """What all pictures take in memory, decoded with that `at_least`; an upper bound."""
         ...
@@ -67,8 +71,13 @@ class Pictures(Protocol):
         ...
 
     @property
-    def index_file(self) -> Path:
-        """Where the index belongs, beside the pictures."""
+    def place(self) -> str:
+        """Where they are, in full; no two sets have the same."""
+        ...
+
+    @property
+    def index_file(self) -> Path | None:
+        """Where the index belongs, beside the pictures; None where no file can be."""
         ...
 
     @property

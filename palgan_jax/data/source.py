@@ -13,11 +13,13 @@ import numpy as np
 
 from palgan_jax.data import index as index_lib
 from palgan_jax.data import spec as specs
+from palgan_jax.data.array_record import RecordPictures
 from palgan_jax.data.file_list import read_list
 from palgan_jax.data.folder import list_pictures
 from palgan_jax.data.mixture import MixtureSource
 from palgan_jax.data.picture import decode_rgb, decoded_size
 from palgan_jax.data.pictures import Pictures, Source
+from palgan_jax.data.prepared import find_split
 from palgan_jax.data.synthetic import SyntheticSource
 from palgan_jax.errors import UserError
 from palgan_jax.writing import make_folder, write_file
@@ -62,6 +64,10 @@ class StoredSource:
         row = int(self.rows[i])
         _, data = self.pictures.load(row)
         return decode_rgb(data, name=self.pictures.label(row), at_least=at_least)
+
+    def missing(self) -> str | None:
+        file = self.pictures.index_file
+        return None if file is None or file.parent.is_dir() else str(file.parent)
 
     def decoded_bytes(self, at_least: int | None) -> int:
         sizes, counts = np.unique(self.sizes, axis=0, return_counts=True)
@@ -159,12 +165,12 @@ def _open_single(
 _IDENTITY = ("name", "width", "height", "file_bytes")
 
 
-def _stored(spec: specs.SingleSpec, tfds_dir: str | Path | None) -> Pictures:
+def _stored(spec: specs.StoredSpec, tfds_dir: str | Path | None) -> Pictures:
     if isinstance(spec, specs.FolderSpec):
         return list_pictures(spec.path)
     if isinstance(spec, specs.ListSpec):
         return read_list(spec.path)
-    raise NotImplementedError(spec)
+    return RecordPictures(find_split(spec, None if tfds_dir is None else str(tfds_dir) or None))
 
 
 def _nothing_usable(

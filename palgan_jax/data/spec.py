@@ -85,7 +85,8 @@ class SyntheticSpec:
         return f"synthetic:{self.count}"
 
 
-SingleSpec = FolderSpec | ListSpec | TfdsSpec | TfdsFolderSpec | SyntheticSpec
+StoredSpec = FolderSpec | ListSpec | TfdsSpec | TfdsFolderSpec
+SingleSpec = StoredSpec | SyntheticSpec
 
 
 @dataclass(frozen=True)
@@ -111,6 +112,7 @@ def parse(text: str) -> Spec:
     if weighted[0] is None or not all(weighted):
         return _single(text)
     if len(pieces) == 1:
+        _single(text.partition(" ")[2])
         raise UserError(f"{text!r} gives a weight to a single source: leave the weight out, or add another source.")
     parts = tuple((float(match[1]), _single(match[2])) for match in weighted if match)
     if not all(0 < weight < float("inf") for weight, _ in parts):
@@ -135,7 +137,7 @@ def _single(text: str) -> SingleSpec:
         return FolderSpec(rest) if kind == "folder" else ListSpec(rest)
     if colon and kind == "tfds":
         return _tfds(text, rest)
-    if text and (Path(text).expanduser().exists() or not colon):
+    if text and (not colon or Path(text).exists()):
         return FolderSpec(text)
     raise UserError(
         f"{text!r} is not a known source of pictures: write folder:PATH, list:FILE, tfds:NAME or synthetic."

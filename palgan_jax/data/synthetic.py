@@ -46,6 +46,9 @@ class SyntheticSource:
         colours = np.random.default_rng(i).integers(0, 256, (rows, columns, 3), np.uint8)
         return np.array(Image.fromarray(colours).resize((width, height), Image.Resampling.BILINEAR))
 
+    def missing(self) -> None:
+        return None
+
     def decoded_bytes(self, at_least: int | None) -> int:
         width, height = _size(0, at_least)
         return self.count * 3 * width * height

@@ -1,0 +1,234 @@
+"""Pictures in the ArrayRecord files of a prepared set: any record by its number, without TensorFlow.
+
+A record is a `tf.train.Example`. Of it only the encoded picture and the name of its file are taken; everything else,
+such as COCO's boxes and segments, is stepped over.
+
+Shards are local files, or on Google Cloud Storage: array_record itself reads gs:// addresses, with Google's usual
+credentials. That has not been tried on a real bucket; what is tried is everything around it.
+"""
+
+import hashlib
+import os
+import threading
+from bisect import bisect_right
+from collections import OrderedDict
+from collections.abc import Collection
+from dataclasses import dataclass, field
+from itertools import accumulate
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from palgan_jax.data.prepared import PreparedSplit
+from palgan_jax.errors import UserError
+
+_OPTIONS = "readahead_buffer_size:0,max_parallelism:0"  # for single records
+_BUFFER = 32768
+
+
+@dataclass(frozen=True)
+class RecordPictures:
+    """The pictures of a split; what `data/pictures.py` calls `Pictures`. Files are opened when they are first read."""
+
+    found: PreparedSplit
+    ends: tuple[int, ...] = field(init=False, repr=False)  # number of the first record after each shard
+    problems: tuple[tuple[str, str], ...] = field(init=False, default=())
+    _shards: "_OpenShards" = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "ends", tuple(accumulate(shard.records for shard in self.found.shards)))
+        object.__setattr__(self, "_shards", _OpenShards())
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return RecordPictures, (self.found,)  # another process opens the files for itself
+
+    @property
+    def title(self) -> str:
+        return self.found.title
+
+    @property
+    def place(self) -> str:
+        return f"{self.found.folder}@{self.found.split}"
+
+    @property
+    def index_file(self) -> Path | None:
+        if self.found.remote:
+            return None
+        return Path(self.found.folder) / f"palgan-index-{self.found.split}.npz"
+
+    def __len__(self) -> int:
+        return self.ends[-1] if self.ends else 0
+
+    def label(self, i: int) -> str:
+        return f"record {i} of {self.place}"
+
+    def picture_name(self, i: int) -> str:
+        """The name of its file, which is read from the record; SPLIT/NUMBER where there is none."""
+        try:
+            return self._fields(i)[0]
+        except UserError:
+            return f"{self.found.split}/{i}"
+
+    def load(self, i: int) -> tuple[str, bytes]:
+        """Name and encoded bytes of picture i.
+
+        Raises:
+          UserError: the record cannot be read or holds no picture.
+        """
+        name, picture = self._fields(i)
+        if not picture:
+            raise UserError(f"{self.label(i)} holds no picture: copy or prepare the set again.")
+        return name, picture
+
+    def _fields(self, i: int) -> tuple[str, bytes]:
+        if not 0 <= i < len(self):
+            raise IndexError(f"there is no picture {i} among {len(self)}")
+        shard = bisect_right(self.ends, i)
+        first = self.ends[shard - 1] if shard else 0
+        path = f"{self.found.folder}/{self.found.shards[shard].name}"
+        keys = {self.found.picture_key.encode(), (self.found.name_key or "").encode()}
+        try:
+            record = self._shards.read(path, i - first)
+            values = example_bytes(record, keys)
+        except (RuntimeError, ValueError, IndexError) as error:
+            reason = " ".join(str(error).split())
+            raise UserError(
+                f"{self.label(i)} cannot be read from {Path(path).name} ({reason}): copy or prepare the set again."
+            ) from error
+        name = values.get((self.found.name_key or "").encode(), b"").decode("utf-8", "surrogateescape")
+        return name or f"{self.found.split}/{i}", values.get(self.found.picture_key.encode(), b"")
+
+    def _starts(self) -> list[int]:
+        """A number of 64 bits for each shard that changes with its name, length and size."""
+        rows = (f"{shard.name}\n{shard.records}\n{shard.file_bytes}" for shard in self.found.shards)
+        return [int.from_bytes(hashlib.blake2b(row.encode(), digest_size=8).digest(), "little") for row in rows]
+
+    def stamps(self) -> np.ndarray:
+        """uint64 (N,)."""
+        numbers = (np.arange(shard.records, dtype=np.uint64) for shard in self.found.shards)
+        pairs = zip(self._starts(), numbers, strict=True)
+        return np.concatenate([np.zeros(0, np.uint64), *(np.uint64(start) ^ (rows << 1) for start, rows in pairs)])
+
+    def digest(self) -> str:
+        return hashlib.sha256(repr(self._starts()).encode()).hexdigest()
+
+
+class _OpenShards:
+    """Readers of shards, kept open as far as the number of open files allows. Threads may read at once."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._readers: OrderedDict[str, Any] = OrderedDict()
+        self._process = 0
+        self._most = 0
+
+    def read(self, path: str, position: int) -> bytes:
+        reader = self._reader(path)
+        try:
+            (record,) = reader.read([position])
+        except RuntimeError:
+            self._drop(path, reader)
+            raise
+        if not record:  # what a file that has been cut since it was opened gives
+            self._drop(path, reader)
+            raise ValueError("it is empty")
+        return record
+
+    def _reader(self, path: str) -> Any:
+        from array_record.python.array_record_module import ArrayRecordReader
+
+        with self._lock:
+            if self._process != os.getpid():  # a fork must not share its parent's readers
+                self._readers, self._process, self._most = OrderedDict(), os.getpid(), _most_open()
+            reader = self._readers.get(path)
+            if reader is None:
+                reader = ArrayRecordReader(path, options=_OPTIONS, file_reader_buffer_size=_BUFFER)
+                self._readers[path] = reader
+                if len(self._readers) > self._most:
+                    self._readers.popitem(last=False)  # closed when the last thread is done with it
+            else:
+                self._readers.move_to_end(path)
+            return reader
+
+    def _drop(self, path: str, reader: Any) -> None:
+        """A reader that failed once may be of no use any more; the next read opens the file anew."""
+        with self._lock:
+            if self._readers.get(path) is reader:
+                del self._readers[path]
+
+
+def _most_open() -> int:
+    """How many files may stay open: half of what the process may have open, which is raised as far as it goes."""
+    try:
+        import resource
+    except ImportError:  # on Windows
+        return 128
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = 8192 if hard == resource.RLIM_INFINITY else min(hard, 8192)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+        soft = wanted
+    return 4096 if soft == resource.RLIM_INFINITY else max(soft // 2, 1)
+
+
+# ---------------------------------------------------------------- tf.train.Example
+#
+# Example { Features features = 1 }, Features { map<string, Feature> feature = 1 }, an entry of the map { key = 1,
+# value = 2 }, Feature { BytesList bytes_list = 1, ... }, BytesList { repeated bytes value = 1 }: on the way to the
+# bytes there is nothing but fields with a length. To step over the others is several times as fast as to parse them.
+
+_FIELD_1, _FIELD_2 = 0x0A, 0x12  # number and wire type (2: with a length)
+
+
+def example_bytes(record: bytes, keys: Collection[bytes]) -> dict[bytes, bytes]:
+    """The first bytes of those features of a serialised `tf.train.Example` that are named.
+
+    Raises ValueError or IndexError where it is damaged.
+    """
+    values: dict[bytes, bytes] = {}
+    for tag, start, end in _fields(record, 0, len(record)):
+        if tag != _FIELD_1:
+            continue
+        for _, entry, entry_end in _fields(record, start, end):
+            key = value = None
+            for part, part_start, part_end in _fields(record, entry, entry_end):
+                if part == _FIELD_1:
+                    key = record[part_start:part_end]
+                    if key not in keys:
+                        break
+                elif part == _FIELD_2:
+                    value = (part_start, part_end)
+            if key in keys and key is not None and value is not None:
+                values[key] = _first_bytes(record, *value)
+    return values
+
+
+def _first_bytes(record: bytes, start: int, end: int) -> bytes:
+    for tag, inner, inner_end in _fields(record, start, end):
+        if tag == _FIELD_1:
+            for value_tag, first, last in _fields(record, inner, inner_end):
+                if value_tag == _FIELD_1:
+                    return record[first:last]
+    return b""
+
+
+def _fields(data: bytes, at: int, end: int) -> Any:
+    """(tag, start, end) of the fields of a message; every one has a length here."""
+    while at < end:
+        tag = data[at]
+        if tag & 0x87 != 2:
+            raise ValueError("it is no tf.train.Example")
+        at += 1
+        length = shift = 0
+        while True:
+            byte = data[at]
+            at += 1
+            length |= (byte & 0x7F) << shift
+            if byte < 0x80:
+                break
+            shift += 7
+        if at + length > end:
+            raise ValueError("it is cut short")
+        yield tag, at, at + length
+        at += length

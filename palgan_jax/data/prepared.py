@@ -1,0 +1,224 @@
+"""A set that tensorflow_datasets prepared, as it lies in a folder or bucket: where it is, its shards, its features.
+
+Reads `dataset_info.json` and `features.json`; needs neither TensorFlow nor tensorflow_datasets.
+"""
+
+import json
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from palgan_jax.data.spec import TfdsFolderSpec, TfdsSpec
+from palgan_jax.errors import UserError
+
+INFO, FEATURES = "dataset_info.json", "features.json"
+ARRAY_RECORD, TFRECORD = "array_record", "tfrecord"
+_VERSION = re.compile(r"\d+\.\d+\.\d+")
+_FILE_NAME = re.compile(r"(?:^|[/_])file_?name$|(?:^|[/_])file_?path$")
+
+
+@dataclass(frozen=True)
+class Shard:
+    """One file of a split."""
+
+    name: str
+    records: int
+    file_bytes: int = 0
+
+
+@dataclass(frozen=True)
+class PreparedSplit:
+    """Where the pictures of a split are."""
+
+    folder: str  # of the version: a path or an address
+    remote: bool
+    split: str
+    title: str  # e.g. coco-2017-1.1.0-train
+    shards: tuple[Shard, ...]
+    picture_key: str  # the feature that holds the encoded picture
+    name_key: str | None  # the feature that holds its file's name
+
+
+def find_split(spec: TfdsSpec | TfdsFolderSpec, tfds_dir: str | None = None) -> PreparedSplit:
+    """Looks a prepared split up.
+
+    Args:
+      spec: which.
+      tfds_dir: where sets are looked up by name; None: $TFDS_DATA_DIR, else ~/tensorflow_datasets.
+
+    Raises:
+      UserError: there is no such set, version or split (says what there is instead); not ArrayRecord; not one picture a
+        record; a shard is missing.
+    """
+    if isinstance(spec, TfdsFolderSpec):
+        place = _Place(spec.path)
+    else:
+        place = _version_of(spec, _Place(tfds_dir or os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets"))
+    info = _read(place, INFO)
+    try:
+        found = shards(info, ARRAY_RECORD)
+        if spec.split not in found:
+            raise UserError(f"{place} has no split {spec.split!r}: name one of {', '.join(sorted(found))} behind an @.")
+        if ARRAY_RECORD not in formats(info):
+            raise UserError(
+                f"{place} holds {formats(info)[0]} files, of which no picture can be read alone: "
+                f"`palgan prepare {_prepare_name(info['name'])}` makes ArrayRecord files of them."
+            )
+        title = "-".join([info["name"], *([info["configName"]] if info.get("configName") else []), info["version"]])
+        features = dict(_leaves(_read(place, FEATURES)))
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise UserError(f"{place} is described in a way that cannot be read ({error!r}): prepare it again.") from error
+    pictures = [name for name, kind in features.items() if kind == "Image"]
+    if len(pictures) != 1:
+        raise UserError(
+            f"{place} has {len(pictures)} pictures a record ({', '.join(pictures) or 'none'}): take a set with one."
+        )
+    names = [name for name, kind in features.items() if kind == "Text" and _FILE_NAME.search(name)]
+    sizes = place.sizes()
+    missing = [shard.name for shard in found[spec.split] if shard.name not in sizes]
+    if missing:
+        raise UserError(
+            f"{place} lacks {len(missing)} of the {len(found[spec.split])} files of its split {spec.split}, "
+            f"{missing[0]} among them: copy or prepare the set again."
+        )
+    return PreparedSplit(
+        folder=str(place),
+        remote=place.remote,
+        split=spec.split,
+        title=f"{title}-{spec.split}",
+        shards=tuple(Shard(shard.name, shard.records, sizes[shard.name]) for shard in found[spec.split]),
+        picture_key=pictures[0],
+        name_key=names[0] if names else None,
+    )
+
+
+def formats(info: Mapping[str, Any]) -> list[str]:
+    """The formats that the set is there in; sets older than the field are TFRECORD."""
+    return [info.get("fileFormat") or TFRECORD, *info.get("alternativeFileFormats", [])]
+
+
+def shards(info: Mapping[str, Any], file_format: str) -> dict[str, list[Shard]]:
+    """The files of each split in one of the formats, in the order of the records."""
+    found = {}
+    for split in info["splits"]:
+        lengths = [int(length) for length in split.get("shardLengths", [])]
+        template = split.get("filepathTemplate") or "{DATASET}-{SPLIT}.{FILEFORMAT}-{SHARD_X_OF_Y}"
+        found[split["name"]] = [
+            Shard(_fill(template, info["name"], split["name"], file_format, number, len(lengths)), length)
+            for number, length in enumerate(lengths)
+        ]
+    return found
+
+
+def _fill(template: str, dataset: str, split: str, file_format: str, number: int, count: int) -> str:
+    values = {
+        "DATASET": dataset,
+        "SPLIT": split,
+        "FILEFORMAT": file_format,
+        "SHARD_INDEX": f"{number:05d}",
+        "NUM_SHARDS": f"{count:05d}",
+        "SHARD_X_OF_Y": f"{number:05d}-of-{count:05d}",
+    }
+    return re.sub(r"\{(\w+)\}", lambda match: values[match[1]], template)
+
+
+def _prepare_name(name: str) -> str:
+    return {"imagenet2012": "imagenet", "coco": "coco"}.get(name, "imagenet|coco")
+
+
+def _leaves(features: Mapping[str, Any], prefix: str = "") -> "list[tuple[str, str]]":
+    """(name, kind) of every feature that is there once in a record; those of nested ones are joined with /."""
+    kind = features["pythonClassName"].rpartition(".")[2]
+    if "featuresDict" not in features:
+        return [(prefix, kind)]
+    inner = features["featuresDict"]["features"].items()
+    return [leaf for name, feature in inner for leaf in _leaves(feature, f"{prefix}/{name}" if prefix else name)]
+
+
+# ---------------------------------------------------------------- folders and buckets
+
+
+class _Place:
+    """A folder or an address such as gs://bucket/folder."""
+
+    def __init__(self, address: str):
+        import fsspec
+
+        self.remote = "://" in address
+        self._address = address.rstrip("/") if self.remote else os.path.expanduser(address)  # noqa: PTH111
+        try:
+            self._files, self._path = fsspec.core.url_to_fs(self._address)
+        except ImportError as error:
+            raise UserError(f"{address} cannot be opened without another package: {_one_line(error)}.") from error
+        except ValueError as error:
+            raise UserError(
+                f"{address} is at no place that can be read ({_one_line(error)}): name a folder or gs://BUCKET/FOLDER."
+            ) from error
+
+    def __str__(self) -> str:
+        return self._address
+
+    def __truediv__(self, name: str) -> "_Place":
+        return _Place(f"{self._address}/{name}")
+
+    def read(self, name: str) -> bytes:
+        return self._files.cat_file(f"{self._path}/{name}")
+
+    def _list(self) -> list[dict[str, Any]]:
+        try:
+            return self._files.ls(self._path, detail=True)
+        except (FileNotFoundError, NotADirectoryError):
+            return []
+
+    def sizes(self) -> dict[str, int]:
+        """Bytes by name of the files."""
+        return {_last(e["name"]): int(e["size"] or 0) for e in self._list() if e["type"] != "directory"}
+
+    def folders(self) -> list[str]:
+        return sorted(_last(entry["name"]) for entry in self._list() if entry["type"] == "directory")
+
+
+def _last(path: str) -> str:
+    return path.rstrip("/").rpartition("/")[2]
+
+
+def _one_line(error: BaseException) -> str:
+    return " ".join(str(error).split()).removesuffix(".")
+
+
+def _read(place: _Place, name: str) -> Any:
+    try:
+        return json.loads(place.read(name))
+    except FileNotFoundError:
+        raise UserError(
+            f"{place} has no {name}: name the version folder of a set that tensorflow_datasets prepared, "
+            "e.g. tfds:/data/coco/2017/1.1.0."
+        ) from None
+    except (OSError, ValueError) as error:
+        raise UserError(f"{place}/{name} cannot be read ({_one_line(error)}): prepare the set again.") from error
+
+
+def _version_of(spec: TfdsSpec, data_dir: _Place) -> _Place:
+    """The version folder of a set, e.g. DATA_DIR/coco/2017/1.1.0; the newest where none is named."""
+    place = data_dir / spec.name
+    if spec.config:
+        place = place / spec.config
+    inner = place.folders()
+    versions = [name for name in inner if _VERSION.fullmatch(name)]
+    if not versions:
+        raise UserError(_not_there(spec, data_dir, place, [name for name in inner if not name.startswith(".")]))
+    if spec.version and spec.version not in versions:
+        raise UserError(
+            f"{place} has no version {spec.version}: name one of {', '.join(versions)}, or none for the newest."
+        )
+    return place / (spec.version or max(versions, key=lambda name: tuple(map(int, name.split(".")))))
+
+
+def _not_there(spec: TfdsSpec, data_dir: _Place, place: _Place, inner: list[str]) -> str:
+    if inner and not spec.config:
+        return f"{place} has several configurations: name one, e.g. tfds:{spec.name}/{inner[0]}."
+    known = {"imagenet2012": "imagenet", "coco": "coco"}.get(spec.name)
+    how = f"`palgan prepare {known}` makes it" if known else "prepare it with tensorflow_datasets as array_record"
+    return f"there is no prepared set {place}: {how}, or --config.data.tfds_dir names the folder where it is."
