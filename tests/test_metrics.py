@@ -13,9 +13,12 @@ import scipy.stats
 from golden_recipe import spread, uniform
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from metric_recipe import picture
+from PIL import Image
+from scipy.ndimage import gaussian_filter
 from skimage.color import deltaE_ciede2000
-from skimage.metrics import structural_similarity
+from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
+from palgan_jax.color import bytes_to_lab, lab_to_rgb, rgb_to_bytes
 from palgan_jax.errors import UserError
 from palgan_jax.metrics import frechet
 from palgan_jax.metrics.bleeding import colour_bleeding
@@ -124,8 +127,9 @@ def test_ciede2000_is_that_of_scikit_image():
     second = np.where(np.arange(5000)[:, None] < 2000, uniform("lab 2", (5000, 3)) * scale + shift, first + 2)
     first[:50, 1:] = 0  # gray
     second[:20] = first[:20]
-    np.testing.assert_allclose(ciede2000(first, second), deltaE_ciede2000(first, second), atol=1e-4, rtol=2e-6)
-    assert not np.asarray(ciede2000(first[:20], second[:20])).any()
+    difference = jax.jit(ciede2000)
+    np.testing.assert_allclose(difference(first, second), deltaE_ciede2000(first, second), atol=1e-4, rtol=2e-6)
+    assert not np.asarray(difference(first, second))[:20].any()
 
 
 def test_colour_difference_is_the_mean_over_pixels():
@@ -138,6 +142,16 @@ def test_colour_difference_is_the_mean_over_pixels():
 
 
 # ----------------------------------------------------------------------------------------------------- smaller measures
+
+
+def test_bytes_do_not_wrap(pairs):
+    predicted, truth = pairs
+    floats = predicted.astype(np.float32), truth.astype(np.float32)
+    wanted = [peak_signal_noise_ratio(t, p, data_range=255) for p, t in zip(*floats, strict=True) if (p != t).any()]
+    np.testing.assert_allclose(psnr(predicted, truth)[1:], wanted, rtol=1e-5)
+    assert psnr(predicted, truth)[0] == 100
+    np.testing.assert_allclose(colourfulness(jnp.asarray(truth)), colourfulness(floats[1]), rtol=1e-5)
+    np.testing.assert_allclose(colourfulness(truth), colourfulness(floats[1]), rtol=1e-5)
 
 
 def test_colourfulness_of_means_and_in_both_forms(pairs):
@@ -171,25 +185,54 @@ def test_size_consistency_sees_colour_and_not_detail():
             size_consistency(sizes)
 
 
-def smeared(ab, pixels):
-    """Averaged along x over 2 * pixels + 1."""
-    return sum(np.roll(ab, i, axis=2) for i in range(-pixels, pixels + 1)) / (2 * pixels + 1)
+bleeding, to_lab, to_bytes = (
+    jax.jit(colour_bleeding),
+    jax.jit(bytes_to_lab),
+    jax.jit(lambda x: rgb_to_bytes(lab_to_rgb(x))),
+)
 
 
-def test_bleeding_grows_with_the_smear_and_does_not_hang_on_saturation():
-    l, ab = np.full((1, 40, 80), 30.0), np.zeros((1, 40, 80, 2))
-    l[:, :, 40:] = 70
-    ab[:, :, 40:] = (40, -20)
-    values = [float(colour_bleeding(l, smeared(ab, pixels))[0]) for pixels in (0, 1, 2, 4)]
-    assert abs(values[0]) < 1e-6
-    assert values == sorted(values) and values[-1] > 0.5
-    np.testing.assert_allclose(colour_bleeding(l, 0.1 * smeared(ab, 2)), values[2], rtol=1e-4)
-    # The same along y, and no colour at all.
-    turned = colour_bleeding(l.transpose(0, 2, 1), smeared(ab, 2).transpose(0, 2, 1, 3))
-    np.testing.assert_allclose(turned, values[2], rtol=1e-4)
-    assert colour_bleeding(l, 0 * ab)[0] == 0
-    # A smear far from every edge of luminance is none of its business.
-    assert colour_bleeding(np.full_like(l, 50.0), smeared(ab, 4))[0] == 0
+def photographs(samples, count=6):
+    files = sorted(samples.glob("*.jpg"))[:count]
+    return np.stack([np.asarray(Image.open(file).convert("RGB").resize((256, 256))) for file in files])
+
+
+def with_colours(rgb, change):
+    """Pictures whose ab was changed, their L as it was."""
+    lab = np.asarray(to_lab(rgb))
+    return np.asarray(to_bytes(np.concatenate([lab[..., :1], change(lab[..., 1:])], axis=-1)))
+
+
+def test_bleeding_of_photographs_grows_with_the_smear(samples):
+    truth = photographs(samples)
+    blurred = [with_colours(truth, lambda ab, s=s: gaussian_filter(ab, (0, s, s, 0))) for s in (1, 2, 4)]
+    own, *values = [np.asarray(bleeding(p, truth)) for p in (truth, *blurred)]
+    assert (np.diff([own, *values], axis=0) > 0.05).all()
+    assert (own > -0.05).all() and (own < 0.3).all() and (values[-1] < 1.05).all()
+    # Colours half as strong are not smeared, nor are other ones.
+    for change in (lambda ab: 0.5 * ab, lambda ab: 0.5 * ab[..., ::-1]):
+        np.testing.assert_allclose(bleeding(with_colours(truth, change), truth), own, atol=0.1)
+
+
+def test_bleeding_of_a_step_that_is_known():
+    truth = np.full((1, 40, 80, 3), (60, 60, 60), np.uint8)
+    truth[:, :, 40:] = (220, 160, 150)
+    l = np.asarray(to_lab(truth))[..., :1]
+    x = np.arange(80) - 39.5
+
+    def painted(width):  # a colour that sets in evenly over so many pixels
+        ramp = np.clip(x / width + 0.5, 0, 1)[None, None, :, None] * np.array([24.0, 12.0])
+        ramp = np.broadcast_to(ramp, (1, 40, 80, 2))
+        return np.asarray(to_bytes(np.concatenate([l, ramp], axis=-1)))
+
+    # Of a colour that sets in over 20 pixels, 2 / 20 lie within the narrow step and 12 / 20 within the wide one.
+    measured = [float(bleeding(painted(width), truth)[0]) for width in (1, 20)]
+    np.testing.assert_allclose(measured, [0, 1], atol=0.06)
+    np.testing.assert_allclose(
+        bleeding(painted(20).transpose(0, 2, 1, 3), truth.transpose(0, 2, 1, 3)), measured[1:], atol=1e-5
+    )
+    gray = np.full_like(truth, 128)
+    assert bleeding(gray, truth)[0] == 0 and bleeding(truth, gray)[0] == 0
 
 
 def test_values_do_not_depend_on_the_number_of_devices(pairs):
