@@ -71,6 +71,12 @@ def _parser() -> argparse.ArgumentParser:
     add.set_defaults(run=_run_weights_import)
     show = actions.add_parser("list", help="say which weights are there, what needs them and how to get the others")
     show.set_defaults(run=_run_weights_list)
+
+    from palgan_jax.prepare.command import add_arguments as add_prepare_arguments
+
+    prepare = commands.add_parser("prepare", help="make ImageNet or COCO ready to train on")
+    add_prepare_arguments(prepare)
+    prepare.set_defaults(run=_run_prepare)
     return parser
 
 
@@ -175,6 +181,12 @@ def _run_export(args: argparse.Namespace, _: Sequence[str]) -> int:
     save_weights(args.output, found["variables"], found["config"], found["step"], args.dtype, found.get("metrics"))
     print(f"{args.output}: {found['source']}")
     return 0
+
+
+def _run_prepare(args: argparse.Namespace, _: Sequence[str]) -> int:
+    from palgan_jax.prepare.command import run
+
+    return run(args)
 
 
 def _run_weights_import(args: argparse.Namespace, _: Sequence[str]) -> int:

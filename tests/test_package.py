@@ -32,12 +32,12 @@ data
 checkpoint
 weights
 validation samples writers progress preemption window
-colorize train
+colorize train prepare
 cli
 main
 """
 LEVEL = {name: level for level, line in enumerate(ORDER.strip().splitlines()) for name in line.split()}
-ONLY_HERE = {"orbax": {"checkpoint"}, "tensorflow_datasets": {"data"}, "grain": {"data"}}
+ONLY_HERE = {"orbax": {"checkpoint"}, "tensorflow_datasets": {"prepare"}, "grain": {"data"}}
 
 
 def modules():

@@ -1,0 +1,166 @@
+"""The archives of a set, looked at before the long work starts: there, whole, of the right kind; and room for the rest.
+
+Only the lists of contents are read, not the pictures: seconds, even for 148 GB.
+"""
+
+import logging
+import re
+import shutil
+import tarfile
+import zipfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from palgan_jax.errors import UserError
+from palgan_jax.prepare.sets import Archive, PictureSet, Split
+
+log = logging.getLogger(__name__)
+
+RECORDS = 1.02
+"""Bytes of the records for each byte of the archives; 1.00 was measured, and the shuffling needs a little."""
+
+_TAR_BLOCK = 512
+
+
+@dataclass(frozen=True)
+class Found:
+    """An archive that can be used."""
+
+    archive: Archive
+    path: Path | None  # None: it is to be downloaded
+    size: int  # bytes
+    members: int  # that the set's builder will read; 0 where the archive is to be downloaded
+
+
+def find_archives(picture_set: PictureSet, splits: Sequence[Split], folder: Path) -> dict[str, Found]:
+    """Looks at the archives of these splits.
+
+    Args:
+      picture_set: whose they are.
+      splits: those of its splits that are to be made.
+      folder: where the user has put the archives.
+
+    Returns:
+      By file name. An archive that is missing and has a public address is to be downloaded.
+
+    Raises:
+      UserError: naming every archive that is missing, cut short, or something else than its name says, with sizes.
+    """
+    found, problems = {}, []
+    for archive in dict.fromkeys(archive for split in splits for archive in split.archives):
+        path = folder / archive.file
+        if not path.exists() and archive.url:
+            found[archive.file] = Found(archive, None, archive.size or 0, 0)
+            continue
+        try:
+            found[archive.file] = _look_at(archive, path)
+        except _NotUsable as problem:
+            problems.append(f"{archive.file} {problem}")
+    if problems:
+        raise UserError(
+            f"{picture_set.title} cannot be prepared from {folder}: {', '.join(problems)}: {picture_set.where}."
+        )
+    return found
+
+
+def splits_to_make(picture_set: PictureSet, folder: Path) -> list[Split]:
+    """The splits that are needed, and the others whose archives are all in the folder."""
+    return [
+        split
+        for split in picture_set.splits
+        if split.needed or all((folder / archive.file).exists() for archive in split.archives)
+    ]
+
+
+def say_what_was_found(found: dict[str, Found]) -> None:
+    """One line an archive: taken, downloaded from where, or taken though its size is not the published one."""
+    for file, entry in found.items():
+        if entry.path is None:
+            log.info("%s is not there and will be downloaded: %s, %s", file, entry.archive.url, gigabytes(entry.size))
+        elif entry.archive.size not in (None, entry.size):
+            log.warning("%s has %s bytes, not %s: it is taken as it is", file, f"{entry.size:,}", _size(entry.archive))
+        else:
+            log.info("%s: %s", file, gigabytes(entry.size))
+
+
+def check_room(picture_set: PictureSet, splits: Sequence[Split], found: dict[str, Found], folder: Path) -> int:
+    """The bytes that the work will need at most, in a folder that exists; UserError where they are not free."""
+    sizes = [sum(found[archive.file].size for archive in split.archives) for split in splits]
+    needed = round(sum(sizes) * RECORDS) + (max(sizes, default=0) if picture_set.unpacked else 0)
+    needed += sum(entry.size for entry in found.values() if entry.path is None)
+    free = shutil.disk_usage(folder).free
+    if free < needed:
+        raise UserError(
+            f"{folder} has {gigabytes(free)} free and preparing {picture_set.title} takes up to {gigabytes(needed)}: "
+            "make room, or name another place with --data-dir."
+        )
+    return needed
+
+
+def gigabytes(size: float) -> str:
+    """`147.90 GB`, or what is readable for less."""
+    for unit, bytes_ in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if size >= bytes_:
+            return f"{size / bytes_:.2f} {unit}"
+    return f"{size:.0f} bytes"
+
+
+class _NotUsable(Exception):
+    """What is wrong with an archive, to be read behind its name."""
+
+
+def _look_at(archive: Archive, path: Path) -> Found:
+    if not path.exists():
+        raise _NotUsable(f"is missing ({_beginning(archive, path)})")
+    if not path.is_file():
+        raise _NotUsable("is not a file")
+    size = path.stat().st_size
+    listing = _tar_members if path.suffix == ".tar" else _zip_members
+    with _readable(archive, size):
+        names = list(listing(path))
+    members = sum(bool(re.fullmatch(archive.members, name)) for name in names)
+    if not members:
+        example = f"the first thing in it is {names[0]}" if names else "it is empty"
+        raise _NotUsable(f"does not hold what it should ({example})")
+    return Found(archive, path, size, members)
+
+
+def _beginning(archive: Archive, path: Path) -> str:
+    """What is there of it under the longer name that unfinished downloads have; else its size."""
+    for other in sorted(path.parent.glob(f"{path.name}.*")):
+        return f"{other.name} is there, with {other.stat().st_size:,} of {_size(archive)} bytes"
+    return gigabytes(archive.size or 0)
+
+
+@contextmanager
+def _readable(archive: Archive, size: int) -> Iterator[None]:
+    try:
+        yield
+    except (tarfile.TarError, zipfile.BadZipFile, EOFError) as error:
+        raise _NotUsable(f"is no whole archive ({error}, {size:,} of {_size(archive)} bytes)") from error
+    except OSError as error:
+        raise _NotUsable(f"cannot be read ({error.strerror or error})") from error
+
+
+def _size(archive: Archive) -> str:
+    return f"{archive.size:,}" if archive.size else "?"
+
+
+def _tar_members(path: Path) -> Iterator[str]:
+    """The names of the files. tarfile takes the end of the file for the end of the archive, wherever that is."""
+    end = 0
+    with tarfile.open(path, "r:") as tar:
+        for member in tar:
+            end = member.offset_data + -(-member.size // _TAR_BLOCK) * _TAR_BLOCK
+            if member.isfile():
+                yield member.name
+    if path.stat().st_size < end + _TAR_BLOCK:
+        raise tarfile.ReadError("no end of the archive")
+
+
+def _zip_members(path: Path) -> Iterator[str]:
+    """The names of the files, from the list at the very end, which a file that is cut short does not have."""
+    with zipfile.ZipFile(path) as archive:
+        yield from (member.filename for member in archive.infolist() if not member.is_dir())

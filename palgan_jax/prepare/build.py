@@ -1,0 +1,182 @@
+"""ArrayRecord files from the archives, made by the set's own tfds builder, one split after the other.
+
+The builder writes a whole set at once and starts anew when it was interrupted. So each split is made in a folder of its
+own, where a finished one stays, and all are put together at the end.
+"""
+
+import contextlib
+import copy
+import io
+import logging
+import shutil
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from palgan_jax.data.prepared import INFO
+from palgan_jax.errors import UserError
+from palgan_jax.prepare.archives import Found
+from palgan_jax.prepare.prepared import find_prepared, read_info, write_info
+from palgan_jax.prepare.sets import PictureSet, Split
+from palgan_jax.progress import Progress
+
+log = logging.getLogger(__name__)
+
+
+def finished_splits(picture_set: PictureSet, workplace: Path) -> list[Split]:
+    """The splits that an earlier try has finished in this workplace."""
+    return [split for split in picture_set.splits if find_prepared(workplace / split.name, picture_set.builder)]
+
+
+def clear_unfinished(picture_set: PictureSet, workplace: Path) -> None:
+    """Removes what an interrupted try has left of the other splits."""
+    finished = finished_splits(picture_set, workplace)
+    for split in picture_set.splits:
+        if split not in finished and (workplace / split.name).exists():
+            shutil.rmtree(workplace / split.name)
+
+
+def build_split(
+    picture_set: PictureSet, split: Split, found: dict[str, Found], manual_dir: Path, downloads: Path, workplace: Path
+) -> None:
+    """Makes one split in a folder of the workplace, whole or not at all.
+
+    Args:
+      picture_set: whose split it is.
+      split: the one to make.
+      found: its archives, by file name.
+      manual_dir: where they are.
+      downloads: where archives go that have to be downloaded.
+      workplace: a folder from which `clear_unfinished` has removed what was unfinished.
+
+    Raises:
+      UserError: an archive cannot be downloaded, or holds what the builder cannot read.
+    """
+    import tensorflow_datasets as tfds
+
+    folder, unpacked = workplace / split.name, workplace / "unpacked"
+    config = tfds.download.DownloadConfig(manual_dir=manual_dir, extract_dir=unpacked)
+    try:
+        builder = _builder_of_one_split(picture_set, split, found)(data_dir=folder)
+        with contextlib.redirect_stdout(io.StringIO()):  # it tells of sizes that it does not know
+            builder.download_and_prepare(
+                download_dir=downloads, download_config=config, file_format=tfds.core.FileFormat.ARRAY_RECORD
+            )
+    except Exception as error:  # whatever the builder, tarfile, zipfile, requests and TensorFlow raise
+        shutil.rmtree(folder, ignore_errors=True)
+        reason = " ".join(str(error).split())[:300] or type(error).__name__
+        raise UserError(
+            f"{picture_set.title} cannot be prepared, at its {split.name} ({reason}): {picture_set.where}."
+        ) from error
+    shutil.rmtree(unpacked, ignore_errors=True)
+
+
+def _builder_of_one_split(picture_set: PictureSet, split: Split, found: dict[str, Found]) -> Any:
+    """The set's builder class, reduced to one split, and telling how far it is."""
+    import tensorflow_datasets as tfds
+
+    name, _, config_name = picture_set.builder.partition("/")
+    parent: Any = tfds.builder_cls(name)
+    configs = [copy.copy(config) for config in parent.BUILDER_CONFIGS if config.name == config_name]
+    for config in configs:
+        config.splits = [one for one in config.splits if one.name == split.name]
+    checksums = _checksums(parent.url_infos or {}, found)
+
+    class Builder(parent, skip_registration=True):  # type: ignore[call-arg]  # a parent that is not known here
+        name = parent.name
+        __module__ = parent.__module__
+        BUILDER_CONFIGS = configs
+        url_infos = checksums
+
+        def _split_generators(self, dl_manager: Any) -> Any:
+            # A bar is for a terminal; what comes after is told by our own.
+            (tfds.enable_progress_bar if sys.stderr.isatty() else tfds.disable_progress_bar)()
+            if picture_set.unpacked:
+                log.info("%s: unpacking %s", split.name, ", ".join(archive.file for archive in split.archives))
+            generators = super()._split_generators(dl_manager)
+            tfds.disable_progress_bar()
+            return [generator for generator in generators if generator.name == split.name]
+
+        def _generate_examples(self, *args: Any, **kwargs: Any) -> Iterator[Any]:
+            self.generated = 0
+            total = found[split.archives[0].file].members or split.pictures
+            with _bar(f"{split.name}: reading", total, "class" if split.group else "picture") as progress:
+                group = None
+                for key, example in super()._generate_examples(*args, **kwargs):
+                    self.generated += 1
+                    if not split.group:
+                        progress.advance()
+                    elif example[split.group] != group:
+                        group = example[split.group]
+                        progress.advance()
+                    yield key, example
+
+        def _example_writer(self) -> Any:
+            return _CountingWriter(super()._example_writer(), split.name, lambda: self.generated)
+
+    return Builder
+
+
+class _CountingWriter:
+    """Tells how many of all records the writer of tfds has written."""
+
+    def __init__(self, writer: Any, split: str, total: Any):
+        self._writer, self._split, self._total = writer, split, total
+        self._progress: Progress | None = None
+
+    def write(self, path: Any, examples: Iterable[Any]) -> Any:
+        if self._progress is None:
+            self._progress = Progress(f"{self._split}: writing", self._total(), unit="picture")
+        return self._writer.write(path, self._counted(examples, self._progress))
+
+    def _counted(self, examples: Iterable[Any], progress: Progress) -> Iterator[Any]:
+        for example in examples:
+            yield example
+            progress.advance()
+
+
+@contextlib.contextmanager
+def _bar(title: str, total: int, unit: str) -> Iterator[Progress]:
+    progress = Progress(title, total, unit=unit)
+    try:
+        yield progress
+    finally:
+        progress.close()
+
+
+def _checksums(published: dict[str, Any], found: dict[str, Found]) -> dict[str, Any]:
+    """The published checksums, by which tfds judges the archives; their own for those of another size.
+
+    The user was told of these.
+    """
+    from tensorflow_datasets.core.download.checksums import compute_url_info
+
+    own = {
+        entry.archive.url: compute_url_info(entry.path)
+        for entry in found.values()
+        if entry.path is not None and entry.archive.url and entry.size != entry.archive.size
+    }
+    return {**published, **own}
+
+
+def put_together(picture_set: PictureSet, splits: Sequence[Split], workplace: Path, data_dir: Path) -> Path:
+    """Makes one set of the finished splits in the workplace; returns its version folder under `data_dir`.
+
+    It may be interrupted at any place and called again: a split's own `dataset_info.json` stays until the end.
+    """
+    parts = [find_prepared(workplace / split.name, picture_set.builder) for split in splits]
+    whole = workplace / "whole"
+    whole.mkdir(exist_ok=True)
+    infos = []
+    for part in parts:
+        assert part is not None, "put_together needs finished splits"
+        infos.append(read_info(part))
+        for file in part.iterdir():
+            if file.name != INFO:
+                file.replace(whole / file.name)
+    info = infos[0] | {"splits": [entry for one in infos for entry in one["splits"]]}
+    write_info(whole, info)
+    target = data_dir / picture_set.builder / info["version"]
+    whole.rename(target)
+    return target

@@ -1,0 +1,143 @@
+"""`palgan prepare imagenet|coco [--manual-dir DIR] [--data-dir DIR]`."""
+
+import argparse
+import importlib.util
+import logging
+import os
+from contextlib import suppress
+from pathlib import Path
+
+from palgan_jax.errors import UserError
+from palgan_jax.prepare.sets import SETS, PictureSet
+
+log = logging.getLogger(__name__)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The arguments of `palgan prepare`, for its parser."""
+    parser.add_argument("set", choices=sorted(SETS), help="which set")
+    parser.add_argument(
+        "--manual-dir",
+        type=Path,
+        metavar="DIR",
+        help="where the archives are that you have downloaded (default: downloads/manual in the data folder)",
+    )
+    parser.add_argument(
+        "--data-dir",
+        metavar="DIR",
+        help="where the set goes, and is looked for (default: $TFDS_DATA_DIR, or ~/tensorflow_datasets)",
+    )
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.epilog = _epilog()
+
+
+def _epilog() -> str:
+    from palgan_jax.prepare.archives import gigabytes
+
+    lines = ["archives:"]
+    for name, picture_set in SETS.items():
+        archives = dict.fromkeys(archive for split in picture_set.splits if split.needed for archive in split.archives)
+        lines += [f"  {name}: {archive.file}, {gigabytes(archive.size or 0)} {archive.url}" for archive in archives]
+    return "\n".join(
+        [
+            *lines,
+            "",
+            "ImageNet's are for those who register at https://image-net.org/download-images; COCO's are downloaded",
+            "where --manual-dir does not have them. A set that tfds has prepared as TFRECORD files is converted, and",
+            "needs none. The same command goes on where it was interrupted, and checks a set that is finished.",
+        ]
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Prepares a set, converts it, or checks it if it is there; returns 0. UserError where that cannot be done."""
+    os.environ["JAX_PLATFORMS"] = "cpu"  # no accelerator is needed, and none is taken from others
+    os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
+    os.environ["TF_ENABLE_ONEDNN_OPTS"] = "0"  # it would tell of it
+    logging.getLogger("absl").setLevel(logging.ERROR)
+    from palgan_jax.data.prepared import ARRAY_RECORD, TFRECORD, formats
+    from palgan_jax.prepare.prepared import find_prepared, read_info
+    from palgan_jax.prepare.verify import verify
+
+    picture_set = SETS[args.set]
+    data_dir = _data_dir(args.data_dir)
+    folder = find_prepared(data_dir, picture_set.builder)
+    there = formats(read_info(folder)) if folder else []
+    if folder and ARRAY_RECORD in there:
+        verify(folder, picture_set)
+        log.info("%s is finished: there is nothing to do", folder)
+        return 0
+    if folder and TFRECORD not in there:
+        raise UserError(
+            f"{folder} is there as {there[0]}, which cannot be converted: name another folder with --data-dir."
+        )
+    _need_tensorflow()
+    try:
+        if folder:
+            _convert(folder)
+        else:
+            folder = _build(picture_set, _manual_dir(args.manual_dir, data_dir), data_dir)
+    except KeyboardInterrupt:
+        log.info("interrupted: what is finished is kept, and the same command goes on from there")
+        raise
+    verify(folder, picture_set)
+    log.info("%s is ready: tfds:%s@train", folder, picture_set.builder)
+    return 0
+
+
+def _data_dir(given: str | None) -> Path:
+    name = given or os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets"
+    if "://" in name:
+        raise UserError(f"{name} is not a local folder: prepare the set in one and copy it from there.")
+    try:
+        return Path(name).expanduser().absolute()
+    except RuntimeError as error:
+        raise UserError(f"{name} cannot be found ({error}): name a folder with --data-dir.") from error
+
+
+def _manual_dir(given: Path | None, data_dir: Path) -> Path:
+    folder = (given or data_dir / "downloads" / "manual").expanduser()
+    if given and not folder.is_dir():
+        raise UserError(f"there is no folder {folder}: put the archives into one and name it with --manual-dir.")
+    return folder
+
+
+def _need_tensorflow() -> None:
+    needed = [name for name in ("tensorflow", "importlib_resources") if importlib.util.find_spec(name) is None]
+    if needed:
+        raise UserError(
+            f"preparing a set needs {needed[0]}, which is not installed: pip install -r requirements-prepare.txt."
+        )
+
+
+def _convert(folder: Path) -> None:
+    from palgan_jax.prepare.convert import convert
+    from palgan_jax.prepare.workplace import workplace
+
+    log.info("%s is there as TFRECORD files: it gets ArrayRecord files beside them", folder)
+    with workplace(folder.parent):
+        convert(folder)
+
+
+def _build(picture_set: PictureSet, manual_dir: Path, data_dir: Path) -> Path:
+    from palgan_jax.prepare import archives, build
+    from palgan_jax.prepare.workplace import UNFINISHED, workplace
+
+    set_folder = data_dir / picture_set.builder
+    finished = build.finished_splits(picture_set, set_folder / UNFINISHED)
+    wanted = archives.splits_to_make(picture_set, manual_dir)
+    left = [split for split in wanted if split not in finished]
+    found = archives.find_archives(picture_set, left, manual_dir)
+    archives.say_what_was_found(found)
+    with workplace(set_folder) as work:
+        build.clear_unfinished(picture_set, work)
+        room = archives.check_room(picture_set, left, found, data_dir)
+        log.info("%s goes to %s and takes up to %s there", picture_set.title, data_dir, archives.gigabytes(room))
+        for split in finished:
+            log.info("%s: finished before", split.name)
+        for split in left:
+            build.build_split(picture_set, split, found, manual_dir, data_dir / "downloads", work)
+        with suppress(OSError):
+            (data_dir / "downloads").rmdir()  # tfds makes it though nothing was downloaded
+        splits = [split for split in picture_set.splits if split in finished or split in left]
+        return build.put_together(picture_set, splits, work, data_dir)

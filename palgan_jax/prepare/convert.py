@@ -1,0 +1,90 @@
+"""A set that tfds has prepared as TFRECORD files gets ArrayRecord files beside them: no archive is needed for that.
+
+The records are copied as they are, shard by shard. `dataset_info.json` says in the end that the set is there in both
+formats, in the words that tfds has for that; the TFRECORD files are left as they are and can be removed afterwards.
+"""
+
+import shutil
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from palgan_jax.data.prepared import ARRAY_RECORD, TFRECORD, Shard, shards
+from palgan_jax.errors import UserError
+from palgan_jax.prepare.archives import gigabytes
+from palgan_jax.prepare.prepared import read_info, write_info
+from palgan_jax.prepare.verify import count_records
+from palgan_jax.progress import Progress
+
+
+def convert(folder: Path) -> None:
+    """Writes the ArrayRecord files of a version folder; those that an earlier try has finished are kept.
+
+    Raises:
+      UserError: a TFRECORD file is missing, damaged or of another length than it should be; no room; no right to write.
+    """
+    info = read_info(folder)
+    old = [shard for split in shards(info, TFRECORD).values() for shard in split]
+    new = [shard for split in shards(info, ARRAY_RECORD).values() for shard in split]
+    missing = [shard.name for shard in old if not (folder / shard.name).is_file()]
+    if missing:
+        raise UserError(
+            f"{folder} lacks {len(missing)} of its {len(old)} TFRECORD files, {missing[0]} among them: "
+            "copy the set again."
+        )
+    left = [(source, target) for source, target in zip(old, new, strict=True) if not _is_done(folder, target)]
+    _check_room(folder, sum((folder / source.name).stat().st_size for source, _ in left))
+    progress = Progress("converting", len(old), done=len(old) - len(left), unit="shard")
+    try:
+        for source, target in left:
+            _convert_shard(folder, source, target)
+            progress.advance()
+    finally:
+        progress.close()
+    others = info.get("alternativeFileFormats", [])
+    write_info(folder, info | {"alternativeFileFormats": [*others, ARRAY_RECORD]})
+
+
+def _is_done(folder: Path, shard: Shard) -> bool:
+    return (folder / shard.name).is_file() and count_records(folder / shard.name) == shard.records
+
+
+def _check_room(folder: Path, needed: int) -> None:
+    free = shutil.disk_usage(folder).free
+    if free < needed:
+        raise UserError(
+            f"{folder} has {gigabytes(free)} free and the ArrayRecord files take {gigabytes(needed)}: make room."
+        )
+
+
+def _convert_shard(folder: Path, source: Shard, target: Shard) -> None:
+    from tensorflow import errors
+    from tensorflow_datasets.core import file_adapters
+
+    unfinished = folder / f".{target.name}.unfinished"
+    copied = 0
+
+    def records() -> Iterator[tuple[int, Any]]:
+        nonlocal copied
+        for record in file_adapters.TfRecordFileAdapter.make_tf_data(str(folder / source.name)).as_numpy_iterator():
+            yield copied, record
+            copied += 1
+
+    try:
+        file_adapters.ArrayRecordFileAdapter.write_examples(unfinished, records())
+        if copied == source.records:
+            unfinished.replace(folder / target.name)
+    except errors.OpError as error:
+        raise UserError(f"{folder / source.name} cannot be read ({error.message}): copy it again.") from error
+    except (OSError, RuntimeError, ValueError) as error:
+        raise UserError(
+            f"{folder / target.name} cannot be written ({error}): make room, or check the rights."
+        ) from error
+    finally:
+        with suppress(OSError):
+            unfinished.unlink(missing_ok=True)
+    if copied != source.records:
+        raise UserError(
+            f"{folder / source.name} holds {copied:,} records and should hold {source.records:,}: copy it again."
+        )

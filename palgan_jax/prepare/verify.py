@@ -1,0 +1,95 @@
+"""Whether a prepared set holds what it says, and whether that is the whole of the published set."""
+
+import logging
+from pathlib import Path
+
+from array_record.python.array_record_module import ArrayRecordReader
+
+from palgan_jax.data.array_record import RecordPictures
+from palgan_jax.data.picture import decode_rgb
+from palgan_jax.data.prepared import ARRAY_RECORD, Shard, find_split, shards
+from palgan_jax.data.spec import TfdsFolderSpec
+from palgan_jax.errors import UserError
+from palgan_jax.prepare.prepared import read_info
+from palgan_jax.prepare.sets import PictureSet
+from palgan_jax.progress import Progress
+
+log = logging.getLogger(__name__)
+
+
+def verify(folder: Path, picture_set: PictureSet) -> None:
+    """Counts the records of all shards, and decodes the first, the middle and the last picture of each.
+
+    Says one line a split. It reads the set as training does, without TensorFlow.
+
+    Raises:
+      UserError: a shard is missing or damaged, or its records are not as many as `dataset_info.json` says.
+    """
+    splits = shards(read_info(folder), ARRAY_RECORD)
+    progress = Progress("checking", sum(map(len, splits.values())), unit="shard")
+    odd: list[str] = []
+    try:
+        for name, files in splits.items():
+            pictures = RecordPictures(find_split(TfdsFolderSpec(str(folder), name)))
+            first = 0
+            for shard in files:
+                _check_shard(folder, shard)
+                looked_at = {0, shard.records // 2, shard.records - 1} if shard.records else set()
+                odd += [problem for n in sorted(looked_at) if (problem := _problem(pictures, first + n))]
+                first += shard.records
+                progress.advance()
+    finally:
+        progress.close()
+    for name, files in splits.items():
+        _say(picture_set, name, sum(shard.records for shard in files), len(files))
+    if grouped := [shard.name for files in splits.values() for shard in files if not _single(folder / shard.name)]:
+        log.warning("%s was not written with group_size:1: reading one of its records reads more of them", grouped[0])
+    if odd:
+        log.warning("%d of the pictures that were looked at cannot be decoded, such as: %s", len(odd), odd[0])
+
+
+def _check_shard(folder: Path, shard: Shard) -> None:
+    count = count_records(folder / shard.name)
+    if count != shard.records:
+        found = "is damaged" if count < 0 else f"holds {count:,} records, not {shard.records:,}"
+        raise UserError(f"{folder / shard.name} {found}: remove the folder and prepare the set again.")
+
+
+def _single(path: Path) -> bool:
+    """Whether each record was stored alone, so that any of them is read without others."""
+    reader = ArrayRecordReader(str(path))
+    try:
+        return "group_size:1," in f"{reader.writer_options_string()},"
+    finally:
+        reader.close()
+
+
+def _problem(pictures: RecordPictures, i: int) -> str:
+    """Why a picture cannot be decoded; UserError where its record cannot even be read."""
+    name, data = pictures.load(i)
+    try:
+        decode_rgb(data, name=f"{pictures.label(i)} ({name})")
+    except UserError as error:
+        return str(error)
+    return ""
+
+
+def count_records(path: Path) -> int:
+    """The number of records of an ArrayRecord file; -1 where it is damaged."""
+    try:
+        reader = ArrayRecordReader(str(path))
+    except (RuntimeError, ValueError):
+        return -1
+    try:
+        return reader.num_records()
+    finally:
+        reader.close()
+
+
+def _say(picture_set: PictureSet, split: str, records: int, files: int) -> None:
+    published = {split.name: split.pictures for split in picture_set.splits}.get(split, records)
+    line = f"{picture_set.builder} {split}: {records:,} pictures in {files:,} shard{'s' * (files != 1)}"
+    if records == published:
+        log.info("%s", line)
+    else:
+        log.warning("%s, not %s: this is not the whole of %s", line, f"{published:,}", picture_set.title)
