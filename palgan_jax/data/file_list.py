@@ -35,7 +35,7 @@ def read_list(path: str | Path) -> Listing:
         raise UserError(f"{path} names no picture: write one path a line.")
     names, file_bytes, times = zip(*found.values(), strict=True)
     index_file = path.with_name(f"{path.name}.palgan-index.npz")
-    return Listing(path.parent, names, file_bytes, times, index_file, path.name)
+    return Listing(path.parent, names, file_bytes, times, str(path.absolute()), index_file, path.name)
 
 
 def _lines(path: Path) -> list[str]:

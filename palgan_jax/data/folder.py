@@ -26,6 +26,7 @@ class Listing:
     names: tuple[str, ...]
     file_bytes: tuple[int, ...]
     times: tuple[int, ...]  # of the last change, ns
+    place: str  # of the folder or the list, in full
     index_file: Path  # where what is known of the pictures is kept; hidden, so that no listing shows it
     title: str  # of the set, for the names of other files about it
     others: Counter[str] = field(default_factory=Counter)  # files that aren't pictures, by suffix
@@ -33,10 +34,6 @@ class Listing:
 
     def __len__(self) -> int:
         return len(self.names)
-
-    @property
-    def place(self) -> str:
-        return str(self.index_file.absolute())
 
     def picture_name(self, i: int) -> str:
         return self.names[i]
@@ -94,7 +91,8 @@ def list_pictures(root: str | Path) -> Listing:
     found.sort()
     names, file_bytes, times = zip(*found, strict=True)
     title = root.name or root.resolve().name or "pictures"
-    return Listing(root, names, file_bytes, times, root / INDEX_FILE, title, others, tuple(sorted(problems)))
+    place = str(root.absolute())
+    return Listing(root, names, file_bytes, times, place, root / INDEX_FILE, title, others, tuple(sorted(problems)))
 
 
 def _walk(

@@ -237,10 +237,11 @@ def _look(pictures: Pictures, i: int) -> dict[str, object] | str:
 
 def colour_statistics(rgb: np.ndarray) -> dict[str, object]:
     """uint8 (H, W, 3) -> range_ab and mean_ab (2,), in units of Lab, and colourfulness."""
-    ab = np.asarray(bytes_to_lab(rgb))[..., 1:]  # type: ignore[arg-type]  # NumPy's in, NumPy's out
+    lab = np.asarray(bytes_to_lab(rgb))  # type: ignore[arg-type]  # NumPy's in, NumPy's out
+    ab = np.ascontiguousarray(lab.reshape(-1, 3).T[1:])  # (2, H * W): NumPy reduces rows many times as fast as columns
     return {
-        "range_ab": ab.max(axis=(0, 1)) - ab.min(axis=(0, 1)),
-        "mean_ab": ab.mean(axis=(0, 1)),
+        "range_ab": ab.max(axis=1) - ab.min(axis=1),
+        "mean_ab": ab.mean(axis=1),
         "colourfulness": colourfulness(rgb[None].astype(np.float32))[0],
     }
 

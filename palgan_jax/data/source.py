@@ -70,9 +70,10 @@ class StoredSource:
         return None if file is None or file.parent.is_dir() else str(file.parent)
 
     def decoded_bytes(self, at_least: int | None) -> int:
-        sizes, counts = np.unique(self.sizes, axis=0, return_counts=True)
-        decoded = (decoded_size((int(w), int(h)), at_least) for w, h in sizes)
-        return sum(int(count) * 3 * w * h for (w, h), count in zip(decoded, counts, strict=True))
+        packed = self.sizes[:, 0].astype(np.int64) << 32 | self.sizes[:, 1]  # sorted much faster than pairs
+        sizes, counts = np.unique(packed, return_counts=True)
+        decoded = (decoded_size((size >> 32, size & 0xFFFFFFFF), at_least) for size in sizes.tolist())
+        return sum(count * 3 * w * h for (w, h), count in zip(decoded, counts.tolist(), strict=True))
 
     def summary(self) -> str:
         """E.g. `folder:photos: 480 pictures (487 found, 5 next to gray, 2 unreadable)`."""
