@@ -9,20 +9,20 @@ SIGMA = 1.5
 _C1, _C2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
 
 
-def _window() -> np.ndarray:
-    """The Gaussian along one axis, (11,), sum 1."""
+def _window(size: int) -> np.ndarray:
+    """(size - 10, size): the matrix that takes Gaussian means along an axis, wherever the whole window fits."""
     x = np.arange(WINDOW) - WINDOW // 2
     weights = np.exp(-0.5 * (x / SIGMA) ** 2)
-    return weights / weights.sum()
+    rows = [np.roll(np.pad(weights / weights.sum(), (0, size - WINDOW)), i) for i in range(size - WINDOW + 1)]
+    return np.stack(rows).astype(np.float32)
 
 
 def _local_mean(x: jax.Array) -> jax.Array:
-    """(B, H, W, C) -> (B, H - 10, W - 10, C): Gaussian means where the whole window lies in the picture."""
-    # A sum of shifted slices: exact float32 on every device, where a convolution's default precision may be less.
-    height, width = x.shape[1] - WINDOW + 1, x.shape[2] - WINDOW + 1
-    weights = _window()
-    x = sum((float(w) * x[:, i : i + height] for i, w in enumerate(weights)), jnp.zeros((), x.dtype))
-    return sum((float(w) * x[:, :, i : i + width] for i, w in enumerate(weights)), jnp.zeros((), x.dtype))
+    """(B, H, W, C) -> (B, H - 10, W - 10, C)."""
+    # Products with a matrix that is nearly all zeros: quicker than any convolution of so few channels, on all devices.
+    exact = jax.lax.Precision.HIGHEST
+    x = jnp.einsum("ij,bjwc->biwc", _window(x.shape[1]), x, precision=exact)
+    return jnp.einsum("ij,bhjc->bhic", _window(x.shape[2]), x, precision=exact)
 
 
 def ssim(predicted: jax.Array, truth: jax.Array) -> jax.Array:
@@ -39,9 +39,9 @@ def ssim(predicted: jax.Array, truth: jax.Array) -> jax.Array:
     shift = jnp.mean(y, axis=(1, 2), keepdims=True)  # (B, 1, 1, 3)
     x, y = x - shift, y - shift
     mean_x, mean_y = _local_mean(x), _local_mean(y)  # (B, H - 10, W - 10, 3)
-    var_x, var_y = _local_mean(x * x) - mean_x**2, _local_mean(y * y) - mean_y**2
+    variances = _local_mean(x * x + y * y) - mean_x**2 - mean_y**2
     covariance = _local_mean(x * y) - mean_x * mean_y
     mean_x, mean_y = mean_x + shift, mean_y + shift
     luminance = (2 * mean_x * mean_y + _C1) / (mean_x**2 + mean_y**2 + _C1)
-    structure = (2 * covariance + _C2) / (var_x + var_y + _C2)
+    structure = (2 * covariance + _C2) / (variances + _C2)
     return jnp.mean(luminance * structure, axis=(1, 2, 3))
