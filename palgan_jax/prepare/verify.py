@@ -78,12 +78,11 @@ def count_records(path: Path) -> int:
     """The number of records of an ArrayRecord file; -1 where it is damaged."""
     try:
         reader = ArrayRecordReader(str(path))
+        count = reader.num_records()
+        reader.close()
     except (RuntimeError, ValueError):
         return -1
-    try:
-        return reader.num_records()
-    finally:
-        reader.close()
+    return count
 
 
 def _say(picture_set: PictureSet, split: str, records: int, files: int) -> None:
