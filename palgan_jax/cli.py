@@ -77,6 +77,14 @@ def _parser() -> argparse.ArgumentParser:
     prepare = commands.add_parser("prepare", help="make ImageNet or COCO ready to train on")
     add_prepare_arguments(prepare)
     prepare.set_defaults(run=_run_prepare)
+
+    data = commands.add_parser("data", help="say what is in a set of pictures")
+    actions = data.add_subparsers(dest="action", required=True, metavar="ACTION")
+    inspect = actions.add_parser("inspect", help="count, measure and draw the pictures of a set")
+    inspect.add_argument("source", help="folder:PATH, list:FILE, tfds:NAME[/CONFIG][:VERSION][@SPLIT] or a mixture")
+    inspect.add_argument("--data-dir", metavar="DIR", help="where tfds sets are (default: as palgan prepare)")
+    inspect.add_argument("--output", metavar="DIR", default=".", help="where NAME-sheet.jpg goes (default: here)")
+    inspect.set_defaults(run=_run_data_inspect)
     return parser
 
 
@@ -201,6 +209,14 @@ def _run_weights_list(args: argparse.Namespace, _: Sequence[str]) -> int:
     from palgan_jax.weight_store import describe_store
 
     print(describe_store())
+    return 0
+
+
+def _run_data_inspect(args: argparse.Namespace, _: Sequence[str]) -> int:
+    os.environ.setdefault("JAX_PLATFORMS", "cpu")  # no accelerator is needed, and none is taken from others
+    from palgan_jax.data.inspect import inspect
+
+    print(*inspect(args.source, args.output, tfds_dir=args.data_dir).lines, sep="\n")
     return 0
 
 

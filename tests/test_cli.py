@@ -15,7 +15,7 @@ from palgan_jax.checkpoint import FOLDER, Checkpoints
 from palgan_jax.cli import main
 from palgan_jax.weights import load_weights, save_weights
 
-COMMANDS = ("train", "colorize", "info", "export")
+COMMANDS = ("train", "colorize", "info", "export", "data")
 
 
 @pytest.fixture
@@ -192,6 +192,8 @@ def test_help_needs_no_jax(words):
         (["export", "run", "out.safetensors", "--dtype", "int8"], "int8"),
         (["export", "run"], "output"),
         (["colorize"], "PICTURE"),
+        (["data"], "ACTION"),
+        (["data", "inspect"], "source"),
         (["train", "--workdir", "run"], "--config"),
     ],
 )

@@ -20,7 +20,7 @@ PACKAGE = ROOT / "palgan_jax"
 # The map of the package: a module, or all of a folder, imports only from what stands on lines above its own.
 ORDER = """
 errors color
-writing palette variants
+writing palette variants progress
 nn weight_files
 losses weight_kinds config
 weight_store
@@ -31,7 +31,7 @@ metrics sheet checksums
 data
 checkpoint
 weights
-validation samples writers progress preemption window
+validation samples writers preemption window
 colorize train prepare
 cli
 main

@@ -1,0 +1,174 @@
+"""`palgan data inspect SOURCE`: what is in a set of pictures, as numbers and as a sheet."""
+
+import io
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+from PIL import Image
+
+from palgan_jax.data.mixture import MixtureSource
+from palgan_jax.data.pictures import Source
+from palgan_jax.data.source import StoredSource, open_source
+from palgan_jax.errors import UserError
+from palgan_jax.progress import Progress
+from palgan_jax.sheet.grid import Section, draw_grid
+from palgan_jax.writing import cache_folder, make_folder, write_file
+
+SMALL = 256
+"""Pictures with a shorter side are stretched where a network of that resolution is trained."""
+SPREAD, EXTREMES = 48, 12
+NAMED = 20
+_CELL = 128
+_MARK = b"palgan data inspect"
+"""The comment in each sheet, by which a later one knows that it may take its place."""
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """What `inspect` found: lines for people, and where the sheet is."""
+
+    lines: tuple[str, ...]
+    sheet: Path
+
+
+def inspect(spec: str, output: str | Path = ".", *, tfds_dir: str | Path | None = None) -> Inspection:
+    """Looks at a set of pictures as training would see it, and draws OUTPUT/NAME-sheet.jpg.
+
+    Raises UserError as `open_source` does, but for no share of unreadable pictures; and where the sheet cannot be
+    written or would take the place of another picture.
+    """
+    source = open_source(
+        spec, tfds_dir=tfds_dir, cache_dir=_cache(), max_unreadable=1, progress=_Bars(spec)
+    )  # fmt: skip
+    sheet = Path(output) / f"{_title(source)}-sheet.jpg"
+    if sheet.exists() and not _is_ours(sheet):
+        raise UserError(f"{sheet} is there already and is no sheet of a set: name another folder with --output.")
+    facts = describe(source)
+    make_folder(sheet.parent)
+    write_file(sheet, _jpeg(draw_sheet(source, facts)))
+    lines = [source.summary(), *facts, f"sheet: {sheet}", *_unreadable_lines(source)]
+    return Inspection(tuple(lines), sheet)
+
+
+def describe(source: Source) -> list[str]:
+    """What is known of a set without decoding anything, a line each."""
+    sizes, short = source.sizes, source.sizes.min(axis=1)
+    order = np.argsort(sizes.astype(np.int64).prod(axis=1), kind="stable")
+    smallest, median, largest = (_by(sizes[order[k]]) for k in (0, len(order) // 2, -1))
+    small = int((short < SMALL).sum())
+    total = int(source.file_bytes.sum())
+    lines = [
+        "{found} found, {used} used, {near_gray} next to gray, {unreadable} unreadable".format(**source.counts),
+        f"sizes: smallest {smallest}, median {median}, largest {largest}, "
+        f"{small} ({small / len(source):.1%}) with a side under {SMALL}",
+        f"files: {_size(total)}, {_size(total / len(source))} a picture",
+    ]
+    if len(colour := colourfulness(source)):
+        low, *quartiles, high = (f"{value:.1f}" for value in np.quantile(colour, (0, 0.25, 0.5, 0.75, 1)))
+        lines.append(f"colourfulness: from {low} to {high}, quartiles {', '.join(quartiles)}")
+    lines.append(f"identity: {source.identity()}")
+    for part in _parts(source):
+        if isinstance(part, StoredSource):
+            lines.append(f"index: {part.index_file or 'kept nowhere, as no folder for it can be written to'}")
+    return lines
+
+
+def colourfulness(source: Source) -> np.ndarray:
+    """Hasler and Süsstrunk's, of the thumbnail of each picture: float32 (N,), or empty where not all were measured."""
+    parts = [part.colourfulness for part in _parts(source) if isinstance(part, StoredSource)]
+    return np.concatenate(parts) if sum(map(len, parts)) == len(source) else np.zeros(0, np.float32)
+
+
+def draw_sheet(source: Source, notes: Sequence[str]) -> np.ndarray:
+    """48 pictures evenly over the set, and the least and the most colourful ones: uint8 (H, W, 3)."""
+    spread = np.unique(np.linspace(0, len(source) - 1, SPREAD).round().astype(int))
+    sections = [Section("evenly over the set", _read(source, spread))]
+    if len(colour := colourfulness(source)):
+        order = np.argsort(colour, kind="stable")
+        sections.append(Section("the least colourful", _read(source, order[:EXTREMES])))
+        sections.append(Section("the most colourful", _read(source, order[::-1][:EXTREMES])))
+    return draw_grid(sections, source.name, notes, cell=_CELL)
+
+
+def _read(source: Source, numbers: Iterable[int]) -> list[tuple[str, np.ndarray]]:
+    """Name and pixels of some pictures, without those that cannot be read any more."""
+    pictures = []
+    for i in map(int, numbers):
+        try:
+            rgb = source.read(i, at_least=_CELL)
+        except UserError:
+            continue
+        pictures.append((PurePosixPath(source.picture_name(i)).name, rgb))
+    return pictures
+
+
+def _parts(source: Source) -> tuple[Source, ...]:
+    return source.sources if isinstance(source, MixtureSource) else (source,)
+
+
+def _title(source: Source) -> str:
+    return "-".join(part.pictures.title if isinstance(part, StoredSource) else "synthetic" for part in _parts(source))
+
+
+def _unreadable_lines(source: Source) -> list[str]:
+    lines = []
+    for part in _parts(source):
+        if not isinstance(part, StoredSource) or not part.unreadable:
+            continue
+        lines.append(f"unreadable pictures of {part.name}:")
+        lines += [f"  {name}: {reason}" for name, reason in part.unreadable[:NAMED]]
+        if (more := len(part.unreadable) - NAMED) > 0:
+            lines.append(f"  and {more} more")
+        if part.report is not None:
+            lines.append(f"  all of them: {part.report}")
+    return lines
+
+
+def _by(size: np.ndarray) -> str:
+    return f"{size[0]} x {size[1]}"
+
+
+def _size(count: float) -> str:
+    for unit, bytes_ in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if count >= bytes_:
+            return f"{count / bytes_:.1f} {unit}"
+    return f"{count:.0f} bytes"
+
+
+def _cache() -> Path | None:
+    try:
+        return cache_folder() / "data"
+    except UserError:  # nobody's home: the index is then kept beside the pictures or not at all
+        return None
+
+
+def _jpeg(rgb: np.ndarray) -> bytes:
+    content = io.BytesIO()
+    Image.fromarray(rgb).save(content, "JPEG", quality=90, comment=_MARK)
+    return content.getvalue()
+
+
+def _is_ours(path: Path) -> bool:
+    try:
+        with Image.open(path) as picture:
+            return picture.info.get("comment") == _MARK
+    except (OSError, SyntaxError):
+        return False
+
+
+class _Bars:
+    """A progress bar for each set that has to be looked at."""
+
+    def __init__(self, title: str):
+        self._title = title
+        self._bar: Progress | None = None
+
+    def __call__(self, done: int, total: int) -> None:
+        if done == 1:
+            self._bar = Progress(f"looking at {self._title}", total, unit="picture")
+        if self._bar is not None:
+            self._bar.advance()
+            if done == total:
+                self._bar.close()
