@@ -1,4 +1,4 @@
-"""The command line: `palgan train | colorize | info | export`.
+"""The command line: `palgan train | colorize | info | export | weights`.
 
 Only what a command needs is imported when it runs, so that `palgan --help` answers at once.
 """

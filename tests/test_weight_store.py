@@ -83,6 +83,14 @@ def test_kinds_are_told_by_content_and_their_source_is_kept(tmp_path, no_lpips_j
     assert sorted(path.name for path in store_folder().iterdir()) == [f"{kind}.safetensors" for kind in sorted(files)]
 
 
+@pytest.mark.parametrize("name", ["vgg16_zip.pth", "vgg16_legacy.pth"])
+def test_both_formats_of_pytorch_are_imported(name):
+    (entry,) = import_weights(str(Path(__file__).parent / "golden" / name))
+    assert (entry.kind, entry.source) == ("vgg16", name)
+    params = load_vgg16(through="conv5_3")
+    assert (params["conv5_3"]["kernel"] == 25 / 64).all()  # the golden file numbers its tensors
+
+
 def test_an_import_replaces_what_was_there_and_a_refused_one_does_not(tmp_path):
     import_weights(save(tmp_path / "first.safetensors", alexnet_state(1)))
     broken = alexnet_state(2)
