@@ -15,7 +15,7 @@ from palgan_jax.checkpoint import FOLDER, Checkpoints
 from palgan_jax.cli import main
 from palgan_jax.weights import load_weights, save_weights
 
-COMMANDS = ("train", "colorize", "info", "export", "data")
+COMMANDS = ("train", "colorize", "info", "export", "data", "prepare")
 
 
 @pytest.fixture
@@ -193,6 +193,8 @@ def test_help_needs_no_jax(words):
         (["export", "run"], "output"),
         (["colorize"], "PICTURE"),
         (["data"], "ACTION"),
+        (["prepare"], "set"),
+        (["prepare", "places"], "places"),
         (["data", "inspect"], "source"),
         (["train", "--workdir", "run"], "--config"),
     ],

@@ -38,7 +38,8 @@ from palgan_jax.data.prepared import find_split
 from palgan_jax.data.source import open_source
 from palgan_jax.data.spec import parse
 from palgan_jax.errors import UserError
-from palgan_jax.prepare.sets import SETS
+from palgan_jax.prepare.archives import Found, check_addresses
+from palgan_jax.prepare.sets import SETS, Archive
 
 ROOT = Path(__file__).parent.parent
 TRAIN, VALIDATION = "ILSVRC2012_img_train.tar", "ILSVRC2012_img_val.tar"
@@ -354,6 +355,14 @@ def test_a_zip_that_is_cut_short_is_named(tmp_path, capsys):
     path.write_bytes(path.read_bytes()[:-500])
     error = refused(capsys, "coco", "--manual-dir", tmp_path, "--data-dir", tmp_path / "data")
     assert "train2017.zip is no whole archive (File is not a zip file, 46,060 of 19,336,861,798 bytes)" in error
+
+
+def test_a_server_that_does_not_answer_is_named_with_the_file(tmp_path):
+    archive = Archive("train2017.zip", 10, ".*", "http://127.0.0.1:9/train2017.zip")
+    with pytest.raises(
+        UserError, match=r"^http://127.0.0.1:9/train2017.zip cannot be downloaded \(.*refused.*\): put t"
+    ):
+        check_addresses({archive.file: Found(archive, None, 10, 0)}, tmp_path)
 
 
 def test_too_little_room_is_said_before_anything_is_done(archives, tmp_path, capsys, monkeypatch):

@@ -7,6 +7,7 @@ import logging
 import re
 import shutil
 import tarfile
+import urllib.request
 import zipfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -83,6 +84,23 @@ def say_what_was_found(found: dict[str, Found]) -> None:
             log.warning("%s has %s bytes, not %s: it is taken as it is", file, f"{entry.size:,}", _size(entry.archive))
         else:
             log.info("%s: %s", file, gigabytes(entry.size))
+
+
+def check_addresses(found: dict[str, Found], folder: Path) -> None:
+    """Asks the server for each archive that is to be downloaded; UserError, with the folder, where one does not answer.
+
+    The builder itself would try for minutes first.
+    """
+    for file, entry in found.items():
+        if entry.path is None:
+            try:
+                request = urllib.request.Request(entry.archive.url, method="HEAD")
+                urllib.request.urlopen(request, timeout=30).close()
+            except OSError as error:
+                reason = getattr(error, "reason", error)
+                raise UserError(
+                    f"{entry.archive.url} cannot be downloaded ({reason}): put {file} into {folder} by other means."
+                ) from error
 
 
 def check_room(picture_set: PictureSet, splits: Sequence[Split], found: dict[str, Found], folder: Path) -> int:

@@ -23,6 +23,8 @@ from palgan_jax.progress import Progress
 
 log = logging.getLogger(__name__)
 
+_UNPACKED, _DOWNLOADS = "unpacked", "downloads"
+
 
 def finished_splits(picture_set: PictureSet, workplace: Path) -> list[Split]:
     """The splits that an earlier try has finished in this workplace."""
@@ -30,15 +32,18 @@ def finished_splits(picture_set: PictureSet, workplace: Path) -> list[Split]:
 
 
 def clear_unfinished(picture_set: PictureSet, workplace: Path) -> None:
-    """Removes what an interrupted try has left of the other splits."""
+    """Removes what an interrupted try has left, but finished splits and finished downloads."""
     finished = finished_splits(picture_set, workplace)
     for split in picture_set.splits:
         if split not in finished and (workplace / split.name).exists():
             shutil.rmtree(workplace / split.name)
+    shutil.rmtree(workplace / _UNPACKED, ignore_errors=True)
+    for beginning in (workplace / _DOWNLOADS).glob("*/*.tmp.*"):  # the name that tfds gives it
+        shutil.rmtree(beginning)
 
 
 def build_split(
-    picture_set: PictureSet, split: Split, found: dict[str, Found], manual_dir: Path, downloads: Path, workplace: Path
+    picture_set: PictureSet, split: Split, found: dict[str, Found], manual_dir: Path, workplace: Path
 ) -> None:
     """Makes one split in a folder of the workplace, whole or not at all.
 
@@ -47,21 +52,22 @@ def build_split(
       split: the one to make.
       found: its archives, by file name.
       manual_dir: where they are.
-      downloads: where archives go that have to be downloaded.
-      workplace: a folder from which `clear_unfinished` has removed what was unfinished.
+      workplace: a folder from which `clear_unfinished` has removed what was unfinished; downloads go there too.
 
     Raises:
       UserError: an archive cannot be downloaded, or holds what the builder cannot read.
     """
     import tensorflow_datasets as tfds
 
-    folder, unpacked = workplace / split.name, workplace / "unpacked"
+    folder, unpacked = workplace / split.name, workplace / _UNPACKED
     config = tfds.download.DownloadConfig(manual_dir=manual_dir, extract_dir=unpacked)
     try:
         builder = _builder_of_one_split(picture_set, split, found)(data_dir=folder)
         with contextlib.redirect_stdout(io.StringIO()):  # it tells of sizes that it does not know
             builder.download_and_prepare(
-                download_dir=downloads, download_config=config, file_format=tfds.core.FileFormat.ARRAY_RECORD
+                download_dir=workplace / _DOWNLOADS,
+                download_config=config,
+                file_format=tfds.core.FileFormat.ARRAY_RECORD,
             )
     except Exception as error:  # whatever the builder, tarfile, zipfile, requests and TensorFlow raise
         shutil.rmtree(folder, ignore_errors=True)

@@ -4,7 +4,6 @@ import argparse
 import importlib.util
 import logging
 import os
-from contextlib import suppress
 from pathlib import Path
 
 from palgan_jax.errors import UserError
@@ -54,7 +53,8 @@ def run(args: argparse.Namespace) -> int:
     os.environ["JAX_PLATFORMS"] = "cpu"  # no accelerator is needed, and none is taken from others
     os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
     os.environ["TF_ENABLE_ONEDNN_OPTS"] = "0"  # it would tell of it
-    logging.getLogger("absl").setLevel(logging.ERROR)
+    for noisy in ("absl", "urllib3"):  # what tfds asks for and how often it tries
+        logging.getLogger(noisy).setLevel(logging.ERROR)
     from palgan_jax.data.prepared import ARRAY_RECORD, TFRECORD, formats
     from palgan_jax.prepare.prepared import find_prepared, read_info
     from palgan_jax.prepare.verify import verify
@@ -129,6 +129,7 @@ def _build(picture_set: PictureSet, manual_dir: Path, data_dir: Path) -> Path:
     left = [split for split in wanted if split not in finished]
     found = archives.find_archives(picture_set, left, manual_dir)
     archives.say_what_was_found(found)
+    archives.check_addresses(found, manual_dir)
     with workplace(set_folder) as work:
         build.clear_unfinished(picture_set, work)
         room = archives.check_room(picture_set, left, found, data_dir)
@@ -136,8 +137,6 @@ def _build(picture_set: PictureSet, manual_dir: Path, data_dir: Path) -> Path:
         for split in finished:
             log.info("%s: finished before", split.name)
         for split in left:
-            build.build_split(picture_set, split, found, manual_dir, data_dir / "downloads", work)
-        with suppress(OSError):
-            (data_dir / "downloads").rmdir()  # tfds makes it though nothing was downloaded
+            build.build_split(picture_set, split, found, manual_dir, work)
         splits = [split for split in picture_set.splits if split in finished or split in left]
         return build.put_together(picture_set, splits, work, data_dir)
