@@ -33,6 +33,7 @@ checkpoint
 weights
 validation samples writers preemption window
 colorize train prepare
+evaluation
 cli
 main
 """

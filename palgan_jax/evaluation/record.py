@@ -1,0 +1,154 @@
+"""What an evaluation found: its numbers, what they were taken from, and what each of them means."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+
+from palgan_jax.metrics.confidence import interval
+
+Better = Literal["higher", "lower", "neither"]
+
+
+@dataclass(frozen=True)
+class Metric:
+    """How a metric is called and read.
+
+    Attributes:
+      title: its name in tables.
+      meaning: what it measures, its unit and range, in one line.
+      better: which of two values is the better one; "neither" where nearness to the truth's value counts, or nothing.
+      decimals: how many are printed.
+      unit: set after a value.
+    """
+
+    title: str
+    meaning: str
+    better: Better = "neither"
+    decimals: int = 3
+    unit: str = ""
+
+
+METRICS = {
+    "psnr": Metric("PSNR", "of all pixels and channels, in dB; 100 for equal pictures", "higher", 2, "dB"),
+    "ssim": Metric("SSIM", "structural similarity, -1 to 1, 1 for equal pictures", "higher"),
+    "lpips_alexnet": Metric("LPIPS (AlexNet)", "distance in AlexNet's features, 0 for equal pictures", "lower"),
+    "lpips_vgg16": Metric("LPIPS (VGG16)", "distance in VGG16's features, 0 for equal pictures", "lower"),
+    "fid": Metric("FID", "distance of the two sets in Inception's features, 0 for equal sets", "lower", 2),
+    "colourfulness": Metric("CF", "colourfulness of the prediction, opponent channels taken absolutely", decimals=2),
+    "colourfulness_truth": Metric("CF of the truth", "the same of the truth", decimals=2),
+    "colourfulness_signed": Metric("CF, signed", "colourfulness as Hasler and Süsstrunk define it", decimals=2),
+    "colourfulness_signed_truth": Metric("CF of the truth, signed", "the same of the truth", decimals=2),
+    "delta_cf": Metric("delta CF", "|mean CF of the predictions - mean CF of the truths|", "lower", 2),
+    "ciede2000": Metric("CIEDE2000", "mean colour difference; 1 is just visible", "lower", 2),
+    "palette_distance": Metric("palette distance", "Hellinger distance to the truth's palette, 0 to 1", "lower"),
+    "luminance_error": Metric("luminance error", "largest change of L in a picture, 0 to 100", "lower", 2),
+    "bleeding": Metric("bleeding", "how smeared colours are at edges, 0 sharp, 1 as if there were none", "lower"),
+    "diversity": Metric("diversity", "mean LPIPS between several answers to one photograph"),
+    "size_consistency": Metric("size consistency", "ab difference of a picture given at several sizes", "lower", 2),
+}
+"""By the names in results.json and pictures.csv."""
+
+
+def metric(name: str) -> Metric:
+    """The entry of METRICS, or one that only repeats the name."""
+    return METRICS.get(name) or Metric(name, "")
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """One system measured on one list of pictures.
+
+    Attributes:
+      system: a label for what was measured.
+      protocol: the protocol asked for.
+      protocol_exact: whether exactly the protocol's pictures were seen; without it the name means nothing.
+      list_sha256: of the list of pictures seen.
+      count: how many those are, N.
+      resize: how pictures were brought to their size, in words.
+      palette: where palettes came from: "automatic", "truth", "random" or "none".
+      names: what each picture is called, no two the same.
+      values: by metric, a finite value a picture, float64 (N,).
+      whole: by metric, a number of the whole set.
+      absent: by metric, why it was left out.
+      weights: the SHA-256 of everything that was loaded: the checkpoint, networks of metrics.
+      facts: what else belongs to the numbers: versions, devices, seed, date, command.
+
+    Raises ValueError where these contradict each other.
+    """
+
+    system: str
+    protocol: str
+    protocol_exact: bool
+    list_sha256: str
+    count: int
+    resize: str
+    palette: str
+    names: list[str]
+    values: dict[str, np.ndarray]
+    whole: dict[str, float] = field(default_factory=dict)
+    absent: dict[str, str] = field(default_factory=dict)
+    weights: dict[str, str] = field(default_factory=dict)
+    facts: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if not self.names or len(self.names) != self.count or len(set(self.names)) != self.count:
+            raise ValueError(f"{self.count} pictures need as many different names, got {len(set(self.names))}")
+        for name, values in self.values.items():
+            if np.shape(values) != (self.count,) or not np.isfinite(values).all():
+                raise ValueError(f"{name} needs a finite value for each of {self.count} pictures")
+        if bad := [name for name, value in self.whole.items() if not np.isfinite(value)]:
+            raise ValueError(f"{', '.join(bad)} of the whole set must be finite")
+
+
+@dataclass(frozen=True)
+class Shown:
+    """One picture as the report shows it.
+
+    Attributes:
+      gray: what the system was given, uint8 (256, 256, 3).
+      predicted: what it made of it, uint8 (256, 256, 3).
+      truth: the photograph, uint8 (256, 256, 3).
+      palette: the palette that was used (256,); None for systems that have none.
+    """
+
+    gray: np.ndarray
+    predicted: np.ndarray
+    truth: np.ndarray
+    palette: np.ndarray | None = None
+
+
+Summary = dict[str, dict[str, float]]
+
+
+def ordered(names: Mapping[str, Any]) -> list[str]:
+    """Names of metrics in the order of METRICS, then those that it does not know."""
+    return [name for name in METRICS if name in names] + sorted(name for name in names if name not in METRICS)
+
+
+def summarise(evaluation: Evaluation) -> Summary:
+    """What is printed of each metric, in the order of METRICS.
+
+    A metric with a value a picture has mean, low and high (the 95 % bootstrap interval of the mean over pictures),
+    sd, median and count; a metric of the whole set has value and count.
+    """
+    intervals: dict[str, tuple[float, float]] = {}
+    if evaluation.values:
+        columns = np.stack(list(evaluation.values.values()), axis=1)  # (N, M): all metrics share the drawings
+        low, high = interval(columns)
+        intervals = {name: (float(low[i]), float(high[i])) for i, name in enumerate(evaluation.values)}
+    summary: Summary = {}
+    for name in ordered({**evaluation.values, **evaluation.whole}):
+        if name in evaluation.whole:
+            summary[name] = {"value": float(evaluation.whole[name]), "count": evaluation.count}
+            continue
+        values, (low, high) = np.asarray(evaluation.values[name], np.float64), intervals[name]
+        middle = {"sd": float(values.std()), "median": float(np.median(values))}
+        summary[name] = {"mean": float(values.mean()), "low": low, "high": high, **middle, "count": evaluation.count}
+    return summary
+
+
+def headline(entry: Mapping[str, float]) -> float:
+    """The one number of an entry of a summary."""
+    return entry["mean"] if "mean" in entry else entry["value"]
