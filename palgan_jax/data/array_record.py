@@ -1,7 +1,6 @@
 """Pictures in the ArrayRecord files of a prepared set: any record by its number, without TensorFlow.
 
-A record is a `tf.train.Example`. Of it only the encoded picture and the name of its file are taken; everything else,
-such as COCO's boxes and segments, is stepped over.
+A record is a `tf.train.Example`. Of it only the encoded picture and the name of its file are taken.
 
 Shards are local files, or on Google Cloud Storage: array_record itself reads gs:// addresses, with Google's usual
 credentials. That has not been tried on a real bucket; what is tried is everything around it.
@@ -19,6 +18,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
+from google.protobuf.message import DecodeError
 
 from palgan_jax.data.prepared import PreparedSplit
 from palgan_jax.errors import UserError
@@ -87,17 +88,17 @@ class RecordPictures:
         shard = bisect_right(self.ends, i)
         first = self.ends[shard - 1] if shard else 0
         path = f"{self.found.folder}/{self.found.shards[shard].name}"
-        keys = {self.found.picture_key.encode(), (self.found.name_key or "").encode()}
+        keys = (self.found.picture_key, self.found.name_key or "")
         try:
             record = self._shards.read(path, i - first)
             values = example_bytes(record, keys)
-        except (RuntimeError, ValueError, IndexError) as error:
+        except (RuntimeError, ValueError, DecodeError) as error:
             reason = " ".join(str(error).split())
             raise UserError(
                 f"{self.label(i)} cannot be read from {Path(path).name} ({reason}): copy or prepare the set again."
             ) from error
-        name = values.get((self.found.name_key or "").encode(), b"").decode("utf-8", "surrogateescape")
-        return name or f"{self.found.split}/{i}", values.get(self.found.picture_key.encode(), b"")
+        name = values.get(self.found.name_key or "", b"").decode("utf-8", "surrogateescape")
+        return name or f"{self.found.split}/{i}", values.get(self.found.picture_key, b"")
 
     def _starts(self) -> list[int]:
         """A number of 64 bits for each shard that changes with its name, length and size."""
@@ -173,62 +174,45 @@ def _most_open() -> int:
 
 
 # ---------------------------------------------------------------- tf.train.Example
-#
-# Example { Features features = 1 }, Features { map<string, Feature> feature = 1 }, an entry of the map { key = 1,
-# value = 2 }, Feature { BytesList bytes_list = 1, ... }, BytesList { repeated bytes value = 1 }: on the way to the
-# bytes there is nothing but fields with a length. To step over the others is several times as fast as to parse them.
-
-_FIELD_1, _FIELD_2 = 0x0A, 0x12  # number and wire type (2: with a length)
 
 
-def example_bytes(record: bytes, keys: Collection[bytes]) -> dict[bytes, bytes]:
-    """The first bytes of those features of a serialised `tf.train.Example` that are named.
+def _example_class() -> Any:
+    """`tf.train.Example`, as far as it is asked for: numbers of other kinds stay the bytes that they are.
 
-    Raises ValueError or IndexError where it is damaged.
+    TensorFlow and tensorflow_datasets have it too, but importing either takes longer than reading thousands of records.
     """
-    values: dict[bytes, bytes] = {}
-    for tag, start, end in _fields(record, 0, len(record)):
-        if tag != _FIELD_1:
-            continue
-        for _, entry, entry_end in _fields(record, start, end):
-            key = value = None
-            for part, part_start, part_end in _fields(record, entry, entry_end):
-                if part == _FIELD_1:
-                    key = record[part_start:part_end]
-                    if key not in keys:
-                        break
-                elif part == _FIELD_2:
-                    value = (part_start, part_end)
-            if key in keys and key is not None and value is not None:
-                values[key] = _first_bytes(record, *value)
-    return values
+    file = descriptor_pb2.FileDescriptorProto(name="palgan_jax/example.proto", package="palgan_jax", syntax="proto3")
+    kinds = descriptor_pb2.FieldDescriptorProto
+
+    def message(name: str, parent: Any = None) -> Any:
+        return (file.message_type if parent is None else parent.nested_type).add(name=name)
+
+    def field_of(owner: Any, name: str, number: int, kind: Any, of: str = "", repeated: bool = False) -> None:
+        label = kinds.LABEL_REPEATED if repeated else kinds.LABEL_OPTIONAL
+        owner.field.add(name=name, number=number, type=kind, label=label, type_name=f".palgan_jax.{of}" if of else None)
+
+    field_of(message("BytesList"), "value", 1, kinds.TYPE_BYTES, repeated=True)
+    field_of(message("Feature"), "bytes_list", 1, kinds.TYPE_MESSAGE, "BytesList")
+    features = message("Features")
+    entry = message("FeatureEntry", features)
+    entry.options.map_entry = True
+    field_of(entry, "key", 1, kinds.TYPE_STRING)
+    field_of(entry, "value", 2, kinds.TYPE_MESSAGE, "Feature")
+    field_of(features, "feature", 1, kinds.TYPE_MESSAGE, "Features.FeatureEntry", repeated=True)
+    field_of(message("Example"), "features", 1, kinds.TYPE_MESSAGE, "Features")
+    pool = descriptor_pool.DescriptorPool()
+    pool.AddSerializedFile(file.SerializeToString())
+    return message_factory.GetMessageClass(pool.FindMessageTypeByName("palgan_jax.Example"))
 
 
-def _first_bytes(record: bytes, start: int, end: int) -> bytes:
-    for tag, inner, inner_end in _fields(record, start, end):
-        if tag == _FIELD_1:
-            for value_tag, first, last in _fields(record, inner, inner_end):
-                if value_tag == _FIELD_1:
-                    return record[first:last]
-    return b""
+_Example = _example_class()
 
 
-def _fields(data: bytes, at: int, end: int) -> Any:
-    """(tag, start, end) of the fields of a message; every one has a length here."""
-    while at < end:
-        tag = data[at]
-        if tag & 0x87 != 2:
-            raise ValueError("it is no tf.train.Example")
-        at += 1
-        length = shift = 0
-        while True:
-            byte = data[at]
-            at += 1
-            length |= (byte & 0x7F) << shift
-            if byte < 0x80:
-                break
-            shift += 7
-        if at + length > end:
-            raise ValueError("it is cut short")
-        yield tag, at, at + length
-        at += length
+def example_bytes(record: bytes, keys: Collection[str]) -> dict[str, bytes]:
+    """The first bytes of those features of a serialised `tf.train.Example` that are named and there.
+
+    Raises `google.protobuf.message.DecodeError` where it is damaged.
+    """
+    features = _Example.FromString(record).features.feature
+    values = {key: features[key].bytes_list.value for key in keys if key in features}
+    return {key: value[0] if value else b"" for key, value in values.items()}

@@ -3,6 +3,8 @@
 import os
 from pathlib import Path
 
+import numpy as np
+
 from palgan_jax.data.folder import Listing
 from palgan_jax.errors import UserError
 
@@ -34,8 +36,15 @@ def read_list(path: str | Path) -> Listing:
     if not found:
         raise UserError(f"{path} names no picture: write one path a line.")
     names, file_bytes, times = zip(*found.values(), strict=True)
-    index_file = path.with_name(f"{path.name}.palgan-index.npz")
-    return Listing(path.parent, names, file_bytes, times, str(path.absolute()), index_file, path.name)
+    return Listing(
+        root=path.parent,
+        names=names,
+        file_bytes=np.array(file_bytes, np.int64),
+        times=np.array(times, np.int64),
+        place=str(path.absolute()),
+        index_file=path.with_name(f"{path.name}.palgan-index.npz"),
+        title=path.name,
+    )
 
 
 def _lines(path: Path) -> list[str]:

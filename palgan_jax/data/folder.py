@@ -15,7 +15,7 @@ from palgan_jax.errors import UserError
 INDEX_FILE = ".palgan-index.npz"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Listing:
     """Picture files: those under a folder, sorted by name, or those of a list, in its order.
 
@@ -24,8 +24,8 @@ class Listing:
 
     root: Path
     names: tuple[str, ...]
-    file_bytes: tuple[int, ...]
-    times: tuple[int, ...]  # of the last change, ns
+    file_bytes: np.ndarray  # int64 (N,)
+    times: np.ndarray  # int64 (N,), of the last change, ns
     place: str  # of the folder or the list, in full
     index_file: Path  # where what is known of the pictures is kept; hidden, so that no listing shows it
     title: str  # of the set, for the names of other files about it
@@ -48,13 +48,13 @@ class Listing:
 
     def stamps(self) -> np.ndarray:
         """uint64 (N,): changes with a file's name, size and time of the last change."""
-        rows = zip(self.names, self.file_bytes, self.times, strict=True)
+        rows = zip(self.names, self.file_bytes.tolist(), self.times.tolist(), strict=True)
         return np.fromiter((_stamp(row) for row in rows), np.uint64, len(self))
 
     def digest(self) -> str:
         """Changes with the names and sizes of the files, and so is the same for copies of a folder."""
         digest = hashlib.sha256()
-        for row in zip(self.names, self.file_bytes, strict=True):
+        for row in zip(self.names, self.file_bytes.tolist(), strict=True):
             digest.update(repr(row).encode("utf-8", "surrogateescape"))
         return digest.hexdigest()
 
@@ -91,8 +91,17 @@ def list_pictures(root: str | Path) -> Listing:
     found.sort()
     names, file_bytes, times = zip(*found, strict=True)
     title = root.name or root.resolve().name or "pictures"
-    place = str(root.absolute())
-    return Listing(root, names, file_bytes, times, place, root / INDEX_FILE, title, others, tuple(sorted(problems)))
+    return Listing(
+        root=root,
+        names=names,
+        file_bytes=np.array(file_bytes, np.int64),
+        times=np.array(times, np.int64),
+        place=str(root.absolute()),
+        index_file=root / INDEX_FILE,
+        title=title,
+        others=others,
+        problems=tuple(sorted(problems)),
+    )
 
 
 def _walk(
