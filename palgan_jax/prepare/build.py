@@ -73,7 +73,8 @@ def build_split(
         shutil.rmtree(folder, ignore_errors=True)
         reason = " ".join(str(error).split())[:300] or type(error).__name__
         raise UserError(
-            f"{picture_set.title} cannot be prepared, at its {split.name} ({reason}): {picture_set.where}."
+            f"{picture_set.title} cannot be prepared, at its {split.name} ({reason}): get a damaged archive again, "
+            "or mend what else it is, and give the same command again."
         ) from error
     shutil.rmtree(unpacked, ignore_errors=True)
 
@@ -184,5 +185,10 @@ def put_together(picture_set: PictureSet, splits: Sequence[Split], workplace: Pa
     info = infos[0] | {"splits": [entry for one in infos for entry in one["splits"]]}
     write_info(whole, info)
     target = data_dir / picture_set.builder / info["version"]
-    whole.rename(target)
+    try:
+        whole.rename(target)
+    except OSError as error:
+        raise UserError(
+            f"{target} cannot be made ({error.strerror or error}): move what is there, and give the same command again."
+        ) from error
     return target
