@@ -1,93 +1,27 @@
 """The contact sheet's web page: one HTML file with pictures and curves inside, light or dark as the reader has it."""
 
-import base64
 import html
-import io
 import math
 from collections.abc import Sequence
 
-import numpy as np
-from PIL import Image
-
 from palgan_jax import palette as palettes
 from palgan_jax.color import AB_RANGE
+from palgan_jax.sheet.markup import document, figure, image, palette_in_words
 from palgan_jax.sheet.rows import Curve, Row
-
-_STYLE = """
-:root {
-  color-scheme: light dark;
-  --paper: #faf9f6; --card: #ffffff; --ink: #212124; --faint: #63636b; --line: #e3e1da; --curve: #b4472b;
-}
-@media (prefers-color-scheme: dark) {
-  :root { --paper: #17181b; --card: #1f2125; --ink: #ececee; --faint: #a3a4ab; --line: #33353b; --curve: #f08a6a; }
-}
-* { box-sizing: border-box; }
-body { margin: 0; background: var(--paper); color: var(--ink); font: 16px/1.5 system-ui, "Segoe UI", sans-serif; }
-main { max-width: 1360px; margin: 0 auto; padding: 2rem clamp(1rem, 3vw, 2.5rem) 4rem; }
-h1 { font-size: 1.7rem; line-height: 1.25; margin: 0 0 .5rem; letter-spacing: -.01em; text-wrap: balance; }
-h2 { font-size: 1.15rem; margin: 2.5rem 0 .8rem; }
-h3 { font-size: 1rem; margin: 0; }
-.notes { list-style: none; margin: 0; padding: 0; color: var(--faint); max-width: 80ch; }
-.cards { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(100%, 36rem), 1fr)); gap: 1.25rem; }
-.card { background: var(--card); border: 1px solid var(--line); border-radius: 12px; padding: 1rem; margin: 0; }
-.pictures { display: grid; gap: .6rem; align-items: start; }
-.three { grid-template-columns: 2fr 2fr 2fr 1fr; }
-.two { grid-template-columns: 2fr 2fr 1fr; }
-.pictures div { min-width: 0; }
-.pictures img { display: block; width: 100%; height: auto; border-radius: 6px; }
-.pictures span { display: block; font-size: .8rem; color: var(--faint); margin-bottom: .2rem; }
-.pictures .palette img { image-rendering: pixelated; outline: 1px solid var(--line); }
-figcaption { margin-top: .7rem; display: flex; flex-wrap: wrap; gap: 0 1rem; align-items: baseline; }
-figcaption p { margin: 0; font-variant-numeric: tabular-nums; }
-figcaption .credit { flex-basis: 100%; font-size: .85rem; color: var(--faint); overflow-wrap: anywhere; }
-.curves { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(100%, 20rem), 1fr)); gap: 1.25rem; }
-.curves h3 { font-size: .95rem; font-weight: 600; margin-bottom: .3rem; }
-svg { display: block; width: 100%; height: auto; }
-svg polyline { fill: none; stroke: var(--curve); stroke-width: 2; stroke-linejoin: round; }
-svg circle { fill: var(--curve); }
-svg line { stroke: var(--line); }
-svg text { fill: var(--faint); font: 11px system-ui, sans-serif; }
-@media (max-width: 40rem) { .three, .two { grid-template-columns: 1fr 1fr; } }
-"""
-
-
-# One every 30 degrees of the ab plane, from +a through +b.
-_HUES = ("pink", "red", "orange", "yellow", "lime", "green", "teal", "cyan", "sky blue", "blue", "violet", "magenta")
-
-
-def _data_uri(picture: np.ndarray, *, lossless: bool) -> str:
-    buffer = io.BytesIO()
-    image = Image.fromarray(np.ascontiguousarray(picture, np.uint8))
-    if lossless:
-        image.save(buffer, "PNG")
-    else:
-        # Full chroma resolution: colour is what the reader has come to judge.
-        image.save(buffer, "JPEG", quality=88, subsampling=0)
-    kind = "png" if lossless else "jpeg"
-    return f"data:image/{kind};base64,{base64.b64encode(buffer.getvalue()).decode()}"
-
-
-def _image(picture: np.ndarray, label: str, alt: str, *, kind: str = "") -> str:
-    height, width = picture.shape[:2]
-    source = _data_uri(picture, lossless=bool(kind) or max(height, width) <= 128)
-    return (
-        f'<div class="{kind}"><span>{label}</span><img src="{source}" width="{width}" height="{height}" '
-        f'loading="lazy" alt="{html.escape(alt, quote=True)}"></div>'
-    )
 
 
 def _card(row: Row, spec: palettes.PaletteSpec, ab_range: float) -> str:
     name = html.escape(row.name)
     images = [
-        _image(row.gray, "gray", f"{row.name}, in gray, as given to the model"),
-        _image(row.ours, "ours", f"{row.name}, colorized by the model"),
+        image(row.gray, "gray", f"{row.name}, in gray, as given to the model"),
+        image(row.ours, "ours", f"{row.name}, colorized by the model"),
     ]
     if row.truth is not None:
-        images.append(_image(row.truth, "truth", f"{row.name}, in its true colours"))
+        images.append(image(row.truth, "truth", f"{row.name}, in its true colours"))
     if row.palette is not None:
         drawing = palettes.picture(row.palette, spec, cell=8, ab_range=ab_range)
-        alt = f"the palette predicted for {row.name}: {_in_words(row.palette, spec)}"
-        images.append(_image(drawing, "palette", alt, kind="palette"))
+        alt = f"the palette predicted for {row.name}: {palette_in_words(row.palette, spec)}"
+        images.append(image(drawing, "palette", alt, kind="palette"))
     caption = f"<p>{html.escape(row.caption)}</p>" if row.caption else ""
     credit = f'<p class="credit">{html.escape(row.credit)}</p>' if row.credit else ""
     columns = "two" if row.truth is None else "three"
@@ -95,23 +29,6 @@ def _card(row: Row, spec: palettes.PaletteSpec, ab_range: float) -> str:
         f'<figure class="card"><div class="pictures {columns}">{"".join(images)}</div>'
         f"<figcaption><h3>{name}</h3>{caption}{credit}</figcaption></figure>"
     )
-
-
-def _in_words(h: np.ndarray, spec: palettes.PaletteSpec) -> str:
-    """What a palette holds, for those who can't see its drawing: the mean colour and how widely the palette spreads."""
-    share = np.asarray(h, np.float64)
-    share = share / max(share.sum(), 1e-12)
-    centres = palettes.bin_centres(spec).astype(np.float64)
-    grid = share.reshape(spec.bins, spec.bins)
-    a, b = float(grid.sum(1) @ centres), float(grid.sum(0) @ centres)
-    hue = _HUES[round(math.degrees(math.atan2(b, a)) / 30) % 12]
-    entropy = abs(float((share * np.log(np.maximum(share, 1e-12))).sum()))
-    tint = "balanced around gray" if math.hypot(a, b) < 0.04 else f"leaning towards {hue}"
-    return f"{tint}, entropy {entropy:.2f} nats"
-
-
-def _figure(value: float) -> str:
-    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
 
 
 def _chart(curve: Curve) -> str:
@@ -125,16 +42,16 @@ def _chart(curve: Curve) -> str:
     drawn = [(gutter + (x - left) * scale_x, height - bottom - (y - low) * scale_y) for x, y in points]
     line = " ".join(f"{x:.1f},{y:.1f}" for x, y in drawn)
     mark = f'<circle cx="{drawn[0][0]:.1f}" cy="{drawn[0][1]:.1f}" r="3"/>' if len(drawn) == 1 else ""
-    first, last = (f"{_figure(y)} at step {_figure(x)}" for x, y in (points[0], points[-1]))
+    first, last = (f"{figure(y)} at step {figure(x)}" for x, y in (points[0], points[-1]))
     summary = html.escape(f"{curve.name}: from {first} to {last}", quote=True)
     rules = "".join(f'<line x1="{gutter}" x2="{width}" y1="{y}" y2="{y}"/>' for y in (top, height - bottom))
     return (
         f'<div class="card"><h3>{html.escape(curve.name)}</h3>'
         f'<svg viewBox="0 0 {width} {height}" role="img" aria-label="{summary}">'
         f'{rules}<polyline points="{line}"/>{mark}'
-        f'<text x="0" y="{top + 4}">{_figure(high)}</text><text x="0" y="{height - bottom + 4}">{_figure(low)}</text>'
-        f'<text x="{gutter}" y="{height - 6}">step {_figure(left)}</text>'
-        f'<text x="{width}" y="{height - 6}" text-anchor="end">{_figure(right)}</text></svg></div>'
+        f'<text x="0" y="{top + 4}">{figure(high)}</text><text x="0" y="{height - bottom + 4}">{figure(low)}</text>'
+        f'<text x="{gutter}" y="{height - 6}">step {figure(left)}</text>'
+        f'<text x="{width}" y="{height - 6}" text-anchor="end">{figure(right)}</text></svg></div>'
     )
 
 
@@ -147,19 +64,9 @@ def page(
     ab_range: float = AB_RANGE,
 ) -> str:
     """The whole page as HTML: title, notes, a card a picture, then a chart a curve. It fetches nothing."""
-    lines = "".join(f"<li>{html.escape(note)}</li>" for note in notes)
     cards = "".join(_card(row, spec, ab_range) for row in rows)
     charts = "".join(_chart(curve) for curve in curves)
-    return "".join(
-        [
-            '<!doctype html><html lang="en"><head><meta charset="utf-8">',
-            '<meta name="viewport" content="width=device-width, initial-scale=1">',
-            f"<title>{html.escape(title)}</title><style>{_STYLE}</style></head><body><main>",
-            f"<header><h1>{html.escape(title)}</h1>",
-            f'<ul class="notes">{lines}</ul></header>' if lines else "</header>",
-            f'<section aria-label="pictures"><h2>Pictures</h2><div class="cards">{cards}</div></section>',
-            f'<section aria-label="training"><h2>Training</h2><div class="curves">{charts}</div></section>'
-            * bool(charts),
-            "</main></body></html>\n",
-        ]
-    )
+    body = f'<section aria-label="pictures"><h2>Pictures</h2><div class="cards">{cards}</div></section>'
+    if charts:
+        body += f'<section aria-label="training"><h2>Training</h2><div class="curves">{charts}</div></section>'
+    return document(title, notes, body)
