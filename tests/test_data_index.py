@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from palgan_jax.data import index as index_lib
-from palgan_jax.data.folder import list_pictures
+from palgan_jax.data.folder import Listing, list_pictures
 from palgan_jax.data.index import ROW, colour_statistics, load_or_build
 from palgan_jax.data.source import open_source
 from palgan_jax.errors import UserError
@@ -115,6 +115,26 @@ def test_only_what_has_changed_is_looked_at_again(folder, looked_at):
     looked_at.clear()
     load_or_build(list_pictures(folder))
     assert not looked_at
+
+
+def test_a_picture_that_cannot_be_reached_is_looked_at_again_the_next_time(folder, looked_at, monkeypatch):
+    load = Listing.load
+
+    def fail(listing: Listing, i: int) -> tuple[str, bytes]:
+        if i in (9, 21):
+            raise UserError(f"{listing.label(i)} cannot be read (input/output error): check the path.")
+        return load(listing, i)
+
+    monkeypatch.setattr(Listing, "load", fail)
+    for _ in range(2):
+        index = load_or_build(list_pictures(folder))
+        assert list(index.unreadable) == [7, 9, 21]
+        assert index.unreadable[9] == "cannot be read (input/output error): check the path"
+    assert len(looked_at) == COUNT - 2
+    monkeypatch.setattr(Listing, "load", load)
+    index = load_or_build(list_pictures(folder))
+    assert list(index.unreadable) == [7] and index.rows["width"].tolist()[9::12] == [49, 61]
+    assert looked_at[COUNT - 2 :] == ["09.png", "21.png"] or looked_at[COUNT - 2 :] == ["21.png", "09.png"]
 
 
 @pytest.mark.parametrize("damage", [lambda data: data[:100], lambda _: b"", lambda data: data[:-200] + bytes(200)])

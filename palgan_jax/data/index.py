@@ -105,7 +105,8 @@ def load_or_build(pictures: Pictures, cache_dir: Path | None = None, progress: P
     known.rows["stamp"] = stamps  # those of other processes may differ in the times of their copies
     if place is not None:
         if jax.process_index() == 0:
-            _save(place, known.rows, known.reasons)
+            make_folder(place.parent)
+            write_file(place, known.pack(np.arange(len(pictures))))
         _from_all(b"")  # nobody takes a block away before all of them are kept
         shutil.rmtree(_parts(place), ignore_errors=True)
     return Index(known.rows, known.reasons, place)
@@ -119,6 +120,8 @@ class _Known:
         self.rows["stamp"] = self._stamps = stamps
         self.known = np.zeros(len(stamps), bool)
         self.reasons: Reasons = {}
+        self.passing: set[int] = set()
+        """Rows of pictures that could not be reached, which may pass: they are looked at again the next time."""
 
     @property
     def complete(self) -> bool:
@@ -152,7 +155,7 @@ class _Known:
         if jax.process_count() == 1:
             return self
         first = _Known(self._stamps)
-        first._put(_from_first(_message(np.flatnonzero(self.known), self.rows, self.reasons)))
+        first._put(_from_first(self._message(np.flatnonzero(self.known))))
         return first
 
     def exchange(self) -> None:
@@ -161,7 +164,7 @@ class _Known:
         if count == 1:
             return
         mine = np.flatnonzero(_owner(len(self.rows), count) == jax.process_index())
-        for message in _from_all(_message(mine, self.rows, self.reasons)):
+        for message in _from_all(self._message(mine)):
             self._put(message)
 
     def _put(self, message: bytes) -> None:
@@ -169,15 +172,27 @@ class _Known:
             here, rows, reasons = file["here"], file["rows"], json.loads(bytes(file["reasons"]))
         self.rows[here] = rows
         self.known[here] = True
-        self.reasons.update((int(i), reason) for i, reason in reasons.items())
+        self.reasons.update((i, reason) for i, reason, _ in reasons)
+        self.passing.update(i for i, _, passing in reasons if passing)
 
+    def _message(self, here: np.ndarray) -> bytes:
+        content = io.BytesIO()
+        reasons = [(i, self.reasons[i], i in self.passing) for i in self._bad(here)]
+        np.savez(
+            content, here=here, rows=self.rows[here], reasons=np.frombuffer(json.dumps(reasons).encode(), np.uint8)
+        )
+        return content.getvalue()
 
-def _message(here: np.ndarray, rows: np.ndarray, reasons: Reasons) -> bytes:
-    content = io.BytesIO()
-    chosen = set(here.tolist()) if reasons else set()
-    words = json.dumps({i: reason for i, reason in reasons.items() if i in chosen}).encode()
-    np.savez(content, here=here, rows=rows[here], reasons=np.frombuffer(words, np.uint8))
-    return content.getvalue()
+    def _bad(self, here: np.ndarray) -> list[int]:
+        return here[np.isin(here, list(self.reasons))].tolist() if self.reasons else []
+
+    def pack(self, here: np.ndarray) -> bytes:
+        """The content of a file that keeps these rows."""
+        if self.passing:
+            here = here[~np.isin(here, list(self.passing))]
+        bad = self._bad(here)
+        places = np.searchsorted(here, bad).tolist()  # they rise
+        return _pack(self.rows[here], dict(zip(places, (self.reasons[i] for i in bad), strict=True)))
 
 
 def _owner(total: int, count: int) -> np.ndarray:
@@ -196,35 +211,44 @@ def _build(pictures: Pictures, known: _Known, parts: Path | None, progress: Prog
     block: list[int] = []
     looks = _map_threads(lambda i: _look(pictures, i), todo.tolist())
     for done, (i, seen) in enumerate(zip(todo.tolist(), looks, strict=True), 1):
-        if isinstance(seen, str):
-            known.reasons[i] = seen
+        if isinstance(seen, _Unreadable):
+            known.reasons[i] = seen.reason
+            if seen.may_pass:
+                known.passing.add(i)
         else:
             for column, value in seen.items():
                 known.rows[column][i] = value
         known.known[i] = True
         block.append(i)
         if several and parts is not None and (len(block) == BLOCK or done == len(todo)):
-            _keep_block(parts / f"{block[0]:09}.npz", np.array(block), known)
+            make_folder(parts)
+            write_file(parts / f"{block[0]:09}.npz", known.pack(np.array(block)))
             block.clear()
         if progress is not None:
             progress(done, len(todo))
 
 
-def _keep_block(path: Path, block: np.ndarray, known: _Known) -> None:
-    make_folder(path.parent)
-    first = {int(i): k for k, i in enumerate(block)}
-    reasons = {k: known.reasons[i] for i, k in first.items() if i in known.reasons}
-    write_file(path, _pack(known.rows[block], reasons))
+@dataclass(frozen=True)
+class _Unreadable:
+    reason: str
+    may_pass: bool = False  # it was not reached at all
 
 
-def _look(pictures: Pictures, i: int) -> dict[str, object] | str:
+def _look(pictures: Pictures, i: int) -> dict[str, object] | _Unreadable:
     """The row of a picture but for its stamp, or why there is none."""
+
+    def reason(error: UserError) -> str:
+        return str(error).removeprefix(pictures.label(i)).strip().removesuffix(".")
+
     try:
         name, data = pictures.load(i)
+    except UserError as error:
+        return _Unreadable(reason(error), may_pass=True)
+    try:
         rgb = decode_rgb(data, name=pictures.label(i), at_least=THUMBNAIL)
         width, height = picture_size_of(data, name=pictures.label(i))
     except UserError as error:
-        return str(error).removeprefix(pictures.label(i)).strip().removesuffix(".")
+        return _Unreadable(reason(error))
     thumbnail = Image.fromarray(rgb).resize((THUMBNAIL, THUMBNAIL), Image.Resampling.BILINEAR)
     return {
         "name": _hash(name),
@@ -285,11 +309,6 @@ def _unpack(content: bytes) -> tuple[np.ndarray, Reasons]:
         if rows.dtype != ROW or rows.ndim != 1:
             raise ValueError("another layout")
         return rows, {int(row): str(reason) for row, reason in json.loads(bytes(file["unreadable"]))}
-
-
-def _save(path: Path, rows: np.ndarray, reasons: Reasons) -> None:
-    make_folder(path.parent)
-    write_file(path, _pack(rows, reasons))
 
 
 def _parts(place: Path) -> Path:
