@@ -30,20 +30,20 @@ def _inside(rgb: jax.Array) -> jax.Array:
 
 @jax.jit
 def _to_rgb(lab: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Lab (N, 3) to sRGB bytes (N, 3), clamped, and whether each colour is inside the gamut (N,)."""
+    """Lab (..., 3) to sRGB bytes (..., 3), clamped, and whether each colour is inside the gamut (...)."""
     rgb = lab_to_rgb(lab)
     return rgb_to_bytes(rgb), _inside(rgb)
 
 
 @jax.jit
 def _to_rgb_in_gamut(lab: jax.Array) -> jax.Array:
-    """Lab (N, 3) outside the gamut to the nearest sRGB bytes (N, 3) of the same L and hue, by bisection of the chroma.
+    """Lab (..., 3) to the nearest sRGB bytes in gamut of the same L and hue, by bisection of the chroma.
 
     The lower end of the interval is always inside (0 is gray), so the result is, however the gamut is shaped.
     """
 
     def scaled(share: jax.Array) -> jax.Array:
-        return lab_to_rgb(jnp.concatenate([lab[:, :1], lab[:, 1:] * share[:, None]], axis=-1))
+        return lab_to_rgb(jnp.concatenate([lab[..., :1], lab[..., 1:] * share[..., None]], axis=-1))
 
     def halve(_, interval: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
         low, high = interval
@@ -51,9 +51,15 @@ def _to_rgb_in_gamut(lab: jax.Array) -> jax.Array:
         inside = _inside(scaled(middle))
         return jnp.where(inside, middle, low), jnp.where(inside, high, middle)
 
-    none = jnp.zeros(lab.shape[:1], jnp.float32)
+    none = jnp.zeros(lab.shape[:-1], jnp.float32)
     low, _ = jax.lax.fori_loop(0, _HALVINGS, halve, (none, none + 1))
     return rgb_to_bytes(scaled(low))
+
+
+def lab_to_bytes(lab: jax.Array) -> jax.Array:
+    """Lab (..., 3) to sRGB bytes (..., 3) of the same luminance, as `colours_to_bytes`, within a program of JAX."""
+    rgb, inside = _to_rgb(lab)
+    return jnp.where(inside[..., None], rgb, _to_rgb_in_gamut(lab))
 
 
 def _in_pieces(function: Callable, pixels: np.ndarray) -> list:

@@ -20,8 +20,7 @@ from palgan_jax.palette import PaletteSpec, histogram
 from palgan_jax.weights import find_weights
 
 
-@partial(jax.jit, static_argnums=(0, 1, 2))
-def _predict(
+def predict_batch(
     network: PalGAN,
     spec: PaletteSpec,
     ab_range: float,
@@ -29,19 +28,20 @@ def _predict(
     lightness: jax.Array,
     palette: jax.Array | None,
 ) -> tuple[jax.Array, jax.Array]:
-    """L (R, R) and a palette (K,) or None -> the palette used (K,) and ab (R, R, 2) in Lab units.
-
-    A function of the module, so that it is compiled once for all colorizers with networks of one kind and size.
-    """
-    lab = jnp.pad(lightness[..., None], ((0, 0), (0, 0), (0, 2)))
+    """L (B, R, R) and palettes (B, K) or None -> the palettes used (B, K) and ab (B, R, R, 2) in Lab units."""
+    lab = jnp.pad(lightness[..., None], ((0, 0), (0, 0), (0, 0), (0, 2)))
     l, _ = normalise_lab(lab, ab_range)
-    output: Any = network.apply(variables, l[None], None if palette is None else palette[None], train=False)
-    predicted, c = output  # (1, K), (1, R, R, 2)
+    output: Any = network.apply(variables, l, palette, train=False)
+    predicted, c = output  # (B, K), (B, R, R, 2)
     c = c.astype(jnp.float32)
     if network.model != "palgan":  # what they predict is a code; the palette of what they paint stands for it
         predicted = histogram(c, spec)
-    used = predicted[0] if palette is None else palette
-    return used, denormalise_lab(l, c[0], ab_range)[..., 1:]
+    used = predicted if palette is None else palette
+    return used, denormalise_lab(l, c, ab_range)[..., 1:]
+
+
+# Of the module, so that it is compiled once for all colorizers with networks of one kind and size.
+_predict = jax.jit(predict_batch, static_argnums=(0, 1, 2))
 
 
 class Colorizer:
@@ -56,6 +56,8 @@ class Colorizer:
       step: the training step of the weights.
       source: where they come from, in words.
       resolution: the side of the square that the network sees, pixels.
+      spec: how the model's palettes are counted.
+      network, variables: the model itself, for `predict_batch`.
     """
 
     def __init__(self, weights: Mapping[str, Any]) -> None:
@@ -68,8 +70,8 @@ class Colorizer:
         self.source = str(weights["source"])
         self.resolution = int(self.config.resolution)
         self.spec = palette_spec(self.config)
-        self._network = build_generator(self.config)
-        self._variables = self._checked(weights["variables"])
+        self.network = build_generator(self.config)
+        self.variables = self._checked(weights["variables"])
 
     @classmethod
     def load(cls, checkpoint: str | Path | None = None) -> "Colorizer":
@@ -84,7 +86,7 @@ class Colorizer:
     def _checked(self, variables: Mapping[str, Any]) -> dict[str, Any]:
         """The variables on the device, if names and shapes are those that the network of the config has."""
         l = jax.ShapeDtypeStruct((1, self.resolution, self.resolution, 1), jnp.float32)
-        init = partial(self._network.init, jax.random.key(0))
+        init = partial(self.network.init, jax.random.key(0))
         expected = shapes(jax.eval_shape(init, l))
         # A network without batch norm, say, has no such collection, and parts that only train are not asked for.
         given = shapes({name: tree for name, tree in variables.items() if tree})
@@ -110,8 +112,9 @@ class Colorizer:
             if palette.shape != (self.spec.size,):
                 raise ValueError(f"a palette of shape ({self.spec.size},) was expected, not {palette.shape}")
         small = squash(lightness, self.resolution)
-        used, ab = _predict(self._network, self.spec, self.config.ab_range, self._variables, small, palette)
-        return np.asarray(used), np.asarray(ab)
+        given = None if palette is None else palette[None]
+        used, ab = _predict(self.network, self.spec, self.config.ab_range, self.variables, small[None], given)
+        return np.asarray(used)[0], np.asarray(ab)[0]
 
     def colorize(self, rgb: np.ndarray, palette: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
         """Colorizes a picture.

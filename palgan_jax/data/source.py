@@ -131,7 +131,7 @@ def _open_single(
 ) -> Source:
     if isinstance(spec, specs.SyntheticSpec):
         return SyntheticSource(name, spec.count)
-    pictures = _stored(spec, tfds_dir)
+    pictures = stored_pictures(spec, tfds_dir)
     cache = None if cache_dir is None else Path(cache_dir)
     index = index_lib.load_or_build(pictures, cache, progress)
     unreadable = (
@@ -166,7 +166,8 @@ def _open_single(
 _IDENTITY = ("name", "width", "height", "file_bytes")
 
 
-def _stored(spec: specs.StoredSpec, tfds_dir: str | Path | None) -> Pictures:
+def stored_pictures(spec: specs.StoredSpec, tfds_dir: str | Path | None) -> Pictures:
+    """All encoded pictures that a spec names, not looked at yet. Raises UserError where there are none."""
     if isinstance(spec, specs.FolderSpec):
         return list_pictures(spec.path)
     if isinstance(spec, specs.ListSpec):
