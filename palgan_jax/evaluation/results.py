@@ -9,10 +9,12 @@ from pathlib import Path
 import numpy as np
 
 from palgan_jax.evaluation.record import Evaluation, Shown, Summary, ordered, summarise
+from palgan_jax.evaluation.report import report
+from palgan_jax.evaluation.table import markdown
 from palgan_jax.metrics.confidence import LEVEL, RESAMPLES
 from palgan_jax.writing import make_folder, write_file
 
-RESULTS, PICTURES = "results.json", "pictures.csv"
+RESULTS, PICTURES, ROW, REPORT = "results.json", "pictures.csv", "row.md", "report.html"
 
 
 def write_results(folder: str | Path, evaluation: Evaluation, pictures: Callable[[int], Shown]) -> None:
@@ -25,6 +27,8 @@ def write_results(folder: str | Path, evaluation: Evaluation, pictures: Callable
     make_folder(folder)
     summary = summarise(evaluation)
     write_file(folder / PICTURES, _as_csv(evaluation))
+    write_file(folder / ROW, markdown(evaluation, summary).encode("utf-8", "replace"))
+    write_file(folder / REPORT, report(evaluation, summary, pictures).encode())
     write_file(folder / RESULTS, _as_json(evaluation, summary))
 
 

@@ -1,0 +1,245 @@
+"""The report of an evaluation: one HTML file with tables, histograms and pictures, which fetches nothing."""
+
+import html
+import math
+from collections.abc import Callable, Mapping
+
+import jax.numpy as jnp
+import numpy as np
+
+from palgan_jax import palette as palettes
+from palgan_jax.color import from_bytes
+from palgan_jax.evaluation.record import Evaluation, Shown, Summary, metric
+from palgan_jax.evaluation.table import (
+    COLUMNS,
+    NOTHING,
+    interval_in_words,
+    lines,
+    printed,
+    protocol_in_words,
+    remarks,
+    system_and_palette,
+)
+from palgan_jax.sheet.markup import document, figure, image, palette_in_words
+
+MOST_SHOWN = 4
+"""Pictures of each kind: the best, those in the middle, the worst."""
+
+_STYLE = """
+.table { overflow-x: auto; }
+table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; }
+caption { text-align: left; color: var(--faint); font-size: .9rem; padding-bottom: .5rem; max-width: 80ch; }
+th, td { text-align: left; padding: .45rem .8rem .45rem 0; border-bottom: 1px solid var(--line); vertical-align: top; }
+thead th { color: var(--faint); font-weight: 600; font-size: .85rem; }
+tbody th { font-weight: 600; }
+td.number, th.number { text-align: right; white-space: nowrap; }
+td.faint { color: var(--faint); font-size: .9rem; }
+tr.ours { background: color-mix(in srgb, var(--curve) 12%, transparent); }
+.warning { border-left: 4px solid var(--curve); padding: .2rem 0 .2rem .9rem; margin: 1.2rem 0 0; max-width: 80ch; }
+.notes li { overflow-wrap: anywhere; }
+.facts td { overflow-wrap: anywhere; }
+.stack { display: grid; gap: .6rem; }
+svg .bar { fill: var(--curve); opacity: .75; }
+svg .mean { stroke: var(--ink); stroke-width: 1.5; }
+h3.name { overflow-wrap: anywhere; }
+"""
+
+
+def report(evaluation: Evaluation, summary: Summary, pictures: Callable[[int], Shown]) -> str:
+    """The page. `pictures` is asked for the best, the middle and the worst by PSNR, or by the first metric there is."""
+    title = f"{system_and_palette(evaluation)} on {protocol_in_words(evaluation)}"
+    body = [_numbers(summary), _beside_others(evaluation, summary)]
+    if evaluation.absent:
+        body.append(_left_out(evaluation.absent))
+    if evaluation.values:
+        body += [_distributions(evaluation, summary), _examples(evaluation, pictures)]
+    body.append(_facts(evaluation))
+    notes = [f"{evaluation.count:,} pictures", evaluation.resize, f"palette: {evaluation.palette}"]
+    if not evaluation.protocol_exact:
+        warning = (
+            f"The pictures seen are not those of {evaluation.protocol}, so that these numbers do not carry its name."
+        )
+        body.insert(0, f'<p class="warning">{_text(warning)}</p>')
+    return document(_printable(title), [_printable(note) for note in notes], "".join(body), _STYLE)
+
+
+def _printable(text: str) -> str:
+    """File names may hold what is no text, or turns text around; that becomes a mark."""
+    return "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in text)
+
+
+def _text(text: str) -> str:
+    return html.escape(_printable(text), quote=True)
+
+
+def _table(caption: str, head: list[str], rows: list[str], numbers: range, kind: str = "") -> str:
+    """`numbers`: the columns that are set to the right."""
+    columns = "".join(
+        f'<th scope="col"{" class=number" if i in numbers else ""}>{_text(name)}</th>' for i, name in enumerate(head)
+    )
+    return (
+        f'<div class="table"><table class="{kind}"><caption>{_text(caption)}</caption>'
+        f"<thead><tr>{columns}</tr></thead><tbody>{''.join(rows)}</tbody></table></div>"
+    )
+
+
+def _row(head: str, numbers: list[str], rest: list[str], kind: str = "") -> str:
+    cells = "".join(f'<td class="number">{_text(cell)}</td>' for cell in numbers)
+    cells += "".join(f'<td class="faint">{_text(cell)}</td>' for cell in rest)
+    return f'<tr class="{kind}"><th scope="row">{_text(head)}</th>{cells}</tr>'
+
+
+def _section(heading: str, inside: str) -> str:
+    return f"<section><h2>{heading}</h2>{inside}</section>"
+
+
+def _numbers(summary: Summary) -> str:
+    rows = []
+    for name, entry in summary.items():
+        decimals = metric(name).decimals
+        spread = [f"{entry[key]:.{decimals}f}" if key in entry else NOTHING for key in ("median", "sd")]
+        direction = {"higher": "↑", "lower": "↓", "neither": ""}[metric(name).better]
+        numbers = [printed(name, entry), interval_in_words(name, entry), *spread]
+        rows.append(_row(f"{metric(name).title} {direction}".strip(), numbers, [metric(name).meaning]))
+    caption = (
+        "Means over pictures with their 95 % bootstrap intervals, which say how much a mean would move with other "
+        "pictures of the same kind. A number of the whole set has none. ↑ higher is better, ↓ lower is better."
+    )
+    head = ["metric", "mean or value", "95 % interval", "median", "standard deviation", "what it is"]
+    return _section("Numbers", _table(caption, head, rows, range(1, 5)))
+
+
+def _beside_others(evaluation: Evaluation, summary: Summary) -> str:
+    rows = [
+        _row(row.system, list(row.cells), [row.source], "ours" if row.ours else "")
+        for row in lines(evaluation, summary)
+    ]
+    caption = "What others publish for the same protocol, as printed in the source named; not measured again."
+    if len(rows) == 1:
+        caption = "No published rows of the same pictures are known."
+    head = ["system", *COLUMNS.values(), "source"]
+    return _section("Beside published numbers", _table(caption, head, rows, range(1, 1 + len(COLUMNS))))
+
+
+def _left_out(absent: Mapping[str, str]) -> str:
+    rows = [_row(metric(name).title, [], [reason]) for name, reason in sorted(absent.items())]
+    return _section(
+        "Left out", _table("Metrics that were not measured, and why.", ["metric", "reason"], rows, range(0))
+    )
+
+
+def _distributions(evaluation: Evaluation, summary: Summary) -> str:
+    charts = [
+        _histogram(metric(name).title, np.asarray(evaluation.values[name]), entry["mean"])
+        for name, entry in summary.items()
+        if name in evaluation.values
+    ]
+    return _section("How pictures differ", f'<div class="curves">{"".join(charts)}</div>')
+
+
+def _histogram(title: str, values: np.ndarray, mean: float) -> str:
+    """How many pictures have which value; the far tails are gathered in the first and the last bar."""
+    low = float(np.quantile(values, 0.005, method="lower"))
+    high = float(np.quantile(values, 0.995, method="higher"))
+    if high <= low:
+        low, high = low - 0.5, high + 0.5
+    bins = int(np.clip(math.sqrt(len(values)), 5, 40))
+    counts, _ = np.histogram(np.clip(values, low, high), bins, (low, high))
+    width, height, top, bottom = 320, 150, 18, 22
+    bar, tallest = width / bins, max(int(counts.max()), 1)
+    base = height - bottom
+    heights = [(base - top) * int(count) / tallest for count in counts]
+    bars = "".join(
+        f'<rect class="bar" x="{i * bar:.1f}" y="{base - tall:.1f}" width="{bar - 1:.1f}" height="{tall:.1f}"/>'
+        for i, tall in enumerate(heights)
+        if tall
+    )
+    x = min(max((mean - low) / (high - low), 0), 1) * width
+    anchor = "start" if x < width / 2 else "end"
+    before, after = ("≤ " if values.min() < low else ""), ("≥ " if values.max() > high else "")
+    ends = f"{figure(float(values.min()))} to {figure(float(values.max()))}"
+    summary = f"histogram of {title}: mean {figure(mean)}, median {figure(float(np.median(values)))}, from {ends}"
+    return (
+        f'<div class="card"><h3>{_text(title)}</h3>'
+        f'<svg viewBox="0 0 {width} {height}" role="img" aria-label="{_text(summary)}">'
+        f'{bars}<line x1="0" x2="{width}" y1="{base}" y2="{base}"/>'
+        f'<line class="mean" x1="{x:.1f}" x2="{x:.1f}" y1="4" y2="{base}"/>'
+        f'<text x="{x + (5 if anchor == "start" else -5):.1f}" y="12" text-anchor="{anchor}">mean {figure(mean)}</text>'
+        f'<text x="0" y="{height - 6}">{before}{figure(low)}</text>'
+        f'<text x="{width}" y="{height - 6}" text-anchor="end">{after}{figure(high)}</text></svg></div>'
+    )
+
+
+def chosen(values: np.ndarray, *, higher_is_better: bool) -> dict[str, list[int]]:
+    """The numbers of the best, the middle and the worst pictures, at most MOST_SHOWN each and none of them twice.
+
+    Best and worst come first with the extreme one; equal values keep their order.
+    """
+    order = np.argsort(-values if higher_is_better else values, kind="stable")
+    count = min(MOST_SHOWN, max(1, len(order) // 3))
+    start = (len(order) - count) // 2
+    parts = {"best": order[:count], "worst": order[::-1][:count], "median": order[start : start + count]}
+    seen: set[int] = set()
+    picked: dict[str, list[int]] = {}
+    for name, numbers in parts.items():
+        picked[name] = [number for number in numbers.tolist() if number not in seen]
+        seen.update(picked[name])
+    return {name: picked[name] for name in ("best", "median", "worst") if picked[name]}
+
+
+def _examples(evaluation: Evaluation, pictures: Callable[[int], Shown]) -> str:
+    by = "psnr" if "psnr" in evaluation.values else next(iter(evaluation.values))
+    picked = chosen(np.asarray(evaluation.values[by]), higher_is_better=metric(by).better != "lower")
+    headings = {"best": "The best", "median": "In the middle", "worst": "The worst"}
+    return "".join(
+        _section(
+            f"{headings[name]} by {_text(metric(by).title)}",
+            f'<div class="cards">{"".join(_card(evaluation, number, pictures(number)) for number in numbers)}</div>',
+        )
+        for name, numbers in picked.items()
+    )
+
+
+def _card(evaluation: Evaluation, number: int, shown: Shown) -> str:
+    name = _printable(evaluation.names[number])
+    images = [
+        image(shown.gray, "gray", f"{name}, in gray, as given to the system"),
+        image(shown.predicted, "predicted", f"{name}, as colorized"),
+        image(shown.truth, "truth", f"{name}, in its true colours"),
+    ]
+    used = shown.palette if shown.palette is not None else _palette(shown.predicted)
+    label = "palette" if shown.palette is not None else "its colours"
+    drawings = "".join(
+        image(palettes.picture(h, spec), text, f"{text} of {name}: {palette_in_words(h, spec)}", kind="palette")
+        for h, text in ((used, label), (_palette(shown.truth), "true colours"))
+        for spec in [palettes.PaletteSpec(bins=math.isqrt(len(h)))]
+    )
+    figures = ", ".join(
+        f"{metric(key).title} {evaluation.values[key][number]:.{metric(key).decimals}f}"
+        for key in ("psnr", "ssim", "lpips_alexnet", "lpips_vgg16", "ciede2000")
+        if key in evaluation.values
+    )
+    return (
+        f'<figure class="card"><div class="pictures three">{"".join(images)}<div class="stack">{drawings}</div></div>'
+        f'<figcaption><h3 class="name">{_text(name)}</h3><p>{_text(figures)}</p></figcaption></figure>'
+    )
+
+
+def _palette(rgb: np.ndarray) -> np.ndarray:
+    """The palette (256,) of a picture uint8 (H, W, 3)."""
+    return np.asarray(palettes.histogram(from_bytes(jnp.asarray(rgb))[1]))
+
+
+def _facts(evaluation: Evaluation) -> str:
+    said = "".join(f"<li>{_text(line)}</li>" for line in remarks(evaluation))
+    rows = [_row(name, [], [_value(value)]) for name, value in sorted(evaluation.facts.items())]
+    table = _table("How it was measured.", ["fact", "value"], rows, range(0), "facts") if rows else ""
+    return _section("What these numbers are of", f'<ul class="notes">{said}</ul>') + _section("Facts", table) * bool(
+        rows
+    )
+
+
+def _value(value: object) -> str:
+    if isinstance(value, Mapping):
+        return ", ".join(f"{key}: {_value(part)}" for key, part in value.items())
+    return ", ".join(_value(part) for part in value) if isinstance(value, list | tuple) else str(value)

@@ -1,0 +1,165 @@
+"""One system's row beside the published rows of the same protocol."""
+
+from dataclasses import dataclass
+
+from palgan_jax.evaluation.record import Evaluation, Summary, headline, metric
+
+PAPER = "Wang et al., ECCV 2022 (PalGAN), tables"
+LATER = "a later comparison of several systems, second-hand"
+HERE = "measured by palgan evaluate"
+
+COLUMNS = {
+    "psnr": "PSNR",
+    "ssim": "SSIM",
+    "lpips": "LPIPS",
+    "fid": "FID",
+    "colourfulness": "CF",
+    "delta_cf": "delta CF",
+}
+"""The columns of the table, by metric. LPIPS is of any network: the published rows do not name theirs."""
+_LPIPS = {"lpips_alexnet": "AlexNet", "lpips_vgg16": "VGG16"}
+NOTHING = "-"
+
+
+@dataclass(frozen=True)
+class Line:
+    """A row of the table: the cells of COLUMNS in their order, and who says so."""
+
+    system: str
+    cells: tuple[str, ...]
+    source: str
+    ours: bool = False
+
+
+def _paper(system: str, psnr: str, ssim: str, lpips: str, fid: str) -> Line:
+    return Line(system, (psnr, ssim, lpips, fid, NOTHING, NOTHING), PAPER)
+
+
+def _later(system: str, fid: str, cf: str, delta_cf: str, psnr: str) -> Line:
+    return Line(system, (psnr, NOTHING, NOTHING, fid, cf, delta_cf), LATER)
+
+
+PUBLISHED: dict[str, tuple[Line, ...]] = {
+    "imagenet-ctest10k": (
+        _paper("CIColor", "22.30", "0.902", "0.221", "12.20"),
+        _paper("UGColor", "24.26", "0.918", "0.174", "7.49"),
+        _paper("DeOldify", "23.54", "0.914", "0.187", "5.78"),
+        _paper("ColTran", "21.81", "0.892", "0.218", "6.37"),
+        _paper("InstColor", "23.03", "0.909", "0.191", "7.35"),
+        _paper("GPColor", "21.66", "0.871", "0.230", "5.46"),
+        _paper("PalGAN", "24.19", "0.917", "0.161", "4.60"),
+        _paper("PalGAN 2, more weight on fidelity", "24.66", "0.920", "0.170", "5.24"),
+        _paper("PalGAN *, the truth's palette", "27.75", "0.932", "0.110", "4.20"),
+    ),
+    "imagenet-val50k": (
+        _paper("CIColor", "22.26", "0.902", "0.221", "9.39"),
+        _paper("UGColor", "24.26", "0.919", "0.173", "4.60"),
+        _paper("DeOldify", "22.97", "0.911", "0.185", "3.87"),
+        _paper("ColTran", "22.12", "0.894", "0.216", "3.81"),
+        _paper("InstColor", "23.06", "0.910", "0.190", "4.94"),
+        _paper("GPColor", "21.81", "0.880", "0.230", "3.62"),
+        _later("ColTran", "6.14", "35.50", "3.59", "22.30"),
+        _later("CT2", "4.95", "39.96", "0.87", "22.93"),
+        _later("GCP", "3.62", "35.13", "3.96", "21.81"),
+        _later("ColorFormer", "1.71", "39.76", "0.67", "23.00"),
+        _later("BigColor", "1.24", "40.01", "0.92", "21.24"),
+        _later("DDColor-T", "1.23", "37.72", "1.37", "23.63"),
+        _later("DDColor-L", "0.96", "38.65", "0.44", "23.74"),
+        _later("MultiColor", "0.42", "38.89", "0.20", "24.58"),
+        _paper("PalGAN", "24.25", "0.917", "0.161", "2.78"),
+        _paper("PalGAN 2, more weight on fidelity", "24.54", "0.920", "0.168", "3.62"),
+        _paper("PalGAN *, the truth's palette", "27.53", "0.913", "0.118", "2.42"),
+    ),
+    "coco-val2017": (
+        _paper("CIColor", "21.84", "0.895", "0.234", "22.32"),
+        _paper("UGColor", "24.34", "0.924", "0.165", "14.74"),
+        _paper("DeOldify", "23.98", "0.939", "0.161", "12.75"),
+        _paper("ColTran", "22.11", "0.898", "0.210", "11.65"),
+        _paper("InstColor", "22.35", "0.838", "0.238", "12.24"),
+        _paper("PalGAN", "24.56", "0.924", "0.148", "7.70"),
+        _paper("PalGAN 2, more weight on fidelity", "24.72", "0.944", "0.156", "8.93"),
+        _paper("PalGAN *, the truth's palette", "28.28", "0.936", "0.105", "7.21"),
+        _paper("PalGAN, a random picture's palette", "20.88", "0.883", "0.240", "9.64"),
+    ),
+}
+"""By protocol. What other systems scored is as these sources print it: nobody has measured it again here."""
+
+
+def lines(evaluation: Evaluation, summary: Summary) -> list[Line]:
+    """The published rows of the protocol, where exactly its pictures were seen, and then the one measured here."""
+    published = PUBLISHED.get(evaluation.protocol, ()) if evaluation.protocol_exact else ()
+    cells = tuple(_cell(name, summary) for name in COLUMNS)
+    return [*published, Line(system_and_palette(evaluation), cells, HERE, ours=True)]
+
+
+def _cell(name: str, summary: Summary) -> str:
+    if name == "lpips":
+        found = [f"{printed(key, summary[key])} ({net})" for key, net in _LPIPS.items() if key in summary]
+        return ", ".join(found) or NOTHING
+    return printed(name, summary[name]) if name in summary else NOTHING
+
+
+def printed(name: str, entry: dict[str, float]) -> str:
+    """The number of a summary's entry with as many decimals as its metric has."""
+    return f"{headline(entry):.{metric(name).decimals}f}"
+
+
+def system_and_palette(evaluation: Evaluation) -> str:
+    """The label, with the palette's origin where it is not the system's own."""
+    origins = {"truth": ", the truth's palette", "random": ", a random picture's palette"}
+    return evaluation.system + origins.get(evaluation.palette, "")
+
+
+def protocol_in_words(evaluation: Evaluation) -> str:
+    """The protocol's name, or, where other pictures than its own were seen, that it has none."""
+    if evaluation.protocol_exact:
+        return evaluation.protocol
+    return f"no protocol (the {evaluation.count:,} pictures seen are not those of {evaluation.protocol})"
+
+
+def remarks(evaluation: Evaluation) -> list[str]:
+    """What has to be said with every number of an evaluation, a line each."""
+    said = [
+        f"Protocol: {protocol_in_words(evaluation)}",
+        f"Pictures: {evaluation.count:,}, SHA-256 of their list {evaluation.list_sha256}",
+        f"Resize: {evaluation.resize}",
+        f"Palette: {evaluation.palette}",
+    ]
+    if not evaluation.protocol_exact:
+        said.append("These numbers cannot be set beside published ones: they are of other pictures.")
+    elif evaluation.protocol not in PUBLISHED:
+        said.append(f"No published rows of {evaluation.protocol} are known here.")
+    else:
+        said.append("The published rows do not name the network of their LPIPS.")
+    said += [f"Weights of {name}: SHA-256 {sha256}" for name, sha256 in sorted(evaluation.weights.items())]
+    if version := evaluation.facts.get("version"):
+        said.append(f"Measured by palgan_jax {version}")
+    said += [f"{metric(name).title} was left out: {reason}" for name, reason in sorted(evaluation.absent.items())]
+    return said
+
+
+def markdown(evaluation: Evaluation, summary: Summary) -> str:
+    """row.md: the table, the 95 % intervals of our means, and the remarks."""
+    rows = lines(evaluation, summary)
+    text = [f"# {_plain(system_and_palette(evaluation))}", ""]
+    text.append(f"| system | {' | '.join(COLUMNS.values())} | source |")
+    text.append("|---|" + "---:|" * len(COLUMNS) + "---|")
+    for row in rows:
+        system = f"**{_plain(row.system)}**" if row.ours else row.system
+        text.append(f"| {system} | {' | '.join(row.cells)} | {row.source} |")
+    text += ["", "| metric | value | 95 % interval of the mean |", "|---|---:|---:|"]
+    for name, entry in summary.items():
+        text.append(f"| {_plain(metric(name).title)} | {printed(name, entry)} | {interval_in_words(name, entry)} |")
+    return "\n".join([*text, "", *(f"- {_plain(line)}" for line in remarks(evaluation)), ""])
+
+
+def interval_in_words(name: str, entry: dict[str, float]) -> str:
+    """ "low to high", or a dash for a number of the whole set."""
+    decimals = metric(name).decimals
+    return f"{entry['low']:.{decimals}f} to {entry['high']:.{decimals}f}" if "low" in entry else NOTHING
+
+
+def _plain(text: str) -> str:
+    """Text that Markdown shows as it is and that cannot leave its cell."""
+    text = "".join(letter if letter.isprintable() else " " for letter in text)
+    return "".join("\\" + letter if letter in r"\`*_[]<>|#" else letter for letter in text)
