@@ -4,12 +4,16 @@
 """
 
 import json
+import os
 import pickle
 import resource
 import shutil
 import subprocess
 import sys
 import threading
+import urllib.parse
+from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import fsspec
@@ -299,7 +303,8 @@ def test_buckets_are_looked_into_with_fsspec(sets):
     found = find_split(parse("tfds:mini_coco/2017"), "memory://bucket")
     assert found.folder == "memory://bucket/mini_coco/2017/1.1.0" and found.remote
     assert found.shards == find_split(parse("tfds:mini_coco/2017"), str(sets)).shards
-    assert RecordPictures(found).index_file is None
+    with pytest.raises(UserError, match=r"^records cannot be read from memory://.*: mount the storage"):
+        RecordPictures(found)
     assert find_split(parse("tfds:memory://bucket/mini_coco/2017/1.1.0")) == found
     assert "there is no prepared set memory://bucket/birds" in complaint("tfds:birds", "memory://bucket")
 
@@ -310,6 +315,57 @@ def test_addresses_that_cannot_be_opened(sets):
 
 def test_google_storage_needs_gcsfs(monkeypatch):
     monkeypatch.setitem(sys.modules, "gcsfs", None)
-    assert "gs://bucket/coco/1.1.0 cannot be opened without another package: Please install gcsfs" in complaint(
-        "tfds:gs://bucket/coco/1.1.0", None
-    )
+    message = complaint("tfds:gs://bucket/coco/1.1.0", None)
+    assert message.startswith("gs://bucket/coco/1.1.0 cannot be opened (Please install gcsfs")
+
+
+class GoogleStorage(BaseHTTPRequestHandler):
+    """Reads of objects as Google's JSON interface has them: the address names the object, a header the bytes."""
+
+    def do_GET(self) -> None:
+        name = urllib.parse.unquote(self.path.partition("/storage/v1/b/bucket/o/")[2].partition("?")[0])
+        path = GOLDEN / name
+        if not name or not path.is_file():
+            self.send_error(404)
+            return
+        data = path.read_bytes()
+        first, _, last = self.headers["Range"].removeprefix("bytes=").partition("-")
+        start = int(first) if first else max(0, len(data) - int(last))
+        end = int(last) + 1 if first and last else len(data)
+        self.send_response(206)
+        self.send_header("Content-Range", f"bytes {start}-{min(end, len(data)) - 1}/{len(data)}")
+        self.send_header("Content-Length", str(len(data[start:end])))
+        self.send_header("x-goog-generation", "1")
+        self.end_headers()
+        self.wfile.write(data[start:end])
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+def test_records_are_read_from_google_storage():
+    local = pictures_of("tfds:mini_coco/2017", GOLDEN)
+    remote = replace(local.found, folder=f"gs://bucket/{VERSIONS['coco']}", remote=True)
+    gone = replace(remote, folder="gs://bucket/nowhere")
+    code = f"""
+import pickle
+from palgan_jax.errors import UserError
+there, gone = pickle.loads(bytes.fromhex({pickle.dumps([RecordPictures(remote), RecordPictures(gone)]).hex()!r}))
+print([there.load(i) for i in (2, 0, 1)])
+try: gone.load(0)
+except UserError as error: print(error)
+"""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), GoogleStorage)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    environment = {**os.environ, "CLOUD_STORAGE_EMULATOR_ENDPOINT": f"http://127.0.0.1:{server.server_port}"}
+    try:
+        result = subprocess.run(
+            [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False, timeout=60
+        )
+    finally:
+        server.shutdown()
+        server.server_close()
+    said = result.stdout.splitlines()
+    assert said[0] == str([local.load(i) for i in (2, 0, 1)]), result.stderr
+    assert said[1].startswith("record 0 of gs://bucket/nowhere@train cannot be read from mini_coco-train")
+    assert RecordPictures(remote).index_file is None

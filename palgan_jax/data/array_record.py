@@ -3,7 +3,7 @@
 A record is a `tf.train.Example`. Of it only the encoded picture and the name of its file are taken.
 
 Shards are local files, or on Google Cloud Storage: array_record itself reads gs:// addresses, with Google's usual
-credentials. That has not been tried on a real bucket; what is tried is everything around it.
+credentials and one request a record. That was tried with a server that speaks the protocol, not with a real bucket.
 """
 
 import hashlib
@@ -38,6 +38,11 @@ class RecordPictures:
     _shards: "_OpenShards" = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
+        if self.found.remote and not self.found.folder.startswith("gs://"):
+            raise UserError(
+                f"records cannot be read from {self.found.folder}, only from folders and gs:// addresses: "
+                "mount the storage, and give its path."
+            )
         object.__setattr__(self, "ends", tuple(accumulate(shard.records for shard in self.found.shards)))
         object.__setattr__(self, "_shards", _OpenShards())
 
