@@ -1,6 +1,11 @@
+import dataclasses
+import multiprocessing
+import os
 import shutil
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -8,9 +13,11 @@ import pytest
 from PIL import Image
 
 from palgan_jax.data import pipeline
+from palgan_jax.data.faults import Replacements
+from palgan_jax.data.mixture import MixtureSource
 from palgan_jax.data.pipeline import CACHE_BYTES, eval_batches, train_batches
 from palgan_jax.data.source import StoredSource, open_source
-from palgan_jax.errors import UserError
+from palgan_jax.errors import DataStopped, UserError
 
 SIDE = 32
 BATCH = 8
@@ -55,7 +62,7 @@ def assert_same(first: list[dict], second: list[dict]) -> None:
     assert len(first) == len(second)
     for a, b in zip(first, second, strict=True):
         assert a.keys() == b.keys()
-        for name in a:
+        for name in a.keys() - {"seconds"}:
             assert a[name].dtype == b[name].dtype
             np.testing.assert_array_equal(a[name], b[name], err_msg=name)
 
@@ -77,6 +84,7 @@ def test_what_a_batch_holds(expected):
         assert batch["rgb"].shape == (BATCH, SIDE, SIDE, 3) and batch["rgb"].dtype == np.uint8
         assert batch["index"].shape == (BATCH,) and batch["index"].dtype == np.int32
         assert (batch["replaced"] == -1).all()
+        assert batch["seconds"].dtype == np.float32 and (batch["seconds"] > 0).all()
         assert (batch["rgb"].std(axis=(1, 2)) > 1).any(axis=1).all(), "pictures, not constants"
 
 
@@ -191,7 +199,9 @@ def test_a_picture_that_becomes_unreadable_is_replaced_counted_and_named(fragile
     source, root = fragile
     (root / source.picture_name(5)).write_bytes(b"")
     (root / source.picture_name(20)).unlink()
-    with train_batches(source, resolution=SIDE, batch_size=BATCH, seed=3, workers=workers, cache=False) as batches:
+    with train_batches(
+        source, resolution=SIDE, batch_size=BATCH, seed=3, workers=workers, cache=False, max_replaced=0.1
+    ) as batches:
         got = [next(batches) for _ in range(len(expected))]
     due = np.concatenate([batch["index"] for batch in expected])
     index = np.concatenate([batch["index"] for batch in got])
@@ -206,18 +216,134 @@ def test_a_picture_that_becomes_unreadable_is_replaced_counted_and_named(fragile
     np.testing.assert_array_equal(rows[~bad], whole[~bad])
 
 
-@pytest.mark.parametrize("workers", [0, 1])
-def test_a_source_that_vanishes_ends_with_a_sentence(fragile, workers):
+def test_too_many_unreadable_pictures_end_the_run_and_are_named(fragile):
     source, root = fragile
-    shutil.rmtree(root)
+    names = [source.picture_name(i) for i in (2, 7, 12, 17)]
+    for name in names:
+        (root / name).write_bytes(b"no picture")
+    options = {"resolution": SIDE, "batch_size": 7, "seed": 3, "cache": False}
+    with train_batches(source, **options, max_replaced=0.1) as batches:
+        with pytest.raises(
+            DataStopped, match=r"^3 of the first \d+ pictures of folder:.* more than 10.00%: "
+        ) as caught:
+            for _ in range(4):
+                next(batches)
+        assert sum(name in str(caught.value) for name in names) == 3
+    with train_batches(source, **options, max_replaced=0.2) as batches:
+        assert sum((next(batches)["replaced"] >= 0).sum() for _ in range(6)) == 8
+
+
+def test_a_single_unreadable_picture_never_ends_a_run(fragile):
+    source, root = fragile
+    (root / source.picture_name(4)).unlink()
+    with train_batches(source, resolution=SIDE, batch_size=21, seed=3, cache=False, max_replaced=0) as batches:
+        assert [int((next(batches)["replaced"] >= 0).sum()) for _ in range(5)] == [1] * 5
+
+
+def test_share_of_replaced_pictures_is_taken_of_a_thousand_at_first():
+    replacements = Replacements("set", 50_000, 0.01)
+    replacements.add(64, [f"p{i}" for i in range(10)])
+    replacements.add(64, ["p3"] * 20)  # the same again says nothing new
+    with pytest.raises(DataStopped, match=r"^11 of the first 129 pictures of set .*p0, p1, p2, p3, p4 and 6 more"):
+        replacements.add(1, ["p10"])
+    replacements = Replacements("set", 50_000, 0.01)
+    replacements.add(5000, [f"p{i}" for i in range(50)])
+    with pytest.raises(DataStopped, match=r"1\.00%"):
+        replacements.add(0, ["p50"])
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_folder_that_vanishes_ends_with_a_sentence(fragile, workers):
+    source, root = fragile
+    with train_batches(source, resolution=SIDE, batch_size=BATCH, seed=3, workers=workers, cache=False) as batches:
+        next(batches)
+        shutil.rmtree(root)
+        started = time.monotonic()
+        with pytest.raises(DataStopped, match=rf"^{root} with the pictures of {source.name} is gone: bring it back"):
+            for _ in range(100):
+                next(batches)
+        assert type(batches.position) is int and batches.position < 40 * BATCH
+        assert time.monotonic() - started < 10
+
+
+def test_pictures_that_all_vanish_end_with_a_sentence(fragile):
+    source, root = fragile
+    for i in range(len(source)):
+        (root / source.picture_name(i)).unlink()
     with (
-        train_batches(source, resolution=SIDE, batch_size=BATCH, seed=3, workers=workers, cache=False) as batches,
+        train_batches(source, resolution=SIDE, batch_size=BATCH, seed=3, cache=False) as batches,
         pytest.raises(
-            UserError,
-            match=rf"^{source.name} has 21 pictures .* cannot be read .* since there is no file .* path\.(\n|$)",
+            DataStopped, match=r"has 21 pictures in a row that cannot be read any more, .* no file .* path\.$"
         ),
     ):
         next(batches)
+
+
+def test_a_killed_worker_is_reported_with_its_picture(source):
+    with train_batches(source, resolution=SIDE, batch_size=BATCH, seed=3, workers=2) as batches:
+        for _ in range(2):
+            next(batches)
+        pids = [pid for pid, _ in batches._notes.read()]
+        assert len(set(pids)) == 2 and all(pid > 0 for pid in pids)
+        os.kill(pids[1], signal.SIGKILL)
+        started = time.monotonic()
+        with pytest.raises(
+            DataStopped, match=r"^a worker process was killed by SIGKILL while it read \d\d\.(jpg|png): "
+        ):
+            for _ in range(100):
+                next(batches)
+        assert time.monotonic() - started < 10
+    assert time.monotonic() - started < 15, "closing hangs"
+    assert not multiprocessing.active_children()
+
+
+@dataclasses.dataclass(frozen=True)
+class Deadly(StoredSource):
+    """A picture of this source ends the process that reads it, as a bug in a decoder would."""
+
+    def read(self, i, *, at_least=None):
+        if i == 11:
+            os.kill(os.getpid(), signal.SIGSEGV)
+        return super().read(i, at_least=at_least)
+
+
+def test_a_picture_that_kills_its_worker_is_named(source):
+    fields = {field.name: getattr(source, field.name) for field in dataclasses.fields(source)}
+    with (
+        train_batches(Deadly(**fields), resolution=SIDE, batch_size=BATCH, seed=3, workers=1) as batches,
+        pytest.raises(
+            DataStopped, match=f"^a worker process was killed by SIGSEGV while it read {source.picture_name(11)}"
+        ),
+    ):
+        for _ in range(10):
+            next(batches)
+
+
+def test_a_killed_process_leaves_neither_workers_nor_shared_memory(folder):
+    program = f"""
+import os, signal
+from pathlib import Path
+from palgan_jax.data.pipeline import train_batches
+from palgan_jax.data.source import open_source
+if __name__ == "__main__":
+    before = set(Path("/dev/shm").glob("psm_*"))
+    batches = train_batches(open_source({str(folder)!r}), resolution=96, batch_size=4, seed=0, workers=1)
+    batch = next(batches)
+    print(*(f"/proc/{{pid}}" for pid, _ in batches._notes.read()))
+    print(*(set(Path("/dev/shm").glob("psm_*")) - before), flush=True)
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+    script = folder.parent / "killed.py"
+    script.write_text(program)
+    root = Path(pipeline.__file__).parents[2]
+    done = subprocess.run([sys.executable, script], capture_output=True, text=True, env={"PYTHONPATH": str(root)})
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    left = [Path(name) for name in done.stdout.split()]
+    assert len(left) >= 2 and left[0].parent == Path("/proc")
+    until = time.monotonic() + 10
+    while any(path.exists() for path in left) and time.monotonic() < until:
+        time.sleep(0.1)
+    assert not [path for path in left if path.exists()]
 
 
 @pytest.mark.parametrize(
@@ -240,11 +366,8 @@ def test_number_of_workers_follows_the_machine(monkeypatch, cores, cached, asked
 
 def test_small_sources_are_kept_in_memory(source, monkeypatch):
     def is_kept(**options) -> bool:
-        made = []
-        decoder = pipeline._Decoder
-        monkeypatch.setattr(pipeline, "_Decoder", lambda *args: made.append(args[2]) or decoder(*args))
-        train_batches(source, resolution=SIDE, batch_size=BATCH, seed=3, **options).close()
-        return made[0]
+        with train_batches(source, resolution=SIDE, batch_size=BATCH, seed=3, **options) as batches:
+            return batches._fill._kept is not None
 
     assert source.decoded_bytes(None) < CACHE_BYTES
     assert is_kept() and is_kept(workers=0)
@@ -269,6 +392,33 @@ def test_small_sources_are_kept_in_memory(source, monkeypatch):
 def test_bad_options(source, options, sentence):
     with pytest.raises(UserError, match=sentence):
         train_batches(source, **{"resolution": SIDE, "batch_size": BATCH, "seed": 3, **options})
+
+
+# ---------------------------------------------------------------- mixtures
+
+
+@pytest.fixture(scope="module")
+def mixture(folder, samples) -> MixtureSource:
+    return open_source(f"3 folder:{folder} + 1 folder:{samples}", near_gray=0)
+
+
+def test_a_mixture_is_the_same_for_processes_workers_and_after_resuming(mixture):
+    expected = take(mixture, 6)
+    assert_same(take(mixture, workers=2), expected)
+    assert_same(join([take(mixture, 3, 3 * BATCH, process_index=i, process_count=4) for i in range(4)]), expected[3:])
+    index = np.concatenate([batch["index"] for batch in expected])
+    assert (index < 21).sum() == 36  # 3 of 4 of the 48
+    assert sorted(index[index < 21][:21]) == list(range(21))
+
+
+def test_a_bad_picture_of_a_mixture_is_replaced_from_its_own_part(fragile, samples):
+    source, root = fragile
+    mixture = open_source(f"1 folder:{root} + 1 folder:{samples}", near_gray=0)
+    (root / source.picture_name(20)).unlink()
+    replaced = {}
+    for batch in take(mixture, 6, cache=False):
+        replaced |= {int(r): int(i) for i, r in zip(batch["index"], batch["replaced"], strict=True) if r >= 0}
+    assert replaced == {20: 0}
 
 
 # ---------------------------------------------------------------- evaluation

@@ -47,6 +47,9 @@ class SyntheticSource:
         across, down = np.random.default_rng(i).random(2) * (len(canvas) - width, len(canvas) - height)
         return canvas[int(down) : int(down) + height, int(across) : int(across) + width].copy()
 
+    def missing(self) -> str | None:
+        return None
+
     def decoded_bytes(self, at_least: int | None) -> int:
         width, height = _size(0, at_least)
         return self.count * 3 * width * height

@@ -1,0 +1,65 @@
+"""Antialiased bilinear reduction of bytes, at a fifth of what Pillow's exact one costs."""
+
+import functools
+import math
+
+import cv2
+import numpy as np
+
+cv2.setNumThreads(1)  # the pipeline has a thread or a process for each core already
+
+ALIASES_FROM = 1.5
+"""Reduction along a side from which it is smoothed first; below it, interpolation passes next to nothing more."""
+
+_EDGES = cv2.BORDER_REPLICATE | cv2.BORDER_ISOLATED  # a crop's neighbours aren't looked at
+
+
+def resize_into(rgb: np.ndarray, out: np.ndarray) -> None:
+    """Fills `out` with the whole of `rgb`.
+
+    An antialiased bilinear filter is a triangle as wide as `factor` input pixels to each side; plain interpolation is
+    one of width 1. So before it, each side is smoothed by a kernel whose variance is what lacks: (factor^2 - 1) / 6. On
+    photographs the result lies 0.2 to 1.3 levels of 255 off Pillow's (mean absolute difference), without it 2 to 7.
+
+    Args:
+      rgb: uint8 (H, W, 3), rows may be apart.
+      out: uint8 (h, w, 3), contiguous; overwritten.
+    """
+    height, width = out.shape[:2]
+    across, down = smoothing(rgb.shape[1] / width), smoothing(rgb.shape[0] / height)
+    if len(across) == 3 and len(down) == 1:
+        # The same kernel at half the price: a Gaussian of three taps has any shape, given its sigma.
+        sigma = math.sqrt(0.5 / math.log(across[1] / across[0]))
+        rgb = cv2.GaussianBlur(rgb, (3, 1), sigma, borderType=_EDGES)
+    elif len(across) > 1 or len(down) > 1:
+        rgb = cv2.sepFilter2D(rgb, -1, across, down, borderType=_EDGES)
+    cv2.resize(rgb, (width, height), dst=out, interpolation=cv2.INTER_LINEAR)
+
+
+def smoothing(factor: float) -> np.ndarray:
+    """The kernel that goes before a reduction by `factor` along one side: float32 (2n + 1,), sum 1; [1] for nothing.
+
+    For a whole factor n the triangle of width n, sampled, makes exactly the antialiased filter: [1, 2, 1] / 4 for 2. In
+    between, the kernels of both neighbours are mixed to the variance that is due.
+    """
+    if factor < ALIASES_FROM:
+        return _NOTHING
+    whole = int(factor)
+    return _mixed(whole, round(64 * (factor**2 - whole**2) / (2 * whole + 1)))
+
+
+_NOTHING = np.ones(1, np.float32)
+
+
+@functools.lru_cache(maxsize=1024)
+def _mixed(whole: int, sixty_fourths: int) -> np.ndarray:
+    share = sixty_fourths / 64
+    kernel = share * _triangle(whole + 1) + (1 - share) * np.pad(_triangle(whole), 1)
+    # OpenCV rounds to 256ths; rounded here, they add up to 1, so that brightness stays.
+    kernel = np.rint(kernel * 256) / 256
+    kernel[whole] += 1 - kernel.sum()
+    return kernel.astype(np.float32)
+
+
+def _triangle(n: int) -> np.ndarray:
+    return np.convolve(np.ones(n), np.ones(n)) / n**2

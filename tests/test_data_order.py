@@ -1,0 +1,66 @@
+import pickle
+
+import numpy as np
+import pytest
+
+from palgan_jax.data.order import Order
+
+MIX = ((0, 40, 0.7), (40, 47, 0.2), (47, 147, 0.1))
+
+
+@pytest.mark.parametrize("count", [1, 2, 7, 1000])
+def test_each_epoch_is_another_permutation(count):
+    order = Order(((0, count, 1.0),), seed=5)
+    epochs = np.array([order(n) for n in range(4 * count)]).reshape(4, count)
+    assert (np.sort(epochs) == np.arange(count)).all()
+    if count > 2:
+        assert len({tuple(epoch) for epoch in epochs}) == 4
+    if count == 1000:
+        # Nothing of the numbering is left, and nothing of one epoch in the next.
+        for first, second in ((np.arange(count), epochs[0]), (epochs[0], epochs[1])):
+            assert abs(np.corrcoef(first, second)[0, 1]) < 0.1
+            assert (first == second).sum() < 10
+
+
+def test_access_is_random():
+    order, again = Order(MIX, 3), Order(MIX, 3)
+    straight = [order(n) for n in range(25_000)]
+    places = np.random.default_rng(0).permutation(25_000)[:2000]
+    assert [again(int(n)) for n in places] == [straight[n] for n in places]
+    assert [pickle.loads(pickle.dumps(order))(n) for n in (0, 24_999)] == [straight[0], straight[-1]]
+    assert Order(MIX, 4)(0) != straight[0] or Order(MIX, 4)(1) != straight[1]
+    assert 0 <= order(10**14) < 147
+
+
+def test_the_order_is_what_it_was_in_earlier_versions():
+    """A run must go on with the very same samples after an update of this package or of NumPy."""
+    order = Order(MIX, 3)
+    assert [order(n) for n in (*range(10), 10**6, 10**12)] == [9, 31, 42, 27, 30, 144, 7, 44, 32, 8, 34, 25]
+
+
+def test_parts_have_their_shares_everywhere_and_are_each_gone_through():
+    order = Order(MIX, 3)
+    drawn = np.array([order(n) for n in range(30_000)])
+    part = np.digitize(drawn, [40, 47])
+    for number, (start, stop, weight) in enumerate(MIX):
+        for first in (0, 1234, 9990, 20_000):
+            for length in (10, 100, 1000):
+                due = weight * length
+                assert abs((part[first : first + length] == number).sum() - due) <= 2
+        own = drawn[part == number]
+        epochs = own[: len(own) // (stop - start) * (stop - start)].reshape(-1, stop - start)
+        assert len(epochs) >= 2 and (np.sort(epochs) == np.arange(start, stop)).all()
+        assert not np.array_equal(epochs[0], epochs[1])
+
+
+def test_weights_need_not_add_up_to_one_and_the_smallest_is_not_lost():
+    order = Order(((0, 10, 3.0), (10, 20, 1.0), (20, 30, 1e-6)), 0)
+    part = np.array([order(n) for n in range(20_000)]) // 10
+    assert np.bincount(part).tolist() == [14_998, 5_000, 2]
+
+
+def test_only_the_permutations_at_work_are_kept():
+    order = Order(((0, 50, 0.5), (50, 100, 0.5)), 0)
+    for n in range(5000):
+        order(n)
+    assert len(order._epochs) == 4
