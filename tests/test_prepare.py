@@ -210,6 +210,34 @@ def test_coco_comes_out_with_its_boxes(tmp_path):
     open_source("tfds:coco/2017@validation", tfds_dir=tmp_path / "data")
 
 
+def test_a_prepared_set_trains_without_tensorflow_and_tfds(imagenet, tmp_path):
+    blocked = tmp_path / "blocked"
+    for package in ("tensorflow", "tensorflow_datasets"):
+        (blocked / package).mkdir(parents=True)
+        (blocked / package / "__init__.py").write_text("raise ImportError('not while training')")
+    settings = {"total": "2 steps", "log_every": "1 steps", "eval_every": "2 steps", "checkpoint_every": "0 steps"}
+    settings |= {"sheet_every": "0 steps", "data.workers": "1"}
+    settings |= {"data.train": "tfds:imagenet2012@train", "data.val": "tfds:imagenet2012:5.1.0@validation"}
+    workdir = tmp_path / "run"
+    command = [sys.executable, "-m", "palgan_jax.main", "--config", "configs/tiny.py", "--workdir", str(workdir)]
+    command += [f"--config.{name}={value}" for name, value in settings.items()]
+    flags = " ".join(flag for flag in os.environ["XLA_FLAGS"].split() if "device_count" not in flag)
+    variables = environment(
+        XLA_FLAGS=flags,
+        JAX_COMPILATION_CACHE_DIR=str(ROOT / ".cache" / "jax-tests"),
+        PYTHONPATH=str(blocked),
+        TFDS_DATA_DIR=str(imagenet[0]),
+    )
+    probe = [sys.executable, "-c", "import tensorflow"]
+    assert "not while training" in subprocess.run(probe, env=variables, capture_output=True, text=True).stderr
+    result = subprocess.run(command, cwd=ROOT, env=variables, capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+    assert "tfds:imagenet2012@train: 59 pictures (60 found, 1 next to gray)" in result.stderr
+    rows = [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
+    assert [row["step"] for row in rows if "loss/g" in row] == [1, 2]
+    assert any("val/psnr" in row for row in rows)
+
+
 # ------------------------------------------------------------------------------------------------- interrupted, resumed
 
 
@@ -222,15 +250,20 @@ def wait_for(condition, process: subprocess.Popen) -> None:
 
 
 def test_killed_broken_off_and_gone_on_with(imagenet, archives, tmp_path):
-    """Killed while it makes train; then stopped by an archive that is bad inside, after train; then to the end."""
+    """Interrupted and killed while it makes train; then stopped by an archive that is bad inside, after train; then to the end."""
     manual, data = tmp_path / "archives", tmp_path / "data"
     shutil.copytree(archives, manual)
     work = data / "imagenet2012" / "preparing"
-    process = start("imagenet", "--manual-dir", manual, "--data-dir", data)
-    wait_for(lambda: list(work.glob("train/imagenet2012/*incomplete*")), process)
-    process.send_signal(signal.SIGKILL)
-    process.communicate()
-    assert not (data / "imagenet2012" / "5.1.0").exists()
+    for number in (signal.SIGINT, signal.SIGKILL):
+        process = start("imagenet", "--manual-dir", manual, "--data-dir", data)
+        wait_for(lambda: list(work.glob("train/imagenet2012/*incomplete*")), process)
+        process.send_signal(number)
+        said = process.communicate()[1]
+        assert not (data / "imagenet2012" / "5.1.0").exists()
+        if number == signal.SIGINT:
+            assert process.returncode == 130
+            assert said.endswith("interrupted: what is finished is kept, and the same command goes on from there\n")
+            assert not list(work.glob("train/imagenet2012/*"))
 
     name = "ILSVRC2012_val_00000001.JPEG"
     twice = [(name, encode(picture)) for picture in photographs()[:2]]

@@ -19,6 +19,7 @@ from palgan_jax.errors import UserError
 from palgan_jax.prepare.archives import Found
 from palgan_jax.prepare.prepared import find_prepared, read_info, write_info
 from palgan_jax.prepare.sets import PictureSet, Split
+from palgan_jax.prepare.unpack import unpack
 from palgan_jax.progress import Progress
 
 log = logging.getLogger(__name__)
@@ -62,6 +63,9 @@ def build_split(
     folder, unpacked = workplace / split.name, workplace / _UNPACKED
     config = tfds.download.DownloadConfig(manual_dir=manual_dir, extract_dir=unpacked)
     try:
+        for archive in split.archives if picture_set.unpacked else ():
+            if found[archive.file].path is not None:
+                unpack(found[archive.file], unpacked)
         builder = _builder_of_one_split(picture_set, split, found)(data_dir=folder)
         with contextlib.redirect_stdout(io.StringIO()):  # it tells of sizes that it does not know
             builder.download_and_prepare(
@@ -97,10 +101,11 @@ def _builder_of_one_split(picture_set: PictureSet, split: Split, found: dict[str
         url_infos = checksums
 
         def _split_generators(self, dl_manager: Any) -> Any:
-            # A bar is for a terminal; what comes after is told by our own.
-            (tfds.enable_progress_bar if sys.stderr.isatty() else tfds.disable_progress_bar)()
+            # Its bars are for downloads on a terminal only; what comes after is told by our own.
+            downloads = any(found[archive.file].path is None for archive in split.archives)
+            (tfds.enable_progress_bar if downloads and sys.stderr.isatty() else tfds.disable_progress_bar)()
             if picture_set.unpacked:
-                log.info("%s: unpacking %s", split.name, ", ".join(archive.file for archive in split.archives))
+                log.info("%s: %s", split.name, "downloading" if downloads else "comparing checksums")
             generators = super()._split_generators(dl_manager)
             tfds.disable_progress_bar()
             return [generator for generator in generators if generator.name == split.name]
