@@ -250,7 +250,7 @@ def wait_for(condition, process: subprocess.Popen) -> None:
 
 
 def test_killed_broken_off_and_gone_on_with(imagenet, archives, tmp_path):
-    """Interrupted and killed while it makes train; then stopped by an archive that is bad inside, after train; then to the end."""
+    """Interrupted and killed in the middle of train, stopped by a bad archive after train, then to the end."""
     manual, data = tmp_path / "archives", tmp_path / "data"
     shutil.copytree(archives, manual)
     work = data / "imagenet2012" / "preparing"
