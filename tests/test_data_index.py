@@ -225,7 +225,7 @@ CHILD = """
 import sys
 from pathlib import Path
 import jax
-process, count, port, folder, output = sys.argv[1:]
+process, count, port, output, *folders = sys.argv[1:]
 jax.distributed.initialize(f"127.0.0.1:{port}", int(count), int(process))
 from palgan_jax.data import index
 from palgan_jax.data.folder import list_pictures
@@ -234,26 +234,30 @@ index.BLOCK = 4
 seen = []
 look = index._look
 index._look = lambda pictures, i: seen.append(i) or look(pictures, i)
-try:
-    found = index.load_or_build(list_pictures(folder))
-    Path(output).write_bytes(found.rows.tobytes() + repr(found.unreadable).encode())
-    print(sorted(seen))
-except UserError as error:
-    print(error)
+for number, folder in enumerate(folders):
+    seen.clear()
+    try:
+        found = index.load_or_build(list_pictures(folder))
+        Path(f"{output}{number}").write_bytes(found.rows.tobytes() + repr(found.unreadable).encode())
+        print("result:", sorted(seen))
+    except UserError as error:
+        print("result:", error)
 jax.distributed.shutdown()
 """
 
 
-def run_two(tmp_path: Path, *folders: Path) -> tuple[list[str], list[bytes]]:
-    """The same call in two processes that join each other: what each prints and gets."""
+def run_two(output: Path, *folders: list[Path]) -> list[list[str]]:
+    """Opens folders one after another in two processes that join each other, each its own: what each prints.
+
+    Each writes what it gets to OUTPUT, its number and the number of the call.
+    """
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = str(free.getsockname()[1])
-    outputs = [tmp_path / f"out{i}" for i in range(2)]
     flags = " ".join(flag for flag in os.environ["XLA_FLAGS"].split() if "device_count" not in flag)
     processes = [
         subprocess.Popen(
-            [sys.executable, "-c", CHILD, str(i), "2", port, str(folders[i % len(folders)]), str(outputs[i])],
+            [sys.executable, "-c", CHILD, str(i), "2", port, f"{output}{i}", *map(str, folders[i])],
             env={**os.environ, "XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"},
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -264,30 +268,25 @@ def run_two(tmp_path: Path, *folders: Path) -> tuple[list[str], list[bytes]]:
     ]
     written = [process.communicate(timeout=120) for process in processes]
     assert [process.returncode for process in processes] == [0, 0], written
-    return [out.splitlines()[-1] for out, _ in written], [path.read_bytes() for path in outputs if path.exists()]
+    return [[line.partition("result: ")[2] for line in out.splitlines() if "result: " in line] for out, _ in written]
 
 
 def test_two_processes_look_at_half_of_the_pictures_each_and_get_the_same(folder, tmp_path):
     alone = load_or_build(list_pictures(folder))
-    expected = alone.rows.tobytes() + repr(alone.unreadable).encode()
     assert alone.file is not None
-    kept = alone.file.read_bytes()
+    expected, kept = alone.rows.tobytes() + repr(alone.unreadable).encode(), alone.file.read_bytes()
     alone.file.unlink()
+    # Copies, as on disks that are not shared: their times differ, and in one of them a picture is missing.
+    copy, shorter = tmp_path / "copy", tmp_path / "shorter"
+    for other in (copy, shorter):
+        shutil.copytree(folder, other, copy_function=shutil.copyfile)
+    (shorter / "20.png").unlink()
 
-    said, found = run_two(tmp_path, folder)
-    halves = [[i for i in range(COUNT) if i // 4 % 2 == process] for process in range(2)]
-    assert said == [str(half) for half in halves]
-    assert found == [expected, expected]
+    said = run_two(tmp_path / "got", [folder, folder, folder], [folder, copy, shorter])
+    assert (tmp_path / "got00").read_bytes() == (tmp_path / "got10").read_bytes() == expected
+    assert [first for first, *_ in said] == [str([i for i in range(COUNT) if i // 4 % 2 == p]) for p in range(2)]
     assert alone.file.read_bytes() == kept and not (folder / ".palgan-index.parts").exists()
-
-    # Folders of their own, as on disks that are not shared: times differ, and only the first has an index.
-    other = tmp_path / "other"
-    shutil.copytree(folder, other, copy_function=shutil.copyfile, ignore=lambda *_: {alone.file.name})
-    said, found = run_two(tmp_path, folder, other)
-    assert said == ["[]", "[]"] and found[0] == expected
-    assert not (other / alone.file.name).exists()
-
-    (other / "20.png").unlink()
-    said, _ = run_two(tmp_path, folder, other)
-    assert said == [f"the processes do not see the same pictures in {place}: give all of them the same files, "
-                    "or a folder that they share." for place in (folder, other)]  # fmt: skip
+    assert [second for _, second, _ in said] == ["[]", "[]"], "the first has an index, which the other gets"
+    assert (tmp_path / "got01").read_bytes() == expected and not (copy / alone.file.name).exists()
+    for place, (*_, third) in zip((folder, shorter), said, strict=True):
+        assert third.startswith(f"the processes do not see the same pictures in {place}: give all of them the same")

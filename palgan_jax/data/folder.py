@@ -73,7 +73,7 @@ def list_pictures(root: str | Path) -> Listing:
       UserError: no such folder, not a folder, or no picture in it (says what is there instead).
     """
     root = Path(os.path.expanduser(root))  # noqa: PTH111  # which leaves the ~ of an unknown user as it is
-    if not root.exists():
+    if not os.path.exists(root):  # noqa: PTH110  # Path's complains of names that are too long
         raise UserError(f"there is no folder {root}: check the path.")
     if not root.is_dir():
         raise UserError(f"{root} is a file where a folder of pictures is expected: name the folder that it is in.")

@@ -9,9 +9,9 @@ synthetic  synthetic:50000                     pictures made from their numbers,
 0.7 folder:photos + 0.3 tfds:coco/2017         a mixture: of 10 pictures 7 from the first
 """
 
+import os
 import re
 from dataclasses import dataclass
-from pathlib import Path
 
 from palgan_jax.errors import UserError
 
@@ -137,7 +137,7 @@ def _single(text: str) -> SingleSpec:
         return FolderSpec(rest) if kind == "folder" else ListSpec(rest)
     if colon and kind == "tfds":
         return _tfds(text, rest)
-    if text and (not colon or Path(text).exists()):
+    if text and (not colon or os.path.exists(text)):  # noqa: PTH110  # Path's complains of names that are too long
         return FolderSpec(text)
     raise UserError(
         f"{text!r} is not a known source of pictures: write folder:PATH, list:FILE, tfds:NAME or synthetic."
