@@ -1,4 +1,4 @@
-"""The command line: `palgan train | colorize | info | export | weights`.
+"""The command line: `palgan train | colorize | evaluate | info | export | weights`.
 
 Only what a command needs is imported when it runs, so that `palgan --help` answers at once.
 """
@@ -49,6 +49,12 @@ def _parser() -> argparse.ArgumentParser:
     colorize = commands.add_parser("colorize", help="colorize photographs")
     add_arguments(colorize)
     colorize.set_defaults(run=_run_colorize)
+
+    from palgan_jax.evaluation.command import add_arguments as add_evaluate_arguments
+
+    evaluate = commands.add_parser("evaluate", help="measure a checkpoint, or the pictures of any other system")
+    add_evaluate_arguments(evaluate)
+    evaluate.set_defaults(run=_run_evaluate)
 
     info = commands.add_parser("info", help="say what a checkpoint holds")
     info.add_argument(
@@ -173,6 +179,13 @@ def _run_colorize(args: argparse.Namespace, _: Sequence[str]) -> int:
     from palgan_jax.colorize.command import run
 
     return run(args)
+
+
+def _run_evaluate(args: argparse.Namespace, _: Sequence[str]) -> int:
+    _keep_compiled_programs()
+    from palgan_jax.evaluation.command import run
+
+    return run(args, _join_processes)
 
 
 def _run_info(args: argparse.Namespace, _: Sequence[str]) -> int:

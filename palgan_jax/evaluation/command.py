@@ -1,0 +1,155 @@
+"""`palgan evaluate --truth PHOTOGRAPHS --output DIR ...` and `palgan evaluate compare A B`."""
+
+import argparse
+import shlex
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from palgan_jax.errors import UserError
+
+DESCRIPTION = """Measures a checkpoint (the bundled one by default), the pictures of any other system, or a baseline.
+Writes results.json, pictures.csv, row.md and report.html. The same command goes on where an interrupted one was."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The arguments of `palgan evaluate`, for its parser."""
+    from palgan_jax.evaluation.protocols import PROTOCOLS
+
+    parser.description = DESCRIPTION
+    parser.add_argument("--truth", metavar="SPEC", help="the photographs: a folder, list:FILE or tfds:NAME[@SPLIT]")
+    parser.add_argument("--output", metavar="DIR", type=Path, help="folder for what is found; made if missing")
+    parser.add_argument(
+        "--protocol",
+        default="folder",
+        metavar="NAME",
+        help=f"which pictures, and how they are resized: {', '.join(PROTOCOLS)} (default: folder, all there are)",
+    )
+    system = parser.add_mutually_exclusive_group()
+    system.add_argument("--checkpoint", metavar="PATH", help="a training run's folder or a .safetensors file")
+    system.add_argument("--predictions", metavar="DIR", type=Path, help="the pictures that another system made")
+    system.add_argument(
+        "--baseline",
+        choices=("gray", "mean", "nearest"),
+        help="gray; one mean colour; or the truth's own colours, given out by luminance",
+    )
+    parser.add_argument(
+        "--palette",
+        choices=("automatic", "truth", "random"),
+        default="automatic",
+        help="of a checkpoint: predicted (default), the photograph's own, or that of another photograph",
+    )
+    parser.add_argument("--train", metavar="SPEC", help="the set whose mean colour --baseline mean is (default: truth)")
+    parser.add_argument("--label", metavar="TEXT", default="", help="what the system is called in tables")
+    parser.add_argument(
+        "--metrics",
+        metavar="LIST",
+        default="default",
+        help="names with commas between them; `default` stands for all but diversity and size_consistency, which cost "
+        "more",
+    )
+    parser.add_argument("--data-dir", metavar="DIR", help="where tfds sets are (default: as palgan prepare)")
+    parser.add_argument("--batch-size", metavar="N", type=int, help="photographs at a time, over all devices")
+    parser.add_argument("--seed", metavar="N", type=int, default=0, help="of the choice of other photographs")
+    parser.add_argument(
+        "--distributed",
+        choices=("auto", "on", "off"),
+        default="auto",
+        help="join the other processes of a cluster (auto: where the environment tells of one)",
+    )
+    actions = parser.add_subparsers(dest="action", metavar="compare")
+    compare = actions.add_parser("compare", help="two folders of results, picture by picture")
+    compare.add_argument("first", metavar="A", type=Path)
+    compare.add_argument("second", metavar="B", type=Path)
+    compare.add_argument("--json", metavar="FILE", type=Path, help="write the comparison there as well")
+
+
+def run(args: argparse.Namespace, join_processes: Callable[[str], None]) -> int:
+    """Runs the command; returns its exit code: 0, or 128 and the signal's number where one stopped it."""
+    if args.action == "compare":
+        return _compare(args)
+    for name in ("truth", "output"):
+        if not getattr(args, name):
+            raise UserError(f"palgan evaluate needs --{name}: `palgan evaluate --help` says what it is.")
+    if args.palette != "automatic" and (args.predictions or args.baseline):
+        raise UserError("--palette is for checkpoints: leave it out.")
+    if args.train and args.baseline != "mean":
+        raise UserError("--train is for --baseline mean: leave it out.")
+    join_processes(args.distributed)
+
+    # Only here, since they import JAX: asking for help should not wait for that.
+    import jax
+
+    from palgan_jax.evaluation.protocols import find_protocol
+    from palgan_jax.evaluation.results import ROW
+    from palgan_jax.evaluation.run import evaluate
+    from palgan_jax.evaluation.truth import open_truth
+
+    metrics = parse_metrics(args.metrics)
+    protocol = find_protocol(args.protocol)
+    truth = open_truth(args.truth, args.data_dir)
+    system = _system(args, truth, protocol)
+    outcome = evaluate(
+        system,
+        truth,
+        protocol,
+        args.output,
+        metrics=metrics,
+        batch_size=args.batch_size,
+        seed=args.seed,
+        facts={"command": shlex.join(["palgan", *sys.argv[1:]]), "truth": args.truth},
+    )
+    if outcome.signal:
+        return 128 + outcome.signal
+    if jax.process_index() == 0:
+        print((args.output / ROW).read_text(encoding="utf-8"))
+        print(f"{args.output} holds the report and the numbers of each picture.")
+    return 0
+
+
+def parse_metrics(text: str) -> tuple[str, ...]:
+    """The metrics that `--metrics` names, in their own order. Raises UserError for unknown ones."""
+    from palgan_jax.evaluation.measure import DEFAULT, METRICS
+
+    asked: set[str] = set()
+    for name in filter(None, (part.strip() for part in text.split(","))):
+        if name not in (*METRICS, "default"):
+            raise UserError(f"{name} is no metric: name some of default, {', '.join(METRICS)}.")
+        asked |= set(DEFAULT) if name == "default" else {name}
+    if not asked:
+        raise UserError("--metrics names none: leave it out for those that the tables have.")
+    return tuple(name for name in METRICS if name in asked)
+
+
+def _system(args: argparse.Namespace, truth: Any, protocol: Any) -> Any:
+    from palgan_jax.evaluation import systems
+
+    if args.predictions:
+        return systems.Predictions(args.predictions, args.label)
+    if args.baseline == "gray":
+        return systems.gray(args.label)
+    if args.baseline == "nearest":
+        return systems.NearestPalette(args.label) if args.label else systems.NearestPalette()
+    if args.baseline == "mean":
+        return _mean(args, truth, protocol)
+    return systems.Checkpoint.load(args.checkpoint, args.palette, args.label)
+
+
+def _mean(args: argparse.Namespace, truth: Any, protocol: Any) -> Any:
+    from palgan_jax.evaluation.protocols import select
+    from palgan_jax.evaluation.systems import mean_colour
+    from palgan_jax.evaluation.truth import open_truth, sample
+
+    if args.train:
+        pictures = open_truth(args.train, args.data_dir)
+        return mean_colour(sample(pictures, range(len(pictures))), f"{args.train}", args.label)
+    rows = select(protocol, [truth.picture_name(i) for i in range(len(truth))])
+    return mean_colour(sample(truth, rows), "the truth", args.label)
+
+
+def _compare(args: argparse.Namespace) -> int:
+    from palgan_jax.evaluation.compare import as_text, compare_folders
+
+    print(as_text(compare_folders(args.first, args.second, args.json)))
+    return 0

@@ -1,0 +1,269 @@
+"""What can be measured: a checkpoint of ours, the pictures of any other system, and baselines that know nothing.
+
+A system paints a batch: it is given the luminance of photographs, and of the photographs themselves only what it says
+in `asks`, so that what a number rests on can be read off. Of a checkpoint with predicted palettes that is nothing.
+"""
+
+import hashlib
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from palgan_jax.color import AB_RANGE, bytes_to_lab, from_bytes
+from palgan_jax.colorize.join import lab_to_bytes
+from palgan_jax.colorize.predictor import Colorizer, predict_batch
+from palgan_jax.data.folder import Listing, list_pictures
+from palgan_jax.data.picture import read_rgb
+from palgan_jax.errors import UserError
+from palgan_jax.evaluation.protocols import shown, stem
+from palgan_jax.palette import PaletteSpec, histogram
+
+Asks = Literal["truth", "partner", "predicted"]
+"""What a system may be given besides luminance, each uint8 (B, S, S, 3): the photograph itself; another one of the
+list; the picture that it made of it before."""
+PALETTES = ("automatic", "truth", "random")
+BASELINES = ("gray", "mean", "nearest")
+
+Painted = tuple[jax.Array, jax.Array | None]
+
+
+class System(Protocol):
+    """Something that colorizes.
+
+    Attributes:
+      label: what it is called in tables.
+      palette: where its palettes come from: "automatic", "truth", "random" or "none".
+      asks: what it is given besides luminance.
+      weights: the SHA-256 of what was loaded.
+      variables: arrays, for `paint`.
+    """
+
+    label: str
+    palette: str
+    asks: tuple[Asks, ...]
+    weights: dict[str, str]
+    variables: Any
+
+    def paint(self, variables: Any, luminance: jax.Array, given: Mapping[str, jax.Array]) -> Painted:
+        """L (B, S, S) in [0, 100] and what was asked for -> sRGB uint8 (B, S, S, 3) and palettes (B, K) or None.
+
+        A pure function of its arguments, so that it can be compiled.
+        """
+        ...
+
+
+def squared(x: jax.Array, side: int, method: str = "linear") -> jax.Array:
+    """(B, S, S, C) to (B, side, side, C), antialiased, as Pillow does it to pictures of floats."""
+    if x.shape[1] == side:
+        return x
+    return jax.image.resize(x, (x.shape[0], side, side, x.shape[3]), method, antialias=True)
+
+
+def join_batch(luminance: jax.Array, ab: jax.Array) -> jax.Array:
+    """L (B, S, S) and ab (B, R, R, 2), stretched to it, to sRGB uint8 (B, S, S, 3), as `colorize.join.join` does it."""
+    colour = squared(ab, luminance.shape[1], "cubic")  # (B, S, S, 2)
+    return lab_to_bytes(jnp.concatenate([luminance[..., None], colour], axis=-1))
+
+
+# ----------------------------------------------------------------------------------------------------------- checkpoint
+
+
+class Checkpoint:
+    """A model of ours, painting as `palgan colorize` does: at the model's own size, colours stretched over the picture.
+
+    palette: "automatic": the predicted one; "truth": the photograph's own; "random": that of another photograph.
+    Raises UserError for a model that takes no palette and another choice.
+    """
+
+    def __init__(self, colorizer: Colorizer, sha256: str, palette: str = "automatic", label: str = ""):
+        if palette != "automatic" and not colorizer.takes_reference:
+            raise UserError(
+                f'a model of the kind "{colorizer.config.model}" takes no palette: leave out --palette {palette}.'
+            )
+        self.colorizer = colorizer
+        self.label = label or colorizer.source
+        self.palette = palette
+        self.asks: tuple[Asks, ...] = {"automatic": (), "truth": ("truth",), "random": ("partner",)}[palette]
+        self.weights = {"checkpoint": sha256}
+        self.variables = colorizer.variables
+
+    @classmethod
+    def load(cls, path: str | None, palette: str = "automatic", label: str = "") -> "Checkpoint":
+        """The model that `--checkpoint PATH` means; None: the bundled one. Raises UserError where there is none."""
+        from palgan_jax.weights import find_weights
+
+        found = find_weights(path)
+        return cls(Colorizer(found), _sha256(found), palette, label)
+
+    def paint(self, variables: Any, luminance: jax.Array, given: Mapping[str, jax.Array]) -> Painted:
+        """See `System.paint`."""
+        source = given.get("truth", given.get("partner"))
+        palette = None if source is None else self.palettes_of(source)
+        small = squared(luminance[..., None], self.colorizer.resolution)[..., 0]  # (B, R, R)
+        used, ab = self._predict(variables, small, palette)
+        return join_batch(luminance, ab), used
+
+    def palettes_of(self, rgb: jax.Array) -> jax.Array:
+        """The palettes (B, K) of pictures, uint8 (B, S, S, 3), counted as the model's training did."""
+        small = squared(rgb.astype(jnp.float32), self.colorizer.resolution)
+        return histogram(from_bytes(small, self.colorizer.config.ab_range)[1], self.colorizer.spec)
+
+    def colours_at(self, variables: Any, luminance: jax.Array, side: int) -> jax.Array:
+        """The ab (B, side, side, 2), in Lab units, that the network itself gives for pictures of that size."""
+        return self._predict(variables, squared(luminance[..., None], side)[..., 0], None)[1]
+
+    def _predict(self, variables: Any, small: jax.Array, palette: jax.Array | None) -> tuple[jax.Array, jax.Array]:
+        model = self.colorizer
+        return predict_batch(model.network, model.spec, model.config.ab_range, variables, small, palette)
+
+
+def _sha256(found: Mapping[str, Any]) -> str:
+    """Of a weights file; of the names and values of all arrays where they come from a folder."""
+    path = Path(found["path"])
+    if path.is_file():
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    digest = hashlib.sha256()
+    for name, array in sorted(jax.tree_util.tree_leaves_with_path(found["variables"]), key=lambda leaf: str(leaf[0])):
+        digest.update(jax.tree_util.keystr(name).encode())
+        digest.update(np.ascontiguousarray(array).tobytes())
+    return digest.hexdigest()
+
+
+# ---------------------------------------------------------------------------------------------------------- predictions
+
+
+class Predictions:
+    """The pictures that some system made, in a folder, called as the photographs are but for folder and suffix."""
+
+    palette = "none"
+    asks: tuple[Asks, ...] = ("predicted",)
+    variables: Any = ()
+
+    def __init__(self, folder: str | Path, label: str = ""):
+        self._listing: Listing = list_pictures(folder)
+        self.label = label or f"pictures of {Path(folder).name or folder}"
+        self.weights = {"predictions (names and sizes)": self._listing.digest()}
+        self._places: dict[str, list[int]] = {}
+        for i in range(len(self._listing)):
+            self._places.setdefault(stem(self._listing.picture_name(i)), []).append(i)
+
+    def match(self, names: list[str]) -> None:
+        """Checks that there is one prediction for each photograph. Raises UserError, which names the odd ones."""
+        root = self._listing.root
+        if lacking := [name for name in names if stem(name) not in self._places]:
+            raise UserError(
+                f"{root} has no prediction for {len(lacking):,} of {len(names):,} photographs ({shown(lacking)}): make "
+                "them too, or take them out of the truth as well."
+            )
+        if several := [name for name in names if len(self._places[stem(name)]) > 1]:
+            raise UserError(
+                f"{root} has more than one prediction for {len(several):,} photographs ({shown(several)}): leave one "
+                "of each."
+            )
+        alike = Counter(map(stem, names))
+        if doubled := [name for name in names if alike[stem(name)] > 1]:
+            raise UserError(
+                f"{len(doubled):,} photographs have the name of another one but for folder and suffix "
+                f"({shown(doubled)}), so that predictions cannot be told apart: rename them."
+            )
+
+    def read(self, name: str, size: tuple[int, int], resize: Any, side: int) -> np.ndarray:
+        """The prediction for the photograph `name` of size (width, height): uint8 (side, side, 3).
+
+        It has that size already, or that of the photograph, and is then brought to it as the photograph is. Raises
+        UserError for any other size, and where it cannot be read.
+        """
+        path = self._listing.root / self._listing.picture_name(self._places[stem(name)][0])
+        rgb = read_rgb(path)
+        height, width = rgb.shape[:2]
+        if (width, height) == (side, side):
+            return rgb
+        if (width, height) == size:
+            return resize(rgb, side)
+        raise UserError(
+            f"{path} is {width} x {height}, which is neither {side} x {side} nor the {size[0]} x {size[1]} of its "
+            "photograph: give predictions of one of these sizes."
+        )
+
+    def paint(self, variables: Any, luminance: jax.Array, given: Mapping[str, jax.Array]) -> Painted:
+        """See `System.paint`."""
+        return given["predicted"], None
+
+
+# ------------------------------------------------------------------------------------------------------------ baselines
+
+
+@dataclass(frozen=True)
+class Uniform:
+    """One colour everywhere: ab (2,) in Lab units. (0, 0) is a gray picture."""
+
+    label: str
+    variables: np.ndarray
+    weights: dict[str, str] = field(default_factory=dict)
+    palette: str = "none"
+    asks: tuple[Asks, ...] = ()
+
+    def paint(self, variables: Any, luminance: jax.Array, given: Mapping[str, jax.Array]) -> Painted:
+        """See `System.paint`."""
+        return join_batch(luminance, jnp.broadcast_to(variables, (*luminance.shape, 2))), None
+
+
+@dataclass(frozen=True)
+class NearestPalette:
+    """The photograph's own colours, given to its pixels by the rank of their luminance.
+
+    The truth's palette without any idea of what is where: the 256 bins of its histogram, each with the mean colour of
+    its pixels, are ordered by their mean luminance and take as many pixels as they had, from the darkest on. What a
+    network with the truth's palette does better than this is what it knows of pictures.
+    """
+
+    label: str = "the truth's colours by luminance"
+    variables: Any = ()
+    weights: dict[str, str] = field(default_factory=dict)
+    palette: str = "truth"
+    asks: tuple[Asks, ...] = ("truth",)
+
+    def paint(self, variables: Any, luminance: jax.Array, given: Mapping[str, jax.Array]) -> Painted:
+        """See `System.paint`."""
+        lab = bytes_to_lab(given["truth"])
+        ab = jax.vmap(_by_luminance)(luminance, lab)
+        return join_batch(luminance, ab), histogram(lab[..., 1:] / AB_RANGE)
+
+
+def _by_luminance(luminance: jax.Array, lab: jax.Array) -> jax.Array:
+    """L (S, S) and the truth's Lab (S, S, 3) -> ab (S, S, 2)."""
+    spec = PaletteSpec()
+    pixels = lab.reshape(-1, 3)  # (P, 3)
+    steps = jnp.round((pixels[:, 1:] / AB_RANGE / spec.half_range + 1) / 2 * (spec.bins - 1)).astype(jnp.int32)
+    steps = jnp.clip(steps, 0, spec.bins - 1)
+    bins = spec.bins * steps[:, 0] + steps[:, 1]  # (P,)
+    count = jnp.zeros(spec.size, jnp.int32).at[bins].add(1)  # (K,)
+    means = jnp.zeros((spec.size, 3)).at[bins].add(pixels) / jnp.maximum(count, 1)[:, None]  # (K, 3)
+    order = jnp.argsort(jnp.where(count > 0, means[:, 0], jnp.inf))
+    ends = jnp.cumsum(count[order])
+    rank = jnp.argsort(jnp.argsort(luminance.reshape(-1)))  # (P,): stable, so that ties go by place
+    return means[order[jnp.searchsorted(ends, rank, side="right")], 1:].reshape(*luminance.shape, 2)
+
+
+def gray(label: str = "") -> Uniform:
+    """Photographs left gray."""
+    return Uniform(label or "gray", np.zeros(2, np.float32))
+
+
+def mean_colour(photographs: Iterable[np.ndarray], what: str, label: str = "") -> Uniform:
+    """The mean ab of all pixels of photographs, uint8 (H, W, 3), each counting alike; `what` they are, in words."""
+    total, count = np.zeros(2), 0
+    for rgb in photographs:
+        total += bytes_to_lab(rgb)[..., 1:].mean(axis=(0, 1), dtype=np.float64)
+        count += 1
+    mean = (total / max(count, 1)).astype(np.float32)
+    return Uniform(
+        label or f"the mean colour of {what}", mean, {"mean colour": hashlib.sha256(mean.tobytes()).hexdigest()}
+    )
