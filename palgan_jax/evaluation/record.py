@@ -36,6 +36,7 @@ METRICS = {
     "lpips_alexnet": Metric("LPIPS (AlexNet)", "distance in AlexNet's features, 0 for equal pictures", "lower"),
     "lpips_vgg16": Metric("LPIPS (VGG16)", "distance in VGG16's features, 0 for equal pictures", "lower"),
     "fid": Metric("FID", "distance of the two sets in Inception's features, 0 for equal sets", "lower", 2),
+    "fid_other_weights": Metric("FID, other weights", "of another Inception than the field's: not its FID", "lower", 2),
     "colourfulness": Metric("CF", "colourfulness of the prediction, opponent channels taken absolutely", decimals=2),
     "colourfulness_truth": Metric("CF of the truth", "the same of the truth", decimals=2),
     "colourfulness_signed": Metric("CF, signed", "colourfulness as Hasler and Süsstrunk define it", decimals=2),

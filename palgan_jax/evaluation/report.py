@@ -13,6 +13,7 @@ from palgan_jax.evaluation.record import Evaluation, Shown, Summary, metric
 from palgan_jax.evaluation.table import (
     COLUMNS,
     NOTHING,
+    in_words,
     interval_in_words,
     lines,
     printed,
@@ -56,9 +57,8 @@ def report(evaluation: Evaluation, summary: Summary, pictures: Callable[[int], S
     body.append(_facts(evaluation))
     notes = [f"{evaluation.count:,} pictures", evaluation.resize, f"palette: {evaluation.palette}"]
     if not evaluation.protocol_exact:
-        warning = (
-            f"The pictures seen are not those of {evaluation.protocol}, so that these numbers do not carry its name."
-        )
+        differs = evaluation.facts.get("difference from the list", "some cannot be read")
+        warning = f"The pictures seen are not those of {evaluation.protocol}: {differs}. The name is refused."
         body.insert(0, f'<p class="warning">{_text(warning)}</p>')
     return document(_printable(title), [_printable(note) for note in notes], "".join(body), _STYLE)
 
@@ -232,14 +232,8 @@ def _palette(rgb: np.ndarray) -> np.ndarray:
 
 def _facts(evaluation: Evaluation) -> str:
     said = "".join(f"<li>{_text(line)}</li>" for line in remarks(evaluation))
-    rows = [_row(name, [], [_value(value)]) for name, value in sorted(evaluation.facts.items())]
+    rows = [_row(name, [], [in_words(value)]) for name, value in sorted(evaluation.facts.items())]
     table = _table("How it was measured.", ["fact", "value"], rows, range(0), "facts") if rows else ""
     return _section("What these numbers are of", f'<ul class="notes">{said}</ul>') + _section("Facts", table) * bool(
         rows
     )
-
-
-def _value(value: object) -> str:
-    if isinstance(value, Mapping):
-        return ", ".join(f"{key}: {_value(part)}" for key, part in value.items())
-    return ", ".join(_value(part) for part in value) if isinstance(value, list | tuple) else str(value)

@@ -1,13 +1,18 @@
-"""The folder that an evaluation leaves behind: results.json, pictures.csv, row.md and report.html."""
+"""The folder that an evaluation leaves behind: results.json, pictures.csv, row.md and report.html.
+
+The first two hold everything that was found and can be read again; the others are made of them, for people.
+"""
 
 import csv
 import io
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from palgan_jax.errors import UserError
 from palgan_jax.evaluation.record import Evaluation, Shown, Summary, ordered, summarise
 from palgan_jax.evaluation.report import report
 from palgan_jax.evaluation.table import markdown
@@ -26,10 +31,14 @@ def write_results(folder: str | Path, evaluation: Evaluation, pictures: Callable
     folder = Path(folder)
     make_folder(folder)
     summary = summarise(evaluation)
-    write_file(folder / PICTURES, _as_csv(evaluation))
-    write_file(folder / ROW, markdown(evaluation, summary).encode("utf-8", "replace"))
-    write_file(folder / REPORT, report(evaluation, summary, pictures).encode())
-    write_file(folder / RESULTS, _as_json(evaluation, summary))
+    contents = {
+        PICTURES: _as_csv(evaluation),
+        ROW: markdown(evaluation, summary).encode("utf-8", "replace"),
+        REPORT: report(evaluation, summary, pictures).encode(),
+        RESULTS: _as_json(evaluation, summary),
+    }
+    for name, content in contents.items():
+        write_file(folder / name, content)
 
 
 def _as_json(evaluation: Evaluation, summary: Summary) -> bytes:
@@ -60,3 +69,27 @@ def _as_csv(evaluation: Evaluation) -> bytes:
     writer.writerows(zip(evaluation.names, *columns, strict=True))
     # File names need not be text; their bytes survive.
     return text.getvalue().encode("utf-8", "surrogateescape")
+
+
+def read_results(folder: str | Path) -> Evaluation:
+    """What `write_results` wrote into `folder`. Raises UserError where there is nothing, or half of it is missing."""
+    folder = Path(folder)
+    try:
+        found: dict[str, Any] = json.loads((folder / RESULTS).read_bytes())
+        table = (folder / PICTURES).read_bytes().decode("utf-8", "surrogateescape")
+        (_, *metrics), *rows = csv.reader(io.StringIO(table, newline=""), quoting=csv.QUOTE_NONNUMERIC)
+        names = [name for name, *_ in rows]
+        numbers = np.array([row[1:] for row in rows], np.float64).reshape(len(rows), len(metrics))
+        fields = ("system", "protocol", "protocol_exact", "list_sha256", "count", "resize", "palette")
+        return Evaluation(
+            **{name: found[name] for name in (*fields, "absent", "weights", "facts")},
+            names=names,
+            values={name: numbers[:, i] for i, name in enumerate(metrics)},
+            whole={name: entry["value"] for name, entry in found["metrics"].items() if "value" in entry},
+        )
+    except FileNotFoundError as error:
+        raise UserError(
+            f"{folder} holds no {Path(error.filename).name}: name a folder that palgan evaluate wrote to."
+        ) from error
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, csv.Error) as error:
+        raise UserError(f"the results in {folder} cannot be read ({error}): measure again.") from error

@@ -1,5 +1,6 @@
 """One system's row beside the published rows of the same protocol."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from palgan_jax.evaluation.record import Evaluation, Summary, headline, metric
@@ -114,6 +115,8 @@ def protocol_in_words(evaluation: Evaluation) -> str:
     """The protocol's name, or, where other pictures than its own were seen, that it has none."""
     if evaluation.protocol_exact:
         return evaluation.protocol
+    if evaluation.protocol == "folder":
+        return "folder, without what cannot be read in it"
     return f"no protocol (the {evaluation.count:,} pictures seen are not those of {evaluation.protocol})"
 
 
@@ -127,6 +130,9 @@ def remarks(evaluation: Evaluation) -> list[str]:
     ]
     if not evaluation.protocol_exact:
         said.append("These numbers cannot be set beside published ones: they are of other pictures.")
+        for name in ("difference from the list", "unreadable"):
+            if name in evaluation.facts:
+                said.append(f"{name.capitalize()}: {in_words(evaluation.facts[name])}")
     elif evaluation.protocol not in PUBLISHED:
         said.append(f"No published rows of {evaluation.protocol} are known here.")
     else:
@@ -136,6 +142,13 @@ def remarks(evaluation: Evaluation) -> list[str]:
         said.append(f"Measured by palgan_jax {version}")
     said += [f"{metric(name).title} was left out: {reason}" for name, reason in sorted(evaluation.absent.items())]
     return said
+
+
+def in_words(value: object) -> str:
+    """A fact as a line."""
+    if isinstance(value, Mapping):
+        return ", ".join(f"{key}: {in_words(part)}" for key, part in value.items())
+    return ", ".join(in_words(part) for part in value) if isinstance(value, list | tuple) else str(value)
 
 
 def markdown(evaluation: Evaluation, summary: Summary) -> str:

@@ -1,0 +1,181 @@
+"""Two evaluations of the same pictures, compared picture by picture."""
+
+import json
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from palgan_jax.errors import UserError
+from palgan_jax.evaluation.protocols import base_name, shown
+from palgan_jax.evaluation.record import Evaluation, metric, ordered
+from palgan_jax.evaluation.results import read_results
+from palgan_jax.evaluation.table import protocol_in_words, system_and_palette
+from palgan_jax.metrics.confidence import LEVEL, RESAMPLES, paired_interval
+from palgan_jax.weight_kinds import KINDS
+from palgan_jax.writing import write_file
+
+SAME_TRUTH = 0.01
+"""How far the colourfulness of the same photograph may lie apart, for the rounding of other devices."""
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A metric of A and of B.
+
+    Attributes:
+      first, second: the means, or the numbers of the whole sets, of A and B.
+      difference: A - B.
+      low, high: the 95 % paired bootstrap interval of the mean difference; None for a number of the whole set.
+      first_better: the share of pictures where A is strictly better; None where neither direction is better.
+      ties: the share of pictures where both have the same value; None for a number of the whole set.
+      verdict: in words. A difference is clear where its interval does not hold 0.
+    """
+
+    first: float
+    second: float
+    difference: float
+    low: float | None = None
+    high: float | None = None
+    first_better: float | None = None
+    ties: float | None = None
+    verdict: str = "one number a set, no interval"
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What `compare` found: labels of A and B, what both were measured on, and a Difference a metric.
+
+    `only_first` and `only_second` are metrics that the other does not have.
+    """
+
+    first: str
+    second: str
+    protocol: str
+    count: int
+    metrics: dict[str, Difference]
+    only_first: list[str] = field(default_factory=list)
+    only_second: list[str] = field(default_factory=list)
+
+
+def compare(first: Evaluation, second: Evaluation, *, resamples: int = RESAMPLES) -> Comparison:
+    """Compares two evaluations, A and B. Raises UserError where they are not of the same pictures and resize, or a
+    metric's network had other weights."""
+    order = _pairing(first, second)
+    _refuse_other_networks(first, second)
+    shared = [name for name in ordered(first.values) if name in second.values]
+    metrics: dict[str, Difference] = {}
+    if shared:
+        a, b = (np.stack([e.values[name] for name in shared], axis=1) for e in (first, second))
+        b = b[order]
+        lows, highs = paired_interval(a, b, resamples=resamples)
+        for i, name in enumerate(shared):
+            metrics[name] = _paired(name, a[:, i], b[:, i], float(lows[i]), float(highs[i]))
+    for name in first.whole.keys() & second.whole.keys():
+        a, b = first.whole[name], second.whole[name]
+        metrics[name] = Difference(a, b, a - b)
+    found = [set(e.values) | set(e.whole) for e in (first, second)]
+    return Comparison(
+        system_and_palette(first),
+        system_and_palette(second),
+        protocol_in_words(first),
+        first.count,
+        {name: metrics[name] for name in ordered(metrics)},
+        sorted(found[0] - metrics.keys()),
+        sorted(found[1] - metrics.keys()),
+    )
+
+
+def _pairing(first: Evaluation, second: Evaluation) -> list[int]:
+    """The numbers in B of the pictures of A."""
+    for what, a, b in (
+        ("protocol", protocol_in_words(first), protocol_in_words(second)),
+        ("resize", first.resize, second.resize),
+        ("number of pictures", first.count, second.count),
+    ):
+        if a != b:
+            raise UserError(
+                f"the {what} of A is {a} and that of B {b}: compare evaluations of one protocol, list and resize."
+            )
+    a, b = first.names, second.names
+    if set(a) != set(b):  # the same files in other folders
+        a, b = [base_name(name) for name in a], [base_name(name) for name in b]
+    if first.list_sha256 != second.list_sha256 or set(a) != set(b) or len(set(a)) != len(a):
+        only = shown(sorted(set(a) - set(b))) or "none of its own"
+        raise UserError(
+            f"A and B are of different pictures (A alone has {only}): measure both on the same list, then compare."
+        )
+    places = {name: i for i, name in enumerate(b)}
+    order = [places[name] for name in a]
+    if all("colourfulness_truth" in measured.values for measured in (first, second)):
+        here, there = first.values["colourfulness_truth"], second.values["colourfulness_truth"][order]
+        if len(other := np.flatnonzero(np.abs(here - there) > SAME_TRUTH)):
+            raise UserError(
+                f"A and B have other photographs under the same names ({shown([a[i] for i in other])}): measure both "
+                "against the same truth, then compare."
+            )
+    return order
+
+
+def _refuse_other_networks(first: Evaluation, second: Evaluation) -> None:
+    both = first.weights.keys() & second.weights.keys() & KINDS.keys()  # those of systems may differ
+    if other := sorted(name for name in both if first.weights[name] != second.weights[name]):
+        raise UserError(
+            f"A and B were measured with different weights of {', '.join(other)}: import one file for both and measure "
+            "again."
+        )
+
+
+def _paired(name: str, a: np.ndarray, b: np.ndarray, low: float, high: float) -> Difference:
+    better = metric(name).better
+    wins = {"higher": a > b, "lower": a < b}.get(better)
+    if low <= 0 <= high:
+        verdict = "no clear difference"
+    elif better == "neither":
+        verdict = "a clear difference"
+    else:
+        verdict = "A is better" if (low > 0) == (better == "higher") else "B is better"
+    share = None if wins is None else float(wins.mean())
+    means = float(a.mean()), float(b.mean())
+    return Difference(*means, means[0] - means[1], low, high, share, float((a == b).mean()), verdict)
+
+
+def as_text(comparison: Comparison) -> str:
+    """The comparison as a table for people."""
+    rows = [["metric", "A", "B", "A - B", "95 % interval", "A better", ""]]
+    for name, found in comparison.metrics.items():
+        decimals = metric(name).decimals
+        between = "-" if found.low is None else f"{found.low:+.{decimals}f} to {found.high:+.{decimals}f}"
+        share = "-" if found.first_better is None else f"{100 * found.first_better:.1f} %"
+        numbers = [f"{found.first:.{decimals}f}", f"{found.second:.{decimals}f}", f"{found.difference:+.{decimals}f}"]
+        rows.append([metric(name).title, *numbers, between, share, found.verdict])
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = [
+        "  ".join([row[0].ljust(widths[0]), *(c.rjust(w) for c, w in zip(row[1:6], widths[1:6], strict=True)), row[6]])
+        for row in rows
+    ]
+    said = [
+        f"A: {comparison.first}",
+        f"B: {comparison.second}",
+        f"{comparison.count:,} pictures of {comparison.protocol}",
+        "",
+        *(line.rstrip() for line in lines),
+        "",
+        "A difference is clear where its 95 % interval, of pictures drawn anew, does not hold 0.",
+    ]
+    for letter, names in (("A", comparison.only_first), ("B", comparison.only_second)):
+        if names:
+            said.append(f"Measured of {letter} alone: {', '.join(metric(name).title for name in names)}.")
+    return "\n".join(said)
+
+
+def compare_folders(first: str | Path, second: str | Path, output: str | Path | None = None) -> Comparison:
+    """Compares what `palgan evaluate` wrote into two folders; with `output`, writes the comparison there as JSON.
+
+    Raises UserError where a folder holds no results, the two cannot be compared or the file cannot be written.
+    """
+    comparison = compare(read_results(first), read_results(second))
+    if output is not None:
+        found = {**asdict(comparison), "intervals": {"level": LEVEL, "resamples": RESAMPLES}}
+        write_file(Path(output), (json.dumps(found, indent=2, allow_nan=False) + "\n").encode())
+    return comparison
