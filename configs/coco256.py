@@ -1,7 +1,9 @@
 """COCO-Stuff at 256 x 256: the data set of the paper's ablations (see configs/ablations/).
 
-    palgan train --config configs/coco256.py --workdir runs/coco256 \
-        --config.data.train=folder:/data/coco/train2017 --config.data.val=folder:/data/coco/val2017
+    palgan prepare coco --manual-dir DIR-OF-THE-ZIPS --data-dir ~/tensorflow_datasets   # once, see docs/data.md
+    palgan train --config configs/coco256.py --workdir runs/coco256
+
+Folders of the pictures serve as well: `--config.data.train=folder:/data/coco/train2017`, and data.val likewise.
 
 Perceptual loss: `pip install -r requirements-perceptual.txt`, or `--config.loss.perceptual_weights=vgg16.pth`.
 
@@ -19,8 +21,8 @@ from palgan_jax.variants import variant
 
 def get_config(arg: str = "") -> ConfigDict:
     config = default_config()
-    config.data.train = "folder:data/coco/train2017"
-    config.data.val = "folder:data/coco/val2017"
+    config.data.train = "tfds:coco/2017@train"
+    config.data.val = "tfds:coco/2017@validation"
     config.batch_size = 64
     config.total = "100 epochs"
     config.precision = "bfloat16"

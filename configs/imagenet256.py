@@ -1,7 +1,7 @@
 """The paper's run: ImageNet at 256 x 256 (Wang et al., ECCV 2022), evaluated on ctest10k and on the 50,000 of val.
 
-    palgan train --config configs/imagenet256.py --workdir runs/imagenet256 \
-        --config.data.train=folder:/data/imagenet/train --config.data.val=folder:/data/imagenet/val
+    palgan prepare imagenet --manual-dir DIR-OF-THE-TARS --data-dir ~/tensorflow_datasets   # once, see docs/data.md
+    palgan train --config configs/imagenet256.py --workdir runs/imagenet256
 
 Perceptual loss: `pip install -r requirements-perceptual.txt`, or `--config.loss.perceptual_weights=vgg16.pth`.
 
@@ -26,8 +26,8 @@ from palgan_jax.variants import variant
 
 def get_config(arg: str = "") -> ConfigDict:
     config = default_config()
-    config.data.train = "folder:data/imagenet/train"
-    config.data.val = "folder:data/imagenet/val"
+    config.data.train = "tfds:imagenet2012@train"
+    config.data.val = "tfds:imagenet2012@validation"
     config.batch_size = 64
     config.total = "30 epochs"
     config.precision = "bfloat16"

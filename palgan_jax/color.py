@@ -3,11 +3,17 @@
 One contract for the module: the last axis holds the channels, everything is float32, and every function can be
 jitted and differentiated everywhere, black, white, gray and out-of-gamut colours included. sRGB is in [0, 1], L in
 [0, 100], and a and b are in about [-110, 110]. The numbers are those of scikit-image, so that the two agree.
+
+From sRGB to Lab, NumPy arrays are computed with NumPy, on the host, and everything else with JAX.
 """
+
+from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+
+Array = TypeVar("Array", jax.Array, np.ndarray)
 
 AB_RANGE = 110.0
 """The a or b that is 1.0 to the networks (measured on the paper's poster to within 4 %)."""
@@ -22,16 +28,23 @@ _LINEAR_SLOPE = 7.787
 _LINEAR_OFFSET = 16.0 / 116.0
 
 
-def _apply_matrix(matrix: np.ndarray, x: jax.Array) -> jax.Array:
+def _namespace(x: Any) -> Any:
+    return np if isinstance(x, np.ndarray) else jnp
+
+
+def _apply_matrix(matrix: np.ndarray, x: Array) -> Array:
+    if isinstance(x, np.ndarray):
+        return x @ matrix.T.astype(np.float32)
     # An accelerator's default precision (bfloat16 products) would be visible in Lab.
     return jnp.matmul(x, jnp.asarray(matrix.T, jnp.float32), precision=jax.lax.Precision.HIGHEST)
 
 
-def srgb_to_linear(rgb: jax.Array) -> jax.Array:
+def srgb_to_linear(rgb: Array) -> Array:
     """Undoes the sRGB transfer curve. Any shape; sRGB in [0, 1] to linear light in [0, 1]."""
+    xp = _namespace(rgb)
     bent = rgb > 0.04045
-    safe = jnp.where(bent, rgb, 1.0)
-    return jnp.where(bent, ((safe + 0.055) / 1.055) ** 2.4, rgb / 12.92)
+    safe = xp.where(bent, rgb, 1.0)
+    return xp.where(bent, ((safe + 0.055) / 1.055) ** 2.4, rgb / 12.92)
 
 
 def linear_to_srgb(linear: jax.Array) -> jax.Array:
@@ -41,15 +54,16 @@ def linear_to_srgb(linear: jax.Array) -> jax.Array:
     return jnp.where(bent, 1.055 * safe ** (1 / 2.4) - 0.055, linear * 12.92)
 
 
-def rgb_to_lab(rgb: jax.Array) -> jax.Array:
+def rgb_to_lab(rgb: Array) -> Array:
     """sRGB (..., 3) in [0, 1] to Lab (..., 3), L in [0, 100] (method: section 1; reference: scikit-image)."""
-    xyz = _apply_matrix(_XYZ_FROM_RGB, srgb_to_linear(jnp.asarray(rgb, jnp.float32)))
-    xyz = xyz / jnp.asarray(_WHITE_D65, jnp.float32)
+    xp = _namespace(rgb)
+    xyz = _apply_matrix(_XYZ_FROM_RGB, srgb_to_linear(xp.asarray(rgb, xp.float32)))
+    xyz = xyz / xp.asarray(_WHITE_D65, xp.float32)
     curved = xyz > _CUBE_ROOT_FROM
-    safe = jnp.where(curved, xyz, 1.0)
-    f = jnp.where(curved, jnp.cbrt(safe), _LINEAR_SLOPE * xyz + _LINEAR_OFFSET)
+    safe = xp.where(curved, xyz, 1.0)
+    f = xp.where(curved, xp.cbrt(safe), _LINEAR_SLOPE * xyz + _LINEAR_OFFSET)
     fx, fy, fz = f[..., 0], f[..., 1], f[..., 2]
-    return jnp.stack([116 * fy - 16, 500 * (fx - fy), 200 * (fy - fz)], axis=-1)
+    return xp.stack([116 * fy - 16, 500 * (fx - fy), 200 * (fy - fz)], axis=-1)
 
 
 def lab_to_rgb(lab: jax.Array) -> jax.Array:
@@ -66,7 +80,7 @@ def lab_to_rgb(lab: jax.Array) -> jax.Array:
     return linear_to_srgb(_apply_matrix(_RGB_FROM_XYZ, xyz * jnp.asarray(_WHITE_D65, jnp.float32)))
 
 
-def normalise_lab(lab: jax.Array, ab_range: float = AB_RANGE) -> tuple[jax.Array, jax.Array]:
+def normalise_lab(lab: Array, ab_range: float = AB_RANGE) -> tuple[Array, Array]:
     """Lab (..., 3) to what the networks see: l = (L - 50) / 100 of shape (..., 1) and c = ab / ab_range (..., 2)."""
     return (lab[..., :1] - 50) / 100, lab[..., 1:] / ab_range
 
@@ -81,9 +95,9 @@ def render(l: jax.Array, c: jax.Array, ab_range: float = AB_RANGE) -> jax.Array:
     return lab_to_rgb(denormalise_lab(l, c, ab_range)) * 2 - 1
 
 
-def bytes_to_lab(rgb: jax.Array) -> jax.Array:
+def bytes_to_lab(rgb: Array) -> Array:
     """8-bit sRGB (..., 3), of any type, to Lab (..., 3)."""
-    return rgb_to_lab(rgb.astype(jnp.float32) / 255)
+    return rgb_to_lab(rgb.astype(np.float32) / 255)
 
 
 def rgb_to_bytes(rgb: jax.Array) -> jax.Array:

@@ -59,6 +59,7 @@ RANGES = {
     "optim.b2": (0, 1),
     "data.min_scale": (TINY, 1),
     "data.near_gray": (0, HUGE),
+    "data.max_unreadable": (0, 1),
     "data.workers": (-1, 1024),
     "keep": (1, HUGE),
 }
@@ -77,6 +78,8 @@ FREE = (
     "data.workers",
     "data.train",
     "data.val",
+    "data.tfds_dir",
+    "data.max_unreadable",
     "loss.perceptual_weights",
 )
 """Fields (or groups of fields) that a run may change when it resumes."""
@@ -139,11 +142,14 @@ def default_config() -> ConfigDict:
     config.optim.decay_from = "50%"
 
     config.data = ConfigDict()
-    config.data.train = ""  # e.g. "folder:/path/to/photographs"
+    config.data.train = ""  # e.g. "folder:/path/to/photographs": see docs/data.md
     config.data.val = ""
+    config.data.tfds_dir = ""  # where prepared tfds sets lie; empty: $TFDS_DATA_DIR, or ~/tensorflow_datasets
     config.data.min_scale = 0.5  # smallest share of the picture's area that a crop keeps
     config.data.near_gray = 5.0  # pictures whose range of a + range of b is smaller are left out
+    config.data.max_unreadable = 0.01  # share of the pictures; above it the run stops
     config.data.workers = -1  # worker processes; -1 follows the machine
+    config.data.host_lab = False  # sRGB -> Lab on the host, to compare what that costs
 
     config.mesh = ConfigDict()
     config.mesh.data = -1

@@ -2,48 +2,32 @@
 
 import json
 import logging
-import math
-import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import flax.linen as nn
 import jax
-import numpy as np
 from clu import parameter_overview
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
 from palgan_jax.checkpoint import FOLDER, Checkpoints
-from palgan_jax.config import (
-    FREE,
-    build_discriminator,
-    build_generator,
-    check_config,
-    duration_in_steps,
-)
+from palgan_jax.config import FREE, check_config, duration_in_steps, palette_spec
+from palgan_jax.data.on_device import DeviceBatches, make_lab_stage
+from palgan_jax.data.pictures import Source
 from palgan_jax.data.pipeline import eval_batches, train_batches
-from palgan_jax.data.source import Source, open_source
-from palgan_jax.errors import UserError
+from palgan_jax.errors import DataStopped, UserError
 from palgan_jax.fits import check_fits
 from palgan_jax.imagenet_weights import load_vgg16
-from palgan_jax.optim import make_optimizers
 from palgan_jax.preemption import StopRequest
+from palgan_jax.program import compile_program
 from palgan_jax.progress import Progress
 from palgan_jax.samples import SampleSheets
-from palgan_jax.sharding import (
-    batch_sharding,
-    check_batch_size,
-    make_mesh,
-    replicated,
-    state_shardings,
-    to_devices,
-)
-from palgan_jax.state import TrainState, ema_variables, init_state
-from palgan_jax.train_step import make_train_step
+from palgan_jax.sharding import check_batch_size, make_mesh, replicated
+from palgan_jax.state import ema_variables
+from palgan_jax.training_data import open_data, tell_replaced
 from palgan_jax.validation import Validation, mean_ab
-from palgan_jax.window import MetricsWindow
+from palgan_jax.window import MetricsWindow, bottleneck
 from palgan_jax.writers import MetricsWriter
 from palgan_jax.writing import write_file
 
@@ -84,66 +68,6 @@ def durations(config: ConfigDict, epoch_examples: int) -> Durations:
     )
 
 
-@dataclass
-class Program:
-    """The state's shape and places, and the compiled functions of a run."""
-
-    generator: nn.Module
-    abstract_state: TrainState
-    init: Any  # key -> TrainState
-    step: Any  # (TrainState, batch, vgg) -> (TrainState, metrics)
-
-
-def compile_program(config: ConfigDict, mesh: Mesh, spans: Durations, vgg: Any) -> Program:
-    """Compiles a run's step ahead of time for a mesh, and logs its cost and memory. Nothing is run or allocated."""
-    generator, discriminator = build_generator(config), build_discriminator(config)
-    g_tx, d_tx = make_optimizers(config.optim, spans.decay_from, spans.total)
-
-    def init(key: jax.Array) -> TrainState:
-        return init_state(key, generator, discriminator, g_tx, d_tx, config.resolution)
-
-    everywhere, split = replicated(mesh), batch_sharding(mesh)
-    abstract = jax.eval_shape(init, jax.random.key(config.seed))
-    shardings = state_shardings(mesh, abstract)
-    abstract = jax.tree.map(
-        lambda leaf, place: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=place), abstract, shardings
-    )
-    gathered = everywhere if mesh.shape["fsdp"] > 1 else None
-    step = jax.jit(
-        make_train_step(config, generator, discriminator, g_tx, d_tx, gathered),
-        donate_argnums=0,
-        in_shardings=(shardings, split, everywhere),
-        out_shardings=(shardings, everywhere),
-    )
-    size = config.resolution
-    batch = {"rgb": jax.ShapeDtypeStruct((config.batch_size, size, size, 3), np.uint8, sharding=split)}
-    start = time.monotonic()
-    compiled = step.lower(abstract, batch, vgg).compile()
-    _log_cost(compiled, config.batch_size, mesh.size, time.monotonic() - start)
-    return Program(generator, abstract, jax.jit(init, out_shardings=shardings, compiler_options=_once()), compiled)
-
-
-def _once() -> dict[str, Any] | None:
-    """Compiler options for what runs once: on the CPU, LLVM's work on a hundred random draws takes most of a start."""
-    if jax.default_backend() != "cpu":
-        return None
-    return {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}
-
-
-def _log_cost(compiled: Any, batch_size: int, devices: int, seconds: float) -> None:
-    cost, memory = compiled.cost_analysis() or {}, compiled.memory_analysis()
-    pictures = batch_size / devices
-    log.info(
-        "step compiled in %.1f s: %.2f GFLOP and %.3f GB accessed a picture",
-        seconds, cost.get("flops", math.nan) / pictures / 1e9, cost.get("bytes accessed", math.nan) / pictures / 1e9,
-    )  # fmt: skip
-    if memory is not None:
-        log.info(
-            "memory a device: %.2f GB of arguments (%.2f GB of them reused for the results), %.2f GB temporary",
-            memory.argument_size_in_bytes / 1e9, memory.alias_size_in_bytes / 1e9, memory.temp_size_in_bytes / 1e9,
-        )  # fmt: skip
-
-
 def train(config: ConfigDict, workdir: str | Path) -> int:
     """Trains until the config's total, or until told to stop; the same call goes on where a run ended.
 
@@ -176,9 +100,9 @@ def _train(config: ConfigDict, workdir: Path, stop: StopRequest) -> int:
     )
     if checkpoints.latest_step is not None:
         check_fits(checkpoints.read_config(), config.to_dict(), free=FREE, where=str(workdir))
-    source = _open(config.data.train, "data.train", config.data.near_gray, workdir)
+    source = open_data(config, "train", config.data.near_gray, workdir)
     # Nothing is left out of what is measured.
-    val_source = _open(config.data.val, "data.val", 0.0, workdir) if config.data.val else None
+    val_source = open_data(config, "val", 0.0, workdir) if config.data.val else None
     spans = durations(config, len(source))
     share: Any = {"process_index": jax.process_index(), "process_count": jax.process_count()}
 
@@ -190,7 +114,7 @@ def _train(config: ConfigDict, workdir: Path, stop: StopRequest) -> int:
     vgg = None
     if config.loss.perceptual:
         vgg = jax.device_put(load_vgg16(config.loss.perceptual_weights or None), replicated(mesh))
-    program = compile_program(config, mesh, spans, vgg)
+    program = compile_program(config, mesh, spans.total, spans.decay_from, vgg)
     if checkpoints.latest_step is None:
         state, position, step = program.init(jax.random.key(config.seed)), 0, 0
         if jax.process_index() == 0:
@@ -214,18 +138,22 @@ def _train(config: ConfigDict, workdir: Path, stop: StopRequest) -> int:
     writer = MetricsWriter(workdir, step, config.tensorboard)
     batches = train_batches(
         source, resolution=config.resolution, batch_size=config.batch_size, seed=config.seed,
-        workers=config.data.workers if config.data.workers >= 0 else "auto", min_scale=config.data.min_scale, **share,
+        workers=config.data.workers if config.data.workers >= 0 else "auto", min_scale=config.data.min_scale,
+        max_replaced=config.data.max_unreadable, **share,
     )  # fmt: skip
     batches.position = position
+    stage = make_lab_stage(palette_spec(config), config.ab_range, mesh, host_lab=config.data.host_lab)
+    fed = DeviceBatches(batches, stage)
 
     # ------------------------------------------------------------------------------------------------------------ loop
     progress = Progress("training", spans.total, step)
-    window = MetricsWindow(config.batch_size)
+    window = MetricsWindow(config.batch_size, source.file_bytes, batches.decoders)
+    starved: str | None = ""  # the pipeline starts cold, so the first line of metrics says nothing about it
     told: dict[str, int] = {}  # pictures that could not be read any more, already named in the log
 
     def save(metrics: dict[str, float]) -> None:
         window.check_finite(checkpoints)
-        checkpoints.save(step, state, data_position=batches.position, config=config.to_dict(), metrics=metrics)
+        checkpoints.save(step, state, data_position=fed.position, config=config.to_dict(), metrics=metrics)
 
     def due(every: int) -> bool:
         return every > 0 and (step % every == 0 or step == spans.total)
@@ -233,16 +161,22 @@ def _train(config: ConfigDict, workdir: Path, stop: StopRequest) -> int:
     try:
         with jax.transfer_guard("disallow"):
             while step < spans.total and not stop.asked(step):
-                with window.waiting():
-                    local = next(batches)
-                state, metrics = program.step(state, to_devices({"rgb": local["rgb"]}, mesh), vgg)
+                try:
+                    with window.waiting():
+                        batch, local = next(fed)
+                except DataStopped:
+                    break
+                state, metrics = program.step(state, batch, vgg)
                 step += 1
                 window.add(step, metrics, local)
                 if due(spans.log):
                     window.check_finite(checkpoints)
                     line = window.close(metrics)
                     writer.write(step, line)
-                    _tell_replaced(batches.replaced, told)
+                    if (hungry := bottleneck(line)) and starved is None:
+                        log.warning("step %d: %s", step, hungry)
+                    starved = hungry
+                    tell_replaced(batches.replaced, told)
                     progress_note = f"G {line['loss/g']:.3f} D {line['loss/d']:.3f}"
                 else:
                     progress_note = ""
@@ -259,15 +193,17 @@ def _train(config: ConfigDict, workdir: Path, stop: StopRequest) -> int:
                     if due(spans.checkpoint) or (measured and config.best) or step == spans.total:
                         save(measured)
                 progress.advance(progress_note)
-            if step < spans.total:
+            if 0 < step < spans.total:
                 save({})
-                log.info("told to stop: saved step %d; the same command goes on from there", step)
+                log.info("stopped early and saved step %d; the same command goes on from there", step)
         checkpoints.wait()
     finally:
         progress.close()
         writer.close()
         batches.close()
         checkpoints.close()
+    if fed.failed is not None and step < spans.total:
+        raise fed.failed
     if step == spans.total:
         log.info("finished at step %d; checkpoints are in %s", step, workdir / FOLDER)
     return stop.signal or 0
@@ -276,29 +212,6 @@ def _train(config: ConfigDict, workdir: Path, stop: StopRequest) -> int:
 def _check_best(best: str, measured: dict[str, float]) -> None:
     if best and best not in measured:
         raise UserError(f"--config.best={best} is not measured: choose one of {', '.join(sorted(measured))}.")
-
-
-def _open(spec: str, field: str, near_gray: float, workdir: Path) -> Source:
-    if not spec:
-        raise UserError(f"--config.{field} is empty: say where the photographs are, e.g. folder:/path/to/photographs.")
-    bar: list[Progress] = []
-
-    def show(done: int, total: int) -> None:
-        if not bar:
-            bar.append(Progress(f"looking at {spec}", total, unit="picture"))
-        bar[0].advance()
-
-    source = open_source(spec, cache_dir=workdir / "data", near_gray=near_gray, progress=show)
-    if bar:
-        bar[0].close()
-    log.info("%s", source.summary())
-    return source
-
-
-def _tell_replaced(replaced: dict[str, int], told: dict[str, int]) -> None:
-    for name in replaced.keys() - told.keys():
-        log.warning("%s cannot be read any more; the next picture takes its place", name)
-    told.update(replaced)
 
 
 def _eval_size(config: ConfigDict, mesh: Mesh) -> int:

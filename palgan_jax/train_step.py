@@ -14,7 +14,6 @@ from palgan_jax import losses
 from palgan_jax.color import from_bytes, render
 from palgan_jax.config import activations_dtype, palette_spec
 from palgan_jax.nn.perceptual import perceptual_loss
-from palgan_jax.palette import histogram
 from palgan_jax.state import TrainState
 
 Batch = dict[str, jax.Array]
@@ -32,7 +31,8 @@ def make_train_step(
 ) -> Callable[[TrainState, Batch, Any], tuple[TrainState, Metrics]]:
     """Returns step(state, batch, vgg) -> (state, metrics): one update of E + G and one of D, at the same time.
 
-    batch["rgb"] is uint8 (B, H, W, 3), sRGB. `vgg` holds the parameters of the perceptual network, or None where its
+    The batch is data/on_device.py's: "rgb", uint8 (B, H, W, 3), sRGB, and, made of it, normalised l (B, H, W, 1) and
+    c (B, H, W, 2) and the palette h (B, K). `vgg` holds the parameters of the perceptual network, or None where its
     weight is 0. `gathered` is where the parameters are wanted while they are used (with FSDP: on every device).
     All losses come from one joint forward pass; its transpose is pulled back once for each player, so D is run once.
     """
@@ -112,8 +112,7 @@ def _make_forward(config: ConfigDict, generator: nn.Module, discriminator: nn.Mo
     dtype = activations_dtype(config)
 
     def forward(g_params, d_params, state: TrainState, batch: Batch, draws: Draws, vgg: Any):
-        l, c = from_bytes(batch["rgb"], config.ab_range)  # (B, H, W, 1), (B, H, W, 2)
-        h = histogram(c, spec)  # (B, K)
+        l, c, h = batch["l"], batch["c"], batch["h"]
         g_variables = {**state.generator, "params": g_params}
         terms: Metrics = {}
         code = h

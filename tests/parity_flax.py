@@ -12,7 +12,8 @@ from parity_cases import Case, Result, direction, draw_inputs
 
 from palgan_jax import losses
 from palgan_jax.color import lab_to_rgb, render, rgb_to_lab
-from palgan_jax.config import build_discriminator, build_generator, default_config
+from palgan_jax.config import build_discriminator, build_generator, default_config, palette_spec
+from palgan_jax.data.on_device import lab_batch
 from palgan_jax.nn import ColorDiscriminator, PaletteAssignmentGenerator, PaletteGenerator, PalGAN
 from palgan_jax.nn.attention import ChromaticAttention
 from palgan_jax.nn.layers import PalNorm
@@ -137,7 +138,11 @@ def _run_step(case: Case, salt: int) -> Result:
         key=jax.random.key(0),
     )  # fmt: skip
     step = make_train_step(config, generator, discriminator, keep, keep)
-    after, metrics = jax.jit(step, compiler_options=QUICK)(state, draw_inputs(case, salt), None)
+
+    def from_picture(state: Any, rgb: jax.Array) -> Any:
+        return step(state, lab_batch(rgb, palette_spec(config), config.ab_range), None)
+
+    after, metrics = jax.jit(from_picture, compiler_options=QUICK)(state, draw_inputs(case, salt)["rgb"])
     gradients = {**recipe.flatten(after.g_opt, "g"), **recipe.flatten(after.d_opt, "d")}
     g_kept = {collection: after.generator[collection] for collection in ("batch_stats", "spectral")}
     kept = {"g": g_kept, "d": {"spectral": after.discriminator["spectral"]}}

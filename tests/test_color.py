@@ -22,9 +22,12 @@ def random_rgb() -> np.ndarray:
     return np.random.default_rng(0).uniform(size=(4096, 3)).astype(np.float32)
 
 
-def test_rgb_to_lab_agrees_with_scikit_image(random_rgb):
+@pytest.mark.parametrize("place", [np.asarray, jnp.asarray], ids=["host", "device"])
+def test_rgb_to_lab_agrees_with_scikit_image(random_rgb, place):
     rgb = np.concatenate([random_rgb, EDGES])
-    np.testing.assert_allclose(rgb_to_lab(rgb), skimage.color.rgb2lab(rgb), atol=1e-3)
+    lab = rgb_to_lab(place(rgb))
+    assert isinstance(lab, type(place(rgb))) and lab.dtype == np.float32
+    np.testing.assert_allclose(lab, skimage.color.rgb2lab(rgb), atol=1e-3)
 
 
 @pytest.mark.filterwarnings("ignore:Conversion from CIE-LAB")
@@ -37,7 +40,7 @@ def test_lab_to_rgb_agrees_with_scikit_image_out_of_gamut_too():
 
 def test_there_and_back(random_rgb):
     rgb = np.concatenate([random_rgb, EDGES])
-    np.testing.assert_allclose(lab_to_rgb(rgb_to_lab(rgb)), rgb, atol=2e-4)
+    np.testing.assert_allclose(lab_to_rgb(rgb_to_lab(jnp.asarray(rgb))), rgb, atol=2e-4)
 
 
 @pytest.mark.parametrize("convert", [rgb_to_lab, lab_to_rgb], ids=["rgb_to_lab", "lab_to_rgb"])

@@ -3,11 +3,20 @@
 from pathlib import Path
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from PIL import Image
 
-from palgan_jax.config import build_discriminator, build_generator, default_config, flatten, load_config
+from palgan_jax.config import (
+    build_discriminator,
+    build_generator,
+    default_config,
+    flatten,
+    load_config,
+    palette_spec,
+)
+from palgan_jax.data.on_device import lab_batch
 from palgan_jax.data.picture import read_rgb
 from palgan_jax.errors import UserError
 from palgan_jax.nn.perceptual import VGG16_CONVS
@@ -47,13 +56,13 @@ def program_key(config):
 
 
 @pytest.fixture(scope="module")
-def picture_batch():
+def pictures():
     files = sorted((ROOT / "examples" / "photos").glob("*.jpg"))[:2]
-    return {"rgb": np.stack([np.asarray(Image.fromarray(read_rgb(f)).resize((64, 64))) for f in files])}
+    return np.stack([np.asarray(Image.fromarray(read_rgb(f)).resize((64, 64))) for f in files])
 
 
 @pytest.fixture(scope="module")
-def one_step(picture_batch):
+def one_step(pictures):
     """Runs one step of a config; files whose small variants are the same program share it."""
     done = {}
 
@@ -63,13 +72,14 @@ def one_step(picture_batch):
         config.batch_size = 2
         key = program_key(config)
         if key not in done:
-            done[key] = _step_once(config, picture_batch)
+            done[key] = _step_once(config, pictures)
         return done[key]
 
     return run
 
 
-def _step_once(config, batch, vgg=None):
+def _step_once(config, rgb, vgg=None):
+    batch = lab_batch(jnp.asarray(rgb), palette_spec(config), config.ab_range)
     generator, discriminator = build_generator(config), build_discriminator(config)
     g_tx, d_tx = make_optimizers(config.optim, 5, 10)
     abstract = jax.eval_shape(
@@ -123,7 +133,7 @@ def test_the_small_variant_makes_a_step(name, one_step):
         assert not [path for path, leaf, changed in kernels if (leaf == changed).all()]
 
 
-def test_the_perceptual_loss_takes_part_in_the_step(picture_batch):
+def test_the_perceptual_loss_takes_part_in_the_step(pictures):
     """The small variants leave it out, the large configs do not; random weights serve as well as learnt ones."""
     config = load("coco256", "runlocal")
     config.loss.perceptual = 2.0
@@ -134,7 +144,7 @@ def test_the_perceptual_loss_takes_part_in_the_step(picture_batch):
         kernel = rng.normal(0, (2 / (9 * channels)) ** 0.5, (3, 3, channels, width)).astype(np.float32)
         vgg[name] = {"kernel": kernel, "bias": np.zeros(width, np.float32)}
         channels = width
-    _, _, metrics = _step_once(config, picture_batch, vgg)
+    _, _, metrics = _step_once(config, pictures, vgg)
     assert metrics["loss/perceptual"] > 0
     assert metrics["loss/g"] == pytest.approx(sum(generator_terms(metrics)), rel=1e-5)
 

@@ -2,11 +2,13 @@
 
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import jax.numpy as jnp
@@ -19,7 +21,15 @@ from palgan_jax.errors import UserError
 from palgan_jax.window import TELLING, MetricsWindow
 
 ROOT = Path(__file__).parent.parent
-TIMES = ("images_per_second", "step_seconds", "input_wait_seconds")
+TIMES = (
+    "images_per_second",
+    "step_seconds",
+    "input_wait_seconds",
+    "input_wait_share",
+    "input_decoder_use",
+    "input_images_per_second",
+    "input_megabytes_per_second",
+)
 FAST = [
     "--config.total=12 steps",
     "--config.log_every=1 steps",
@@ -80,7 +90,7 @@ def test_a_run_leaves_metrics_checkpoints_and_its_config(uninterrupted):
     assert steps == list(range(1, 13))
     for row in rows:
         assert all(np.isfinite(value) for value in row.values())
-    assert {"images_per_second", "step_seconds", "input_wait_seconds", "grad_norm/g", "logit/real"} <= set(rows[0])
+    assert {*TIMES, "grad_norm/g", "logit/real"} <= set(rows[0])
     measured = [row for row in rows if "val/psnr" in row]
     assert [row["step"] for row in measured] == [6, 12]
     assert {"val/psnr_truth_palette", "val/psnr_gray", "val/psnr_mean_ab", "val/colourfulness"} <= set(measured[0])
@@ -124,13 +134,13 @@ def test_a_finished_run_has_nothing_left_to_do(uninterrupted):
     assert (uninterrupted / "metrics.jsonl").read_text() == before
 
 
-def start_two(workdir: Path, *more: str) -> list[subprocess.Popen]:
-    """The same command in two processes that join each other."""
+def start_two(workdir: Path, *more: str, own: Sequence[Sequence[str]] = ((), ())) -> list[subprocess.Popen]:
+    """The same command in two processes that join each other; `own` is what each gets beside it."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{free.getsockname()[1]}"
     cluster = {"JAX_COORDINATOR_ADDRESS": address, "JAX_NUM_PROCESSES": "2"}
-    return [start(workdir, *more, **cluster, JAX_PROCESS_ID=str(i)) for i in range(2)]
+    return [start(workdir, *more, *own[i], **cluster, JAX_PROCESS_ID=str(i)) for i in range(2)]
 
 
 def finish(processes: list[subprocess.Popen]) -> list[str]:
@@ -161,6 +171,52 @@ def test_sigterm_to_one_of_two_processes_stops_both_at_the_same_step(tmp_path):
     processes[1].send_signal(signal.SIGTERM)
     written = finish(processes)
     saved = f"saved step {load_ema(tmp_path)['step']}"
+    assert all(saved in errors for errors in written)
+
+
+def copies(folder: Path, count: int) -> list[Path]:
+    made = [folder / f"photos-{i}" for i in range(count)]
+    for copy in made:
+        shutil.copytree(ROOT / "examples" / "photos", copy)
+    return made
+
+
+LONG = ["--config.total=100000 steps", "--config.checkpoint_every=0 steps", "--config.eval_every=0 steps"]
+
+
+def test_a_folder_that_vanishes_ends_the_run_with_a_saved_step(tmp_path):
+    (photos,) = copies(tmp_path, 1)
+    workdir = tmp_path / "run"
+    # A worker process reads each picture anew; without one, so few would stay in memory.
+    data = [f"--config.data.train=folder:{photos}", "--config.data.workers=1"]
+    process = start(workdir, *LONG, *data)
+    reached = workdir / "metrics.jsonl"
+    wait_for(lambda: reached.exists() and len(_complete(reached)) > 2, process)
+    photos.rename(tmp_path / "unmounted")
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 2, errors
+    sentence = [line for line in errors.splitlines() if line.startswith("palgan: error: ")]
+    assert len(sentence) == 1 and str(photos) in sentence[0] and "is gone" in sentence[0]
+    step = load_ema(workdir)["step"]
+    assert step == lines(workdir)[-1]["step"] and f"saved step {step}" in errors
+
+    (tmp_path / "unmounted").rename(photos)
+    (errors,) = finish([start(workdir, *LONG, *data, f"--config.total={step + 1} steps")])
+    assert f"resumed at step {step}" in errors
+    assert "other pictures" not in errors
+
+
+def test_a_folder_that_vanishes_for_one_of_two_processes_ends_both_at_the_same_step(tmp_path):
+    workdir = tmp_path / "run"
+    own = [[f"--config.data.train=folder:{photos}", "--config.data.workers=1"] for photos in copies(tmp_path, 2)]
+    processes = start_two(workdir, *LONG, own=own)
+    reached = workdir / "metrics.jsonl"
+    wait_for(lambda: reached.exists() and len(_complete(reached)) > 2, processes[0])
+    (tmp_path / "photos-1").rename(tmp_path / "unmounted")
+    written = [process.communicate(timeout=120)[1] for process in processes]
+    assert [process.returncode for process in processes] == [0, 2], written
+    assert "photos-1" in written[1] and "is gone" in written[1]
+    saved = f"saved step {load_ema(workdir)['step']}"
     assert all(saved in errors for errors in written)
 
 
@@ -214,9 +270,9 @@ def test_the_best_must_be_something_that_is_measured(tmp_path):
 
 def test_no_state_after_a_gradient_that_is_not_finite_is_saved(tmp_path):
     checkpoints = Checkpoints(tmp_path)
-    window = MetricsWindow(8)
+    window = MetricsWindow(8, file_bytes=np.array([1000]), decoders=1)
     good = dict.fromkeys(TELLING, jnp.float32(1))
-    local = {"replaced": np.array([-1])}
+    local = {"replaced": np.array([-1]), "index": np.array([0]), "seconds": np.array([0.1])}
     window.add(1, good, local)
     window.check_finite(checkpoints)
     window.add(2, {**good, "grad_norm/g": jnp.float32(np.nan)}, local)

@@ -13,7 +13,8 @@ from ml_collections import ConfigDict
 
 from palgan_jax import sharding
 from palgan_jax.color import lab_to_rgb, normalise_lab, render, rgb_to_lab
-from palgan_jax.config import build_discriminator, build_generator, default_config
+from palgan_jax.config import build_discriminator, build_generator, default_config, palette_spec
+from palgan_jax.data.on_device import abstract_lab_batch, make_lab_stage
 from palgan_jax.palette import entropy, histogram
 from palgan_jax.state import TrainState, ema_variables, init_state
 from palgan_jax.train_step import make_predict, make_train_step
@@ -48,14 +49,14 @@ def filled(abstract: TrainState) -> TrainState:
 
 @dataclass
 class Compiled:
-    mesh: jax.sharding.Mesh
     state: TrainState  # before the first step
     step: Any
+    stage: Any  # of a host batch
 
     def run(self, rgb: np.ndarray, steps: int = 1) -> tuple[TrainState, dict[str, float]]:
         state = jax.tree.map(jnp.copy, self.state)  # a step takes its state's buffers
         for _ in range(steps):
-            state, metrics = self.step(state, sharding.to_devices({"rgb": rgb}, self.mesh), None)
+            state, metrics = self.step(state, self.stage({"rgb": rgb}), None)
         return state, {name: float(value) for name, value in metrics.items()}
 
 
@@ -79,8 +80,9 @@ def compile_step(config: ConfigDict, devices: int = 1, fsdp: int = 1, tx: optax.
         in_shardings=(shardings, sharding.batch_sharding(mesh), everywhere),
         out_shardings=(shardings, everywhere),
     )
-    rgb = jax.ShapeDtypeStruct((config.batch_size, SIZE, SIZE, 3), np.uint8, sharding=sharding.batch_sharding(mesh))
-    return Compiled(mesh, state, step.lower(state, {"rgb": rgb}, None).compile())
+    lab = (palette_spec(config), config.ab_range, mesh)
+    batch = abstract_lab_batch(config.batch_size, SIZE, *lab)
+    return Compiled(state, step.lower(state, batch, None).compile(), make_lab_stage(*lab))
 
 
 @pytest.fixture(scope="module")
@@ -145,7 +147,7 @@ def test_the_program_does_not_talk_to_the_host(one):
 
 def test_donation_frees_the_old_state(one, rgb):
     state = jax.tree.map(jnp.copy, one.state)
-    new_state, _ = one.step(state, sharding.to_devices({"rgb": rgb}, one.mesh), None)
+    new_state, _ = one.step(state, one.stage({"rgb": rgb}), None)
     assert all(leaf.is_deleted() for leaf in jax.tree.leaves((state.generator, state.discriminator, state.g_opt)))
     assert not any(leaf.is_deleted() for leaf in jax.tree.leaves(new_state))
     memory = one.step.memory_analysis()
@@ -157,7 +159,7 @@ def test_nothing_is_transferred_implicitly(one, rgb):
     state = jax.tree.map(jnp.copy, one.state)
     with jax.transfer_guard("disallow"):
         for _ in range(2):
-            state, metrics = one.step(state, sharding.to_devices({"rgb": rgb}, one.mesh), None)
+            state, metrics = one.step(state, one.stage({"rgb": rgb}), None)
     assert int(state.step) == 2
     assert np.isfinite(float(metrics["loss/g"]))
 

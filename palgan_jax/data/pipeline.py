@@ -39,7 +39,7 @@ class TrainBatches:
         self._source = fill.source
         self.workers = workers
         """Processes that decode; 0: threads of this one do."""
-        self.decoders = workers or _threads().num_threads
+        self.decoders = workers or _thread_count()
         """Processes or threads that decode side by side."""
         self._replacements = Replacements(self._source.name, len(self._source), max_replaced)
         self._notes: WorkerNotes | None = None
@@ -334,13 +334,13 @@ class _TrainShare:
         )
 
     def _read(self, i: int, box: Box) -> np.ndarray:
-        size = self._sizes[i].tolist()
-        by = box.reduction(*size, self._resolution)
+        width, height = self._sizes[i].tolist()
+        by = box.reduction(width, height, self._resolution)
         if self._kept is not None and (rgb := self._kept.get((i, by))) is not None:
             return rgb
         if self._note is not None:
             self._note(i)
-        rgb = self.source.read(i, at_least=-(-min(size) // by))
+        rgb = self.source.read(i, at_least=-(-min(width, height) // by))
         if self._kept is not None:
             self._kept[i, by] = rgb
         return rgb
@@ -390,8 +390,11 @@ class _EvalShare:
 
 def _threads() -> grain.ReadOptions:
     """As many threads as there are cores, each at work on a batch, and two batches ahead of them."""
-    threads = min(available_cores(), _MAX_THREADS)
-    return grain.ReadOptions(num_threads=threads, prefetch_buffer_size=threads + 2)
+    return grain.ReadOptions(num_threads=_thread_count(), prefetch_buffer_size=_thread_count() + 2)
+
+
+def _thread_count() -> int:
+    return min(available_cores(), _MAX_THREADS)
 
 
 def _check_share(batch_size: int, process_count: int) -> None:

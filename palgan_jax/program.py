@@ -1,0 +1,83 @@
+"""The programs of a run, compiled ahead of time: the start of the state, and the step."""
+
+import logging
+import math
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import flax.linen as nn
+import jax
+from jax.sharding import Mesh
+from ml_collections import ConfigDict
+
+from palgan_jax.config import build_discriminator, build_generator, palette_spec
+from palgan_jax.data.on_device import abstract_lab_batch
+from palgan_jax.optim import make_optimizers
+from palgan_jax.sharding import batch_sharding, replicated, state_shardings
+from palgan_jax.state import TrainState, init_state
+from palgan_jax.train_step import make_train_step
+
+log = logging.getLogger(__name__)
+
+
+@dataclass
+class Program:
+    """The state's shape and places, and the compiled functions of a run."""
+
+    generator: nn.Module
+    abstract_state: TrainState
+    init: Any  # key -> TrainState
+    step: Any  # (TrainState, batch, vgg) -> (TrainState, metrics)
+
+
+def compile_program(config: ConfigDict, mesh: Mesh, total: int, decay_from: int, vgg: Any) -> Program:
+    """Compiles a run's step ahead of time for a mesh, and logs its cost and memory. Nothing is run or allocated.
+
+    `total` and `decay_from` are in steps; `vgg` holds the parameters of the perceptual network, or None.
+    """
+    generator, discriminator = build_generator(config), build_discriminator(config)
+    g_tx, d_tx = make_optimizers(config.optim, decay_from, total)
+
+    def init(key: jax.Array) -> TrainState:
+        return init_state(key, generator, discriminator, g_tx, d_tx, config.resolution)
+
+    everywhere, split = replicated(mesh), batch_sharding(mesh)
+    abstract = jax.eval_shape(init, jax.random.key(config.seed))
+    shardings = state_shardings(mesh, abstract)
+    abstract = jax.tree.map(
+        lambda leaf, place: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=place), abstract, shardings
+    )
+    gathered = everywhere if mesh.shape["fsdp"] > 1 else None
+    step = jax.jit(
+        make_train_step(config, generator, discriminator, g_tx, d_tx, gathered),
+        donate_argnums=0,
+        in_shardings=(shardings, split, everywhere),
+        out_shardings=(shardings, everywhere),
+    )
+    batch = abstract_lab_batch(config.batch_size, config.resolution, palette_spec(config), config.ab_range, mesh)
+    start = time.monotonic()
+    compiled = step.lower(abstract, batch, vgg).compile()
+    _log_cost(compiled, config.batch_size, mesh.size, time.monotonic() - start)
+    return Program(generator, abstract, jax.jit(init, out_shardings=shardings, compiler_options=_once()), compiled)
+
+
+def _once() -> dict[str, Any] | None:
+    """Compiler options for what runs once: on the CPU, LLVM's work on a hundred random draws takes most of a start."""
+    if jax.default_backend() != "cpu":
+        return None
+    return {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}
+
+
+def _log_cost(compiled: Any, batch_size: int, devices: int, seconds: float) -> None:
+    cost, memory = compiled.cost_analysis() or {}, compiled.memory_analysis()
+    pictures = batch_size / devices
+    log.info(
+        "step compiled in %.1f s: %.2f GFLOP and %.3f GB accessed a picture",
+        seconds, cost.get("flops", math.nan) / pictures / 1e9, cost.get("bytes accessed", math.nan) / pictures / 1e9,
+    )  # fmt: skip
+    if memory is not None:
+        log.info(
+            "memory a device: %.2f GB of arguments (%.2f GB of them reused for the results), %.2f GB temporary",
+            memory.argument_size_in_bytes / 1e9, memory.alias_size_in_bytes / 1e9, memory.temp_size_in_bytes / 1e9,
+        )  # fmt: skip

@@ -1,0 +1,61 @@
+"""The pictures of a training run: opened, looked at, and talked about in its log."""
+
+import logging
+from pathlib import Path
+
+import jax
+from ml_collections import ConfigDict
+
+from palgan_jax.data.pictures import Source
+from palgan_jax.data.source import open_source
+from palgan_jax.errors import UserError
+from palgan_jax.progress import Progress
+from palgan_jax.writing import make_folder, write_file
+
+log = logging.getLogger(__name__)
+
+
+def open_data(config: ConfigDict, kind: str, near_gray: float, workdir: Path) -> Source:
+    """Opens a run's pictures (`kind` is "train" or "val"), looks at those that are new, and says what there is.
+
+    Raises UserError where none are named, and as `open_source` does.
+    """
+    spec = config.data[kind]
+    if not spec:
+        raise UserError(f"--config.data.{kind} is empty: say where the photographs are, e.g. folder:/path/to/photos.")
+    bars: list[Progress] = []
+
+    def show(done: int, total: int) -> None:
+        if not bars or done == 1:  # one for each part of a mixture
+            bars.append(Progress(f"looking at {spec}", total, unit="picture"))
+        bars[-1].advance()
+
+    source = open_source(
+        spec, tfds_dir=config.data.tfds_dir or None, cache_dir=workdir / "data", near_gray=near_gray,
+        max_unreadable=config.data.max_unreadable, progress=show,
+    )  # fmt: skip
+    for bar in bars:
+        bar.close()
+    log.info("%s", source.summary())
+    _note_identity(source, workdir / "data" / f"{kind}.identity", kind)
+    return source
+
+
+def _note_identity(source: Source, file: Path, kind: str) -> None:
+    """Says so where a run goes on with other pictures than it began with; which may well be wanted."""
+    if jax.process_index() > 0:
+        return
+    identity = source.identity()
+    if file.exists() and file.read_text() != identity:
+        log.warning(
+            "the pictures of data.%s are not those of this run until now: its batches are others from here", kind
+        )
+    make_folder(file.parent)
+    write_file(file, identity.encode())
+
+
+def tell_replaced(replaced: dict[str, int], told: dict[str, int]) -> None:
+    """Names in the log each picture that another one had to stand in for, once; `told` remembers."""
+    for name in replaced.keys() - told.keys():
+        log.warning("%s cannot be read any more; the next picture takes its place", name)
+    told.update(replaced)
