@@ -31,7 +31,7 @@ metrics sheet checksums
 data
 checkpoint
 weights
-validation samples writers preemption window
+validation samples writers preemption window program training_data
 colorize train prepare
 evaluation
 cli
