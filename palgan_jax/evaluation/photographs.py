@@ -10,7 +10,7 @@ from palgan_jax.data.pictures import Pictures
 from palgan_jax.errors import UserError
 from palgan_jax.evaluation.programs import ANSWERS, LARGE, SIZES, answer
 from palgan_jax.evaluation.protocols import Protocol
-from palgan_jax.evaluation.systems import Checkpoint, Predictions, System
+from palgan_jax.evaluation.systems import Predictions, System
 from palgan_jax.evaluation.truth import RESIZES, in_order, partners, read_picture
 
 log = logging.getLogger(__name__)
@@ -47,8 +47,7 @@ class Photographs:
                 self._partners[answer(k)] = partners(len(rows), seed + 1 + k)
                 self._sides[answer(k)] = protocol.side
         if "size_consistency" in metrics:
-            assert isinstance(system, Checkpoint)
-            self._sides[LARGE] = system.colorizer.resolution * max(SIZES)
+            self._sides[LARGE] = protocol.side * max(SIZES)
 
     def __len__(self) -> int:
         return len(self._rows)

@@ -10,7 +10,7 @@ from jax.sharding import Mesh
 
 from palgan_jax.color import bytes_to_lab
 from palgan_jax.evaluation.measure import Networks, measure, network_input
-from palgan_jax.evaluation.systems import Checkpoint, System
+from palgan_jax.evaluation.systems import Checkpoint, System, squared
 from palgan_jax.metrics.lpips import diversity
 from palgan_jax.metrics.size_consistency import size_consistency
 from palgan_jax.sharding import batch_sharding, replicated, to_devices
@@ -18,7 +18,7 @@ from palgan_jax.sharding import batch_sharding, replicated, to_devices
 ANSWERS = 4
 """Palettes of other photographs that diversity paints each photograph with."""
 SIZES = (1, 2, 4)
-"""Times its own resolution at which the network is run for size consistency."""
+"""Times the protocol's side at which a photograph is given for size consistency: 256, 512 and 1024."""
 
 
 def answer(k: int) -> str:
@@ -90,8 +90,9 @@ class Programs:
 
     def _size_consistency(self, variables: Any, large: jax.Array) -> jax.Array:
         assert isinstance(self._system, Checkpoint)
-        system, side = self._system, self._system.colorizer.resolution
-        return size_consistency([system.colours_at(variables, large, side * times) for times in SIZES])
+        side = large.shape[1] // max(SIZES)
+        given = [squared(large[..., None], side * times)[..., 0] for times in SIZES]
+        return size_consistency([self._system.colours(variables, l) for l in given])
 
 
 def _measure(

@@ -206,7 +206,7 @@ def select_reference(protocol: Protocol, names: Sequence[str]) -> list[int]:
     if lacking or len(found) != len(wanted):
         problem = f"{len(lacking):,} of them missing ({shown(lacking)})" if lacking else "some of them there twice"
         raise UserError(
-            f"FID of {protocol.name} is taken against {len(wanted):,} other pictures, and the truth has {problem}: "
+            f"the FID of {protocol.name} is taken against {len(wanted):,} other pictures, and the truth has {problem}: "
             "give the whole of ImageNet's validation set as the truth."
         )
     return found

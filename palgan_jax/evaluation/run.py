@@ -356,7 +356,7 @@ def _absent(system: System, metrics: Collection[str]) -> dict[str, str]:
     if not isinstance(system, Checkpoint):
         reasons = {
             "diversity": "it needs a model that paints with several palettes",
-            "size_consistency": "it needs a model that can be given pictures of several sizes",
+            "size_consistency": "it needs a model that can be given photographs at several sizes",
         }
         absent = {name: reason for name, reason in reasons.items() if name in metrics}
     elif "diversity" in metrics and not system.colorizer.takes_reference:

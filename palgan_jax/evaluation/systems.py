@@ -105,8 +105,7 @@ class Checkpoint:
         """See `System.paint`."""
         source = given.get("truth", given.get("partner"))
         palette = None if source is None else self.palettes_of(source)
-        small = squared(luminance[..., None], self.colorizer.resolution)[..., 0]  # (B, R, R)
-        used, ab = self._predict(variables, small, palette)
+        used, ab = self._predict(variables, self._small(luminance), palette)
         return join_batch(luminance, ab), used
 
     def palettes_of(self, rgb: jax.Array) -> jax.Array:
@@ -114,9 +113,12 @@ class Checkpoint:
         small = squared(rgb.astype(jnp.float32), self.colorizer.resolution)
         return histogram(from_bytes(small, self.colorizer.config.ab_range)[1], self.colorizer.spec)
 
-    def colours_at(self, variables: Any, luminance: jax.Array, side: int) -> jax.Array:
-        """The ab (B, side, side, 2), in Lab units, that the network itself gives for pictures of that size."""
-        return self._predict(variables, squared(luminance[..., None], side)[..., 0], None)[1]
+    def colours(self, variables: Any, luminance: jax.Array) -> jax.Array:
+        """The ab (B, R, R, 2), in Lab units, for the L (B, S, S) of photographs of any size S, not yet stretched."""
+        return self._predict(variables, self._small(luminance), None)[1]
+
+    def _small(self, luminance: jax.Array) -> jax.Array:
+        return squared(luminance[..., None], self.colorizer.resolution)[..., 0]  # (B, R, R)
 
     def _predict(self, variables: Any, small: jax.Array, palette: jax.Array | None) -> tuple[jax.Array, jax.Array]:
         model = self.colorizer
