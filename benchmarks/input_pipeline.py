@@ -9,6 +9,7 @@ mirrored. What is printed:
 
   of_decode_floor   our rate by that of simplejpeg decoding the same files from memory and doing nothing else, in
                     threads or processes, whichever is faster. Ours reads files, crops, resizes, mirrors and batches.
+                    On a busy machine, look at of_decode_floor_by_cpu_time: processor time, both in threads.
   versus_torch      our rate by that of DataLoader with a worker a core, and torchvision's transforms on Pillow.
   versus_tfdata     our rate by that of tf.data.
   rss_growth_mb     by how much memory grows, workers included, over 50,000 pictures after the first epoch.
@@ -49,12 +50,12 @@ def floor_threads(options: argparse.Namespace, read: bool = False) -> dict:
     shares = [work[n :: options.cores] for n in range(options.cores)]
     threads = [threading.Thread(target=_decode_all, args=(share,)) for share in shares]
     _decode_all(work[:64])
-    start = time.perf_counter()
+    start, used = time.perf_counter(), _cpu_seconds()
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    return {"rate": len(work) / (time.perf_counter() - start)}
+    return {"rate": len(work) / (time.perf_counter() - start), "cpu_ms": (_cpu_seconds() - used) / len(work) * 1e3}
 
 
 def floor_files(options: argparse.Namespace) -> dict:
@@ -123,8 +124,7 @@ def ours(options: argparse.Namespace, workers: int | str = "auto") -> dict:
         cache=False,
     )  # fmt: skip
     with batches:
-        rate = _consume(batches, options.images, lambda batch: len(batch["rgb"]))
-        return {"rate": rate, "workers": batches.workers}
+        return _consume(batches, options.images, lambda batch: len(batch["rgb"])) | {"workers": batches.workers}
 
 
 def ours_threads(options: argparse.Namespace) -> dict:
@@ -202,7 +202,7 @@ def torch(options: argparse.Namespace) -> dict:
     loader = torch.utils.data.DataLoader(
         data, batch_size=BATCH, sampler=sampler, num_workers=options.cores, multiprocessing_context="fork"
     )
-    return {"rate": _consume(iter(loader), options.images, len)}
+    return _consume(iter(loader), options.images, len)
 
 
 def tfdata(options: argparse.Namespace) -> dict:
@@ -227,17 +227,26 @@ def tfdata(options: argparse.Namespace) -> dict:
     data = data.map(load, num_parallel_calls=tf.data.AUTOTUNE).batch(BATCH).prefetch(tf.data.AUTOTUNE)
     limits = tf.data.Options()
     limits.threading.private_threadpool_size = options.cores
-    return {"rate": _consume(data.with_options(limits).as_numpy_iterator(), options.images, len)}
+    return _consume(data.with_options(limits).as_numpy_iterator(), options.images, len)
 
 
-def _consume(batches, images: int, count) -> float:
-    """Pictures a second once what was made ahead during the start is used up."""
+def _consume(batches, images: int, count) -> dict:
+    """Pictures a second, once what was made ahead during the start is used up, and processor time for each."""
     for _ in range(4 + 4 * len(os.sched_getaffinity(0))):
         next(batches)
-    taken, start = 0, time.perf_counter()
+    taken, start, used = 0, time.perf_counter(), _cpu_seconds()
     while taken < images:
         taken += count(next(batches))
-    return taken / (time.perf_counter() - start)
+    return {"rate": taken / (time.perf_counter() - start), "cpu_ms": (_cpu_seconds() - used) / taken * 1e3}
+
+
+def _cpu_seconds() -> float:
+    """Processor time of this process and its worker processes until now."""
+    total = 0
+    for pid in (os.getpid(), *(child.pid for child in multiprocessing.active_children())):
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        total += int(fields[11]) + int(fields[12])
+    return total / os.sysconf("SC_CLK_TCK")
 
 
 CONTENDERS = {
@@ -335,6 +344,7 @@ def run(name: str, options: argparse.Namespace, python: str) -> dict | None:
 def compare(options: argparse.Namespace) -> tuple[dict, list[str]]:
     pythons = {"torch": options.torch_python, "tfdata": options.tensorflow_python}
     rates: dict[str, list[float]] = {name: [] for name in options.only if name != "ours_memory"}
+    costs: dict[str, list[float]] = {name: [] for name in rates}
     missing, workers = [], None
     for number in range(options.rounds):
         for name in list(rates):
@@ -344,6 +354,7 @@ def compare(options: argparse.Namespace) -> tuple[dict, list[str]]:
                 del rates[name]
                 continue
             rates[name].append(result["rate"])
+            costs[name].append(result.get("cpu_ms", 0.0))
             workers = result["workers"] if name == "ours" else workers
             print(f"round {number + 1}  {WORDS[name]:45}{result['rate']:8.0f} pictures/s", flush=True)
     floors = [rates[name] for name in ("floor_threads", "floor_processes") if name in rates]
@@ -351,12 +362,14 @@ def compare(options: argparse.Namespace) -> tuple[dict, list[str]]:
     rounded = {name: round(statistics.median(each), 1) for name, each in rates.items()}
     result = {
         "of_decode_floor": _ratio(rates.get("ours"), floor),
+        "of_decode_floor_by_cpu_time": _ratio(costs.get("floor_threads"), costs.get("ours_threads")),
         "of_decode_floor_from_files": _ratio(rates.get("ours"), rates.get("floor_files")),
         "versus_torch": _ratio(rates.get("ours"), rates.get("torch")),
         "versus_tfdata": _ratio(rates.get("ours"), rates.get("tfdata")),
         "rss_growth_mb": None,
         "pictures_per_second": rounded,
         "pictures_per_second_per_core": {name: round(rate / options.cores, 1) for name, rate in rounded.items()},
+        "cpu_ms_per_picture": {name: round(statistics.median(each), 3) for name, each in costs.items() if any(each)},
         "all_rounds": {name: [round(rate, 1) for rate in each] for name, each in rates.items()},
         "workers_as_it_comes": workers,
     }
@@ -441,7 +454,14 @@ def main(arguments: list[str] | None = None) -> int:
     for name, rate in result["pictures_per_second"].items():
         print(f"{WORDS[name]:45}{rate:8.0f} pictures/s{rate / options.cores:8.0f} a core")
     print()
-    for name in ("of_decode_floor", "of_decode_floor_from_files", "versus_torch", "versus_tfdata", "rss_growth_mb"):
+    for name in (
+        "of_decode_floor",
+        "of_decode_floor_by_cpu_time",
+        "of_decode_floor_from_files",
+        "versus_torch",
+        "versus_tfdata",
+        "rss_growth_mb",
+    ):
         print(f"{name:30}{result[name]}")
     if options.json:
         options.json.write_text(json.dumps(result, indent=2) + "\n")

@@ -139,7 +139,7 @@ def plain(rgb: np.ndarray, side: int) -> np.ndarray:
 
 @pytest.mark.parametrize(
     ("factor", "levels"),
-    [(1.0, 0.1), (1.2, 1.6), (1.49, 2.6), (1.5, 1.0), (1.75, 0.8), (2, 0.3), (2.6, 0.6), (3.4, 0.5)],
+    [(1.0, 0.1), (1.2, 1.6), (1.5, 2.6), (1.74, 3.6), (1.76, 0.8), (2, 0.3), (2.6, 0.6), (3.4, 0.5)],
 )
 def test_quick_resize_is_near_pillows_on_photographs(samples, factor, levels):
     side = 96
@@ -153,7 +153,7 @@ def test_quick_resize_is_near_pillows_on_photographs(samples, factor, levels):
     assert len(off) >= 15 and np.mean(off) <= levels
 
 
-@pytest.mark.parametrize("factor", [1.5, 1.7, 1.9, 2.2, 2.7, 3.3])
+@pytest.mark.parametrize("factor", [1.76, 1.9, 2.2, 2.7, 3.3])
 def test_quick_resize_suppresses_what_would_alias(factor):
     """Rings that get finer outwards, up to one pixel; beyond what the result can show, they should be gone."""
     side = 128
@@ -174,7 +174,7 @@ def test_smoothing_makes_a_triangle_of_the_right_width():
     assert smoothing(1.2).tolist() == [1]
     np.testing.assert_allclose(smoothing(2), [0, 0.25, 0.5, 0.25, 0])
     np.testing.assert_allclose(smoothing(3)[1:-1], np.array([1, 2, 3, 2, 1]) / 9, atol=1 / 256)
-    for factor in np.linspace(1.5, 7, 200):
+    for factor in np.linspace(1.75, 7, 200):
         kernel = smoothing(factor)
         assert kernel.sum() == 1 and np.array_equal(kernel, kernel[::-1])
         place = np.arange(len(kernel)) - len(kernel) // 2
