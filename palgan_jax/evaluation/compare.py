@@ -63,7 +63,8 @@ def compare(first: Evaluation, second: Evaluation, *, resamples: int = RESAMPLES
     metric's network had other weights."""
     order = _pairing(first, second)
     _refuse_other_networks(first, second)
-    shared = [name for name in ordered(first.values) if name in second.values]
+    # What is measured of the truth alone is the same for both.
+    shared = [name for name in ordered(first.values) if name in second.values and not name.endswith("_truth")]
     metrics: dict[str, Difference] = {}
     if shared:
         a, b = (np.stack([e.values[name] for name in shared], axis=1) for e in (first, second))
@@ -75,14 +76,15 @@ def compare(first: Evaluation, second: Evaluation, *, resamples: int = RESAMPLES
         a, b = first.whole[name], second.whole[name]
         metrics[name] = Difference(a, b, a - b)
     found = [set(e.values) | set(e.whole) for e in (first, second)]
+    both = found[0] & found[1]
     return Comparison(
         system_and_palette(first),
         system_and_palette(second),
         protocol_in_words(first),
         first.count,
         {name: metrics[name] for name in ordered(metrics)},
-        sorted(found[0] - metrics.keys()),
-        sorted(found[1] - metrics.keys()),
+        sorted(found[0] - both),
+        sorted(found[1] - both),
     )
 
 

@@ -18,7 +18,6 @@ from palgan_jax.evaluation.table import (
     lines,
     printed,
     protocol_in_words,
-    remarks,
     system_and_palette,
 )
 from palgan_jax.sheet.markup import document, figure, image, palette_in_words
@@ -34,10 +33,9 @@ th, td { text-align: left; padding: .45rem .8rem .45rem 0; border-bottom: 1px so
 thead th { color: var(--faint); font-weight: 600; font-size: .85rem; }
 tbody th { font-weight: 600; }
 td.number, th.number { text-align: right; white-space: nowrap; }
-td.faint { color: var(--faint); font-size: .9rem; }
+td.faint { color: var(--faint); font-size: .9rem; min-width: 14rem; }
 tr.ours { background: color-mix(in srgb, var(--curve) 12%, transparent); }
 .warning { border-left: 4px solid var(--curve); padding: .2rem 0 .2rem .9rem; margin: 1.2rem 0 0; max-width: 80ch; }
-.notes li { overflow-wrap: anywhere; }
 .facts td { overflow-wrap: anywhere; }
 .stack { display: grid; gap: .6rem; }
 svg .bar { fill: var(--curve); opacity: .75; }
@@ -114,7 +112,10 @@ def _beside_others(evaluation: Evaluation, summary: Summary) -> str:
         _row(row.system, list(row.cells), [row.source], "ours" if row.ours else "")
         for row in lines(evaluation, summary)
     ]
-    caption = "What others publish for the same protocol, as printed in the source named; not measured again."
+    caption = (
+        "What others publish for the same protocol, as printed in the source named; not measured again. They do not "
+        "name the network of their LPIPS."
+    )
     if len(rows) == 1:
         caption = "No published rows of the same pictures are known."
     head = ["system", *COLUMNS.values(), "source"]
@@ -231,9 +232,15 @@ def _palette(rgb: np.ndarray) -> np.ndarray:
 
 
 def _facts(evaluation: Evaluation) -> str:
-    said = "".join(f"<li>{_text(line)}</li>" for line in remarks(evaluation))
-    rows = [_row(name, [], [in_words(value)]) for name, value in sorted(evaluation.facts.items())]
-    table = _table("How it was measured.", ["fact", "value"], rows, range(0), "facts") if rows else ""
-    return _section("What these numbers are of", f'<ul class="notes">{said}</ul>') + _section("Facts", table) * bool(
-        rows
-    )
+    facts = {
+        "protocol": protocol_in_words(evaluation),
+        "pictures": f"{evaluation.count:,}",
+        "SHA-256 of their list": evaluation.list_sha256,
+        "resize": evaluation.resize,
+        "palette": evaluation.palette,
+        **{f"SHA-256 of {name}": sha256 for name, sha256 in sorted(evaluation.weights.items())},
+        **dict(sorted(evaluation.facts.items())),
+    }
+    rows = [_row(name, [], [in_words(value)]) for name, value in facts.items()]
+    table = _table("What belongs to every number on this page.", ["fact", "value"], rows, range(0), "facts")
+    return _section("What these numbers are of", table)
