@@ -1,0 +1,88 @@
+"""How photographs get to a protocol's size, and that nothing else happens to them on the way."""
+
+import threading
+import time
+
+import cv2
+import jax
+import numpy as np
+import pytest
+from PIL import Image
+
+from palgan_jax.errors import UserError
+from palgan_jax.evaluation.truth import RESIZES, centre_crop, in_order, open_truth, read_picture, sample
+
+
+@pytest.fixture(scope="module")
+def photograph(samples) -> np.ndarray:
+    return np.asarray(Image.open(samples / "coffee.jpg").convert("RGB"))
+
+
+def test_the_squash_of_the_field_is_that_of_opencv_and_has_no_antialiasing(photograph):
+    ours = RESIZES["squash-cv2"].function(photograph, 64)
+    np.testing.assert_array_equal(ours, cv2.resize(photograph, (64, 64)))  # as others' code calls it
+    plain = jax.image.resize(photograph.astype(np.float32), (64, 64, 3), "linear", antialias=False)
+    assert np.abs(ours - np.asarray(plain)).max() <= 1
+    smooth = jax.image.resize(photograph.astype(np.float32), (64, 64, 3), "linear", antialias=True)
+    assert np.abs(ours - np.asarray(smooth)).max() > 20
+
+
+def test_a_folder_is_squashed_as_colorizing_does_it(photograph):
+    pillow = Image.fromarray(photograph).resize((64, 64), Image.Resampling.BILINEAR)
+    np.testing.assert_array_equal(RESIZES["squash"].function(photograph, 64), np.asarray(pillow))
+
+
+@pytest.mark.parametrize(("height", "width", "top", "left"), [(10, 16, 0, 3), (17, 10, 3, 0), (12, 12, 0, 0)])
+def test_the_crop_is_the_middle(height, width, top, left):
+    rgb = np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8)
+    side = min(height, width)
+    np.testing.assert_array_equal(centre_crop(rgb), rgb[top : top + side, left : left + side])
+    np.testing.assert_array_equal(RESIZES["crop-cv2"].function(rgb, side), centre_crop(rgb))
+
+
+def test_areas_are_means_of_pixels():
+    rgb = np.random.default_rng(1).integers(0, 256, (96, 130, 3), np.uint8)
+    means = rgb[:, 17:113].reshape(32, 3, 32, 3, 3).mean(axis=(1, 3))
+    assert np.abs(RESIZES["crop-area"].function(rgb, 32) - means).max() <= 0.5 + 1e-6
+
+
+def test_pictures_are_read_whole_from_any_source(samples, tmp_path):
+    (tmp_path / "list.txt").write_text(f"{samples}/coffee.jpg\n{samples}/china.jpg\n")
+    for spec in (str(samples), f"folder:{samples}", f"list:{tmp_path / 'list.txt'}"):
+        pictures = open_truth(spec)
+        names = [pictures.picture_name(i) for i in range(len(pictures))]
+        (i,) = (i for i, name in enumerate(names) if name.endswith("coffee.jpg"))
+        with Image.open(samples / "coffee.jpg") as file:
+            assert read_picture(pictures, i).shape[:2] == file.size[::-1]
+    with pytest.raises(UserError, match="cannot be measured on"):
+        open_truth("synthetic:10")
+
+
+def test_a_sample_is_spread_over_all_and_leaves_out_what_is_broken(samples, tmp_path):
+    for i in range(10):
+        Image.new("RGB", (20, 20), (20 * i, 0, 0)).save(tmp_path / f"{i}.png")
+    (tmp_path / "4.png").write_bytes(b"\x89PNG\r\n\x1a\nbroken")
+    pictures = open_truth(str(tmp_path))
+    reds = [int(rgb[0, 0, 0]) // 20 for rgb in sample(pictures, range(10), 5)]
+    assert reds == [0, 2, 6, 8]
+    with pytest.raises(UserError, match="no mean colour"):
+        list(sample(pictures, [4]))
+
+
+def test_results_come_in_order_and_only_some_are_made_ahead():
+    started, lock = [], threading.Lock()
+
+    def slow(i: int) -> int:
+        with lock:
+            started.append(i)
+        time.sleep(0.02 if i % 2 else 0)
+        if i == 20:
+            raise UserError("number 20.")
+        return i * i
+
+    results = in_order(slow, range(100), ahead=4)
+    assert [next(results) for _ in range(10)] == [i * i for i in range(10)]
+    assert max(started) <= 10 + 4
+    with pytest.raises(UserError, match="number 20"):
+        list(results)
+    assert max(started) <= 20 + 5
