@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageCms, ImageOps
 
+from palgan_jax.data import picture as picture_lib
 from palgan_jax.data.picture import MAX_PIXELS, decode_rgb, decoded_size, picture_size, picture_size_of, read_rgb
 from palgan_jax.errors import UserError
 
@@ -308,3 +309,46 @@ def test_paths_may_be_strings_with_any_name(tmp_path, china):
     path.write_bytes(encode(china, "JPEG"))
     assert np.array_equal(read_rgb(str(path)), read_rgb(Path(path)))
     assert picture_size(str(path)) == china.size
+
+
+# ---------------------------------------------------------------- headers of plain JPEGs
+
+
+@pytest.mark.parametrize(
+    ("mode", "options", "plain"),
+    [
+        ("RGB", {}, True),
+        ("RGB", {"progressive": True, "comment": b"a comment", "dpi": (300, 300)}, True),
+        ("RGB", {"subsampling": 0, "restart_marker_rows": 1}, True),
+        ("L", {}, True),
+        ("CMYK", {}, False),
+        ("RGB", {"exif": b"Exif\0\0MM\0\x2a\0\0\0\x08\0\0\0\0\0\0"}, False),
+        ("RGB", {"icc_profile": ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()}, False),
+    ],
+)
+def test_only_headers_without_a_say_in_the_pixels_are_read_without_pillow(china, mode, options, plain):
+    data = encode(china.convert(mode), "JPEG", **options)
+    assert picture_lib._plain_jpeg_size(data) == (china.size if plain else None)
+    for end in range(0, 700, 7):  # a header that is cut short is left to Pillow, too
+        assert picture_lib._plain_jpeg_size(data[:end]) in (None, china.size)
+
+
+def test_exif_behind_the_frame_header_counts_as_well():
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    data = encode(smooth(40, 24), "JPEG", exif=exif)
+    start = data.index(b"\xff\xe1")
+    stop = start + 2 + struct.unpack(">H", data[start + 2 : start + 4])[0]
+    segment, rest = data[start:stop], data[:start] + data[stop:]
+    scan = rest.index(b"\xff\xda")
+    moved = rest[:scan] + segment + rest[scan:]
+    assert np.array_equal(decode(moved), decode(data)) and decode(moved).shape == (40, 24, 3)
+
+
+def test_a_cheaper_picture_is_nearly_the_same(china):
+    data = encode(china, "JPEG", quality=90)
+    exact, quick = decode(data), decode(data, at_least=min(china.size))
+    assert exact.shape == quick.shape
+    small = [np.asarray(Image.fromarray(rgb).resize((256, 256), Image.Resampling.BILINEAR)) for rgb in (exact, quick)]
+    error = np.square(np.subtract(*small, dtype=float)).mean()
+    assert 10 * np.log10(255**2 / error) > 41
