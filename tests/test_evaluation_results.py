@@ -160,6 +160,8 @@ def test_the_row_is_as_it_is_in_the_papers():
         system="a|b <i>",
         palette="truth",
         values={"psnr": np.array([20.0, 21.25]), "lpips_vgg16": np.array([0.1, 0.3])},
+        weights={"checkpoint": "cd" * 32},
+        absent={"ssim": "it was not asked for", "lpips_alexnet": "no.", "bleeding": "it was not asked for"},
         whole={"delta_cf": 1.0, "fid": 2.345},
     )
     assert markdown(measured, summarise(measured)) == (
@@ -182,9 +184,10 @@ def test_the_row_is_as_it_is_in_the_papers():
         "- Resize: squashed to 256 x 256\n"
         "- Palette: truth\n"
         "- No published rows of folder are known here.\n"
-        f"- Weights of inception: SHA-256 {'cd' * 32}\n"
+        f"- Weights of checkpoint: SHA-256 {'cd' * 32}\n"
         "- Measured by palgan\\_jax 1.2.3\n"
-        "- LPIPS (AlexNet) was left out: its weights are not there.\n"
+        "- Left out: SSIM, bleeding: it was not asked for\n"
+        "- Left out: LPIPS (AlexNet): no.\n"
     )
 
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from palgan_jax import palette as palettes
 from palgan_jax.color import from_bytes
-from palgan_jax.evaluation.record import Evaluation, Shown, Summary, metric
+from palgan_jax.evaluation.record import Evaluation, Shown, Summary, metric, ordered
 from palgan_jax.evaluation.table import (
     COLUMNS,
     NOTHING,
@@ -123,7 +123,7 @@ def _beside_others(evaluation: Evaluation, summary: Summary) -> str:
 
 
 def _left_out(absent: Mapping[str, str]) -> str:
-    rows = [_row(metric(name).title, [], [reason]) for name, reason in sorted(absent.items())]
+    rows = [_row(metric(name).title, [], [absent[name]]) for name in ordered(absent)]
     return _section(
         "Left out", _table("Metrics that were not measured, and why.", ["metric", "reason"], rows, range(0))
     )

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from palgan_jax.evaluation.record import Evaluation, Summary, headline, metric
+from palgan_jax.evaluation.record import Evaluation, Summary, headline, metric, ordered
 
 PAPER = "Wang et al., ECCV 2022 (PalGAN), tables"
 LATER = "a later comparison of several systems, second-hand"
@@ -106,9 +106,9 @@ def printed(name: str, entry: dict[str, float]) -> str:
 
 
 def system_and_palette(evaluation: Evaluation) -> str:
-    """The label, with the palette's origin where it is not the system's own."""
+    """The label, with the palette's origin where a checkpoint did not predict it."""
     origins = {"truth": ", the truth's palette", "random": ", a random picture's palette"}
-    return evaluation.system + origins.get(evaluation.palette, "")
+    return evaluation.system + origins.get(evaluation.palette, "") * ("checkpoint" in evaluation.weights)
 
 
 def protocol_in_words(evaluation: Evaluation) -> str:
@@ -140,7 +140,9 @@ def remarks(evaluation: Evaluation) -> list[str]:
     said += [f"Weights of {name}: SHA-256 {sha256}" for name, sha256 in sorted(evaluation.weights.items())]
     if version := evaluation.facts.get("version"):
         said.append(f"Measured by palgan_jax {version}")
-    said += [f"{metric(name).title} was left out: {reason}" for name, reason in sorted(evaluation.absent.items())]
+    for reason in dict.fromkeys(evaluation.absent.values()):
+        left_out = [name for name in ordered(evaluation.absent) if evaluation.absent[name] == reason]
+        said.append(f"Left out: {', '.join(metric(name).title for name in left_out)}: {reason}")
     return said
 
 
