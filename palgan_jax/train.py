@@ -143,11 +143,11 @@ def _train(config: ConfigDict, workdir: Path, stop: StopRequest) -> int:
     )  # fmt: skip
     batches.position = position
     stage = make_lab_stage(palette_spec(config), config.ab_range, mesh, host_lab=config.data.host_lab)
-    fed = DeviceBatches(batches, stage)
 
     # ------------------------------------------------------------------------------------------------------------ loop
     progress = Progress("training", spans.total, step)
     window = MetricsWindow(config.batch_size, source.file_bytes, batches.decoders)
+    fed = DeviceBatches(batches, stage, window.waiting)
     starved: str | None = ""  # the pipeline starts cold, so the first line of metrics says nothing about it
     told: dict[str, int] = {}  # pictures that could not be read any more, already named in the log
 
@@ -162,8 +162,7 @@ def _train(config: ConfigDict, workdir: Path, stop: StopRequest) -> int:
         with jax.transfer_guard("disallow"):
             while step < spans.total and not stop.asked(step):
                 try:
-                    with window.waiting():
-                        batch, local = next(fed)
+                    batch, local = next(fed)
                 except DataStopped:
                     break
                 state, metrics = program.step(state, batch, vgg)
@@ -181,7 +180,7 @@ def _train(config: ConfigDict, workdir: Path, stop: StopRequest) -> int:
                 else:
                     progress_note = ""
                 measured: dict[str, float] = {}
-                with window.paused(), jax.transfer_guard("allow"):
+                with window.paused, jax.transfer_guard("allow"):
                     if validation is not None and due(spans.eval):
                         measured = validation.run(ema_variables(state))
                         _check_best(config.best, measured)

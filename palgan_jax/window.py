@@ -2,6 +2,9 @@
 
 import math
 import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import Any
 
 import jax
@@ -29,26 +32,32 @@ class MetricsWindow:
         self._batch_size = batch_size
         self._file_bytes, self._decoders = file_bytes, decoders
         self._unchecked: list[tuple[int, dict[str, jax.Array]]] = []
+        self._watcher = ThreadPoolExecutor(1, "end-of-step")
+        self._ends: list[Future[float]] = []  # when the devices finished each step
+        self._waits: list[tuple[int, float, float]] = []  # steps started before, start, end
+        self.paused = Stopwatch()
+        """Entered for what is not training: validation, sheets, checkpoints."""
         self._restart()
 
+    @contextmanager
+    def waiting(self) -> Iterator[None]:
+        """Entered while the loop waits for input."""
+        start = time.monotonic()
+        yield
+        self._waits.append((len(self._ends), start, time.monotonic()))
+
     def _restart(self) -> None:
-        self._start, self._wait, self._steps = time.monotonic(), Stopwatch(), 0
-        self._pause = Stopwatch()
+        self._start, self._steps = time.monotonic(), 0
+        self._ends, self._waits = [], []
+        self.paused.seconds = 0.0
         self._replaced = self._pictures = self._bytes = 0
         self._busy = 0.0
-
-    def waiting(self) -> "Stopwatch":
-        """Times the wait for input."""
-        return self._wait
-
-    def paused(self) -> "Stopwatch":
-        """Leaves out what is not training: validation, sheets, checkpoints."""
-        return self._pause
 
     def add(self, step: int, metrics: dict[str, jax.Array], local: dict[str, np.ndarray]) -> None:
         """Takes note of a step that was started, with its metrics and this process's share of its batch."""
         self._steps += 1
         self._unchecked.append((step, {name: metrics[name] for name in TELLING}))
+        self._ends.append(self._watcher.submit(_time_when_ready, metrics[TELLING[0]]))
         self._replaced += int(np.sum(local["replaced"] >= 0))
         self._pictures += len(local["index"])
         self._bytes += int(np.sum(self._file_bytes[local["index"]]))
@@ -74,23 +83,34 @@ class MetricsWindow:
     def close(self, metrics: dict[str, jax.Array]) -> dict[str, Any]:
         """The line of metrics of this step, with the times since the last one, and what this process's input did:
 
-        input_wait_share: of the time, spent on waiting for a batch.
+        input_wait_share: of the time, in which the devices had nothing to do but to wait for a batch.
         input_decoder_use: of the decoders' time, spent on reading, decoding and cropping.
         input_images_per_second: what the decoders would make if they never had to wait.
         input_megabytes_per_second: read from files.
         """
         line: dict[str, Any] = {name: float(value) for name, value in jax.device_get(metrics).items()}
-        seconds = max(time.monotonic() - self._start - self._pause.seconds, 1e-9)
+        seconds = max(time.monotonic() - self._start - self.paused.seconds, 1e-9)
         line["images_per_second"] = self._steps * self._batch_size / seconds
         line["step_seconds"] = seconds / self._steps
-        line["input_wait_seconds"] = self._wait.seconds / self._steps
-        line["input_wait_share"] = self._wait.seconds / seconds
+        starved = _idle(self._waits, [end.result() for end in self._ends])
+        line["input_wait_seconds"] = starved / self._steps
+        line["input_wait_share"] = starved / seconds
         line["input_decoder_use"] = self._busy / (seconds * self._decoders)
         line["input_images_per_second"] = self._pictures * self._decoders / max(self._busy, 1e-9)
         line["input_megabytes_per_second"] = self._bytes / seconds / 1e6
         line["replaced_pictures"] = self._replaced
         self._restart()
         return line
+
+
+def _time_when_ready(x: jax.Array) -> float:
+    x.block_until_ready()
+    return time.monotonic()
+
+
+def _idle(waits: Sequence[tuple[int, float, float]], ends: Sequence[float]) -> float:
+    """Seconds of waiting for input in which the devices had finished all that was started."""
+    return sum(max(0.0, end - max(start, ends[steps - 1] if steps else start)) for steps, start, end in waits)
 
 
 def bottleneck(line: dict[str, Any]) -> str | None:

@@ -9,6 +9,7 @@ import signal
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -94,10 +95,18 @@ class DeviceBatches:
     from before are used. Then, a single process ends with it. One of several tells the others to stop, as if it had got
     a SIGTERM, and repeats its last batch until all stop at the same step, since none can step without it; `failed` is
     then to be raised at the end.
+
+    `waiting()` is entered while there is nothing to do but to wait for `batches`.
     """
 
-    def __init__(self, batches: Any, stage: Callable[[LocalBatch], DeviceBatch]):
+    def __init__(
+        self,
+        batches: Any,
+        stage: Callable[[LocalBatch], DeviceBatch],
+        waiting: Callable[[], AbstractContextManager[Any]] = nullcontext,
+    ):
         self._batches, self._stage = batches, stage
+        self._waiting = waiting
         self._ahead: deque[Fed] = deque()
         self._last: Fed | None = None
         self.failed: DataStopped | None = None
@@ -121,7 +130,8 @@ class DeviceBatches:
 
     def _fetch(self) -> None:
         try:
-            local = next(self._batches)
+            with self._waiting():
+                local = next(self._batches)
         except DataStopped as error:
             self.failed = error
             self._told = time.monotonic()
