@@ -113,7 +113,7 @@ def test_what_cannot_be_compared_is_refused(changes, message):
 def test_other_photographs_under_the_same_names_are_refused():
     one, other = (evaluation(3, values={"colourfulness_truth": np.array([1.0, 2.0, last])}) for last in (3.0, 3.1))
     assert list(compare(one, one).metrics) == ["fid"]  # the truth is no difference
-    with pytest.raises(UserError, match=r"other photographs under the same names \(002.jpg\)"):
+    with pytest.raises(UserError, match=r"different photographs under the same names \(002.jpg\)"):
         compare(one, other)
 
 

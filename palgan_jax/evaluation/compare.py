@@ -105,7 +105,7 @@ def _pairing(first: Evaluation, second: Evaluation) -> list[int]:
     if first.list_sha256 != second.list_sha256 or set(a) != set(b) or len(set(a)) != len(a):
         only = shown(sorted(set(a) - set(b))) or "none of its own"
         raise UserError(
-            f"A and B are of different pictures (A alone has {only}): measure both on the same list, then compare."
+            f"the two are of different pictures (A alone has {only}): measure both on the same list, then compare."
         )
     places = {name: i for i, name in enumerate(b)}
     order = [places[name] for name in a]
@@ -113,7 +113,7 @@ def _pairing(first: Evaluation, second: Evaluation) -> list[int]:
         here, there = first.values["colourfulness_truth"], second.values["colourfulness_truth"][order]
         if len(other := np.flatnonzero(np.abs(here - there) > SAME_TRUTH)):
             raise UserError(
-                f"A and B have other photographs under the same names ({shown([a[i] for i in other])}): measure both "
+                f"the two have different photographs under the same names ({shown([a[i] for i in other])}): measure both "
                 "against the same truth, then compare."
             )
     return order
@@ -123,7 +123,7 @@ def _refuse_other_networks(first: Evaluation, second: Evaluation) -> None:
     both = first.weights.keys() & second.weights.keys() & KINDS.keys()  # those of systems may differ
     if other := sorted(name for name in both if first.weights[name] != second.weights[name]):
         raise UserError(
-            f"A and B were measured with different weights of {', '.join(other)}: import one file for both and measure "
+            f"the two were measured with different weights of {', '.join(other)}: import one file for both and measure "
             "again."
         )
 
