@@ -113,8 +113,8 @@ def _pairing(first: Evaluation, second: Evaluation) -> list[int]:
         here, there = first.values["colourfulness_truth"], second.values["colourfulness_truth"][order]
         if len(other := np.flatnonzero(np.abs(here - there) > SAME_TRUTH)):
             raise UserError(
-                f"the two have different photographs under the same names ({shown([a[i] for i in other])}): measure both "
-                "against the same truth, then compare."
+                f"the two have different photographs under the same names ({shown([a[i] for i in other])}): measure "
+                "both against the same truth, then compare."
             )
     return order
 
