@@ -125,7 +125,8 @@ class _Job:
 
     def _say_what_is_there(self, names: list[str]) -> None:
         if (others := len(self._names) - len(names)) > 0:
-            log.info("%s pictures that are not on the list of %s are not looked at", f"{others:,}", self._protocol.name)
+            are = "picture is" if others == 1 else "pictures are"
+            log.info("%s other %s not on the list of %s and not looked at", f"{others:,}", are, self._protocol.name)
         for name, reason in self._truth.problems:
             log.warning("left out: %s, %s", name, reason)
         if differs := difference(self._protocol, names):
