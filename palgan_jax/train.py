@@ -25,7 +25,7 @@ from palgan_jax.progress import Progress
 from palgan_jax.samples import SampleSheets
 from palgan_jax.sharding import check_batch_size, make_mesh, replicated
 from palgan_jax.state import ema_variables
-from palgan_jax.training_data import open_data, tell_replaced
+from palgan_jax.training_data import LostPictures, open_data
 from palgan_jax.validation import Validation, mean_ab
 from palgan_jax.window import MetricsWindow, bottleneck
 from palgan_jax.writers import MetricsWriter
@@ -149,7 +149,7 @@ def _train(config: ConfigDict, workdir: Path, stop: StopRequest) -> int:
     window = MetricsWindow(config.batch_size, source.file_bytes, batches.decoders)
     fed = DeviceBatches(batches, stage, window.waiting)
     starved: str | None = ""  # the pipeline starts cold, so the first line of metrics says nothing about it
-    told: dict[str, int] = {}  # pictures that could not be read any more, already named in the log
+    lost = LostPictures(workdir / "data" / "replaced.txt")
 
     def save(metrics: dict[str, float]) -> None:
         window.check_finite(checkpoints)
@@ -158,51 +158,53 @@ def _train(config: ConfigDict, workdir: Path, stop: StopRequest) -> int:
     def due(every: int) -> bool:
         return every > 0 and (step % every == 0 or step == spans.total)
 
+    gone: DataStopped | None = None
     try:
-        with jax.transfer_guard("disallow"):
-            while step < spans.total and not stop.asked(step):
-                try:
+        try:
+            with jax.transfer_guard("disallow"):
+                while step < spans.total and not stop.asked(step):
                     batch, local = next(fed)
-                except DataStopped:
-                    break
-                state, metrics = program.step(state, batch, vgg)
-                step += 1
-                window.add(step, metrics, local)
-                if due(spans.log):
-                    window.check_finite(checkpoints)
-                    line = window.close(metrics)
-                    writer.write(step, line)
-                    if (hungry := bottleneck(line)) and starved is None:
-                        log.warning("step %d: %s", step, hungry)
-                    starved = hungry
-                    tell_replaced(batches.replaced, told)
-                    progress_note = f"G {line['loss/g']:.3f} D {line['loss/d']:.3f}"
-                else:
-                    progress_note = ""
-                measured: dict[str, float] = {}
-                with window.paused, jax.transfer_guard("allow"):
-                    if validation is not None and due(spans.eval):
-                        measured = validation.run(ema_variables(state))
-                        _check_best(config.best, measured)
-                        writer.write(step, measured)
-                        log.info("step %d: %s", step, _in_words(measured))
-                    if sheets is not None and due(spans.sheet):
-                        sheets.draw(step, ema_variables(state))
-                    # What was measured is saved too: the best checkpoint can only be one that is known to be.
-                    if due(spans.checkpoint) or (measured and config.best) or step == spans.total:
-                        save(measured)
-                progress.advance(progress_note)
-            if 0 < step < spans.total:
-                save({})
-                log.info("stopped early and saved step %d; the same command goes on from there", step)
+                    state, metrics = program.step(state, batch, vgg)
+                    step += 1
+                    window.add(step, metrics, local)
+                    if due(spans.log):
+                        window.check_finite(checkpoints)
+                        line = window.close(metrics)
+                        writer.write(step, line)
+                        if (hungry := bottleneck(line)) and starved is None:
+                            log.warning("step %d: %s", step, hungry)
+                        starved = hungry
+                        lost.tell(batches.replaced)
+                        progress_note = f"G {line['loss/g']:.3f} D {line['loss/d']:.3f}"
+                    else:
+                        progress_note = ""
+                    measured: dict[str, float] = {}
+                    with window.paused, jax.transfer_guard("allow"):
+                        if validation is not None and due(spans.eval):
+                            measured = validation.run(ema_variables(state))
+                            _check_best(config.best, measured)
+                            writer.write(step, measured)
+                            log.info("step %d: %s", step, _in_words(measured))
+                        if sheets is not None and due(spans.sheet):
+                            sheets.draw(step, ema_variables(state))
+                        # What was measured is saved too: the best checkpoint can only be one that is known to be.
+                        if due(spans.checkpoint) or (measured and config.best) or step == spans.total:
+                            save(measured)
+                    progress.advance(progress_note)
+        except DataStopped as error:
+            gone = error
+        if step and (gone is not None or step < spans.total):
+            save({})
+            log.info("stopped early and saved step %d; the same command goes on from there", step)
         checkpoints.wait()
     finally:
         progress.close()
         writer.close()
+        lost.tell(batches.replaced)
         batches.close()
         checkpoints.close()
-    if fed.failed is not None and step < spans.total:
-        raise fed.failed
+    if gone := gone or (fed.failed if step < spans.total else None):
+        raise gone
     if step == spans.total:
         log.info("finished at step %d; checkpoints are in %s", step, workdir / FOLDER)
     return stop.signal or 0

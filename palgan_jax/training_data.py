@@ -1,6 +1,7 @@
 """The pictures of a training run: opened, looked at, and talked about in its log."""
 
 import logging
+from collections.abc import Mapping
 from pathlib import Path
 
 import jax
@@ -54,8 +55,18 @@ def _note_identity(source: Source, file: Path, kind: str) -> None:
     write_file(file, identity.encode())
 
 
-def tell_replaced(replaced: dict[str, int], told: dict[str, int]) -> None:
-    """Names in the log each picture that another one had to stand in for, once; `told` remembers."""
-    for name in replaced.keys() - told.keys():
-        log.warning("%s cannot be read any more; the next picture takes its place", name)
-    told.update(replaced)
+class LostPictures:
+    """Names in the log, and lists in a file, each picture of this process that another one had to stand in for."""
+
+    def __init__(self, file: Path):
+        self._file = file
+        self._told: set[str] = set()
+
+    def tell(self, replaced: Mapping[str, int]) -> None:
+        """`replaced` says how often, by name, since the start; those that are new are named."""
+        for name in sorted(replaced.keys() - self._told):
+            log.warning("%s cannot be read any more; the next picture takes its place (%s lists all)", name, self._file)
+        if replaced.keys() - self._told and jax.process_index() == 0:
+            rows = [f"{name}\t{count}" for name, count in sorted(replaced.items())]
+            write_file(self._file, "\n".join([*rows, ""]).encode("utf-8", "surrogateescape"))
+        self._told |= replaced.keys()

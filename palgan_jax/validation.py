@@ -1,5 +1,6 @@
 """Validation while training: what the averaged weights do on pictures that they have not seen, beside two baselines."""
 
+import logging
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -12,11 +13,15 @@ from ml_collections import ConfigDict
 
 from palgan_jax.color import from_bytes, to_bytes
 from palgan_jax.config import palette_spec
+from palgan_jax.data.pipeline import EvalBatches
+from palgan_jax.errors import DataStopped
 from palgan_jax.metrics.ab_error import ab_error
 from palgan_jax.metrics.colourfulness import colourfulness
 from palgan_jax.metrics.psnr import psnr
 from palgan_jax.palette import hellinger, histogram
 from palgan_jax.sharding import replicated, to_devices
+
+log = logging.getLogger(__name__)
 
 Sums = dict[str, jax.Array]
 
@@ -65,14 +70,14 @@ class Validation:
         generator: nn.Module,
         mesh: Mesh,
         mean_ab: np.ndarray,
-        batches: Iterable[dict[str, np.ndarray]],
+        batches: EvalBatches,
     ):
         self._batches = batches
         self._mesh, self._mean_ab = mesh, jax.device_put(mean_ab, replicated(mesh))
         self._measure = jax.jit(make_measure(config, generator), out_shardings=replicated(mesh))
 
     def run(self, variables: Any) -> dict[str, float]:
-        """The means over all pictures, named "val/..."."""
+        """The means over all pictures that can be read, named "val/...". Raises DataStopped where none can."""
         total: Sums = {}
         for batch in self._batches:
             shared = to_devices({name: batch[name] for name in ("rgb", "mask")}, self._mesh)
@@ -80,6 +85,15 @@ class Validation:
             total = sums if not total else jax.tree.map(jnp.add, total, sums)
         values = jax.device_get(total)
         count = values.pop("count")
+        if missing := sorted(self._batches.unreadable):
+            log.warning(
+                "%d pictures cannot be read any more and are not measured: %s", len(missing), ", ".join(missing)
+            )
+        if not count:
+            raise DataStopped(
+                "none of the pictures of --config.data.val can be read any more: bring them back and start the same "
+                "command again."
+            )
         return {f"val/{name}": float(value / count) for name, value in values.items()}
 
 
