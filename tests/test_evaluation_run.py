@@ -219,7 +219,7 @@ def files(folder: Path) -> dict[str, bytes]:
 def test_interrupted_and_resumed_gives_the_same_bytes(photographs, tmp_path, monkeypatch, caplog):
     monkeypatch.setattr(run, "SECONDS_BETWEEN_SAVES", 0.0)
     truth = open_truth(str(photographs / "a"))
-    options = {"metrics": ("psnr", "fid"), "batch_size": 3, "mesh": make_mesh(devices=jax.devices()[:1])}
+    options = {"metrics": ("psnr", "fid"), "batch_size": 2, "mesh": make_mesh(devices=jax.devices()[:1])}
     straight = evaluate(NearestPalette(), truth, SMALL, tmp_path / "straight", **options).evaluation
     assert "FID of 5 pictures means next to nothing" in caplog.text
     # The Inception has random weights, so that the number must not be called FID.
@@ -229,7 +229,7 @@ def test_interrupted_and_resumed_gives_the_same_bytes(photographs, tmp_path, mon
     measure, calls = Programs.measure, []
 
     def interrupted(self, batch):
-        if len(calls) == 1:
+        if len(calls) == 2:
             raise KeyboardInterrupt
         calls.append(1)
         return measure(self, batch)
@@ -245,8 +245,8 @@ def test_interrupted_and_resumed_gives_the_same_bytes(photographs, tmp_path, mon
         with pytest.raises(UserError, match=f"beginning of another evaluation.*{message}"):
             evaluate(other, truth, SMALL, again, **options)
     evaluate(NearestPalette(), truth, SMALL, again, **options)
-    assert len(calls) == 1
-    assert "going on after 3 of 5 pictures" in caplog.text
+    assert len(calls) == 2
+    assert "going on after 2 of 5 pictures" in caplog.text
     assert not (again / FOLDER).exists()
     assert files(again) == files(tmp_path / "straight")
 
@@ -344,6 +344,19 @@ def test_predictions_that_do_not_fit_are_named(truth, squares, tmp_path):
     (folder / f"{stems[0]}.webp").unlink()
     (folder / f"{stems[1]}.png").write_bytes(b"no picture")
     assert f"{stems[1]}.png" in refused(folder, truth, tmp_path)
+
+
+def test_a_truth_of_another_colourfulness_than_the_published_one_is_told(photographs, tmp_path, caplog):
+    protocol = replace(SMALL, truth_colourfulness=39.09)
+    options = {"metrics": ("colourfulness",), "batch_size": 8}
+    found = evaluate(gray(), open_truth(str(photographs)), protocol, tmp_path / "first", **options).evaluation
+    own = found.values["colourfulness_truth"].mean()
+    assert found.facts["calibration"] in caplog.text
+    assert f"is {own:.2f} and published as 39.09" in caplog.text
+    caplog.clear()
+    protocol = replace(SMALL, truth_colourfulness=own + 0.04)
+    found = evaluate(gray(), open_truth(str(photographs)), protocol, tmp_path / "second", **options).evaluation
+    assert "published" in found.facts["calibration"] and "published" not in caplog.text
 
 
 def test_what_cannot_be_measured_is_left_out_by_name(truth, tmp_path, monkeypatch):

@@ -1,8 +1,7 @@
 """Batches of the photographs to measure, with everything that painting and measuring them needs."""
 
 import logging
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Collection, Iterator, Sequence
 
 import numpy as np
 
@@ -30,15 +29,17 @@ class Photographs:
     def __init__(
         self,
         pictures: Pictures,
+        names: Sequence[str],
         rows: Sequence[int],
         protocol: Protocol,
-        system: System | None,
-        metrics: Any,
-        seed: int,
+        system: System | None = None,
+        metrics: Collection[str] = (),
+        seed: int = 0,
     ):
+        """`names`: of all `pictures`; `rows`: which of them. A `system` of None asks for nothing."""
         self._pictures, self._rows, self._protocol, self._system = pictures, rows, protocol, system
         self._resize = RESIZES[protocol.resize].function
-        self.names = [pictures.picture_name(row) for row in rows]
+        self.names = [names[row] for row in rows]
         asks = () if system is None else system.asks
         self._sides = {"truth": protocol.side} | dict.fromkeys(asks, protocol.side)
         self._partners = {"partner": partners(len(rows), seed)} if "partner" in asks else {}

@@ -55,8 +55,10 @@ class Programs:
         self._diversity = jax.jit(_diversity, out_shardings=everywhere)
         self._sizes = jax.jit(self._size_consistency, out_shardings=everywhere)
 
-    def measure(self, batch: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    def measure(self, batch: dict[str, np.ndarray]) -> dict[str, jax.Array]:
         """This process's rows of a batch -> values of the global one: "mask", those of `measure` and those on request.
+
+        They may still be on their way when it returns.
 
         `batch` has "truth", uint8 (b, S, S, 3), "mask" (b,), and what the system and the metrics ask for.
         """
@@ -69,14 +71,13 @@ class Programs:
             values["diversity"] = self._diversity(self._params["diversity"], answers)
         if "size_consistency" in self._metrics:
             values["size_consistency"] = self._sizes(self._variables, self._luminance(on_devices[LARGE]))
-        return jax.device_get(values)
+        return values
 
-    def features(self, batch: dict[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-        """The features (B, 2048) of "truth" and "mask" (B,), of photographs that nothing else is measured of."""
+    def features(self, batch: dict[str, np.ndarray]) -> dict[str, jax.Array]:
+        """FEATURES, (B, 2048), and "mask" (B,) of photographs that nothing else is measured of."""
         on_devices = to_devices({name: batch[name] for name in ("truth", "mask")}, self._mesh)
         truth = on_devices["truth"]
-        values = jax.device_get(self._features(self._params, truth, truth, on_devices["mask"]))
-        return values["truth_features"], values["mask"]
+        return self._features(self._params, truth, truth, on_devices["mask"])
 
     def paint(self, batch: dict[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray | None]:
         """The pictures, uint8 (B, S, S, 3), and palettes of a batch, where this process has all of its devices."""

@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
@@ -41,6 +41,7 @@ SECONDS_BETWEEN_SAVES = 60.0
 FEWEST_FOR_FID = 2048
 """With fewer pictures than features the covariance is singular, and the number says next to nothing."""
 _MOST_IN_A_ROW = 100  # unreadable photographs; then the truth is taken for gone
+_CALIBRATED = 0.05  # how far the truth's mean colourfulness may be off what is published
 _ON_CPU, _ON_ACCELERATOR = 8, 16  # photographs a device and batch
 
 
@@ -115,7 +116,7 @@ class _Job:
         self._absent = self._networks.absent | _absent(system, metrics)
         self._absent |= {name: "it was not asked for" for name in METRICS if name not in metrics}
         self._metrics = tuple(name for name in METRICS if name in metrics and name not in self._absent)
-        self._photographs = Photographs(truth, rows, protocol, system, self._metrics, seed)
+        self._photographs = Photographs(truth, self._names, rows, protocol, system, self._metrics, seed)
         names = self._photographs.names
         if isinstance(system, Predictions):
             system.match(names)
@@ -193,8 +194,8 @@ class _Job:
         progress = Progress("evaluating", -(-total // self._size), found.done // self._size, unit="batch")
         saved, unreadable = time.monotonic(), 0
         try:
-            for step, batch in enumerate(self._photographs.batches(found.done, self._size, share)):
-                values = programs.measure(batch)
+            batches = self._photographs.batches(found.done, self._size, share)
+            for step, values in enumerate(_one_behind(programs.measure(batch) for batch in batches)):
                 real = {name: value[: total - found.done] for name, value in values.items()}
                 unreadable = unreadable + len(real["mask"]) if not real["mask"].any() else 0
                 if unreadable >= _MOST_IN_A_ROW:
@@ -205,7 +206,7 @@ class _Job:
                 self._add(found, real)
                 progress.advance()
                 stopped = stop.asked(step)
-                if not unreadable and (stopped or time.monotonic() - saved >= SECONDS_BETWEEN_SAVES):
+                if stopped or (not unreadable and time.monotonic() - saved >= SECONDS_BETWEEN_SAVES):
                     self._save(found)
                     saved = time.monotonic()
                 if stopped:
@@ -225,12 +226,13 @@ class _Job:
     def _measure_reference(self, found: Partial, programs: Programs) -> None:
         """The features of the photographs that the protocol's FID is taken against."""
         rows = select_reference(self._protocol, self._names)
-        photographs = Photographs(self._truth, rows, self._protocol, None, (), self._seed)
+        photographs = Photographs(self._truth, self._names, rows, self._protocol)
         progress = Progress("reference", -(-len(rows) // self._size), unit="batch")
         moments, left = empty(INCEPTION_FEATURES), len(rows)
         try:
             for batch in photographs.batches(0, self._size, (jax.process_index(), jax.process_count())):
-                features, mask = programs.features(batch)
+                values = jax.device_get(programs.features(batch))
+                features, mask = values["truth_features"], values["mask"]
                 if not mask[:left].all():
                     raise UserError(
                         f"a picture that FID of {self._protocol.name} is taken against cannot be read: mend the truth, "
@@ -276,7 +278,7 @@ class _Job:
             whole=whole,
             absent=self._absent | absent,
             weights=self._system.weights | self._networks.sha256,
-            facts=self._facts | self._own_facts(len(names), differs, lost),
+            facts=self._facts | self._own_facts(values, differs, lost),
         )
         write_results(self._output, evaluation, lambda i: self._shown(int(kept[i]), programs))
         partials.remove(self._output)
@@ -299,7 +301,7 @@ class _Job:
             log.warning("%s", _few(predicted.count))
         return whole, {}
 
-    def _own_facts(self, count: int, differs: Difference, lost: list[str]) -> dict[str, Any]:
+    def _own_facts(self, values: dict[str, np.ndarray], differs: Difference, lost: list[str]) -> dict[str, Any]:
         devices = f"{self._mesh.size} {jax.default_backend()}"
         facts: dict[str, Any] = {
             "date": datetime.now(UTC).strftime("%Y-%m-%d"),
@@ -316,13 +318,24 @@ class _Job:
                 reference = f"{len(self._protocol.reference()):,} other pictures"
             inception = "pytorch-fid's Inception" if self._networks.fid == "fid" else "another Inception"
             facts["fid"] = f"{inception}, against {reference}"
-            if count < FEWEST_FOR_FID:
+            if (count := len(self._photographs) - len(lost)) < FEWEST_FOR_FID:
                 facts["fid"] += f"; {_few(count)}"
         if differs:
             facts["difference from the list"] = str(differs)
         if lost:
             facts["unreadable"] = lost
-        return facts
+        return facts | self._calibration(values)
+
+    def _calibration(self, values: dict[str, np.ndarray]) -> dict[str, str]:
+        """The truth's colourfulness beside what is published of it: another tells of another resize or decoder."""
+        published = self._protocol.truth_colourfulness
+        if published is None or "colourfulness_truth" not in values:
+            return {}
+        found = values["colourfulness_truth"].mean()
+        said = f"the truth's mean colourfulness is {found:.2f} and published as {published:.2f}"
+        if abs(found - published) > _CALIBRATED:
+            log.warning("%s: look for what is different about these pictures", said)
+        return {"calibration": said}
 
     def _shown(self, i: int, programs: Programs) -> Shown:
         if jax.process_count() > 1:  # the other processes do not take part in drawing
@@ -363,6 +376,17 @@ def _absent(system: System, metrics: Collection[str]) -> dict[str, str]:
     elif "diversity" in metrics and not system.colorizer.takes_reference:
         absent["diversity"] = f'a model of the kind "{system.colorizer.config.model}" takes no palettes'
     return absent
+
+
+def _one_behind(started: Iterable[dict[str, jax.Array]]) -> Iterator[dict[str, np.ndarray]]:
+    """The values on the host, each fetched when the devices have the next batch to work on already."""
+    before = None
+    for values in started:
+        if before is not None:
+            yield jax.device_get(before)
+        before = values
+    if before is not None:
+        yield jax.device_get(before)
 
 
 def _same_everywhere(number: int) -> int:
