@@ -69,6 +69,7 @@ FREE = (
     "total",
     "log_every",
     "eval_every",
+    "eval_metrics",
     "checkpoint_every",
     "sheet_every",
     "keep",
@@ -157,6 +158,7 @@ def default_config() -> ConfigDict:
 
     config.log_every = "50 steps"
     config.eval_every = "1 epochs"
+    config.eval_metrics = "ssim,ciede2000"  # beside the usual ones: lpips_alexnet, lpips_vgg16, fid, bleeding, ...
     config.checkpoint_every = "1 epochs"
     config.sheet_every = "1 epochs"
     config.keep = 3

@@ -26,15 +26,12 @@ from palgan_jax.samples import SampleSheets
 from palgan_jax.sharding import check_batch_size, make_mesh, replicated
 from palgan_jax.state import ema_variables
 from palgan_jax.training_data import LostPictures, open_data
-from palgan_jax.validation import Validation, mean_ab
+from palgan_jax.validation import LESS_IS_BETTER, Validation, mean_ab
 from palgan_jax.window import MetricsWindow, bottleneck
 from palgan_jax.writers import MetricsWriter
 from palgan_jax.writing import write_file
 
 log = logging.getLogger(__name__)
-
-BEST_MODES = {"val/ab_error": "min", "val/ab_error_truth_palette": "min", "val/palette_distance": "min"}
-"""The measures of which less is better; of all others more is."""
 
 MEAN_COLOUR_PICTURES = 5000
 """The baseline's mean colour is taken from at most so many training pictures."""
@@ -96,7 +93,10 @@ def _train(config: ConfigDict, workdir: Path, stop: StopRequest) -> int:
         ) from error
     log.info("%d %s device(s), mesh %s", mesh.size, jax.default_backend(), dict(mesh.shape))
     checkpoints = Checkpoints(
-        workdir / FOLDER, keep=config.keep, best=config.best or None, best_mode=BEST_MODES.get(config.best, "max")
+        workdir / FOLDER,
+        keep=config.keep,
+        best=config.best or None,
+        best_mode="min" if config.best.removeprefix("val/") in LESS_IS_BETTER else "max",
     )
     if checkpoints.latest_step is not None:
         check_fits(checkpoints.read_config(), config.to_dict(), free=FREE, where=str(workdir))

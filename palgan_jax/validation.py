@@ -14,10 +14,14 @@ from ml_collections import ConfigDict
 from palgan_jax.color import from_bytes, to_bytes
 from palgan_jax.config import palette_spec
 from palgan_jax.data.pipeline import EvalBatches
-from palgan_jax.errors import DataStopped
+from palgan_jax.errors import DataStopped, UserError
 from palgan_jax.metrics.ab_error import ab_error
 from palgan_jax.metrics.colourfulness import colourfulness
+from palgan_jax.metrics.frechet import empty, frechet_distance, update
+from palgan_jax.metrics.measure import DEFAULT, FEATURES, FID_OTHER, load_networks
+from palgan_jax.metrics.measure import measure as metrics_of_batch
 from palgan_jax.metrics.psnr import psnr
+from palgan_jax.nn.inception import FEATURES as INCEPTION_FEATURES
 from palgan_jax.palette import hellinger, histogram
 from palgan_jax.sharding import replicated, to_devices
 
@@ -26,17 +30,38 @@ log = logging.getLogger(__name__)
 Sums = dict[str, jax.Array]
 
 
-def make_measure(config: ConfigDict, generator: nn.Module) -> Callable[..., Sums]:
-    """Returns measure(variables, batch, mean_ab) -> sums over the pictures of the batch, and "count".
+MORE = tuple(name for name in DEFAULT if name not in ("psnr", "colourfulness", "palette_distance"))
+"""What `eval_metrics` may ask for beside what is always measured."""
+LESS_IS_BETTER = ("ab_error", "ab_error_truth_palette", "palette_distance", "lpips_alexnet", "lpips_vgg16", "fid",
+                  FID_OTHER, "ciede2000", "luminance_error", "bleeding")  # fmt: skip
+"""Of all other measures more is better."""
+
+
+def more_metrics(config: ConfigDict) -> tuple[str, ...]:
+    """The metrics that a config asks for beside the usual ones. Raises UserError for unknown ones."""
+    asked = {name for name in (part.strip() for part in config.eval_metrics.split(",")) if name}
+    if unknown := sorted(asked - set(MORE)):
+        raise UserError(
+            f"--config.eval_metrics names {unknown[0]}, which is not known: name some of {', '.join(MORE)}."
+        )
+    return tuple(name for name in MORE if name in asked)
+
+
+def make_measure(config: ConfigDict, generator: nn.Module) -> Callable[..., tuple[Sums, dict[str, jax.Array]]]:
+    """Returns measure(variables, params, batch, mean_ab) -> sums over the pictures of the batch, and features.
 
     batch holds "rgb", uint8 (B, H, W, 3), and "mask" (B,), which is False for padding; mean_ab (2,) is the training
-    set's mean colour, normalised. Each metric is measured for the automatic colours (no suffix), for those painted
-    with the truth's palette ("_truth_palette"), and for the baselines without colour ("_gray") and with the mean
-    colour everywhere ("_mean_ab"). PSNR is in dB on 8-bit sRGB, ab_error in units of Lab.
+    set's mean colour, normalised; params has the networks that `eval_metrics` needs. Each metric is measured for the
+    automatic colours (no suffix), the usual ones also for those painted with the truth's palette ("_truth_palette"),
+    and for the baselines without colour ("_gray") and with the mean colour everywhere ("_mean_ab"). PSNR is in dB on
+    8-bit sRGB, ab_error in units of Lab. The sums have the number of pictures beside them, "count"; the features,
+    (B, 2048) of the automatic colours and of the truth, are for FID alone and have "mask" beside them.
     """
-    spec = palette_spec(config)
+    spec, more = palette_spec(config), more_metrics(config)
 
-    def measure(variables: Any, batch: dict[str, jax.Array], mean_ab: jax.Array) -> Sums:
+    def measure(
+        variables: Any, params: Any, batch: dict[str, jax.Array], mean_ab: jax.Array
+    ) -> tuple[Sums, dict[str, jax.Array]]:
         truth_rgb = batch["rgb"].astype(jnp.float32)  # (B, H, W, 3)
         l, truth = from_bytes(truth_rgb, config.ab_range)
         h = histogram(truth, spec)  # (B, K)
@@ -48,12 +73,16 @@ def make_measure(config: ConfigDict, generator: nn.Module) -> Callable[..., Sums
             _, rivals["_truth_palette"] = generator.apply(variables, l, h)  # type: ignore[misc]
         for suffix, c in rivals.items():
             rgb = to_bytes(l, c, config.ab_range).astype(jnp.float32)
+            if suffix == "":
+                values |= metrics_of_batch(params, rgb, truth_rgb, metrics=more)
             values[f"psnr{suffix}"] = psnr(rgb, truth_rgb)
             values[f"ab_error{suffix}"] = ab_error(c * config.ab_range, truth * config.ab_range)
             if suffix in ("", "_truth_palette"):
                 values[f"colourfulness{suffix}"] = colourfulness(rgb)
         mask = batch["mask"]
-        return {name: jnp.sum(jnp.where(mask, value, 0)) for name, value in values.items()} | {"count": jnp.sum(mask)}
+        features = {name: values.pop(name) for name in FEATURES if name in values} | {"mask": mask}
+        sums = {name: jnp.sum(jnp.where(mask, value, 0)) for name, value in values.items()}
+        return sums | {"count": jnp.sum(mask)}, features
 
     return measure
 
@@ -61,7 +90,8 @@ def make_measure(config: ConfigDict, generator: nn.Module) -> Callable[..., Sums
 class Validation:
     """Measures weights on all pictures of a set, spread over the mesh.
 
-    `batches` is gone through anew each time, and holds this process's "rgb" (b, H, W, 3) and "mask" (b,).
+    `batches` is gone through anew each time, and holds this process's "rgb" (b, H, W, 3) and "mask" (b,). Raises
+    UserError where the config asks for a metric that is not known, or whose weights are not there.
     """
 
     def __init__(
@@ -74,14 +104,21 @@ class Validation:
     ):
         self._batches = batches
         self._mesh, self._mean_ab = mesh, jax.device_put(mean_ab, replicated(mesh))
+        networks = load_networks(more_metrics(config))
+        for name, reason in networks.absent.items():
+            raise UserError(f"--config.eval_metrics asks for {name}, and {reason}")
+        self._params, self._fid = jax.device_put(networks.params, replicated(mesh)), networks.fid
         self._measure = jax.jit(make_measure(config, generator), out_shardings=replicated(mesh))
 
     def run(self, variables: Any) -> dict[str, float]:
         """The means over all pictures that can be read, named "val/...". Raises DataStopped where none can."""
         total: Sums = {}
+        moments = {name: empty(INCEPTION_FEATURES) for name in FEATURES if "fid" in self._params}
         for batch in self._batches:
             shared = to_devices({name: batch[name] for name in ("rgb", "mask")}, self._mesh)
-            sums = self._measure(variables, shared, self._mean_ab)
+            sums, features = self._measure(variables, self._params, shared, self._mean_ab)
+            for name in moments:
+                moments[name] = update(moments[name], np.asarray(features[name])[np.asarray(features["mask"])])
             total = sums if not total else jax.tree.map(jnp.add, total, sums)
         values = jax.device_get(total)
         count = values.pop("count")
@@ -94,7 +131,10 @@ class Validation:
                 "none of the pictures of --config.data.val can be read any more: bring them back and start the same "
                 "command again."
             )
-        return {f"val/{name}": float(value / count) for name, value in values.items()}
+        found = {name: float(value / count) for name, value in values.items()}
+        if moments and count > 1:
+            found[self._fid] = frechet_distance(*moments.values())
+        return {f"val/{name}": value for name, value in found.items()}
 
 
 def mean_ab(config: ConfigDict, mesh: Mesh, batches: Iterable[dict[str, np.ndarray]]) -> np.ndarray:

@@ -13,7 +13,7 @@ import pytest
 from conftest import QUICK_COMPILATION
 
 from palgan_jax.cli import main
-from palgan_jax.evaluation.measure import DEFAULT, METRICS
+from palgan_jax.metrics.measure import DEFAULT, METRICS
 from palgan_jax.evaluation.results import PICTURES, REPORT, RESULTS, ROW
 
 METRICS_HERE = ("--metrics", "psnr,colourfulness")

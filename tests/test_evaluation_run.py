@@ -23,7 +23,7 @@ from palgan_jax.colorize.join import join, luminance
 from palgan_jax.colorize.predictor import Colorizer
 from palgan_jax.errors import UserError
 from palgan_jax.evaluation import run
-from palgan_jax.evaluation.measure import Networks
+from palgan_jax.metrics.measure import Networks
 from palgan_jax.evaluation.partial import FILE, FOLDER
 from palgan_jax.evaluation.programs import Programs
 from palgan_jax.evaluation.protocols import PROTOCOLS

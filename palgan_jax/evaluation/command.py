@@ -110,7 +110,7 @@ def run(args: argparse.Namespace, join_processes: Callable[[str], None]) -> int:
 
 def parse_metrics(text: str) -> tuple[str, ...]:
     """The metrics that `--metrics` names, in their own order. Raises UserError for unknown ones."""
-    from palgan_jax.evaluation.measure import DEFAULT, METRICS
+    from palgan_jax.metrics.measure import DEFAULT, METRICS
 
     asked: set[str] = set()
     for name in filter(None, (part.strip() for part in text.split(","))):

@@ -9,9 +9,9 @@ import numpy as np
 from jax.sharding import Mesh
 
 from palgan_jax.color import bytes_to_lab
-from palgan_jax.evaluation.measure import Networks, measure, network_input
 from palgan_jax.evaluation.systems import Checkpoint, System, squared
 from palgan_jax.metrics.lpips import diversity
+from palgan_jax.metrics.measure import Networks, measure, network_input
 from palgan_jax.metrics.size_consistency import size_consistency
 from palgan_jax.sharding import batch_sharding, replicated, to_devices
 

@@ -19,7 +19,6 @@ from palgan_jax.colorize.join import join, luminance
 from palgan_jax.data.pictures import Pictures
 from palgan_jax.errors import UserError
 from palgan_jax.evaluation import partial as partials
-from palgan_jax.evaluation.measure import DEFAULT, FEATURES, METRICS, Networks, load_networks
 from palgan_jax.evaluation.partial import Partial
 from palgan_jax.evaluation.photographs import Batch, Photographs
 from palgan_jax.evaluation.programs import Programs
@@ -30,6 +29,7 @@ from palgan_jax.evaluation.systems import Checkpoint, Predictions, System
 from palgan_jax.evaluation.truth import RESIZES
 from palgan_jax.metrics.colourfulness import delta_colourfulness
 from palgan_jax.metrics.frechet import Moments, empty, frechet_distance, update
+from palgan_jax.metrics.measure import DEFAULT, FEATURES, METRICS, Networks, load_networks
 from palgan_jax.nn.inception import FEATURES as INCEPTION_FEATURES
 from palgan_jax.preemption import StopRequest
 from palgan_jax.progress import Progress
