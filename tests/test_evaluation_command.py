@@ -13,8 +13,8 @@ import pytest
 from conftest import QUICK_COMPILATION
 
 from palgan_jax.cli import main
-from palgan_jax.metrics.measure import DEFAULT, METRICS
 from palgan_jax.evaluation.results import PICTURES, REPORT, RESULTS, ROW
+from palgan_jax.metrics.measure import DEFAULT, METRICS
 
 METRICS_HERE = ("--metrics", "psnr,colourfulness")
 

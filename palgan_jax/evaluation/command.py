@@ -17,6 +17,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of `palgan evaluate`, for its parser."""
     from palgan_jax.evaluation.protocols import PROTOCOLS
 
+    parser.usage = f"{parser.prog} --truth SPEC --output DIR [options]\n       {parser.prog} compare A B [--json FILE]"
     parser.description = DESCRIPTION
     parser.add_argument("--truth", metavar="SPEC", help="the photographs: a folder, list:FILE or tfds:NAME[@SPLIT]")
     parser.add_argument("--output", metavar="DIR", type=Path, help="folder for what is found; made if missing")
@@ -58,7 +59,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default="auto",
         help="join the other processes of a cluster (auto: where the environment tells of one)",
     )
-    actions = parser.add_subparsers(dest="action", metavar="compare")
+    actions = parser.add_subparsers(dest="action", metavar="compare", prog=parser.prog)
     compare = actions.add_parser("compare", help="two folders of results, picture by picture")
     compare.add_argument("first", metavar="A", type=Path)
     compare.add_argument("second", metavar="B", type=Path)

@@ -37,7 +37,7 @@ from palgan_jax.sharding import make_mesh
 
 log = logging.getLogger(__name__)
 
-SECONDS_BETWEEN_SAVES = 60.0
+SECONDS_BETWEEN_SAVES = 30.0
 FEWEST_FOR_FID = 2048
 """With fewer pictures than features the covariance is singular, and the number says next to nothing."""
 _MOST_IN_A_ROW = 100  # unreadable photographs; then the truth is taken for gone
