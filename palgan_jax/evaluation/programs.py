@@ -11,8 +11,9 @@ from jax.sharding import Mesh
 from palgan_jax.color import bytes_to_lab
 from palgan_jax.evaluation.systems import Checkpoint, System, squared
 from palgan_jax.metrics.lpips import diversity
-from palgan_jax.metrics.measure import Networks, measure, network_input
+from palgan_jax.metrics.measure import FEATURES, Networks, measure, network_input
 from palgan_jax.metrics.size_consistency import size_consistency
+from palgan_jax.nn.inception import inception_features
 from palgan_jax.sharding import batch_sharding, replicated, to_devices
 
 ANSWERS = 4
@@ -41,17 +42,24 @@ class Programs:
     Values come back whole to every process, (B,) of the global batch, so that all of them know the same.
     """
 
-    def __init__(self, mesh: Mesh, system: System, networks: Networks, metrics: Collection[str]):
+    def __init__(
+        self, mesh: Mesh, system: System, networks: Networks, metrics: Collection[str], *, truth_features: bool = True
+    ):
+        """`truth_features`: whether FID is taken against the photographs themselves."""
         everywhere, split = replicated(mesh), batch_sharding(mesh)
         self._mesh, self._system, self._metrics = mesh, system, metrics
+        self._truth_features = truth_features
         self.batch_multiple = mesh.size
         """What the number of rows of a batch has to be a multiple of."""
         # From the host, since arrays of one process's device cannot be spread over those of others.
         self._variables, self._params = jax.device_put(jax.device_get((system.variables, networks.params)), everywhere)
         self._luminance = jax.jit(luminance, out_shardings=split)
         self._paint = jax.jit(system.paint, out_shardings=split)
-        self._measure = jax.jit(partial(_measure, metrics=frozenset(metrics)), out_shardings=everywhere)
-        self._features = jax.jit(partial(_measure, metrics=frozenset({"fid"})), out_shardings=everywhere)
+        # Inception has a program of its own, which serves predictions and truths.
+        cheap = frozenset(metrics) - {"fid"}
+        self._measure = jax.jit(partial(_measure, metrics=cheap), out_shardings=everywhere)
+        self._features = jax.jit(_features, out_shardings=everywhere)
+        self._whole = jax.jit(lambda x: x, out_shardings=everywhere)
         self._diversity = jax.jit(_diversity, out_shardings=everywhere)
         self._sizes = jax.jit(self._size_consistency, out_shardings=everywhere)
 
@@ -66,6 +74,11 @@ class Programs:
         l, truth = self._luminance(on_devices["truth"]), on_devices["truth"]
         predicted, _ = self._paint(self._variables, l, self._given(on_devices))
         values = dict(self._measure(self._params, predicted, truth, on_devices["mask"]))
+        if "fid" in self._metrics:
+            compared = (predicted, truth) if self._truth_features else (predicted,)
+            values |= {
+                name: self._features(self._params["fid"], rgb) for name, rgb in zip(FEATURES, compared, strict=False)
+            }
         if "diversity" in self._metrics:
             answers = [self._paint(self._variables, l, {"partner": on_devices[answer(k)]})[0] for k in range(ANSWERS)]
             values["diversity"] = self._diversity(self._params["diversity"], answers)
@@ -73,11 +86,10 @@ class Programs:
             values["size_consistency"] = self._sizes(self._variables, self._luminance(on_devices[LARGE]))
         return values
 
-    def features(self, batch: dict[str, np.ndarray]) -> dict[str, jax.Array]:
-        """FEATURES, (B, 2048), and "mask" (B,) of photographs that nothing else is measured of."""
+    def features(self, batch: dict[str, np.ndarray]) -> tuple[jax.Array, jax.Array]:
+        """The features (B, 2048) of "truth", and "mask" (B,), of photographs that nothing else is measured of."""
         on_devices = to_devices({name: batch[name] for name in ("truth", "mask")}, self._mesh)
-        truth = on_devices["truth"]
-        return self._features(self._params, truth, truth, on_devices["mask"])
+        return self._features(self._params["fid"], on_devices["truth"]), self._whole(on_devices["mask"])
 
     def paint(self, batch: dict[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray | None]:
         """The pictures, uint8 (B, S, S, 3), and palettes of a batch, where this process has all of its devices."""
@@ -100,6 +112,10 @@ def _measure(
     params: Mapping[str, Any], predicted: jax.Array, truth: jax.Array, mask: jax.Array, *, metrics: Collection[str]
 ) -> dict[str, jax.Array]:
     return {**measure(params, predicted, truth, metrics=metrics), "mask": mask}
+
+
+def _features(params: Any, rgb: jax.Array) -> jax.Array:
+    return inception_features(params, network_input(rgb))
 
 
 def _diversity(weights: Any, answers: list[jax.Array]) -> jax.Array:

@@ -179,9 +179,10 @@ class _Job:
             raise UserError(f"{self._output} is not the same folder for all processes: name one that all of them see.")
         if done:
             log.info("going on after %s of %s pictures", f"{done:,}", f"{len(self._photographs):,}")
-        programs = Programs(self._mesh, self._system, self._networks, self._metrics)
+        own = self._protocol.reference is None
+        programs = Programs(self._mesh, self._system, self._networks, self._metrics, truth_features=own)
         with StopRequest() as stop:
-            if "fid" in self._metrics and self._protocol.reference is not None and "reference" not in found.moments:
+            if "fid" in self._metrics and not own and "reference" not in found.moments:
                 self._measure_reference(found, programs)
             self._measure_all(found, programs, stop)
             if found.done < len(self._photographs):
@@ -231,8 +232,7 @@ class _Job:
         moments, left = empty(INCEPTION_FEATURES), len(rows)
         try:
             for batch in photographs.batches(0, self._size, (jax.process_index(), jax.process_count())):
-                values = jax.device_get(programs.features(batch))
-                features, mask = values["truth_features"], values["mask"]
+                features, mask = jax.device_get(programs.features(batch))
                 if not mask[:left].all():
                     raise UserError(
                         f"a picture that FID of {self._protocol.name} is taken against cannot be read: mend the truth, "
@@ -293,7 +293,8 @@ class _Job:
             whole["delta_cf"] = delta_colourfulness(values["colourfulness"], values["colourfulness_truth"])
         if "fid" not in self._metrics:
             return whole, {}
-        predicted, truth = moments[FEATURES[0]], moments.get("reference", moments[FEATURES[1]])
+        predicted = moments[FEATURES[0]]
+        truth = moments[FEATURES[1] if self._protocol.reference is None else "reference"]
         if min(predicted.count, truth.count) < 2:
             return whole, {"fid": "it needs at least two pictures"}
         whole[self._networks.fid] = frechet_distance(predicted, truth)
