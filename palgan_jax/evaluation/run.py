@@ -325,7 +325,7 @@ class _Job:
             facts["difference from the list"] = str(differs)
         if lost:
             facts["unreadable"] = lost
-        return facts | self._calibration(values)
+        return facts if differs or lost else facts | self._calibration(values)
 
     def _calibration(self, values: dict[str, np.ndarray]) -> dict[str, str]:
         """The truth's colourfulness beside what is published of it: another tells of another resize or decoder."""
