@@ -3,6 +3,7 @@
 `porting/make_golden_tfds.py` has made them.
 """
 
+import io
 import json
 import os
 import pickle
@@ -23,6 +24,7 @@ from array_record.python.array_record_module import ArrayRecordWriter
 from google.protobuf.message import DecodeError
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
 
 from palgan_jax.data.array_record import RecordPictures, example_bytes
 from palgan_jax.data.prepared import find_split
@@ -297,12 +299,60 @@ def test_an_index_leaves_damaged_records_out(sets):
     assert name == "train/1" and "mismatch" in reason
 
 
+def write_solid_pictures(path: Path, side: int, count: int = 5) -> None:
+    """A shard of `count` records with PNG pictures of one colour."""
+    buffer = io.BytesIO()
+    Image.new("RGB", (side, 32), (200, 90, 30)).save(buffer, "PNG")
+    writer = ArrayRecordWriter(str(path), "group_size:1")
+    for i in range(count):
+        writer.write(example(image=buffer.getvalue(), file_name=f"{i}.png".encode()))
+    writer.close()
+
+
+def test_a_shard_that_is_written_anew_is_looked_at_again(sets):
+    folder = sets / VERSIONS["imagenet"]
+    change(sets, "imagenet", "dataset_info.json", splits=[{"name": "train", "shardLengths": ["5", "5"]}])
+    first, second = (folder / f"mini_imagenet-train.array_record-{i:05d}-of-00002" for i in (0, 1))
+    write_solid_pictures(first, 40)
+    write_solid_pictures(second, 40)
+    before, digest = first.stat(), pictures_of("tfds:mini_imagenet", sets).digest()
+    assert open_source("tfds:mini_imagenet", tfds_dir=sets, near_gray=0).sizes.tolist() == [[40, 32]] * 10
+    write_solid_pictures(first, 50)
+    assert first.stat().st_size == before.st_size, "sizes alone would not tell them apart"
+    seen = []
+    after = open_source("tfds:mini_imagenet", tfds_dir=sets, near_gray=0, progress=lambda *now: seen.append(now))
+    assert after.sizes.tolist() == [[50, 32]] * 5 + [[40, 32]] * 5
+    assert seen == [(i, 5) for i in range(1, 6)], "the other shard is not looked at again"
+    assert pictures_of("tfds:mini_imagenet", sets).digest() == digest, "copies differ in their times"
+
+
+@pytest.mark.parametrize("told", ["generation", "etag", "mtime", "updated"])
+def test_what_a_bucket_tells_of_a_new_file_changes_the_stamps(sets, told, monkeypatch):
+    memory = fsspec.filesystem("memory")
+    memory.put(str(sets), f"/{told}", recursive=True)
+    listed = type(memory).ls
+
+    def shards(value: str):
+        def ls(self, path: str, detail: bool = True, **options):
+            return [{**entry, told: value} for entry in listed(self, path, detail=True, **options)]
+
+        monkeypatch.setattr(type(memory), "ls", ls)
+        return find_split(parse("tfds:mini_coco/2017"), f"memory://{told}").shards
+
+    local = find_split(parse("tfds:mini_coco/2017"), str(sets))
+    one, same, other = (RecordPictures(replace(local, shards=shards(value))) for value in ("1", "1", "2"))
+    np.testing.assert_array_equal(one.stamps(), same.stamps())
+    assert not set(one.stamps().tolist()) & set(other.stamps().tolist())
+    assert one.digest() == other.digest() == RecordPictures(local).digest()
+
+
 def test_buckets_are_looked_into_with_fsspec(sets):
     memory = fsspec.filesystem("memory")
     memory.put(str(sets), "/bucket", recursive=True)
     found = find_split(parse("tfds:mini_coco/2017"), "memory://bucket")
     assert found.folder == "memory://bucket/mini_coco/2017/1.1.0" and found.remote
-    assert found.shards == find_split(parse("tfds:mini_coco/2017"), str(sets)).shards
+    local = find_split(parse("tfds:mini_coco/2017"), str(sets)).shards
+    assert found.shards == tuple(replace(shard, changed="") for shard in local), "it does not say when it was changed"
     with pytest.raises(UserError, match=r"^records cannot be read from memory://.*: mount the storage"):
         RecordPictures(found)
     assert find_split(parse("tfds:memory://bucket/mini_coco/2017/1.1.0")) == found

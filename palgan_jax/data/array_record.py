@@ -21,7 +21,7 @@ import numpy as np
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 from google.protobuf.message import DecodeError
 
-from palgan_jax.data.prepared import PreparedSplit
+from palgan_jax.data.prepared import PreparedSplit, Shard
 from palgan_jax.errors import UserError
 
 _OPTIONS = "readahead_buffer_size:0,max_parallelism:0"  # for single records
@@ -105,19 +105,22 @@ class RecordPictures:
         name = values.get(self.found.name_key or "", b"").decode("utf-8", "surrogateescape")
         return name or f"{self.found.split}/{i}", values.get(self.found.picture_key, b"")
 
-    def _starts(self) -> list[int]:
-        """A number of 64 bits for each shard that changes with its name, length and size."""
-        rows = (f"{shard.name}\n{shard.records}\n{shard.file_bytes}" for shard in self.found.shards)
-        return [int.from_bytes(hashlib.blake2b(row.encode(), digest_size=8).digest(), "little") for row in rows]
-
     def stamps(self) -> np.ndarray:
-        """uint64 (N,)."""
-        numbers = (np.arange(shard.records, dtype=np.uint64) for shard in self.found.shards)
-        pairs = zip(self._starts(), numbers, strict=True)
-        return np.concatenate([np.zeros(0, np.uint64), *(np.uint64(start) ^ (rows << 1) for start, rows in pairs)])
+        """uint64 (N,): changes with the name, length, size and time of a record's shard."""
+        # Shards are filled up to whole blocks, so that one with other pictures often has the same size.
+        rows = (f"{_row(shard)}\n{shard.changed}" for shard in self.found.shards)
+        starts = (int.from_bytes(hashlib.blake2b(row.encode(), digest_size=8).digest(), "little") for row in rows)
+        numbers = (np.arange(shard.records, dtype=np.uint64) << 1 for shard in self.found.shards)
+        pairs = zip(starts, numbers, strict=True)
+        return np.concatenate([np.zeros(0, np.uint64), *(np.uint64(start) ^ of_shard for start, of_shard in pairs)])
 
     def digest(self) -> str:
-        return hashlib.sha256(repr(self._starts()).encode()).hexdigest()
+        """Changes with the names, lengths and sizes of the shards, and so is the same for copies of a set."""
+        return hashlib.sha256("\n".join(map(_row, self.found.shards)).encode()).hexdigest()
+
+
+def _row(shard: Shard) -> str:
+    return f"{shard.name}\n{shard.records}\n{shard.file_bytes}"
 
 
 class _OpenShards:

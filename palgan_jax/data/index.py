@@ -35,7 +35,7 @@ THUMBNAIL = 64
 BLOCK = 1024
 """Pictures that are looked at, kept and shared out together."""
 
-_VERSION = 2  # of the file's layout and of what its numbers mean
+_VERSION = 3  # of the file's layout and of what its numbers mean
 
 ROW = np.dtype([
     ("stamp", "u8"),  # says of which picture the row is
@@ -44,7 +44,6 @@ ROW = np.dtype([
     ("height", "i4"),
     ("file_bytes", "i8"),
     ("range_ab", "f4", (2,)),  # largest minus smallest a and b on the thumbnail, in units of Lab
-    ("mean_ab", "f4", (2,)),  # their means
     ("colourfulness", "f4"),
 ])  # fmt: skip
 
@@ -260,12 +259,11 @@ def _look(pictures: Pictures, i: int) -> dict[str, object] | _Unreadable:
 
 
 def colour_statistics(rgb: np.ndarray) -> dict[str, object]:
-    """uint8 (H, W, 3) -> range_ab and mean_ab (2,), in units of Lab, and colourfulness."""
+    """uint8 (H, W, 3) -> range_ab (2,), in units of Lab, and colourfulness."""
     lab = np.asarray(bytes_to_lab(rgb))  # type: ignore[arg-type]  # NumPy's in, NumPy's out
     ab = np.ascontiguousarray(lab.reshape(-1, 3).T[1:])  # (2, H * W): NumPy reduces rows many times as fast as columns
     return {
         "range_ab": ab.max(axis=1) - ab.min(axis=1),
-        "mean_ab": ab.mean(axis=1),
         "colourfulness": colourfulness(rgb[None].astype(np.float32))[0],
     }
 

@@ -26,6 +26,7 @@ class Shard:
     name: str
     records: int
     file_bytes: int = 0
+    changed: str = ""  # when, or which version it is; empty where its storage does not say
 
 
 @dataclass(frozen=True)
@@ -76,8 +77,8 @@ def find_split(spec: TfdsSpec | TfdsFolderSpec, tfds_dir: str | None = None) -> 
             f"{place} has {len(pictures)} pictures a record ({', '.join(pictures) or 'none'}): take a set with one."
         )
     names = [name for name, kind in features.items() if kind == "Text" and _FILE_NAME.search(name)]
-    sizes = place.sizes()
-    missing = [shard.name for shard in found[spec.split] if shard.name not in sizes]
+    files = place.files()
+    missing = [shard.name for shard in found[spec.split] if shard.name not in files]
     if missing:
         raise UserError(
             f"{place} lacks {len(missing)} of the {len(found[spec.split])} files of its split {spec.split}, "
@@ -88,7 +89,7 @@ def find_split(spec: TfdsSpec | TfdsFolderSpec, tfds_dir: str | None = None) -> 
         remote=place.remote,
         split=spec.split,
         title=f"{title}-{spec.split}",
-        shards=tuple(Shard(shard.name, shard.records, sizes[shard.name]) for shard in found[spec.split]),
+        shards=tuple(Shard(shard.name, shard.records, *files[shard.name]) for shard in found[spec.split]),
         picture_key=pictures[0],
         name_key=names[0] if names else None,
     )
@@ -172,12 +173,18 @@ class _Place:
         except (FileNotFoundError, NotADirectoryError):
             return []
 
-    def sizes(self) -> dict[str, int]:
-        """Bytes by name of the files."""
-        return {_last(e["name"]): int(e["size"] or 0) for e in self._list() if e["type"] != "directory"}
+    def files(self) -> dict[str, tuple[int, str]]:
+        """Bytes, and what changes when it is written anew, of each file by name."""
+        entries = (entry for entry in self._list() if entry["type"] != "directory")
+        return {_last(entry["name"]): (int(entry["size"] or 0), _changed(entry)) for entry in entries}
 
     def folders(self) -> list[str]:
         return sorted(_last(entry["name"]) for entry in self._list() if entry["type"] == "directory")
+
+
+def _changed(entry: Mapping[str, Any]) -> str:
+    """What fsspec's listing says of a file that changes whenever it is written, in the words of its storage."""
+    return next((str(entry[key]) for key in ("generation", "etag", "ETag", "mtime", "updated") if entry.get(key)), "")
 
 
 def _last(path: str) -> str:
