@@ -2,8 +2,11 @@ import pickle
 
 import numpy as np
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
-from palgan_jax.data.order import Order
+from palgan_jax.data import order as order_lib
+from palgan_jax.data.order import PERIOD, Order
 
 MIX = ((0, 40, 0.7), (40, 47, 0.2), (47, 147, 0.1))
 
@@ -57,6 +60,17 @@ def test_weights_need_not_add_up_to_one_and_the_smallest_is_not_lost():
     order = Order(((0, 10, 3.0), (10, 20, 1.0), (20, 30, 1e-6)), 0)
     part = np.array([order(n) for n in range(20_000)]) // 10
     assert np.bincount(part).tolist() == [14_998, 5_000, 2]
+
+
+@given(st.lists(st.floats(1e-12, 1e12), min_size=2, max_size=30))
+@example([1.0, 1e-9, 1e-9])
+def test_every_part_is_drawn_and_has_its_share_of_a_period(weights):
+    part, rank = order_lib._pattern(weights)
+    counts = np.bincount(part, minlength=len(weights))
+    assert counts.min() >= 1 and counts.sum() == PERIOD
+    shares = np.array(weights) / sum(weights) * PERIOD
+    assert abs(counts - shares).max() <= len(weights)
+    assert all((rank[part == number] == np.arange(count)).all() for number, count in enumerate(counts))
 
 
 def test_only_the_permutations_at_work_are_kept():

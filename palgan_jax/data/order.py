@@ -57,7 +57,10 @@ def _pattern(weights: list[float]) -> tuple[np.ndarray, np.ndarray]:
     shares = np.array(weights) / sum(weights) * PERIOD
     counts = np.maximum(np.floor(shares).astype(int), 1)
     while (missing := PERIOD - counts.sum()) != 0:
-        counts[np.argmax((shares - counts) * np.sign(missing))] += np.sign(missing)
+        if missing > 0:
+            counts[np.argmax(shares - counts)] += 1
+        else:  # for parts of less than one sample; the largest can spare it best
+            counts[np.argmax(counts)] -= 1
     due = np.concatenate([(np.arange(count) + 0.5) / count for count in counts])
     part = np.repeat(np.arange(len(counts), dtype=np.int32), counts)
     rank = np.concatenate([np.arange(count, dtype=np.int32) for count in counts])
