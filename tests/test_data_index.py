@@ -136,7 +136,20 @@ def test_a_picture_that_cannot_be_reached_is_looked_at_again_the_next_time(folde
     assert looked_at[COUNT - 2 :] == ["09.png", "21.png"] or looked_at[COUNT - 2 :] == ["21.png", "09.png"]
 
 
-@pytest.mark.parametrize("damage", [lambda data: data[:100], lambda _: b"", lambda data: data[:-200] + bytes(200)])
+def with_byte(data: bytes, at: int, value: int) -> bytes:
+    return data[:at] + bytes([value]) + data[at + 1 :]
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda data: data[:100],
+        lambda _: b"",
+        lambda data: data[:-200] + bytes(200),
+        lambda data: with_byte(data, data.rfind(b"PK\1\2") + 8, 1),  # says that it is encrypted
+        lambda data: with_byte(data, data.rfind(b"PK\1\2") + 10, 99),  # compressed in a way that there is not
+    ],
+)
 def test_a_damaged_index_is_made_anew(folder, looked_at, damage):
     file = load_or_build(list_pictures(folder)).file
     whole = file.read_bytes()
@@ -145,6 +158,21 @@ def test_a_damaged_index_is_made_anew(folder, looked_at, damage):
     load_or_build(list_pictures(folder))
     assert len(looked_at) == COUNT and file.read_bytes() == whole
     assert {path.suffix for path in folder.iterdir()} == {".png", ".npz"}, "no temporary file stays behind"
+
+
+def test_of_an_index_with_a_wrong_byte_nothing_is_taken_that_is_not_so(folder):
+    file = load_or_build(list_pictures(folder)).file
+    whole, stamps, random = file.read_bytes(), list_pictures(folder).stamps(), np.random.default_rng(0)
+    right, taken = index_lib._Known(stamps), []
+    assert right.take(file)
+    for at, change in zip(random.integers(0, len(whole), 1500), random.integers(1, 256, 1500), strict=True):
+        file.write_bytes(with_byte(whole, at, whole[at] ^ change))
+        known = index_lib._Known(stamps)
+        taken.append(known.take(file))
+        if taken[-1]:
+            np.testing.assert_array_equal(known.rows, right.rows)
+            assert known.reasons == right.reasons
+    assert 0 < sum(taken) < 600, "some bytes mean nothing, such as those of dates"
 
 
 def test_an_index_of_another_layout_is_made_anew(folder, looked_at):
@@ -206,6 +234,15 @@ def test_where_nothing_can_be_written_beside_the_pictures(folder, tmp_path, look
     looked_at.clear()
     assert load_or_build(list_pictures(folder)).file is None
     assert len(looked_at) == COUNT, "without a place it is not kept"
+
+
+def test_where_a_folder_has_the_name_of_the_index(folder, tmp_path, looked_at):
+    (folder / ".palgan-index.npz").mkdir()
+    assert load_or_build(list_pictures(folder)).file is None
+    index = load_or_build(list_pictures(folder), tmp_path / "work")
+    assert index.file is not None and index.file.parent == tmp_path / "work"
+    assert load_or_build(list_pictures(folder), tmp_path / "work").file == index.file
+    assert len(looked_at) == 2 * COUNT
 
 
 def test_a_report_that_cannot_be_written(folder, tmp_path):
@@ -276,16 +313,30 @@ def test_two_processes_look_at_half_of_the_pictures_each_and_get_the_same(folder
     expected, kept = alone.rows.tobytes() + repr(alone.unreadable).encode(), alone.file.read_bytes()
     alone.file.unlink()
     # Copies, as on disks that are not shared: their times differ, and in one of them a picture is missing.
-    copy, shorter = tmp_path / "copy", tmp_path / "shorter"
-    for other in (copy, shorter):
-        shutil.copytree(folder, other, copy_function=shutil.copyfile)
+    names = ("copy", "shorter", "free", "nowhere", "built", "stuck")
+    copies = [shutil.copytree(folder, tmp_path / name, copy_function=shutil.copyfile) for name in names]
+    copy, shorter, free, nowhere, built, stuck = copies
     (shorter / "20.png").unlink()
+    (nowhere / ".palgan-index.npz").mkdir()  # this process cannot keep anything
+    (stuck / ".palgan-index.parts").touch()  # and this one not the blocks that it has finished
 
-    said = run_two(tmp_path / "got", [folder, folder, folder], [folder, copy, shorter])
+    of_first = [folder, folder, folder, free, nowhere, built, stuck]
+    said = run_two(tmp_path / "got", of_first, [folder, copy, shorter, nowhere, free, stuck, built])
     assert (tmp_path / "got00").read_bytes() == (tmp_path / "got10").read_bytes() == expected
-    assert [first for first, *_ in said] == [str([i for i in range(COUNT) if i // 4 % 2 == p]) for p in range(2)]
+    halves = [str([i for i in range(COUNT) if i // 4 % 2 == p]) for p in range(2)]
+    assert [first for first, *_ in said] == halves
     assert alone.file.read_bytes() == kept and not (folder / ".palgan-index.parts").exists()
-    assert [second for _, second, _ in said] == ["[]", "[]"], "the first has an index, which the other gets"
+    assert [second for _, second, *_ in said] == ["[]", "[]"], "the first has an index, which the other gets"
     assert (tmp_path / "got01").read_bytes() == expected and not (copy / alone.file.name).exists()
-    for place, (*_, third) in zip((folder, shorter), said, strict=True):
+    for place, (_, _, third, *_) in zip((folder, shorter), said, strict=True):
         assert third.startswith(f"the processes do not see the same pictures in {place}: give all of them the same")
+    assert (free / alone.file.name).is_file(), "the first can keep it, whether the other can or not"
+    # Then the places are changed: what the second has kept does not count, and all is looked at again.
+    assert [row[3:5] for row in said] == [[half, half] for half in halves]
+    for process in range(2):
+        for number in (3, 4):
+            got = np.frombuffer((tmp_path / f"got{process}{number}").read_bytes()[: alone.rows.nbytes], ROW)
+            np.testing.assert_array_equal(got["width"], alone.rows["width"])
+    for row in said:
+        for sentence in row[5:]:
+            assert sentence.startswith(f"{stuck}/.palgan-index.parts is no folder that can be written to")

@@ -10,11 +10,10 @@ import hashlib
 import io
 import json
 import shutil
-import zipfile
-import zlib
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -83,7 +82,7 @@ def load_or_build(pictures: Pictures, cache_dir: Path | None = None, progress: P
     and get the same; the first one's files count, and it alone writes the index.
 
     Raises:
-      UserError: the processes do not see the same set.
+      UserError: the processes do not see the same set; what has been found out cannot be kept, in any of them.
     """
     places = [] if pictures.index_file is None else [pictures.index_file]
     if cache_dir is not None:
@@ -99,14 +98,15 @@ def load_or_build(pictures: Pictures, cache_dir: Path | None = None, progress: P
         for part in sorted(_parts(place).glob("*.npz")):
             known.take(part)
     place = next(filter(_can_be_kept, places), None)
-    _build(pictures, known, None if place is None else _parts(place), progress)
+    with _together():
+        _build(pictures, known, None if place is None else _parts(place), progress)
     known.exchange()
     known.rows["stamp"] = stamps  # those of other processes may differ in the times of their copies
-    if place is not None:
-        if jax.process_index() == 0:
+    with _together():  # nobody takes a block away before all of them are kept
+        if place is not None and jax.process_index() == 0:
             make_folder(place.parent)
             write_file(place, known.pack(np.arange(len(pictures))))
-        _from_all(b"")  # nobody takes a block away before all of them are kept
+    if place is not None:
         shutil.rmtree(_parts(place), ignore_errors=True)
     return Index(known.rows, known.reasons, place)
 
@@ -130,7 +130,7 @@ class _Known:
         """Takes over what a file holds of these pictures that is not known yet; whether that was anything."""
         try:
             rows, reasons = _unpack(path.read_bytes())
-        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error):
+        except Exception:  # zipfile and NumPy raise what they like of damaged files
             return False  # there is none, or it is damaged or of another version: what it held is found out anew
         if not len(rows):
             return False
@@ -319,7 +319,7 @@ def _can_be_kept(place: Path) -> bool:
         make_folder(place.parent)
     except UserError:
         return False
-    return True
+    return not place.is_dir()
 
 
 # ---------------------------------------------------------------- between processes
@@ -333,6 +333,21 @@ def _check_same_everywhere(pictures: Pictures) -> None:
             f"the processes do not see the same pictures in {pictures.place}: "
             "give all of them the same files, or a folder that they share."
         )
+
+
+@contextmanager
+def _together() -> Iterator[None]:
+    """Waits for all processes; a UserError of one is raised in all, so that none goes on to wait for it forever."""
+    own = None
+    try:
+        yield
+    except UserError as error:
+        own = error
+    sentences = _from_all(b"" if own is None else str(own).encode("utf-8", "surrogateescape"))
+    if own is not None:
+        raise own
+    if failed := next(filter(None, sentences), None):
+        raise UserError(failed.decode("utf-8", "surrogateescape"))
 
 
 def _from_all(data: bytes) -> list[bytes]:
