@@ -81,6 +81,7 @@ FREE = (
     "data.val",
     "data.tfds_dir",
     "data.max_unreadable",
+    "data.host_lab",
     "loss.perceptual_weights",
 )
 """Fields (or groups of fields) that a run may change when it resumes."""

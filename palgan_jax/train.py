@@ -27,7 +27,7 @@ from palgan_jax.sharding import check_batch_size, make_mesh, replicated
 from palgan_jax.state import ema_variables
 from palgan_jax.training_data import LostPictures, open_data
 from palgan_jax.validation import LESS_IS_BETTER, Validation, mean_ab
-from palgan_jax.window import MetricsWindow, bottleneck
+from palgan_jax.window import InputWatch, MetricsWindow
 from palgan_jax.writers import MetricsWriter
 from palgan_jax.writing import write_file
 
@@ -77,11 +77,7 @@ def train(config: ConfigDict, workdir: str | Path) -> int:
     if "://" in str(workdir):
         raise UserError(f"--workdir={workdir} is no folder: mount the storage, and give a path that all processes see.")
     workdir = Path(workdir)
-    with StopRequest() as stop:
-        return _train(config, workdir, stop)
 
-
-def _train(config: ConfigDict, workdir: Path, stop: StopRequest) -> int:
     # ---------------------------------------------------------------------------------------------- machine and data
     mesh = make_mesh(**config.mesh)
     check_batch_size(config.batch_size, config.accumulate, mesh)
@@ -148,8 +144,7 @@ def _train(config: ConfigDict, workdir: Path, stop: StopRequest) -> int:
     progress = Progress("training", spans.total, step)
     window = MetricsWindow(config.batch_size, source.file_bytes, batches.decoders)
     fed = DeviceBatches(batches, stage, window.waiting)
-    starved: str | None = ""  # the pipeline starts cold, so the first line of metrics says nothing about it
-    lost = LostPictures(workdir / "data" / "replaced.txt")
+    watch, lost = InputWatch(), LostPictures(workdir / "data")
 
     def save(metrics: dict[str, float]) -> None:
         window.check_finite(checkpoints)
@@ -158,49 +153,56 @@ def _train(config: ConfigDict, workdir: Path, stop: StopRequest) -> int:
     def due(every: int) -> bool:
         return every > 0 and (step % every == 0 or step == spans.total)
 
+    def write_line(metrics: dict[str, jax.Array]) -> str:
+        """Returns what the progress bar shows beside the count."""
+        window.check_finite(checkpoints)
+        line = window.close(metrics)
+        writer.write(step, line)
+        if news := watch.look(line):
+            log.warning("step %d: %s", step, news)
+        lost.tell(batches.replaced)
+        return f"G {line['loss/g']:.3f} D {line['loss/d']:.3f}"
+
+    def measure() -> dict[str, float]:
+        if validation is None or not due(spans.eval):
+            return {}
+        measured = validation.run(ema_variables(state))
+        _check_best(config.best, measured)
+        writer.write(step, measured)
+        log.info("step %d: %s", step, _in_words(measured))
+        return measured
+
     gone: DataStopped | None = None
     try:
-        try:
-            with jax.transfer_guard("disallow"):
-                while step < spans.total and not stop.asked(step):
-                    batch, local = next(fed)
-                    state, metrics = program.step(state, batch, vgg)
-                    step += 1
-                    window.add(step, metrics, local)
-                    if due(spans.log):
-                        window.check_finite(checkpoints)
-                        line = window.close(metrics)
-                        writer.write(step, line)
-                        if (hungry := bottleneck(line)) and starved is None:
-                            log.warning("step %d: %s", step, hungry)
-                        starved = hungry
-                        lost.tell(batches.replaced)
-                        progress_note = f"G {line['loss/g']:.3f} D {line['loss/d']:.3f}"
-                    else:
-                        progress_note = ""
-                    measured: dict[str, float] = {}
-                    with window.paused, jax.transfer_guard("allow"):
-                        if validation is not None and due(spans.eval):
-                            measured = validation.run(ema_variables(state))
-                            _check_best(config.best, measured)
-                            writer.write(step, measured)
-                            log.info("step %d: %s", step, _in_words(measured))
-                        if sheets is not None and due(spans.sheet):
-                            sheets.draw(step, ema_variables(state))
-                        # What was measured is saved too: the best checkpoint can only be one that is known to be.
-                        if due(spans.checkpoint) or (measured and config.best) or step == spans.total:
-                            save(measured)
-                    progress.advance(progress_note)
-        except DataStopped as error:
-            gone = error
-        if step and (gone is not None or step < spans.total):
-            save({})
-            log.info("stopped early and saved step %d; the same command goes on from there", step)
-        checkpoints.wait()
+        with StopRequest() as stop:
+            try:
+                if step < spans.total:
+                    fed.start()
+                with jax.transfer_guard("disallow"):
+                    while step < spans.total and not stop.asked(step):
+                        batch, local = next(fed)
+                        state, metrics = program.step(state, batch, vgg)
+                        step += 1
+                        window.add(step, metrics, local)
+                        note = write_line(metrics) if due(spans.log) else ""
+                        with window.paused, jax.transfer_guard("allow"):
+                            measured = measure()
+                            if sheets is not None and due(spans.sheet):
+                                sheets.draw(step, ema_variables(state))
+                            # What was measured is saved too: the best checkpoint can only be one that is known to be.
+                            if due(spans.checkpoint) or (measured and config.best) or step == spans.total:
+                                save(measured)
+                        progress.advance(note)
+            except DataStopped as error:
+                gone = error
+                lost.tell(batches.replaced)
+            if step and (gone is not None or step < spans.total):
+                save({})
+                log.info("stopped early and saved step %d; the same command goes on from there", step)
+            checkpoints.wait()
     finally:
         progress.close()
         writer.close()
-        lost.tell(batches.replaced)
         batches.close()
         checkpoints.close()
     if gone := gone or (fed.failed if step < spans.total else None):

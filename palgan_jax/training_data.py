@@ -56,17 +56,23 @@ def _note_identity(source: Source, file: Path, kind: str) -> None:
 
 
 class LostPictures:
-    """Names in the log, and lists in a file, each picture of this process that another one had to stand in for."""
+    """Names in the log, and lists in FOLDER/replaced.txt, each picture that another one had to stand in for.
 
-    def __init__(self, file: Path):
-        self._file = file
+    Each process has its own pictures, so its own list: those beyond the first write replaced-1.txt and so on.
+    """
+
+    def __init__(self, folder: Path):
+        number = f"-{jax.process_index()}" if jax.process_index() else ""
+        self._file = folder / f"replaced{number}.txt"
         self._told: set[str] = set()
 
     def tell(self, replaced: Mapping[str, int]) -> None:
         """`replaced` says how often, by name, since the start; those that are new are named."""
-        for name in sorted(replaced.keys() - self._told):
-            log.warning("%s cannot be read any more; the next picture takes its place (%s lists all)", name, self._file)
-        if replaced.keys() - self._told and jax.process_index() == 0:
+        new = sorted(replaced.keys() - self._told)
+        for name in new:
+            log.warning("%s cannot be read any more; the next picture takes its place (%s)", name, self._file)
+        if new:
             rows = [f"{name}\t{count}" for name, count in sorted(replaced.items())]
-            write_file(self._file, "\n".join([*rows, ""]).encode("utf-8", "surrogateescape"))
-        self._told |= replaced.keys()
+            head = "# since the last start: picture, how often another one stood in for it until this was written"
+            write_file(self._file, "\n".join([head, *rows, ""]).encode("utf-8", "surrogateescape"))
+        self._told.update(new)

@@ -86,7 +86,7 @@ class MetricsWindow:
         input_wait_share: of the time, in which the devices had nothing to do but to wait for a batch.
         input_decoder_use: of the decoders' time, spent on reading, decoding and cropping.
         input_images_per_second: what the decoders would make if they never had to wait.
-        input_megabytes_per_second: read from files.
+        input_megabytes_per_second: of the files of these pictures, whether read or still in memory.
         """
         line: dict[str, Any] = {name: float(value) for name, value in jax.device_get(metrics).items()}
         seconds = max(time.monotonic() - self._start - self.paused.seconds, 1e-9)
@@ -95,7 +95,8 @@ class MetricsWindow:
         starved = _idle(self._waits, [end.result() for end in self._ends])
         line["input_wait_seconds"] = starved / self._steps
         line["input_wait_share"] = starved / seconds
-        line["input_decoder_use"] = self._busy / (seconds * self._decoders)
+        # What is done ahead counts once it is used, so that a short line may hold more than its time.
+        line["input_decoder_use"] = min(self._busy / (seconds * self._decoders), 1.0)
         line["input_images_per_second"] = self._pictures * self._decoders / max(self._busy, 1e-9)
         line["input_megabytes_per_second"] = self._bytes / seconds / 1e6
         line["replaced_pictures"] = self._replaced
@@ -113,6 +114,20 @@ def _idle(waits: Sequence[tuple[int, float, float]], ends: Sequence[float]) -> f
     return sum(max(0.0, end - max(start, ends[steps - 1] if steps else start)) for steps, start, end in waits)
 
 
+class InputWatch:
+    """Looks at each line of metrics, and says when the devices begin to wait for input."""
+
+    def __init__(self) -> None:
+        self._cold, self._starved = True, False
+
+    def look(self, line: dict[str, Any]) -> str | None:
+        """A sentence where the devices wait and did not at the line before. The first line is that of a cold start."""
+        sentence = None if self._cold else bottleneck(line)
+        news = None if self._starved else sentence
+        self._cold, self._starved = False, sentence is not None
+        return news
+
+
 def bottleneck(line: dict[str, Any]) -> str | None:
     """Where a line of metrics shows that the devices wait for input: a sentence that says why. Else None."""
     share, use = line["input_wait_share"], line["input_decoder_use"]
@@ -120,7 +135,7 @@ def bottleneck(line: dict[str, Any]) -> str | None:
         return None
     wanted = line["images_per_second"] / jax.process_count() / (1 - min(share, 0.99))
     waits = f"the devices wait for input {share:.0%} of the time"
-    if use > 0.8:
+    if use > 0.5:
         return (
             f"{waits}, because reading and decoding are busy {use:.0%} of theirs: they make at most "
             f"{line['input_images_per_second']:.0f} pictures a second here, where the devices could take some "

@@ -85,3 +85,9 @@ def test_all_batches_from_before_an_error_are_used(mesh):
         with pytest.raises(DataStopped, match="mount it again"):
             next(fed)
     assert fed.position == 4 * B
+
+
+def test_a_start_without_any_batch_is_told_at_once(mesh):
+    fed = DeviceBatches(Numbers(0), make_lab_stage(SPEC, 110.0, mesh))
+    with pytest.raises(DataStopped, match="mount it again"):
+        fed.start()

@@ -17,6 +17,7 @@ import pytest
 
 from palgan_jax import cli
 from palgan_jax.checkpoint import Checkpoints, load_ema
+from palgan_jax.data.source import open_source
 from palgan_jax.errors import UserError
 from palgan_jax.window import TELLING, MetricsWindow
 
@@ -56,7 +57,7 @@ def without_times(rows: list[dict]) -> list[dict]:
     return [{name: value for name, value in row.items() if name not in TIMES} for row in rows]
 
 
-def start(workdir: Path, *more: str, **variables: str) -> subprocess.Popen:
+def start(workdir: Path, *more: str, start_new_session: bool = False, **variables: str) -> subprocess.Popen:
     """The command as a person runs it, on one device, with environment variables beside those of the tests."""
     flags = " ".join(flag for flag in os.environ["XLA_FLAGS"].split() if "device_count" not in flag)
     environment = {
@@ -66,7 +67,9 @@ def start(workdir: Path, *more: str, **variables: str) -> subprocess.Popen:
         **variables,
     }
     command = [sys.executable, "-m", "palgan_jax.main", *arguments(workdir, *more)[1:]]
-    return subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True, cwd=ROOT)
+    return subprocess.Popen(
+        command, env=environment, stderr=subprocess.PIPE, text=True, cwd=ROOT, start_new_session=start_new_session
+    )
 
 
 def wait_for(condition, process: subprocess.Popen, seconds: float = 240) -> None:
@@ -218,6 +221,32 @@ def test_a_folder_that_vanishes_for_one_of_two_processes_ends_both_at_the_same_s
     assert "photos-1" in written[1] and "is gone" in written[1]
     saved = f"saved step {load_ema(workdir)['step']}"
     assert all(saved in errors for errors in written)
+
+
+def test_a_process_that_cannot_even_begin_ends_the_others_too(tmp_path):
+    own = [[f"--config.data.train=folder:{photos}", "--config.data.workers=1"] for photos in copies(tmp_path, 2)]
+    for photos in (tmp_path / "photos-0", tmp_path / "photos-1"):
+        open_source(f"folder:{photos}")  # leaves an index, so that nobody looks at the pictures again
+    for path in (tmp_path / "photos-1").glob("*.jpg"):
+        stat = path.stat()
+        path.write_bytes(bytes(stat.st_size))
+        os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    processes = start_two(tmp_path / "run", *LONG, own=own)
+    written = [process.communicate(timeout=120)[1] for process in processes]
+    assert [process.returncode for process in processes] == [2, 2], written
+    assert "another process of this run has no pictures any more" in written[0]
+    assert "cannot be read any more" in written[1]
+
+
+def test_ctrl_c_reaches_the_worker_processes_too_and_is_not_taken_for_their_end(tmp_path):
+    process = start(tmp_path, *LONG, "--config.data.workers=1", start_new_session=True)
+    reached = tmp_path / "metrics.jsonl"
+    wait_for(lambda: reached.exists() and len(_complete(reached)) > 2, process)
+    os.killpg(process.pid, signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130, errors
+    assert f"saved step {load_ema(tmp_path)['step']}" in errors
+    assert "Traceback" not in errors and "worker process" not in errors
 
 
 def refusal(capsys, *command: str) -> str:

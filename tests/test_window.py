@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from palgan_jax.window import TELLING, MetricsWindow, bottleneck
+from palgan_jax.window import TELLING, InputWatch, MetricsWindow, bottleneck
 
 READY = dict.fromkeys(TELLING, jnp.float32(1))
 
@@ -71,3 +71,9 @@ def test_the_bottleneck_is_named():
     assert "some 600" in decoding and "more cores" in decoding
     handing_over = bottleneck(line(0.2, 0.3))
     assert handing_over is not None and "the way of the batches" in handing_over
+
+
+def test_waiting_is_told_once_each_time_that_it_begins():
+    watch = InputWatch()
+    shares = [0.9, 0.9, 0.9, 0.0, 0.5, 0.5]  # the first line is that of a cold start
+    assert [watch.look(line(share, 1.0)) is not None for share in shares] == [False, True, False, False, True, False]

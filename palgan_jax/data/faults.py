@@ -122,6 +122,9 @@ def start_worker(note: NoteWriter, number: int, count: int) -> None:
     global _own_number
     _own_number = number
     note(-1)
+    # A terminal's Ctrl-C and a scheduler's SIGTERM go to all processes; the one that trains decides what becomes of it.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
     # A process that was killed cannot stop its workers: they look after themselves.
     threading.Thread(target=_end_with, args=(multiprocessing.parent_process(),), daemon=True).start()
 

@@ -6,7 +6,6 @@ nothing, and a host as much as decoding does.
 
 import os
 import signal
-import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
@@ -16,6 +15,7 @@ from typing import Any
 
 import jax
 import numpy as np
+from jax.experimental import multihost_utils
 from jax.sharding import Mesh
 
 from palgan_jax.color import bytes_to_lab, normalise_lab
@@ -25,9 +25,6 @@ from palgan_jax.sharding import batch_sharding, to_devices
 
 AHEAD = 2
 """Batches that lie on the devices or are on their way there while a step runs."""
-
-LONGEST_GOODBYE = 60.0
-"""Seconds that a process without data waits for the others to agree on a last step."""
 
 LocalBatch = dict[str, np.ndarray]
 DeviceBatch = dict[str, jax.Array]
@@ -81,11 +78,11 @@ def make_lab_stage(
 
 @dataclass(frozen=True)
 class Fed:
-    """One batch, and where the data stands after it."""
+    """One batch, and how many samples it has over all processes."""
 
     batch: DeviceBatch
     local: LocalBatch  # this process's rows, as the pipeline gave them
-    position: int
+    samples: int
 
 
 class DeviceBatches:
@@ -105,37 +102,48 @@ class DeviceBatches:
         stage: Callable[[LocalBatch], DeviceBatch],
         waiting: Callable[[], AbstractContextManager[Any]] = nullcontext,
     ):
-        self._batches, self._stage = batches, stage
-        self._waiting = waiting
+        self._batches, self._stage, self._waiting = batches, stage, waiting
         self._ahead: deque[Fed] = deque()
         self._last: Fed | None = None
         self.failed: DataStopped | None = None
-        self._told = 0.0  # when `failed` was set
         self.position: int = batches.position
         """Samples in the batches handed out, over all processes: where a resumed run goes on."""
+
+    def start(self) -> None:
+        """Fetches the first batches. Raises DataStopped in all processes where one of them has none."""
+        self._fill()
+        nothing = np.array(not self._ahead)
+        if np.any(multihost_utils.process_allgather(nothing)):
+            raise self.failed or DataStopped("another process of this run has no pictures any more: see its log.")
+        self._tell()
 
     def __iter__(self) -> Iterator[tuple[DeviceBatch, LocalBatch]]:
         return self
 
     def __next__(self) -> tuple[DeviceBatch, LocalBatch]:
-        while len(self._ahead) < AHEAD + 1 and self.failed is None:
-            self._fetch()
+        well = self.failed is None
+        self._fill()
+        if well:
+            self._tell()
         if self._ahead:
             self._last = self._ahead.popleft()
-            self.position = self._last.position
-        elif self._last is None or jax.process_count() == 1 or time.monotonic() - self._told > LONGEST_GOODBYE:
+        elif self._last is None or jax.process_count() == 1:
             assert self.failed is not None
             raise self.failed
+        self.position += self._last.samples
         return self._last.batch, self._last.local
 
-    def _fetch(self) -> None:
-        try:
-            with self._waiting():
-                local = next(self._batches)
-        except DataStopped as error:
-            self.failed = error
-            self._told = time.monotonic()
-            if jax.process_count() > 1:
-                os.kill(os.getpid(), signal.SIGTERM)
-            return
-        self._ahead.append(Fed(self._stage(local), local, self._batches.position))
+    def _fill(self) -> None:
+        while len(self._ahead) < AHEAD + 1 and self.failed is None:
+            before = self._batches.position
+            try:
+                with self._waiting():
+                    local = next(self._batches)
+            except DataStopped as error:
+                self.failed = error
+            else:
+                self._ahead.append(Fed(self._stage(local), local, self._batches.position - before))
+
+    def _tell(self) -> None:
+        if self.failed is not None and jax.process_count() > 1:
+            os.kill(os.getpid(), signal.SIGTERM)
