@@ -8,8 +8,13 @@ usual size (500 x 375 pixels, 110 KB), in random order, and make uint8 (64, 256,
 mirrored. What is printed:
 
   of_decode_floor   our rate by that of simplejpeg decoding the same files from memory and doing nothing else, in
-                    threads or processes, whichever is faster. Ours reads files, crops, resizes, mirrors and batches.
+                    threads or processes, whichever is faster, with its defaults: the accurate DCT, and chroma
+                    interpolated. Ours reads files, crops, resizes, mirrors and batches, but it decodes faster and less
+                    exactly, with fastdct and fastupsample (data/picture.py says what that costs).
                     On a busy machine, look at of_decode_floor_by_cpu_time: processor time, both in threads.
+  of_decode_floor_same_flags
+                    the same, with a floor that decodes with fastdct and fastupsample, too: about the share of our
+                    time that goes to decoding. All other figures of a floor are with the defaults.
   versus_torch      our rate by that of DataLoader with a worker a core, and torchvision's transforms on Pillow.
   versus_tfdata     our rate by that of tf.data.
   rss_growth_mb     by how much memory grows, workers included, over 50,000 pictures after the first epoch.
@@ -45,11 +50,11 @@ MISSING = 3  # exit code of a contender whose library isn't there
 # ---------------------------------------------------------------- contenders: each returns pictures a second
 
 
-def floor_threads(options: argparse.Namespace, read: bool = False) -> dict:
+def floor_threads(options: argparse.Namespace, read: bool = False, fast: bool = False) -> dict:
     work = _decoding(options, read)
     shares = [work[n :: options.cores] for n in range(options.cores)]
-    threads = [threading.Thread(target=_decode_all, args=(share,)) for share in shares]
-    _decode_all(work[:64])
+    threads = [threading.Thread(target=_decode_all, args=(share, fast)) for share in shares]
+    _decode_all(work[:64], fast)
     start, used = time.perf_counter(), _cpu_seconds()
     for thread in threads:
         thread.start()
@@ -62,12 +67,16 @@ def floor_files(options: argparse.Namespace) -> dict:
     return floor_threads(options, read=True)
 
 
-def floor_processes(options: argparse.Namespace) -> dict:
+def floor_threads_same_flags(options: argparse.Namespace) -> dict:
+    return floor_threads(options, fast=True)
+
+
+def floor_processes(options: argparse.Namespace, fast: bool = False) -> dict:
     work = _decoding(options, False)
     context = multiprocessing.get_context("fork")
     gate = context.Barrier(options.cores + 1)
     shares = [work[n :: options.cores] for n in range(options.cores)]
-    processes = [context.Process(target=_decode_behind, args=(gate, share)) for share in shares]
+    processes = [context.Process(target=_decode_behind, args=(gate, share, fast)) for share in shares]
     for process in processes:
         process.start()
     gate.wait()
@@ -77,10 +86,14 @@ def floor_processes(options: argparse.Namespace) -> dict:
     return {"rate": len(work) / (time.perf_counter() - start)}
 
 
-def _decode_behind(gate, work: list) -> None:
-    _decode_all(work[:64])
+def floor_processes_same_flags(options: argparse.Namespace) -> dict:
+    return floor_processes(options, fast=True)
+
+
+def _decode_behind(gate, work: list, fast: bool) -> None:
+    _decode_all(work[:64], fast)
     gate.wait()
-    _decode_all(work)
+    _decode_all(work, fast)
 
 
 def _decoding(options: argparse.Namespace, read: bool) -> list[tuple]:
@@ -100,13 +113,14 @@ def _decoding(options: argparse.Namespace, read: bool) -> list[tuple]:
     return work
 
 
-def _decode_all(work: list[tuple]) -> None:
+def _decode_all(work: list[tuple], fast: bool) -> None:
     import simplejpeg
 
+    flags = {"fastdct": True, "fastupsample": True} if fast else {}
     for data, height, width, by in work:
         if isinstance(data, Path):
             data = data.read_bytes()
-        simplejpeg.decode_jpeg(data, "RGB", min_height=height, min_width=width, min_factor=by)
+        simplejpeg.decode_jpeg(data, "RGB", min_height=height, min_width=width, min_factor=by, **flags)
 
 
 def _source(options: argparse.Namespace):
@@ -253,6 +267,8 @@ CONTENDERS = {
     "floor_threads": floor_threads,
     "floor_processes": floor_processes,
     "floor_files": floor_files,
+    "floor_threads_same_flags": floor_threads_same_flags,
+    "floor_processes_same_flags": floor_processes_same_flags,
     "ours": ours,
     "ours_threads": ours_threads,
     "ours_workers": ours_workers,
@@ -264,12 +280,17 @@ WORDS = {
     "floor_threads": "simplejpeg alone, from memory, threads",
     "floor_processes": "simplejpeg alone, from memory, processes",
     "floor_files": "simplejpeg alone, reading files, threads",
+    "floor_threads_same_flags": "simplejpeg alone, from memory, threads",
+    "floor_processes_same_flags": "simplejpeg alone, from memory, processes",
     "ours": "ours, as it comes",
     "ours_threads": "ours, threads",
     "ours_workers": "ours, worker processes",
     "torch": "PyTorch DataLoader, torchvision on Pillow",
     "tfdata": "tf.data",
 }
+_FAST = "fastdct, fastupsample"
+JPEG_FLAGS = {name: _FAST if name.startswith("ours") or name.endswith("_same_flags") else "defaults" for name in WORDS}
+"""How each decodes, as its library is asked to."""
 
 
 # ---------------------------------------------------------------- pictures
@@ -356,17 +377,17 @@ def compare(options: argparse.Namespace) -> tuple[dict, list[str]]:
             rates[name].append(result["rate"])
             costs[name].append(result.get("cpu_ms", 0.0))
             workers = result["workers"] if name == "ours" else workers
-            print(f"round {number + 1}  {WORDS[name]:45}{result['rate']:8.0f} pictures/s", flush=True)
-    floors = [rates[name] for name in ("floor_threads", "floor_processes") if name in rates]
-    floor = [max(each) for each in zip(*floors, strict=True)]
+            print(f"round {number + 1}  {_row(name, result['rate'])}", flush=True)
     rounded = {name: round(statistics.median(each), 1) for name, each in rates.items()}
     result = {
-        "of_decode_floor": _ratio(rates.get("ours"), floor),
+        "of_decode_floor": _ratio(rates.get("ours"), _floor(rates, "")),
+        "of_decode_floor_same_flags": _ratio(rates.get("ours"), _floor(rates, "_same_flags")),
         "of_decode_floor_by_cpu_time": _ratio(costs.get("floor_threads"), costs.get("ours_threads")),
         "of_decode_floor_from_files": _ratio(rates.get("ours"), rates.get("floor_files")),
         "versus_torch": _ratio(rates.get("ours"), rates.get("torch")),
         "versus_tfdata": _ratio(rates.get("ours"), rates.get("tfdata")),
         "rss_growth_mb": None,
+        "jpeg_flags": {name: JPEG_FLAGS[name] for name in rates},
         "pictures_per_second": rounded,
         "pictures_per_second_per_core": {name: round(rate / options.cores, 1) for name, rate in rounded.items()},
         "cpu_ms_per_picture": {name: round(statistics.median(each), 3) for name, each in costs.items() if any(each)},
@@ -377,6 +398,16 @@ def compare(options: argparse.Namespace) -> tuple[dict, list[str]]:
         memory = run("ours_memory", options, sys.executable) or {}
         result |= {name: round(value, 1) for name, value in memory.items()}
     return result, missing
+
+
+def _row(name: str, rate: float) -> str:
+    return f"{WORDS[name]:43}{JPEG_FLAGS[name]:22}{rate:8.0f} pictures/s"
+
+
+def _floor(rates: dict[str, list[float]], flags: str) -> list[float]:
+    """The faster of threads and processes in each round; empty where neither was measured."""
+    floors = [rates[name] for name in (f"floor_threads{flags}", f"floor_processes{flags}") if name in rates]
+    return [max(each) for each in zip(*floors, strict=True)]
 
 
 def _ratio(ours: list[float] | None, other: list[float] | None) -> float | None:
@@ -452,10 +483,11 @@ def main(arguments: list[str] | None = None) -> int:
         result = {**result, **about(options)}
     print()
     for name, rate in result["pictures_per_second"].items():
-        print(f"{WORDS[name]:45}{rate:8.0f} pictures/s{rate / options.cores:8.0f} a core")
+        print(f"{_row(name, rate)}{rate / options.cores:8.0f} a core")
     print()
     for name in (
         "of_decode_floor",
+        "of_decode_floor_same_flags",
         "of_decode_floor_by_cpu_time",
         "of_decode_floor_from_files",
         "versus_torch",
