@@ -125,6 +125,9 @@ def test_sets_that_are_not_there_or_not_usable(sets):
     change(sets, "coco", "dataset_info.json", fileFormat="tfrecord", name="coco")
     assert "holds tfrecord files" in (message := complaint("tfds:mini_coco/2017", sets))
     assert "`palgan prepare coco` makes ArrayRecord files" in message
+    change(sets, "coco", "dataset_info.json", name="flowers")
+    message = complaint("tfds:mini_coco/2017", sets)
+    assert message.endswith(': prepare the set again with tensorflow_datasets and file_format="array_record".')
     change(sets, "coco", "dataset_info.json", alternativeFileFormats=["array_record"], name="mini_coco")
     assert len(open_source("tfds:mini_coco/2017", tfds_dir=sets)) == 3, "converted sets are there in both formats"
 

@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from palgan_jax.data.spec import (
+    MOST_SYNTHETIC,
     FolderSpec,
     ListSpec,
     MixtureSpec,
@@ -37,6 +38,7 @@ from palgan_jax.errors import UserError
         ("tfds:gs://bucket/coco/2017/1.1.0@validation", TfdsFolderSpec("gs://bucket/coco/2017/1.1.0", "validation")),
         ("synthetic", SyntheticSpec(10_000)),
         ("synthetic:7", SyntheticSpec(7)),
+        ("synthetic:10000000", SyntheticSpec(10_000_000)),
         (
             "0.7 folder:photos + .3 tfds:coco/2017",
             MixtureSpec(((0.7, FolderSpec("photos")), (0.3, TfdsSpec("coco", "2017")))),
@@ -74,6 +76,8 @@ def test_an_existing_folder_may_have_a_name_with_a_colon(tmp_path, monkeypatch):
         ("synthetic:", "needs a number of pictures"),
         ("synthetic:0", "needs a number of pictures"),
         ("synthetic:many", "needs a number of pictures"),
+        ("synthetic:10000001", "needs a number of pictures behind the colon, from 1 to 10000000"),
+        pytest.param(f"synthetic:{'9' * 5000}", "needs a number of pictures", id="more digits than int() takes"),
         ("0.5 folder:a", "gives a weight to a single source"),
         ("0 folder:a + 1 folder:b", "has a weight that is not a number above 0"),
         ("1e999 folder:a + 1 folder:b", "has a weight that is not a number above 0"),
@@ -95,7 +99,7 @@ versions = st.from_regex(r"[0-9]\.[0-9]{1,2}\.0", fullmatch=True)
 singles = st.one_of(
     st.builds(FolderSpec, paths),
     st.builds(ListSpec, paths),
-    st.builds(SyntheticSpec, st.integers(1, 10**9)),
+    st.builds(SyntheticSpec, st.integers(1, MOST_SYNTHETIC)),
     st.builds(TfdsSpec, words, st.just("") | words, st.just("") | versions, words),
     st.builds(TfdsFolderSpec, paths.map(lambda path: f"/{path}"), words),
 )

@@ -15,6 +15,7 @@ from palgan_jax.errors import UserError
 
 INFO, FEATURES = "dataset_info.json", "features.json"
 ARRAY_RECORD, TFRECORD = "array_record", "tfrecord"
+_PREPARED_HERE = {"imagenet2012": "imagenet", "coco": "coco"}  # what `palgan prepare` calls them
 _VERSION = re.compile(r"\d+\.\d+\.\d+")
 _FILE_NAME = re.compile(r"(?:^|[/_])file_?name$|(?:^|[/_])file_?path$")
 
@@ -65,7 +66,7 @@ def find_split(spec: TfdsSpec | TfdsFolderSpec, tfds_dir: str | None = None) -> 
         if ARRAY_RECORD not in formats(info):
             raise UserError(
                 f"{place} holds {formats(info)[0]} files, of which no picture can be read alone: "
-                f"`palgan prepare {_prepare_name(info['name'])}` makes ArrayRecord files of them."
+                + _how_to_convert(info["name"])
             )
         title = "-".join([info["name"], *([info["configName"]] if info.get("configName") else []), info["version"]])
         features = dict(_leaves(_read(place, FEATURES)))
@@ -125,8 +126,10 @@ def _fill(template: str, dataset: str, split: str, file_format: str, number: int
     return re.sub(r"\{(\w+)\}", lambda match: values[match[1]], template)
 
 
-def _prepare_name(name: str) -> str:
-    return {"imagenet2012": "imagenet", "coco": "coco"}.get(name, "imagenet|coco")
+def _how_to_convert(name: str) -> str:
+    if known := _PREPARED_HERE.get(name):
+        return f"`palgan prepare {known}` makes ArrayRecord files of them."
+    return 'prepare the set again with tensorflow_datasets and file_format="array_record".'
 
 
 def _leaves(features: Mapping[str, Any], prefix: str = "") -> "list[tuple[str, str]]":
@@ -226,6 +229,6 @@ def _version_of(spec: TfdsSpec, data_dir: _Place) -> _Place:
 def _not_there(spec: TfdsSpec, data_dir: _Place, place: _Place, inner: list[str]) -> str:
     if inner and not spec.config:
         return f"{place} has several configurations: name one, e.g. tfds:{spec.name}/{inner[0]}."
-    known = {"imagenet2012": "imagenet", "coco": "coco"}.get(spec.name)
+    known = _PREPARED_HERE.get(spec.name)
     how = f"`palgan prepare {known}` makes it" if known else "prepare it with tensorflow_datasets as array_record"
     return f"there is no prepared set {place}: {how}, or --config.data.tfds_dir names the folder where it is."

@@ -16,6 +16,8 @@ from dataclasses import dataclass
 from palgan_jax.errors import UserError
 
 SYNTHETIC_COUNT = 10_000
+MOST_SYNTHETIC = 10_000_000
+"""Several times those of ImageNet; what is kept of each in memory, its size and its place in an epoch, counts then."""
 DEFAULT_SPLIT = "train"
 
 _KINDS = "folder|list|tfds|synthetic"
@@ -127,9 +129,13 @@ def _single(text: str) -> SingleSpec:
             f"{text!r} mixes sources without weights: write one before each, e.g. 0.5 folder:a + 0.5 folder:b."
         )
     if kind == "synthetic":
-        if colon and not (rest.isdecimal() and int(rest) > 0):
-            raise UserError(f"{text!r} needs a number of pictures behind the colon, e.g. synthetic:10000.")
-        return SyntheticSpec(int(rest)) if colon else SyntheticSpec()
+        digits = rest.lstrip("0") if rest.isdecimal() else ""
+        if colon and not (digits and len(digits) <= len(str(MOST_SYNTHETIC)) and int(digits) <= MOST_SYNTHETIC):
+            raise UserError(
+                f"{text!r} needs a number of pictures behind the colon, from 1 to {MOST_SYNTHETIC}: "
+                "write e.g. synthetic:10000."
+            )
+        return SyntheticSpec(int(digits)) if colon else SyntheticSpec()
     if colon and kind in ("folder", "list"):
         if not rest:
             example = {"folder": "the path of a folder", "list": "the path of a text file"}[kind]
