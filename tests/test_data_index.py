@@ -302,7 +302,11 @@ def run_two(output: Path, *folders: list[Path]) -> list[list[str]]:
         )
         for i in range(2)
     ]
-    written = [process.communicate(timeout=120) for process in processes]
+    try:
+        written = [process.communicate(timeout=120) for process in processes]
+    finally:
+        for process in processes:
+            process.kill()
     assert [process.returncode for process in processes] == [0, 0], written
     return [[line.partition("result: ")[2] for line in out.splitlines() if "result: " in line] for out, _ in written]
 
