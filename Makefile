@@ -29,7 +29,7 @@ check: .venv/dev.stamp  ## lint, format and types
 	$(BIN)/pyright --pythonpath $(BIN)/python
 
 test: check  ## all checks and tests
-	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder
 
 format: .venv/dev.stamp  ## mend what lint and format can mend
 	$(BIN)/ruff check --fix .

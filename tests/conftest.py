@@ -15,10 +15,18 @@ from absl import flags
 
 ROOT = Path(__file__).parent.parent
 
+LONGEST = ("test_train", "test_train_step", "test_configs", "test_parity", "test_evaluation_run", "test_prepare")
+"""These files begin, so that no core is idle while the last one of them runs."""
+
 jax.config.update("jax_compilation_cache_dir", str(ROOT / ".cache" / "jax-tests"))
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 1.0)
 # Grain reads absl flags when it starts worker processes.
 flags.FLAGS.mark_as_parsed()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    order = {name: place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: order.get(item.path.stem, len(order)))
 
 
 @pytest.fixture(scope="session")
