@@ -42,3 +42,19 @@ class Progress:
     def close(self) -> None:
         """Ends the bar's line."""
         self._bar.close()
+
+
+class ProgressOfLooking:
+    """What `open_source` calls with (done, total): a bar for each set, or part of a mixture, that is looked at."""
+
+    def __init__(self, title: str):
+        self._title = title
+        self._bar: Progress | None = None
+
+    def __call__(self, done: int, total: int) -> None:
+        if done == 1:
+            self._bar = Progress(f"looking at {self._title}", total, unit="picture")
+        if self._bar is not None:
+            self._bar.advance()
+            if done == total:
+                self._bar.close()

@@ -3,6 +3,7 @@
 import json
 import logging
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -104,7 +105,7 @@ def train(config: ConfigDict, workdir: str | Path) -> int:
 
     def whole(pictures: Source, limit: int | None = None) -> Any:
         batches = eval_batches(pictures, resolution=config.resolution, batch_size=_eval_size(config, mesh), **share)
-        return batches if limit is None else _first(batches, limit)
+        return batches if limit is None else islice(batches, limit)
 
     # ---------------------------------------------------------------------------------------------- program and state
     vgg = None
@@ -219,11 +220,6 @@ def _check_best(best: str, measured: dict[str, float]) -> None:
 
 def _eval_size(config: ConfigDict, mesh: Mesh) -> int:
     return max(config.batch_size // mesh.size, 1) * mesh.size
-
-
-def _first(batches: Any, count: int) -> Any:
-    for _, batch in zip(range(count), batches, strict=False):
-        yield batch
 
 
 def _in_words(values: dict[str, float]) -> str:

@@ -10,7 +10,7 @@ from ml_collections import ConfigDict
 from palgan_jax.data.pictures import Source
 from palgan_jax.data.source import open_source
 from palgan_jax.errors import UserError
-from palgan_jax.progress import Progress
+from palgan_jax.progress import ProgressOfLooking
 from palgan_jax.writing import make_folder, write_file
 
 log = logging.getLogger(__name__)
@@ -24,19 +24,10 @@ def open_data(config: ConfigDict, kind: str, near_gray: float, workdir: Path) ->
     spec = config.data[kind]
     if not spec:
         raise UserError(f"--config.data.{kind} is empty: say where the photographs are, e.g. folder:/path/to/photos.")
-    bars: list[Progress] = []
-
-    def show(done: int, total: int) -> None:
-        if not bars or done == 1:  # one for each part of a mixture
-            bars.append(Progress(f"looking at {spec}", total, unit="picture"))
-        bars[-1].advance()
-
     source = open_source(
         spec, tfds_dir=config.data.tfds_dir or None, cache_dir=workdir / "data", near_gray=near_gray,
-        max_unreadable=config.data.max_unreadable, progress=show,
+        max_unreadable=config.data.max_unreadable, progress=ProgressOfLooking(spec),
     )  # fmt: skip
-    for bar in bars:
-        bar.close()
     log.info("%s", source.summary())
     _note_identity(source, workdir / "data" / f"{kind}.identity", kind)
     return source

@@ -8,11 +8,12 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 from PIL import Image
 
+from palgan_jax.byte_size import in_words
 from palgan_jax.data.mixture import MixtureSource
 from palgan_jax.data.pictures import Source
 from palgan_jax.data.source import StoredSource, open_source
 from palgan_jax.errors import UserError
-from palgan_jax.progress import Progress
+from palgan_jax.progress import ProgressOfLooking
 from palgan_jax.sheet.grid import Section, draw_grid
 from palgan_jax.writing import cache_folder, make_folder, write_file
 
@@ -40,7 +41,7 @@ def inspect(spec: str, output: str | Path = ".", *, tfds_dir: str | Path | None 
     written or would take the place of another picture.
     """
     source = open_source(
-        spec, tfds_dir=tfds_dir, cache_dir=_cache(), max_unreadable=1, progress=_Bars(spec)
+        spec, tfds_dir=tfds_dir, cache_dir=_cache(), max_unreadable=1, progress=ProgressOfLooking(spec)
     )  # fmt: skip
     sheet = Path(output) / f"{_title(source)}-sheet.jpg"
     if sheet.exists() and not _is_ours(sheet):
@@ -63,7 +64,7 @@ def describe(source: Source) -> list[str]:
         "{found} found, {used} used, {near_gray} next to gray, {unreadable} unreadable".format(**source.counts),
         f"sizes: smallest {smallest}, median {median}, largest {largest}, "
         f"{small} ({small / len(source):.1%}) with a side under {SMALL}",
-        f"files: {_size(total)}, {_size(total / len(source))} a picture",
+        f"files: {in_words(total, 1)}, {in_words(total / len(source), 1)} a picture",
     ]
     if len(colour := colourfulness(source)):
         low, *quartiles, high = (f"{value:.1f}" for value in np.quantile(colour, (0, 0.25, 0.5, 0.75, 1)))
@@ -130,13 +131,6 @@ def _by(size: np.ndarray) -> str:
     return f"{size[0]} x {size[1]}"
 
 
-def _size(count: float) -> str:
-    for unit, bytes_ in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
-        if count >= bytes_:
-            return f"{count / bytes_:.1f} {unit}"
-    return f"{count:.0f} bytes"
-
-
 def _cache() -> Path | None:
     try:
         return cache_folder() / "data"
@@ -156,19 +150,3 @@ def _is_ours(path: Path) -> bool:
             return picture.info.get("comment") == _MARK
     except (OSError, SyntaxError):
         return False
-
-
-class _Bars:
-    """A progress bar for each set that has to be looked at."""
-
-    def __init__(self, title: str):
-        self._title = title
-        self._bar: Progress | None = None
-
-    def __call__(self, done: int, total: int) -> None:
-        if done == 1:
-            self._bar = Progress(f"looking at {self._title}", total, unit="picture")
-        if self._bar is not None:
-            self._bar.advance()
-            if done == total:
-                self._bar.close()

@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from palgan_jax.byte_size import in_words
 from palgan_jax.errors import UserError
 from palgan_jax.prepare.sets import Archive, PictureSet, Split
 
@@ -79,11 +80,11 @@ def say_what_was_found(found: dict[str, Found]) -> None:
     """One line an archive: taken, downloaded from where, or taken though its size is not the published one."""
     for file, entry in found.items():
         if entry.path is None:
-            log.info("%s is not there and will be downloaded: %s, %s", file, entry.archive.url, gigabytes(entry.size))
+            log.info("%s is not there and will be downloaded: %s, %s", file, entry.archive.url, in_words(entry.size))
         elif entry.archive.size not in (None, entry.size):
             log.warning("%s has %s bytes, not %s: it is taken as it is", file, f"{entry.size:,}", _size(entry.archive))
         else:
-            log.info("%s: %s", file, gigabytes(entry.size))
+            log.info("%s: %s", file, in_words(entry.size))
 
 
 def check_addresses(found: dict[str, Found], folder: Path) -> None:
@@ -111,18 +112,10 @@ def check_room(picture_set: PictureSet, splits: Sequence[Split], found: dict[str
     free = shutil.disk_usage(folder).free
     if free < needed:
         raise UserError(
-            f"{folder} has {gigabytes(free)} free and preparing {picture_set.title} takes up to {gigabytes(needed)}: "
+            f"{folder} has {in_words(free)} free and preparing {picture_set.title} takes up to {in_words(needed)}: "
             "make room, or name another place with --data-dir."
         )
     return needed
-
-
-def gigabytes(size: float) -> str:
-    """`147.90 GB`, or what is readable for less."""
-    for unit, bytes_ in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
-        if size >= bytes_:
-            return f"{size / bytes_:.2f} {unit}"
-    return f"{size:.0f} bytes"
 
 
 class _NotUsable(Exception):
@@ -149,7 +142,7 @@ def _beginning(archive: Archive, path: Path) -> str:
     """What is there of it under the longer name that unfinished downloads have; else its size."""
     for other in sorted(path.parent.glob(f"{path.name}.*")):
         return f"{other.name} is there, with {other.stat().st_size:,} of {_size(archive)} bytes"
-    return gigabytes(archive.size or 0)
+    return in_words(archive.size or 0)
 
 
 @contextmanager

@@ -6,6 +6,7 @@ import logging
 import os
 from pathlib import Path
 
+from palgan_jax.byte_size import in_words
 from palgan_jax.errors import UserError
 from palgan_jax.prepare.sets import SETS, PictureSet
 
@@ -31,12 +32,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _epilog() -> str:
-    from palgan_jax.prepare.archives import gigabytes
 
     lines = ["archives:"]
     for name, picture_set in SETS.items():
         archives = dict.fromkeys(archive for split in picture_set.splits if split.needed for archive in split.archives)
-        lines += [f"  {name}: {archive.file}, {gigabytes(archive.size or 0)} {archive.url}" for archive in archives]
+        lines += [f"  {name}: {archive.file}, {in_words(archive.size or 0)} {archive.url}" for archive in archives]
     return "\n".join(
         [
             *lines,
@@ -133,7 +133,7 @@ def _build(picture_set: PictureSet, manual_dir: Path, data_dir: Path) -> Path:
     with workplace(set_folder) as work:
         build.clear_unfinished(picture_set, work)
         room = archives.check_room(picture_set, left, found, data_dir)
-        log.info("%s goes to %s and takes up to %s there", picture_set.title, data_dir, archives.gigabytes(room))
+        log.info("%s goes to %s and takes up to %s there", picture_set.title, data_dir, in_words(room))
         for split in finished:
             log.info("%s: finished before", split.name)
         for split in left:

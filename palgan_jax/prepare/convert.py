@@ -10,9 +10,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from palgan_jax.byte_size import in_words
 from palgan_jax.data.prepared import ARRAY_RECORD, TFRECORD, Shard, shards
 from palgan_jax.errors import UserError
-from palgan_jax.prepare.archives import gigabytes
 from palgan_jax.prepare.prepared import read_info, write_info
 from palgan_jax.prepare.verify import count_records
 from palgan_jax.progress import Progress
@@ -54,7 +54,7 @@ def _check_room(folder: Path, needed: int) -> None:
     free = shutil.disk_usage(folder).free
     if free < needed:
         raise UserError(
-            f"{folder} has {gigabytes(free)} free and the ArrayRecord files take {gigabytes(needed)}: make room."
+            f"{folder} has {in_words(free)} free and the ArrayRecord files take {in_words(needed)}: make room."
         )
 
 
