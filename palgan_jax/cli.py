@@ -1,4 +1,4 @@
-"""The command line: `palgan train | colorize | evaluate | info | export | weights`.
+"""The command line: `palgan train | colorize | evaluate | benchmark | info | export | weights`.
 
 Only what a command needs is imported when it runs, so that `palgan --help` answers at once.
 """
@@ -10,7 +10,6 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
-from typing import Any
 
 from palgan_jax import __version__
 from palgan_jax.errors import UserError
@@ -24,7 +23,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         logging.getLogger(noisy).setLevel(logging.WARNING)
     parser = _parser()
     args, rest = parser.parse_known_args(argv)
-    if rest and args.command != "train":
+    if rest and args.command not in ("train", "benchmark"):
         parser.error(f"{rest[0]} is not an option of palgan {args.command}.")
     try:
         return args.run(args, rest)
@@ -55,6 +54,12 @@ def _parser() -> argparse.ArgumentParser:
     evaluate = commands.add_parser("evaluate", help="measure a checkpoint, or the pictures of any other system")
     add_evaluate_arguments(evaluate)
     evaluate.set_defaults(run=_run_evaluate)
+
+    from palgan_jax.benchmark.command import add_arguments as add_benchmark_arguments
+
+    benchmark = commands.add_parser("benchmark", help="measure speed and memory, here or for an absent TPU pod")
+    add_benchmark_arguments(benchmark)
+    benchmark.set_defaults(run=_run_benchmark)
 
     info = commands.add_parser("info", help="say what a checkpoint holds")
     info.add_argument(
@@ -111,25 +116,27 @@ def add_train_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run_train(args: argparse.Namespace, rest: Sequence[str]) -> int:
     """Trains; returns 0 when finished or stopped by SIGTERM."""
-    overrides = _overrides(rest)
+    overrides = _overrides(rest, args.command)
     _keep_compiled_programs()
     from palgan_jax.config import load_config
 
     config = load_config(args.config, overrides)
-    _join_processes(args.distributed)
-    from palgan_jax.train import train
+    from palgan_jax.processes import joined
 
-    stopped_by = train(config, args.workdir)
+    with joined(args.distributed):
+        from palgan_jax.train import train
+
+        stopped_by = train(config, args.workdir)
     return 128 + stopped_by if stopped_by == signal.SIGINT else 0
 
 
-def _overrides(rest: Sequence[str]) -> list[str]:
+def _overrides(rest: Sequence[str], command: str) -> list[str]:
     overrides, words = [], list(rest)
     while words:
         word = words.pop(0)
         if not word.startswith("--config."):
             raise UserError(
-                f"{word} is not an option of palgan train: set fields of the config as --config.field=value."
+                f"{word} is not an option of palgan {command}: set fields of the config as --config.field=value."
             )
         name = word.removeprefix("--config.")
         if "=" not in name and words and not words[0].startswith("--"):
@@ -149,31 +156,6 @@ def _keep_compiled_programs() -> None:
             jax.config.update("jax_compilation_cache_dir", str(cache_folder() / "compiled"))
 
 
-def _join_processes(distributed: str) -> None:
-    """Joins the other processes of a TPU pod or a SLURM job (JAX finds those by itself), or those of the environment:
-
-    JAX_COORDINATOR_ADDRESS (host:port of process 0), JAX_NUM_PROCESSES and JAX_PROCESS_ID.
-    """
-    import jax
-
-    environment = os.environ
-    named = "JAX_COORDINATOR_ADDRESS" in environment
-    several = "," in environment.get("TPU_WORKER_HOSTNAMES", "") or environment.get("SLURM_NTASKS", "1") != "1"
-    if distributed == "off" or not (named or several or distributed == "on"):
-        return
-    numbers = {"num_processes": "JAX_NUM_PROCESSES", "process_id": "JAX_PROCESS_ID"}
-    try:
-        places: dict[str, Any] = {
-            name: int(environment[variable]) for name, variable in numbers.items() if variable in environment
-        }
-        jax.distributed.initialize(**places)
-    except (ValueError, RuntimeError) as error:
-        raise UserError(
-            f"the other processes cannot be joined ({error}): set JAX_COORDINATOR_ADDRESS, JAX_NUM_PROCESSES and "
-            "JAX_PROCESS_ID, or take --distributed=off."
-        ) from error
-
-
 def _run_colorize(args: argparse.Namespace, _: Sequence[str]) -> int:
     _keep_compiled_programs()
     from palgan_jax.colorize.command import run
@@ -185,7 +167,13 @@ def _run_evaluate(args: argparse.Namespace, _: Sequence[str]) -> int:
     _keep_compiled_programs()
     from palgan_jax.evaluation.command import run
 
-    return run(args, _join_processes)
+    return run(args)
+
+
+def _run_benchmark(args: argparse.Namespace, rest: Sequence[str]) -> int:
+    from palgan_jax.benchmark.command import run
+
+    return run(args, _overrides(rest, args.command))
 
 
 def _run_info(args: argparse.Namespace, _: Sequence[str]) -> int:

@@ -3,12 +3,13 @@
 import logging
 import math
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import flax.linen as nn
 import jax
 from jax.sharding import Mesh
+from jax.stages import Lowered
 from ml_collections import ConfigDict
 
 from palgan_jax.config import build_discriminator, build_generator, palette_spec
@@ -21,9 +22,9 @@ from palgan_jax.train_step import make_train_step
 log = logging.getLogger(__name__)
 
 
-@dataclass
+@dataclass(frozen=True)
 class Program:
-    """The state's shape and places, and the compiled functions of a run."""
+    """The state's shape and places, and the functions of a run."""
 
     generator: nn.Module
     abstract_state: TrainState
@@ -36,6 +37,15 @@ def compile_program(config: ConfigDict, mesh: Mesh, total: int, decay_from: int,
 
     `total` and `decay_from` are in steps; `vgg` holds the parameters of the perceptual network, or None.
     """
+    program = make_program(config, mesh, total, decay_from)
+    start = time.monotonic()
+    compiled = lower_step(program, config, mesh, vgg).compile()
+    _log_cost(compiled, config.batch_size, mesh.size, time.monotonic() - start)
+    return replace(program, step=compiled)
+
+
+def make_program(config: ConfigDict, mesh: Mesh, total: int, decay_from: int) -> Program:
+    """The functions of a run on a mesh, jitted and not compiled yet; the mesh may be of devices that are not there."""
     generator, discriminator = build_generator(config), build_discriminator(config)
     g_tx, d_tx = make_optimizers(config.optim, decay_from, total)
 
@@ -55,11 +65,13 @@ def compile_program(config: ConfigDict, mesh: Mesh, total: int, decay_from: int,
         in_shardings=(shardings, split, everywhere),
         out_shardings=(shardings, everywhere),
     )
+    return Program(generator, abstract, jax.jit(init, out_shardings=shardings, compiler_options=_once()), step)
+
+
+def lower_step(program: Program, config: ConfigDict, mesh: Mesh, vgg: Any) -> Lowered:
+    """The step of a run, lowered for its mesh. `vgg` may be shapes."""
     batch = abstract_lab_batch(config.batch_size, config.resolution, palette_spec(config), config.ab_range, mesh)
-    start = time.monotonic()
-    compiled = step.lower(abstract, batch, vgg).compile()
-    _log_cost(compiled, config.batch_size, mesh.size, time.monotonic() - start)
-    return Program(generator, abstract, jax.jit(init, out_shardings=shardings, compiler_options=_once()), compiled)
+    return program.step.lower(program.abstract_state, batch, vgg)
 
 
 def _once() -> dict[str, Any] | None:

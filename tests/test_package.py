@@ -19,8 +19,8 @@ PACKAGE = ROOT / "palgan_jax"
 
 # The map of the package: a module, or all of a folder, imports only from what stands on lines above its own.
 ORDER = """
-errors color byte_size
-writing palette variants progress
+errors color byte_size companion
+writing palette variants progress processes
 nn weight_files
 losses weight_kinds config
 weight_store
@@ -32,7 +32,7 @@ data
 checkpoint
 weights
 validation samples writers preemption window program training_data
-colorize train prepare
+colorize train prepare benchmark
 evaluation
 cli
 main

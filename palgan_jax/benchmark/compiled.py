@@ -1,0 +1,88 @@
+"""The training step and the inference function of a config, compiled for a topology: nothing is run."""
+
+import logging
+import re
+import time
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax.sharding import Mesh
+from jax.stages import Lowered
+from ml_collections import ConfigDict
+
+from palgan_jax.benchmark.cost import Cost, cost_of
+from palgan_jax.benchmark.topology import Slice
+from palgan_jax.errors import UserError
+from palgan_jax.nn.perceptual import VGG16
+from palgan_jax.program import Program, lower_step, make_program
+from palgan_jax.sharding import batch_sharding, check_batch_size, make_mesh, replicated
+from palgan_jax.state import ema_variables
+from palgan_jax.train_step import make_predict
+
+log = logging.getLogger(__name__)
+
+STEPS = 100_000
+"""Of a run that is never made: the number is a constant of the step and costs nothing."""
+
+
+def compile_for(config: ConfigDict, chips: Slice) -> dict[str, Cost]:
+    """The costs of "train", the step, and of "inference", for a slice; `config.batch_size` is that of all chips.
+
+    Raises UserError where the batch cannot be split, or where a chip's memory is too small for it.
+    """
+    mesh = make_mesh(**config.mesh, devices=chips.devices)
+    check_batch_size(config.batch_size, config.accumulate, mesh)
+    program = make_program(config, mesh, STEPS, STEPS // 2)
+    return {
+        "train": _compile("the training step", lambda: lower_train(config, mesh, program), config, chips),
+        "inference": _compile("inference", lambda: lower_predict(config, mesh, program), config, chips),
+    }
+
+
+def lower_train(config: ConfigDict, mesh: Mesh, program: Program) -> Lowered:
+    """The step as training runs it; of the perceptual network, shapes are enough."""
+    return lower_step(program, config, mesh, abstract_vgg(mesh) if config.loss.perceptual else None)
+
+
+def lower_predict(config: ConfigDict, mesh: Mesh, program: Program) -> Lowered:
+    """What colorizes uint8 pictures with the averaged variables and the predicted palette."""
+    side = config.resolution
+    rgb = jax.ShapeDtypeStruct((config.batch_size, side, side, 3), jnp.uint8, sharding=batch_sharding(mesh))
+    predict = jax.jit(make_predict(config, program.generator), out_shardings=batch_sharding(mesh))
+    return predict.lower(ema_variables(program.abstract_state), rgb)
+
+
+def abstract_vgg(mesh: Mesh) -> Any:
+    """Shapes and places of the perceptual network's parameters."""
+    rgb = jax.ShapeDtypeStruct((1, 64, 64, 3), jnp.float32)
+    params = jax.eval_shape(VGG16().init, jax.random.key(0), rgb)["params"]
+    everywhere = replicated(mesh)
+    return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=everywhere), params)
+
+
+def _compile(what: str, lower: Any, config: ConfigDict, chips: Slice) -> Cost:
+    images = config.batch_size // chips.chips
+    log.info("compiling %s for %s, %d images a chip ...", what, chips.name, images)
+    start = time.monotonic()
+    lowered = lower()
+    middle = time.monotonic()
+    try:
+        compiled = lowered.compile()
+    except jax.errors.JaxRuntimeError as error:
+        if "RESOURCE_EXHAUSTED" not in str(error):
+            raise
+        raise UserError(
+            f"{what} of {images} images does not fit a chip of {chips.name}{_needed(str(error))}: lower --batch."
+        ) from error
+    seconds = time.monotonic() - middle
+    log.info("compiled in %.0f s, after %.0f s of tracing and lowering", seconds, middle - start)
+    return cost_of(
+        compiled, images=images, devices=len(chips.devices), devices_per_chip=chips.devices_per_chip,
+        compile_seconds=seconds,
+    )  # fmt: skip
+
+
+def _needed(text: str) -> str:
+    found = re.search(r"Used (\S+) of (\S+) hbm", text)
+    return f" (it needs {found[1]} of {found[2]})" if found else ""

@@ -1,0 +1,118 @@
+"""What a compiled function costs, by its executable alone: operations, memory, collectives, and the roofline."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from palgan_jax.benchmark.hlo import Collective, Traffic, parse
+from palgan_jax.benchmark.peaks import Peaks
+
+GIB = 2**30
+
+
+@dataclass(frozen=True)
+class CollectiveSum:
+    """All collectives of a kind: how many are run, bytes of their numbers, bytes that each chip sends (ring)."""
+
+    count: int
+    bytes: int
+    sent: float
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Of one run of a compiled function, on one chip."""
+
+    images: float
+    flops: float
+    bytes: float
+    """Bytes that its operations read and write, as XLA counts them; part of that stays inside the chip."""
+    arguments: int
+    reused: int
+    """Bytes of the arguments that become results."""
+    results: int
+    temporaries: int
+    peak: int
+    """Bytes of memory in use at most, with arguments and results, without the program's own code."""
+    code: int
+    collectives: dict[str, CollectiveSum]
+    traffic: Sequence[Traffic]
+    buffers: Sequence[tuple[int, str, str]]
+    uncounted_loops: int
+    loops: int
+    """Loops, whose body XLA counts once in `flops` and `bytes`; `traffic` counts each of its runs."""
+    compile_seconds: float
+
+    def roofline_seconds(self, peaks: Peaks) -> float:
+        """The larger of operations / peak and bytes / bandwidth: no run can be faster, and few are as fast."""
+        return max(self.flops / peaks.flops, self.bytes / peaks.bandwidth)
+
+    def interconnect_seconds(self, peaks: Peaks) -> float:
+        """Time of the collectives where nothing else is done meanwhile, and all links are busy."""
+        return sum(kind.sent for kind in self.collectives.values()) / peaks.sending
+
+    def figures(self, peaks: Peaks) -> dict[str, Any]:
+        """The figures that are printed and written as JSON."""
+        seconds = self.roofline_seconds(peaks)
+        return {
+            "gflop_per_image": self.flops / self.images / 1e9,
+            "gb_per_image": self.bytes / self.images / 1e9,
+            "flop_per_byte": self.flops / max(self.bytes, 1),
+            "hbm_gib_per_chip": self.peak / GIB,
+            "hbm_gib": {
+                "arguments": self.arguments / GIB,
+                "reused": self.reused / GIB,
+                "results": self.results / GIB,
+                "temporaries": self.temporaries / GIB,
+                "code": self.code / GIB,
+            },
+            "collectives": {kind: asdict(values) for kind, values in self.collectives.items()},
+            "roofline_step_ms": seconds * 1e3,
+            "limited_by": "compute" if self.flops / peaks.flops >= self.bytes / peaks.bandwidth else "memory",
+            "images_per_second_per_chip": self.images / seconds,
+            "interconnect_ms": self.interconnect_seconds(peaks) * 1e3,
+            "compile_seconds": self.compile_seconds,
+            "loops_counted_once": self.loops,
+        }
+
+
+def cost_of(compiled: Any, *, images: float, devices: int, devices_per_chip: int, compile_seconds: float) -> Cost:
+    """The cost of a compiled function that works on `images` images a chip and was compiled for so many devices."""
+    program = parse(compiled.as_text(), devices)
+    totals, memory = compiled.cost_analysis() or {}, compiled.memory_analysis()
+    n = devices_per_chip
+    peak = getattr(memory, "peak_memory_in_bytes", 0)
+    whole = memory.argument_size_in_bytes + memory.temp_size_in_bytes
+    whole += memory.output_size_in_bytes - memory.alias_size_in_bytes
+    return Cost(
+        images=images,
+        flops=totals.get("flops", math.nan) * n,
+        bytes=totals.get("bytes accessed", math.nan) * n,
+        arguments=memory.argument_size_in_bytes * n,
+        reused=memory.alias_size_in_bytes * n,
+        results=memory.output_size_in_bytes * n,
+        temporaries=memory.temp_size_in_bytes * n,
+        peak=(peak or whole) * n,
+        code=memory.generated_code_size_in_bytes * n,
+        collectives=sum_by_kind(program.collectives(), n),
+        traffic=program.traffic(),
+        buffers=program.buffers(),
+        uncounted_loops=program.uncounted_loops,
+        loops=sum(i.opcode == "while" for i, _, _ in program.running()),
+        compile_seconds=compile_seconds,
+    )
+
+
+def sum_by_kind(collectives: Sequence[Collective], devices_per_chip: int = 1) -> dict[str, CollectiveSum]:
+    """Counts and bytes of collectives, those of all devices of a chip together."""
+    sums: dict[str, CollectiveSum] = {}
+    for c in collectives:
+        if c.devices > 1:
+            before = sums.get(c.kind, CollectiveSum(0, 0, 0.0))
+            sums[c.kind] = CollectiveSum(
+                before.count + c.times,
+                before.bytes + c.bytes * c.times * devices_per_chip,
+                before.sent + c.sent * devices_per_chip,
+            )
+    return sums

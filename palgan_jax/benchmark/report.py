@@ -1,0 +1,126 @@
+"""The tables of a benchmark, as text."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from palgan_jax.benchmark.cost import Cost
+from palgan_jax.benchmark.peaks import Peaks
+
+MIB = 2**20
+
+COLUMNS = (
+    ("GFLOP an image", "gflop_per_image", "{:.2f}"),
+    ("GB an image", "gb_per_image", "{:.3f}"),
+    ("operations a byte", "flop_per_byte", "{:.1f}"),
+    ("HBM a chip, GiB", "hbm_gib_per_chip", "{:.2f}"),
+    ("  arguments", "hbm_gib.arguments", "{:.2f}"),
+    ("  temporaries", "hbm_gib.temporaries", "{:.2f}"),
+    ("  program", "hbm_gib.code", "{:.2f}"),
+    ("roofline, ms", "roofline_step_ms", "{:.2f}"),
+    ("  limited by", "limited_by", "{}"),
+    ("images a second a chip", "images_per_second_per_chip", "{:.0f}"),
+    ("interconnect, ms", "interconnect_ms", "{:.2f}"),
+    ("compile seconds", "compile_seconds", "{:.0f}"),
+)
+
+
+def grid(rows: Sequence[Sequence[str]], left: int = 1) -> list[str]:
+    """Lines of a table; the first `left` columns stand at the left, the others at the right."""
+    widths = [max(len(cell) for cell in column) for column in zip(*rows, strict=True)]
+    return [
+        "  ".join(
+            cell.ljust(width) if place < left else cell.rjust(width)
+            for place, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in rows
+    ]
+
+
+def figure(figures: dict[str, Any], name: str) -> Any:
+    """A figure by its dotted name."""
+    value: Any = figures
+    for part in name.split("."):
+        value = value[part]
+    return value
+
+
+def cost_report(title: str, costs: dict[str, Cost], peaks: Peaks, top: int) -> str:
+    """All that compiled functions say: figures side by side, and of each what moves and what is large."""
+    figures = {name: cost.figures(peaks) for name, cost in costs.items()}
+    rows = [["", *costs]]
+    rows += [[label, *(style.format(figure(f, key)) for f in figures.values())] for label, key, style in COLUMNS]
+    lines = [title, "", *grid(rows), "", _peaks_line(peaks)]
+    for name, cost in costs.items():
+        lines += ["", *_collectives(name, cost), *_notes(cost)]
+    for name, cost in costs.items():
+        lines += ["", *_traffic(name, cost, top), "", *_buffers(name, cost, top)]
+    return "\n".join(lines)
+
+
+def _peaks_line(peaks: Peaks) -> str:
+    return (
+        f"peaks of a chip: {peaks.flops / 1e12:.0f} TFLOP/s (bfloat16), {peaks.bandwidth / 1e9:.0f} GB/s and "
+        f"{peaks.memory / 1e9:.0f} GB of HBM, {peaks.sending / 1e9:.0f} GB/s sent over all links ({peaks.source})"
+    )
+
+
+def _collectives(name: str, cost: Cost) -> list[str]:
+    if not cost.collectives:
+        return [f"{name}: no collectives"]
+    rows = [[f"collectives, {name}", "runs", "MB", "MB sent by a chip"]]
+    for kind, c in sorted(cost.collectives.items()):
+        rows.append([kind, str(c.count), f"{c.bytes / 1e6:.2f}", f"{c.sent / 1e6:.2f}"])
+    return grid(rows)
+
+
+def _notes(cost: Cost) -> list[str]:
+    notes = []
+    if cost.loops:
+        notes.append(f"{cost.loops} loops: the figures above count the work inside them once.")
+    if cost.uncounted_loops:
+        notes.append(f"{cost.uncounted_loops} loops run an unknown number of times, taken as 1 below.")
+    return notes
+
+
+def _traffic(name: str, cost: Cost, top: int) -> list[str]:
+    total = sum(t.bytes for t in cost.traffic)
+    rows = [[f"bytes read and written, {name}: {total / cost.images / 1e9:.3f} GB an image", "MB an image", "%", "ops"]]
+    rows += [
+        [t.layer, f"{t.bytes / cost.images / 1e6:.2f}", f"{100 * t.bytes / total:.1f}", str(t.instructions)]
+        for t in cost.traffic[:top]
+    ]
+    return grid(rows)
+
+
+def _buffers(name: str, cost: Cost, top: int) -> list[str]:
+    rows = [[f"largest arrays, {name}", "shape", "MiB"]]
+    rows += [[layer, shape, f"{size / MIB:.1f}"] for size, shape, layer in cost.buffers[:top]]
+    return grid(rows, left=2)
+
+
+SWEPT = (
+    ("GFLOP/image", "gflop_per_image", "{:.2f}"),
+    ("GB/image", "gb_per_image", "{:.3f}"),
+    ("HBM GiB", "hbm_gib_per_chip", "{:.2f}"),
+    ("roofline ms", "roofline_step_ms", "{:.2f}"),
+    ("images/s/chip", "images_per_second_per_chip", "{:.0f}"),
+    ("collective MB", "collective_mb", "{:.2f}"),
+    ("sent MB", "sent_mb", "{:.2f}"),
+    ("links ms", "interconnect_ms", "{:.2f}"),
+    ("inference/s/chip", "inference.images_per_second_per_chip", "{:.0f}"),
+    ("compile s", "compile_seconds", "{:.0f}"),
+)
+
+
+def sweep_table(rows: Sequence[dict[str, Any]], columns: Sequence[tuple[str, str, str]]) -> str:
+    """One line a setting. A row holds "setting", and the figures or an "error"."""
+    table = [[*rows[0]["setting"], *(label for label, _, _ in columns)]]
+    notes = []
+    for row in rows:
+        cells = [str(value) for value in row["setting"].values()]
+        if "error" in row:
+            notes.append(f"{' '.join(cells)}: {row['error']}")
+            table.append([*cells, *["-"] * len(columns)])
+        else:
+            table.append([*cells, *(style.format(figure(row, key)) for _, key, style in columns)])
+    return "\n".join([*grid(table, left=len(rows[0]["setting"])), *notes])

@@ -1,0 +1,36 @@
+"""`--sweep batch=8,16 precision=float32,bfloat16`: which settings, and the product of all."""
+
+from collections.abc import Sequence
+from itertools import product
+
+from palgan_jax.errors import UserError
+
+SHORT = {
+    "width": ("net.width", "discriminator.width"),
+    "perceptual": ("loss.perceptual",),
+}
+"""Short names of axes, and the fields of the config that they set."""
+OWN = ("topology", "batch")
+"""Axes that are no fields of the config."""
+
+Setting = dict[str, str]
+
+
+def settings(axes: Sequence[str]) -> list[Setting]:
+    """All combinations of axes such as "batch=8,16": [{"batch": "8"}, {"batch": "16"}]; the last axis moves fastest.
+
+    Raises UserError for an axis without values.
+    """
+    named: dict[str, list[str]] = {}
+    for axis in axes:
+        name, _, values = axis.partition("=")
+        named[name] = [value for value in values.split(",") if value]
+        if not named[name]:
+            raise UserError(f"--sweep {axis} has no values: write it as batch=8,16,32.")
+    return [dict(zip(named, values, strict=True)) for values in product(*named.values())]
+
+
+def overrides(setting: Setting) -> list[str]:
+    """The fields of the config that a setting sets, as `palgan_jax.config.load_config` takes them."""
+    fields = {name: SHORT.get(name, (name,)) for name in setting if name not in OWN}
+    return [f"{field}={setting[name]}" for name in fields for field in fields[name]]
