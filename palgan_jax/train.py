@@ -89,6 +89,10 @@ def train(config: ConfigDict, workdir: str | Path) -> int:
             f"the working directory {workdir} cannot be made ({error.strerror}): choose another."
         ) from error
     log.info("%d %s device(s), mesh %s", mesh.size, jax.default_backend(), dict(mesh.shape))
+    if (count := jax.process_count()) > 1:
+        rows = config.batch_size // count
+        first = jax.process_index() * rows
+        log.info("process %d has rows %d to %d of each batch", jax.process_index(), first, first + rows - 1)
     checkpoints = Checkpoints(
         workdir / FOLDER,
         keep=config.keep,

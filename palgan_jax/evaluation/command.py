@@ -3,7 +3,6 @@
 import argparse
 import shlex
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -66,7 +65,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     compare.add_argument("--json", metavar="FILE", type=Path, help="write the comparison there as well")
 
 
-def run(args: argparse.Namespace, join_processes: Callable[[str], None]) -> int:
+def run(args: argparse.Namespace) -> int:
     """Runs the command; returns its exit code: 0, or 128 and the signal's number where one stopped it."""
     if args.action == "compare":
         return _compare(args)
@@ -77,8 +76,13 @@ def run(args: argparse.Namespace, join_processes: Callable[[str], None]) -> int:
         raise UserError("--palette is for checkpoints: leave it out.")
     if args.train and args.baseline != "mean":
         raise UserError("--train is for --baseline mean: leave it out.")
-    join_processes(args.distributed)
+    from palgan_jax.processes import joined
 
+    with joined(args.distributed):
+        return _evaluate(args)
+
+
+def _evaluate(args: argparse.Namespace) -> int:
     # Only here, since they import JAX: asking for help should not wait for that.
     import jax
 
