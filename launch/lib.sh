@@ -1,0 +1,92 @@
+# shellcheck shell=bash
+# What the launchers share: their arguments, the training command, and how commands are shown and run.
+
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+root=$(dirname "$here")
+# shellcheck source=launch/env.sh
+source "$here/env.sh"
+
+readonly BAD_INPUT=2 # of palgan and of the launchers: what another attempt cannot mend
+
+say() { printf 'launch: %s\n' "$*" >&2; }
+
+die() {
+  say "$*"
+  exit "$BAD_INPUT"
+}
+
+# need VARIABLE WHAT: ends the script in one sentence where a value of env.sh is missing.
+need() { [[ -n ${!1} ]] || die "$1 is not set: put $2 into launch/env.sh or the environment."; }
+
+need_program() {
+  "$DRY_RUN" || command -v "$1" >/dev/null || die "$1 is not installed here: see $2."
+}
+
+# A command as one line that a shell takes as it is.
+quoted() {
+  local word line=
+  for word; do
+    [[ $word =~ ^[A-Za-z0-9_./:=@%+,-]+$ ]] || word=${word@Q}
+    line+="${line:+ }$word"
+  done
+  printf '%s\n' "$line"
+}
+
+# Shows a command, and runs it unless --dry-run was given.
+run() {
+  if "$DRY_RUN"; then
+    quoted "$@"
+  else
+    printf '+ %s\n' "$(quoted "$@")" >&2
+    "$@"
+  fi
+}
+
+pause() { sleep "$PALGAN_POLL_SECONDS"; }
+
+# Reads what all launchers take: sets DRY_RUN, ACTION (run, or one of the names given first) and MORE, what follows --.
+# parse "delete attach" "$@": --delete and --attach are actions.
+# shellcheck disable=SC2034  # the launchers ask for ACTION
+parse() {
+  local actions=" $1 "
+  shift
+  DRY_RUN=false ACTION=run MORE=()
+  while (($#)); do
+    case $1 in
+      -h | --help)
+        sed -n '2,/^[^#]/s/^# \{0,1\}//p' "$0"
+        exit 0
+        ;;
+      --dry-run) DRY_RUN=true ;;
+      --)
+        shift
+        MORE=("$@")
+        break
+        ;;
+      --*)
+        [[ $actions == *" ${1#--} "* ]] || die "$1 is not an option of ${0##*/}: see --help."
+        ACTION=${1#--}
+        ;;
+      *) die "$1 is not an option of ${0##*/}: see --help, and put what the training gets behind --." ;;
+    esac
+    shift
+  done
+  check_values
+}
+
+check_values() {
+  [[ $PALGAN_NAME =~ ^[a-z]([-a-z0-9]{0,38}[a-z0-9])?$ ]] ||
+    die "PALGAN_NAME=$PALGAN_NAME is no name for a job: take lower case letters, digits and dashes, at most 40."
+  [[ -f $root/${PALGAN_CONFIG%%:*} ]] ||
+    die "PALGAN_CONFIG=$PALGAN_CONFIG is no file of this repository: name one under configs/."
+  [[ $PALGAN_BUCKET != gs://* ]] || die "PALGAN_BUCKET=$PALGAN_BUCKET has a gs:// too many: give the bucket's name alone."
+  [[ $PALGAN_ATTEMPTS =~ ^[1-9][0-9]*$ ]] || die "PALGAN_ATTEMPTS=$PALGAN_ATTEMPTS is no number above 0: take e.g. 50."
+  [[ $PALGAN_SPOT == true || $PALGAN_SPOT == false ]] || die "PALGAN_SPOT=$PALGAN_SPOT is neither true nor false: choose one."
+}
+
+# Sets TRAIN, what each process of the run executes. training_command PYTHON
+training_command() {
+  TRAIN=(bash launch/train.sh "$1" -m palgan_jax.main --config "$PALGAN_CONFIG" --workdir "$PALGAN_WORKDIR" --distributed=on)
+  [[ $PALGAN_TFDS_DIR == none ]] || TRAIN+=("--config.data.tfds_dir=$PALGAN_TFDS_DIR")
+  TRAIN+=(${MORE[@]+"${MORE[@]}"})
+}

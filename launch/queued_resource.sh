@@ -1,0 +1,121 @@
+#!/usr/bin/env bash
+# Trains on a queued resource until the training has finished: asks for the TPUs, waits until they are there, runs
+# launch/tpu_vm.sh on them, and does so again whenever they were taken away or the training was stopped; then deletes them.
+#
+#   launch/queued_resource.sh [--dry-run] [-- --config.FIELD=VALUE ...]
+#   launch/queued_resource.sh --delete    deletes the resource, which costs money from when it is ACTIVE until then
+#
+# The same command goes on after anything: with the resource, if it is there, and with the training, from its last save.
+# Ends with 0 when finished, with 2 for bad input, with 1 after PALGAN_ATTEMPTS attempts. Values: launch/env.sh;
+# PALGAN_PROJECT, PALGAN_ZONE and PALGAN_BUCKET have to be given; PALGAN_SPOT says whether TPUs are spot.
+set -euo pipefail
+# shellcheck source=launch/lib.sh
+source "$(dirname "$0")/lib.sh"
+
+place=()
+
+main() {
+  parse "delete" "$@"
+  need PALGAN_PROJECT "your Google Cloud project"
+  need PALGAN_ZONE "a zone that has $PALGAN_ACCELERATOR"
+  need PALGAN_BUCKET "the name of a bucket"
+  need_program gcloud https://cloud.google.com/sdk/docs/install
+  place=("--project=$PALGAN_PROJECT" "--zone=$PALGAN_ZONE")
+  if [[ $ACTION == delete ]]; then
+    delete
+  elif "$DRY_RUN"; then
+    resource_state
+    create
+    "$here/tpu_vm.sh" --existing --dry-run -- ${MORE[@]+"${MORE[@]}"}
+    delete
+  else
+    train_until_finished
+  fi
+}
+
+queued() { run gcloud compute tpus queued-resources "$@" "${place[@]}"; }
+
+# --force deletes the TPU VM with it.
+delete() { queued delete "$PALGAN_NAME" --force --quiet; }
+
+create() {
+  local more=()
+  ! "$PALGAN_SPOT" || more+=(--spot)
+  [[ -z $PALGAN_VALID_UNTIL ]] || more+=("--valid-until-duration=$PALGAN_VALID_UNTIL")
+  queued create "$PALGAN_NAME" "--node-id=$PALGAN_NAME" "--accelerator-type=$PALGAN_ACCELERATOR" \
+    "--runtime-version=$PALGAN_RUNTIME" --scopes=https://www.googleapis.com/auth/cloud-platform ${more[@]+"${more[@]}"}
+}
+
+# Prints the state, or MISSING; fails where gcloud cannot tell, so that nothing is created or deleted by mistake.
+resource_state() {
+  local errors state
+  if "$DRY_RUN"; then
+    queued describe "$PALGAN_NAME" "--format=value(state.state)"
+    return
+  fi
+  errors=$(mktemp)
+  if state=$(queued describe "$PALGAN_NAME" "--format=value(state.state)" 2>"$errors"); then
+    echo "$state"
+  elif grep -q NOT_FOUND "$errors"; then
+    echo MISSING
+  else
+    cat "$errors" >&2
+    return 1
+  fi
+  rm -f "$errors"
+}
+
+train_until_finished() {
+  local attempt code
+  for ((attempt = 1; attempt <= PALGAN_ATTEMPTS; attempt++)); do
+    code=0
+    attempt_once || code=$?
+    case $code in
+      0)
+        delete
+        say "finished after $attempt attempt(s); the run is in $PALGAN_WORKDIR of gs://$PALGAN_BUCKET."
+        exit 0
+        ;;
+      "$BAD_INPUT")
+        delete
+        die "the training refused its input, as said above: mend that, and give the same command again."
+        ;;
+    esac
+    say "attempt $attempt of $PALGAN_ATTEMPTS ended with $code; the next one goes on from the last checkpoint."
+  done
+  delete
+  say "gave up after $PALGAN_ATTEMPTS attempts; the same command goes on."
+  exit 1
+}
+
+attempt_once() {
+  until_active || return 1
+  "$here/tpu_vm.sh" --existing -- ${MORE[@]+"${MORE[@]}"}
+}
+
+# Returns when the TPUs are there; 1 where none were to be had in time, which counts as an attempt.
+until_active() {
+  local state before='' unknown=0
+  while true; do
+    if ! state=$(resource_state); then
+      ((++unknown < PALGAN_ATTEMPTS)) || die "gcloud does not say how $PALGAN_NAME is, for the reason above: mend that."
+      pause
+      continue
+    fi
+    unknown=0
+    [[ $state == "$before" ]] || say "the queued resource $PALGAN_NAME is $state."
+    before=$state
+    case $state in
+      ACTIVE) return 0 ;;
+      MISSING) create || die "gcloud refused to queue $PALGAN_NAME, for the reason above: mend that." ;;
+      FAILED | SUSPENDED)
+        delete || true
+        [[ $state != FAILED ]] || return 1
+        ;;
+    esac
+    # ACCEPTED, WAITING_FOR_RESOURCES, CREATING, PROVISIONING; SUSPENDING and DELETING on the way to the others.
+    pause
+  done
+}
+
+main "$@"

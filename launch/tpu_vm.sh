@@ -1,0 +1,122 @@
+#!/usr/bin/env bash
+# Trains on a Cloud TPU VM, on all machines of the slice: creates it unless it is there, sends what is committed of this
+# repository, installs, mounts the bucket, starts the training and follows it.
+#
+#   launch/tpu_vm.sh [--dry-run] [-- --config.FIELD=VALUE ...]
+#   launch/tpu_vm.sh --stop       SIGTERM to the training: it saves and ends; the VM stays
+#   launch/tpu_vm.sh --delete     deletes the VM, which costs money until then
+#   launch/tpu_vm.sh --existing   as without, on a VM that is there; never creates one
+#
+# The training goes on when this script or its connection ends; the same command finds and follows it again. A run that was
+# stopped goes on where it ended. Ends with the training's code: 0 finished, 2 bad input, 143 stopped and saved; or with 75
+# where the VM is gone. Values: launch/env.sh; PALGAN_PROJECT, PALGAN_ZONE and PALGAN_BUCKET have to be given.
+set -euo pipefail
+# shellcheck source=launch/lib.sh
+source "$(dirname "$0")/lib.sh"
+
+readonly GONE=75
+place=()
+
+main() {
+  parse "stop delete existing" "$@"
+  need PALGAN_PROJECT "your Google Cloud project"
+  need PALGAN_ZONE "a zone that has $PALGAN_ACCELERATOR"
+  need PALGAN_BUCKET "the name of a bucket"
+  need_program gcloud https://cloud.google.com/sdk/docs/install
+  place=("--project=$PALGAN_PROJECT" "--zone=$PALGAN_ZONE")
+  case $ACTION in
+    delete) delete ;;
+    stop) on_workers all "bash palgan_jax/launch/worker.sh stop" ;;
+    *)
+      have_vm
+      if ! training_runs; then
+        send_and_install
+        training_command python
+        on_workers all "bash palgan_jax/launch/worker.sh start $(quoted "${TRAIN[@]}")"
+      fi
+      follow
+      ;;
+  esac
+}
+
+tpu() { run gcloud compute tpus tpu-vm "$@" "${place[@]}"; }
+
+delete() { tpu delete "$PALGAN_NAME" --quiet; }
+
+on_workers() { tpu ssh "$PALGAN_NAME" "--worker=$1" "--command=$2"; }
+
+vm_state() { tpu describe "$PALGAN_NAME" "--format=value(state)"; }
+
+have_vm() {
+  local state
+  if "$DRY_RUN"; then
+    vm_state
+    [[ $ACTION == existing ]] || create
+    return
+  fi
+  state=$(vm_state) || state=
+  [[ $state != READY ]] || return 0
+  if [[ $ACTION == existing ]]; then
+    say "there is no TPU VM $PALGAN_NAME that is ready (${state:-none of that name})."
+    exit "$GONE"
+  fi
+  case $state in
+    '') ;;
+    PREEMPTED | TERMINATED | STOPPED) delete ;; # a spot VM that was taken away never comes back
+    *) die "the TPU VM $PALGAN_NAME is $state: wait until it is READY, or delete it with --delete." ;;
+  esac
+  create
+}
+
+create() {
+  local spot=()
+  ! "$PALGAN_SPOT" || spot=(--spot)
+  tpu create "$PALGAN_NAME" "--accelerator-type=$PALGAN_ACCELERATOR" "--version=$PALGAN_RUNTIME" \
+    --scopes=https://www.googleapis.com/auth/cloud-platform ${spot[@]+"${spot[@]}"}
+}
+
+# What is said counts, here and below, and not the code of ssh, which gcloud may make its own of.
+training_runs() {
+  "$DRY_RUN" && return 1
+  on_workers 0 "bash palgan_jax/launch/worker.sh look" 2>/dev/null | grep -q 'launch: the training runs'
+}
+
+send_and_install() {
+  local archive=/tmp/palgan_jax.tar.gz
+  if ! "$DRY_RUN"; then
+    archive=$(mktemp --suffix=.tar.gz)
+    # shellcheck disable=SC2064  # its name is only known here
+    trap "rm -f '$archive'" EXIT
+    [[ -z $(git -C "$root" status --porcelain --untracked-files=no) ]] || say "what is not committed is not sent."
+  fi
+  run git -C "$root" archive --format=tar.gz "--output=$archive" HEAD
+  tpu scp "$archive" "$PALGAN_NAME:palgan_jax.tar.gz" --worker=all
+  on_workers all "mkdir -p palgan_jax && tar -xzf palgan_jax.tar.gz -C palgan_jax && bash palgan_jax/launch/worker.sh install $(quoted "$PALGAN_BUCKET" "$PALGAN_MOUNT")"
+}
+
+# All processes end together, so the first machine speaks for them.
+follow() {
+  local follow="bash palgan_jax/launch/worker.sh follow" last lost=0 began
+  if "$DRY_RUN"; then
+    on_workers 0 "$follow"
+    return
+  fi
+  while true; do
+    began=$SECONDS
+    last=$(on_workers 0 "$follow" | tee /dev/stderr | grep -o 'launch: the training ended with [0-9]*' | tail -n 1) || true
+    [[ -z $last ]] || exit "${last##* }"
+    if [[ $(vm_state || true) != READY ]]; then
+      say "the TPU VM $PALGAN_NAME is gone; the same command begins another, which goes on from the last checkpoint."
+      exit "$GONE"
+    fi
+    ((SECONDS - began > 60)) && lost=0
+    if ((++lost > PALGAN_ATTEMPTS)); then
+      say "the TPU VM $PALGAN_NAME cannot be reached: try gcloud compute tpus tpu-vm ssh."
+      exit "$GONE"
+    fi
+    say "the connection was lost; the training goes on, and is looked for again."
+    pause
+  done
+}
+
+main "$@"

@@ -1,0 +1,42 @@
+#!/usr/bin/env bash
+# Runs a training command in the foreground, and exits with 0 only where the training is finished.
+#
+#   launch/train.sh python -m palgan_jax.main --config CONFIG --workdir WORKDIR
+#
+# SIGTERM makes the training save and exit with 0, as it does when it is finished; a cluster that begins a job again until
+# it exits with 0 has to tell the two apart. So 0 becomes 143 (128 + SIGTERM), unless a line said that the training finished,
+# or that there was nothing left to do.
+# Every other code is handed on: 2 is bad input, which no further attempt can mend.
+set -euo pipefail
+
+if (($# == 0)) || [[ $1 == -h || $1 == --help ]]; then
+  sed -n '2,/^[^#]/s/^# \{0,1\}//p' "$0"
+  exit "$(($# == 0 ? 2 : 0))"
+fi
+
+finished=$(mktemp)
+trap 'rm -f "$finished"' EXIT
+
+# Whoever stops the whole group stops this reader too, unless it does not listen; what the training says last would be lost.
+exec 3> >(
+  trap '' TERM INT HUP
+  exec sed -u -E "/finished at step [0-9]|there is nothing left to do/w $finished"
+)
+reader=$!
+"$@" >&3 2>&1 3>&- &
+training=$!
+exec 3>&-
+trap 'kill -TERM "$training" 2>/dev/null || true' TERM INT
+
+# A signal ends `wait`, not the training, which is saving then.
+code=0
+wait "$training" || code=$?
+while kill -0 "$training" 2>/dev/null; do
+  code=0
+  wait "$training" || code=$?
+done
+if ((code == 0)); then
+  wait "$reader" || true
+  [[ -s $finished ]] || code=143
+fi
+exit "$code"
