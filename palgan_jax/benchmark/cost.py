@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from palgan_jax.benchmark.hlo import Collective, Traffic, parse
+from palgan_jax.benchmark.hlo import Buffer, Collective, Traffic, parse
 from palgan_jax.benchmark.peaks import Peaks
 
 GIB = 2**30
@@ -29,16 +29,14 @@ class Cost:
     bytes: float
     """Bytes that its operations read and write, as XLA counts them; part of that stays inside the chip."""
     arguments: int
-    reused: int
-    """Bytes of the arguments that become results."""
     results: int
+    """Bytes of results that do not take the place of arguments."""
     temporaries: int
-    peak: int
-    """Bytes of memory in use at most, with arguments and results, without the program's own code."""
     code: int
+    """Bytes of the program itself."""
     collectives: dict[str, CollectiveSum]
     traffic: Sequence[Traffic]
-    buffers: Sequence[tuple[int, str, str]]
+    buffers: Sequence[Buffer]
     uncounted_loops: int
     loops: int
     """Loops, whose body XLA counts once in `flops` and `bytes`; `traffic` counts each of its runs."""
@@ -59,10 +57,10 @@ class Cost:
             "gflop_per_image": self.flops / self.images / 1e9,
             "gb_per_image": self.bytes / self.images / 1e9,
             "flop_per_byte": self.flops / max(self.bytes, 1),
-            "hbm_gib_per_chip": self.peak / GIB,
+            "hbm_gb_per_image": sum(layer.main for layer in self.traffic) / self.images / 1e9,
+            "hbm_gib_per_chip": (self.arguments + self.results + self.temporaries + self.code) / GIB,
             "hbm_gib": {
                 "arguments": self.arguments / GIB,
-                "reused": self.reused / GIB,
                 "results": self.results / GIB,
                 "temporaries": self.temporaries / GIB,
                 "code": self.code / GIB,
@@ -82,18 +80,13 @@ def cost_of(compiled: Any, *, images: float, devices: int, devices_per_chip: int
     program = parse(compiled.as_text(), devices)
     totals, memory = compiled.cost_analysis() or {}, compiled.memory_analysis()
     n = devices_per_chip
-    peak = getattr(memory, "peak_memory_in_bytes", 0)
-    whole = memory.argument_size_in_bytes + memory.temp_size_in_bytes
-    whole += memory.output_size_in_bytes - memory.alias_size_in_bytes
     return Cost(
         images=images,
         flops=totals.get("flops", math.nan) * n,
         bytes=totals.get("bytes accessed", math.nan) * n,
         arguments=memory.argument_size_in_bytes * n,
-        reused=memory.alias_size_in_bytes * n,
-        results=memory.output_size_in_bytes * n,
+        results=(memory.output_size_in_bytes - memory.alias_size_in_bytes) * n,
         temporaries=memory.temp_size_in_bytes * n,
-        peak=(peak or whole) * n,
         code=memory.generated_code_size_in_bytes * n,
         collectives=sum_by_kind(program.collectives(), n),
         traffic=program.traffic(),

@@ -1,13 +1,14 @@
 """What a compiled program says of itself, read from its HLO text: collectives, memory traffic by layer, large buffers.
 
-XLA's own analysis gives totals alone. Sizes here are those of buffers as they lie in memory, with the padding of their
+XLA's own analysis gives totals alone. Sizes here are those of arrays as they lie in memory, with the padding of their
 tiles (f32[8,3]{1,0:T(8,128)} takes 4 KiB), but for collectives, where they are those of the numbers in them. Memory
-space 0 is the device's main memory; on a TPU, S(1) is the vector memory inside the chip, and what moves there is no
-traffic of HBM.
+space 0 is the device's main memory. On a TPU, S(1) is the vector memory inside the chip: XLA counts what is read there
+and written there among the bytes accessed too.
 """
 
 import math
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -126,11 +127,22 @@ class Instruction:
 
 @dataclass(frozen=True)
 class Traffic:
-    """Bytes that a layer reads from and writes to main memory, and how many instructions do so."""
+    """Bytes that a layer reads and writes, those of them in main memory, and how many instructions do so."""
 
     layer: str
     bytes: int
+    main: int
     instructions: int
+
+
+@dataclass(frozen=True)
+class Buffer:
+    """An array in main memory: bytes, shape, the layer that makes it, and how many like it are made."""
+
+    size: int
+    shape: str
+    layer: str
+    count: int
 
 
 @dataclass(frozen=True)
@@ -239,39 +251,49 @@ class Program:
         return self.devices
 
     def traffic(self) -> list[Traffic]:
-        """Bytes to and from main memory by layer, most first: operands and results of what is not fused away."""
-        sums: dict[str, tuple[int, int]] = {}
+        """Bytes by layer, most first: operands and results of what is not fused away."""
+        sums: dict[str, tuple[int, int, int]] = {}
         for instruction, siblings, times in self.running():
-            size = moved(instruction, siblings) * times
-            if size:
+            moves = moved(instruction, siblings)
+            if moves:
                 layer = _origin(instruction, siblings)
-                total, count = sums.get(layer, (0, 0))
-                sums[layer] = (total + size, count + times)
+                total, main, count = sums.get(layer, (0, 0, 0))
+                total += times * sum(size for size, _ in moves)
+                main += times * sum(size for size, space in moves if space == 0)
+                sums[layer] = (total, main, count + times)
         return sorted((Traffic(layer, *sums[layer]) for layer in sums), key=lambda t: -t.bytes)
 
-    def buffers(self) -> list[tuple[int, str, str]]:
-        """(bytes, shape, layer) of each array in main memory that is made, largest first."""
-        found = []
+    def buffers(self) -> list[Buffer]:
+        """The arrays in main memory that are made, largest first; not all of them live at the same time."""
+        counts: Counter[tuple[int, str, str]] = Counter()
         for instruction, siblings, _ in self.running():
-            if instruction.opcode in MOVES_NOTHING or instruction.opcode.endswith(("-done", "-update")):
-                continue
-            arrays = _results(instruction)
-            found += [(a.size, a.text, _origin(instruction, siblings)) for a in arrays if a.space == 0]
-        return sorted(found, key=lambda row: -row[0])
+            if not _only_names(instruction.opcode):
+                layer = _origin(instruction, siblings)
+                counts.update((a.size, a.text, layer) for a in _results(instruction, siblings) if a.space == 0)
+        return [Buffer(*key, count) for key, count in sorted(counts.items(), key=lambda item: -item[0][0])]
 
 
-def moved(instruction: Instruction, siblings: Mapping[str, Instruction]) -> int:
-    """Bytes of main memory that one run of an instruction reads and writes."""
+def _only_names(opcode: str) -> bool:
+    """Whether an instruction only gives names to what others make."""
+    return (
+        opcode in MOVES_NOTHING
+        or opcode in ("while", "call", "conditional", "async-start")  # those that they run are counted
+        or opcode.endswith(("-done", "-update"))
+    )
+
+
+def moved(instruction: Instruction, siblings: Mapping[str, Instruction]) -> list[tuple[int, int]]:
+    """(bytes, memory space) of all that one run of an instruction reads and writes."""
     opcode = instruction.opcode
-    if opcode in MOVES_NOTHING or opcode in ("while", "call", "conditional") or opcode.endswith(("-done", "-update")):
-        return 0
-    written = sum(a.size for a in _results(instruction) if a.space == 0)
-    if opcode in ("dynamic-slice", "slice", "gather"):  # reads what it gives, and not all that it is given
-        return 2 * written
-    if opcode == "dynamic-update-slice":
-        return 2 * sum(a.size for a in _shape(siblings, instruction.operands[1]) if a.space == 0)
-    read = (a for operand in dict.fromkeys(instruction.operands) for a in _shape(siblings, operand))
-    return written + sum(a.size for a in read if a.space == 0)
+    if _only_names(opcode):
+        return []
+    written = [(a.size, a.space) for a in _results(instruction, siblings)]
+    given = [_shape(siblings, operand) for operand in dict.fromkeys(instruction.operands)]
+    if opcode.removesuffix("-start") in ("dynamic-slice", "slice", "gather"):  # reads no more than it gives
+        return [*written, (sum(size for size, _ in written), given[0][0].space if given and given[0] else 0)]
+    if opcode == "dynamic-update-slice" and len(given) > 1:  # in place
+        return 2 * [(a.size, a.space) for a in given[1]]
+    return [*written, *((a.size, a.space) for arrays in given for a in arrays)]
 
 
 def layer_of(op_name: str) -> str:
@@ -279,9 +301,11 @@ def layer_of(op_name: str) -> str:
 
     `jit(step)/transpose(jvp(PalGAN))/palette_generator/conv_0/add` is `PalGAN/palette_generator/conv_0, backward`.
     """
-    parts = [part for part in op_name.split("/") if not part.startswith("jit(")]
-    names = [_unwrapped(part) for part in parts[:-1]] or [_unwrapped(part) for part in parts[-1:]]
-    return "/".join(name for name in names if name) + (", backward" if "transpose(" in op_name else "")
+    if argument := re.match(r"[\w.]+(?=\[)", op_name):
+        return argument[0]
+    parts = [_unwrapped(part) for part in op_name.split("/") if not part.startswith("jit(")]
+    names = [part for part in parts[:-1] if part] or parts[-1:] or ["no layer"]
+    return "/".join(names) + (", backward" if "transpose(" in op_name else "")
 
 
 def _unwrapped(part: str) -> str:
@@ -303,11 +327,14 @@ def _origin(instruction: Instruction, siblings: Mapping[str, Instruction]) -> st
     return f"{kind}{instruction.opcode} without a name"
 
 
-def _results(instruction: Instruction) -> Sequence[Array]:
-    """What an instruction writes; a copy that is under way has its source and a flag in its shape too."""
-    if instruction.opcode == "copy-start":
-        return instruction.shape[:1]
-    return instruction.shape
+def _results(instruction: Instruction, siblings: Mapping[str, Instruction]) -> Sequence[Array]:
+    """What an instruction writes. Of those that only begin, the shape names also what they read, and a flag."""
+    opcode, arrays = instruction.opcode, instruction.shape
+    if opcode == "copy-start":
+        return arrays[:1]
+    if opcode.endswith("-start") and opcode != "all-reduce-start":
+        return arrays[sum(len(_shape(siblings, operand)) for operand in instruction.operands) :]
+    return arrays
 
 
 def _shape(siblings: Mapping[str, Instruction], operand: str) -> Sequence[Array]:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from palgan_jax.benchmark.cost import Cost
+from palgan_jax.benchmark.hlo import Traffic
 from palgan_jax.benchmark.peaks import Peaks
 
 MIB = 2**20
@@ -11,6 +12,7 @@ MIB = 2**20
 COLUMNS = (
     ("GFLOP an image", "gflop_per_image", "{:.2f}"),
     ("GB an image", "gb_per_image", "{:.3f}"),
+    ("  of it in HBM", "hbm_gb_per_image", "{:.3f}"),
     ("operations a byte", "flop_per_byte", "{:.1f}"),
     ("HBM a chip, GiB", "hbm_gib_per_chip", "{:.2f}"),
     ("  arguments", "hbm_gib.arguments", "{:.2f}"),
@@ -84,17 +86,22 @@ def _notes(cost: Cost) -> list[str]:
 
 def _traffic(name: str, cost: Cost, top: int) -> list[str]:
     total = sum(t.bytes for t in cost.traffic)
-    rows = [[f"bytes read and written, {name}: {total / cost.images / 1e9:.3f} GB an image", "MB an image", "%", "ops"]]
-    rows += [
-        [t.layer, f"{t.bytes / cost.images / 1e6:.2f}", f"{100 * t.bytes / total:.1f}", str(t.instructions)]
-        for t in cost.traffic[:top]
-    ]
+    rows = [[f"bytes read and written, {name}", "MB an image", "in HBM", "%", "operations"]]
+    for t in [*cost.traffic[:top], _sum(cost.traffic)]:
+        mb, main = t.bytes / cost.images / 1e6, t.main / cost.images / 1e6
+        rows.append([t.layer, f"{mb:.2f}", f"{main:.2f}", f"{100 * t.bytes / total:.1f}", str(t.instructions)])
     return grid(rows)
 
 
+def _sum(traffic: Sequence[Traffic]) -> Traffic:
+    return Traffic(
+        "all", sum(t.bytes for t in traffic), sum(t.main for t in traffic), sum(t.instructions for t in traffic)
+    )
+
+
 def _buffers(name: str, cost: Cost, top: int) -> list[str]:
-    rows = [[f"largest arrays, {name}", "shape", "MiB"]]
-    rows += [[layer, shape, f"{size / MIB:.1f}"] for size, shape, layer in cost.buffers[:top]]
+    rows = [[f"largest arrays, {name}", "shape", "MiB each", "made"]]
+    rows += [[b.layer, b.shape, f"{b.size / MIB:.1f}", str(b.count)] for b in cost.buffers[:top]]
     return grid(rows, left=2)
 
 
