@@ -3,10 +3,10 @@
 #
 #   launch/train.sh python -m palgan_jax.main --config CONFIG --workdir WORKDIR
 #
-# SIGTERM makes the training save and exit with 0, as it does when it is finished; a cluster that begins a job again until
-# it exits with 0 has to tell the two apart. So 0 becomes 143 (128 + SIGTERM), unless a line said that the training finished,
-# or that there was nothing left to do.
-# Every other code is handed on: 2 is bad input, which no further attempt can mend.
+# SIGTERM makes the training save and exit with 0, as it does when it is finished; what begins a job again until it exits
+# with 0 has to tell the two apart. So 0 becomes 143 (128 + SIGTERM), unless a line said that the training finished, or that
+# there was nothing left to do. So does 2, bad input that no further attempt can mend, where a line said that another can:
+# the data went away after a save, or other processes never came. Every other code is handed on.
 set -euo pipefail
 
 if (($# == 0)) || [[ $1 == -h || $1 == --help ]]; then
@@ -14,13 +14,14 @@ if (($# == 0)) || [[ $1 == -h || $1 == --help ]]; then
   exit "$(($# == 0 ? 2 : 0))"
 fi
 
-finished=$(mktemp)
-trap 'rm -f "$finished"' EXIT
+said=$(mktemp -d)
+trap 'rm -rf "$said"' EXIT
 
 # Whoever stops the whole group stops this reader too, unless it does not listen; what the training says last would be lost.
 exec 3> >(
   trap '' TERM INT HUP
-  exec sed -u -E "/finished at step [0-9]|there is nothing left to do/w $finished"
+  exec sed -u -E -e "/finished at step [0-9]|there is nothing left to do/w $said/finished" \
+    -e "/stopped early and saved step [0-9]|start all of them again/w $said/again"
 )
 reader=$!
 "$@" >&3 2>&1 3>&- &
@@ -35,8 +36,9 @@ while kill -0 "$training" 2>/dev/null; do
   code=0
   wait "$training" || code=$?
 done
-if ((code == 0)); then
+if ((code == 0 || code == 2)); then
   wait "$reader" || true
-  [[ -s $finished ]] || code=143
+  if ((code == 0)) && [[ ! -s $said/finished ]]; then code=143; fi
+  if ((code == 2)) && [[ -s $said/again ]]; then code=143; fi
 fi
 exit "$code"

@@ -1,6 +1,7 @@
 """The launchers, with programs of a cloud or a cluster that write down how they were called and do what a test says."""
 
 import argparse
+import ast
 import json
 import os
 import re
@@ -17,7 +18,7 @@ import pytest
 import yaml
 
 from palgan_jax.cli import add_train_arguments
-from palgan_jax.config import load_config
+from palgan_jax.config import duration_in_steps, load_config
 
 ROOT = Path(__file__).parent.parent
 LAUNCH = ROOT / "launch"
@@ -213,6 +214,16 @@ def test_env_sh_and_the_launchers_know_the_same_values():
     assert set(re.findall(r"PALGAN_[A-Z_]+", read_me)) <= known
 
 
+def test_the_arithmetic_of_the_imagenet_run_is_right():
+    config = load_config(str(ROOT / "configs/imagenet256.py"))
+    rows = re.findall(r"^\| v5e:(\d+)x(\d+) \|(.*)\|$", (LAUNCH / "README.md").read_text(), re.MULTILINE)
+    assert len(rows) >= 3
+    for x, y, cells in rows:
+        chips, images, batch, steps = (int(cell.replace(",", "")) for cell in cells.split("|")[:4])
+        assert (chips, batch) == (int(x) * int(y), chips * images)
+        assert steps == duration_in_steps(config.total, "total", batch_size=batch, epoch_examples=1_281_167)
+
+
 def test_buckets_are_mounted_alike_everywhere():
     """A folder of a bucket can be renamed, and nothing is remembered about its files."""
     worker = (LAUNCH / "worker.sh").read_text()
@@ -253,31 +264,19 @@ def test_sigterm_reaches_the_training_and_what_it_says_last_is_kept(world):
     assert process.returncode == 143
 
 
-def test_a_real_training_that_finishes_is_one(tmp_path):
-    """With the step that tests/test_train.py compiles; there, what SIGTERM and a finished run make it say is tested."""
-    flags = " ".join(flag for flag in os.environ["XLA_FLAGS"].split() if "device_count" not in flag)
-    compiled = {"JAX_COMPILATION_CACHE_DIR": str(ROOT / ".cache" / "jax-tests")}
-    never = [f"--config.{name}=0 steps" for name in ("log_every", "eval_every", "sheet_every", "checkpoint_every")]
-    run = ["--config", "configs/tiny.py", "--workdir", str(tmp_path), "--config.total=12 steps", *never]
-    command = ["bash", "launch/train.sh", sys.executable, "-m", "palgan_jax.main", *run]
-    environment = {**os.environ, **compiled, "XLA_FLAGS": flags}
-    result = subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True)
-    assert result.returncode == 0, result.stdout
-
-
 def test_the_lines_that_tell_the_end_are_those_of_the_training(world):
-    said = re.findall(r'log\.info\("([^"]+)"', (ROOT / "palgan_jax/train.py").read_text())
-    codes = {}
-    for words in (
-        "finished at step %d",
-        "there is nothing left to do",
-        "stopped early and saved step %d",
-        "resumed at",
-    ):
-        (line,) = [line for line in said if line.startswith(words)]
-        world.program("python", f"echo '{line.replace('%d', '12')}'")
-        codes[words.partition(" %")[0]] = world.run("train.sh", "python").returncode
-    assert list(codes.values()) == [0, 0, 143, 143]
+    trees = [ast.parse((ROOT / "palgan_jax" / name).read_text()) for name in ("train.py", "processes.py")]
+    said = [str(node.value) for tree in trees for node in ast.walk(tree) if isinstance(node, ast.Constant)]
+
+    def code(words: str, ends_with: int) -> int:
+        (line,) = [line for line in said if words in line]
+        world.program("python", f"echo '{line.replace('%d', '12')}' >&2; exit {ends_with}")
+        return world.run("train.sh", "python").returncode
+
+    assert [code("finished at step", 0), code("nothing left to do", 0)] == [0, 0]
+    assert [code("resumed at step", 0), code("resumed at step", 2)] == [143, 2]
+    assert [code("stopped early and saved step", end) for end in (0, 2)] == [143, 143]  # 2: the data went away
+    assert [code("start all of them again", end) for end in (2, 1)] == [143, 1]
 
 
 # ------------------------------------------------------------------------------------------------------------ TPU VMs
