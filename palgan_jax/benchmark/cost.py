@@ -38,8 +38,7 @@ class Cost:
     traffic: Sequence[Traffic]
     buffers: Sequence[Buffer]
     uncounted_loops: int
-    loops: int
-    """Loops, whose body XLA counts once in `flops` and `bytes`; `traffic` counts each of its runs."""
+    """Loops that run an unknown number of times, counted as 1."""
     compile_seconds: float
 
     def roofline_seconds(self, peaks: Peaks) -> float:
@@ -71,7 +70,7 @@ class Cost:
             "images_per_second_per_chip": self.images / seconds,
             "interconnect_ms": self.interconnect_seconds(peaks) * 1e3,
             "compile_seconds": self.compile_seconds,
-            "loops_counted_once": self.loops,
+            "loops_counted_once": self.uncounted_loops,
         }
 
 
@@ -79,11 +78,12 @@ def cost_of(compiled: Any, *, images: float, devices: int, devices_per_chip: int
     """The cost of a compiled function that works on `images` images a chip and was compiled for so many devices."""
     program = parse(compiled.as_text(), devices)
     totals, memory = compiled.cost_analysis() or {}, compiled.memory_analysis()
+    again_flops, again_bytes = program.repeated()
     n = devices_per_chip
     return Cost(
         images=images,
-        flops=totals.get("flops", math.nan) * n,
-        bytes=totals.get("bytes accessed", math.nan) * n,
+        flops=(totals.get("flops", math.nan) + again_flops) * n,
+        bytes=(totals.get("bytes accessed", math.nan) + again_bytes) * n,
         arguments=memory.argument_size_in_bytes * n,
         results=(memory.output_size_in_bytes - memory.alias_size_in_bytes) * n,
         temporaries=memory.temp_size_in_bytes * n,
@@ -92,7 +92,6 @@ def cost_of(compiled: Any, *, images: float, devices: int, devices_per_chip: int
         traffic=program.traffic(),
         buffers=program.buffers(),
         uncounted_loops=program.uncounted_loops,
-        loops=sum(i.opcode == "while" for i, _, _ in program.running()),
         compile_seconds=compile_seconds,
     )
 

@@ -45,6 +45,7 @@ _LAYOUT = re.compile(r"(?P<order>[\d,]*)(?::(?P<tiles>.*))?")
 _ARRAY = re.compile(r"([a-z]\w*)\[([\d,<=]*)\](?:\{([^}]*)\})?")
 _HEAD = re.compile(r"^(?:ENTRY )?%?(?P<name>[\w.\-]+) .*\{$")
 _CALLED = re.compile(r"\b(calls|to_apply|body|condition|called_computations|\w+_computation)=(\{[^}]*\}|%[\w.\-]+)")
+_WINDOW = (("size", "1"), ("stride", "1"), ("pad", "0_0"), ("lhs_dilate", "1"), ("rhs_dilate", "1"))
 _NAME = re.compile(r"%([\w.\-]+)")
 
 
@@ -239,6 +240,20 @@ class Program:
                 )
         return found
 
+    def repeated(self) -> tuple[int, int]:
+        """Operations and bytes of all runs but the first of what is inside loops, which XLA's totals leave out.
+
+        Operations are those of products of matrices and convolutions; others are few beside them.
+        """
+        flops = size = 0
+        for name, times in self.runs.items():
+            siblings = self.computations.get(name, {})
+            if times > 1:
+                flops += (times - 1) * sum(matrix_flops(i, siblings) for i in siblings.values())
+                if name not in self.inside:
+                    size += (times - 1) * sum(b for i in siblings.values() for b, _ in moved(i, siblings))
+        return flops, size
+
     def _members(self, attributes: str) -> int:
         """Devices in one group of a collective, as `{{0,1},{2,3}}`, `[2,2]<=[4]` or `mesh['a'=2,'b'=2] {'a'}` say."""
         if listed := re.search(r"replica_groups=\{\{([\d,]*)\}", attributes):
@@ -294,6 +309,43 @@ def moved(instruction: Instruction, siblings: Mapping[str, Instruction]) -> list
     if opcode == "dynamic-update-slice" and len(given) > 1:  # in place
         return 2 * [(a.size, a.space) for a in given[1]]
     return [*written, *((a.size, a.space) for arrays in given for a in arrays)]
+
+
+def matrix_flops(instruction: Instruction, siblings: Mapping[str, Instruction]) -> int:
+    """Operations of a product of matrices or a convolution, 2 a multiplication, as XLA counts them; 0 of others."""
+    if instruction.opcode == "dot":
+        left = _shape(siblings, instruction.operands[0])[0].dims
+        axes = re.search(r"lhs_contracting_dims=\{([\d,]*)\}", instruction.attributes)
+        summed = math.prod(left[int(axis)] for axis in (axes[1] if axes else "").split(",") if axis)
+        return 2 * math.prod(instruction.shape[0].dims) * summed
+    if instruction.opcode == "convolution":
+        left, right = (_shape(siblings, operand)[0].dims for operand in instruction.operands)
+        return _convolution_flops(left, right, instruction.shape[0].dims, instruction.attributes)
+    return 0
+
+
+def _convolution_flops(left: Sequence[int], right: Sequence[int], result: Sequence[int], attributes: str) -> int:
+    """`attributes` has, for example, window={size=3x3 pad=1_1x1_1 lhs_dilate=2x2}, dim_labels=b01f_01io->b01f."""
+    labels = re.search(r"dim_labels=(\w+)_(\w+)->(\w+)", attributes)
+    window = re.search(r"window=\{([^}]*)\}", attributes)
+    assert labels is not None
+    terms = dict(term.split("=") for term in window[1].split()) if window else {}
+    rank = len(left) - 2
+
+    def each(name: str, default: str) -> list[str]:
+        return terms[name].split("x") if name in terms else [default] * rank
+
+    products = left[labels[1].index("b")] * right[labels[2].index("i")] * right[labels[2].index("o")]
+    groups = re.search(r"batch_group_count=(\d+)", attributes)
+    products //= int(groups[1]) if groups else 1
+    sizes = zip(*(each(*term) for term in _WINDOW), strict=True)
+    for axis, (size, stride, pad, holes, apart) in enumerate(sizes):
+        given, made = left[labels[1].index(str(axis))], result[labels[3].index(str(axis))]
+        start = int(pad.split("_")[0])
+        places = (place * int(stride) - start + tap * int(apart) for place in range(made) for tap in range(int(size)))
+        # What meets padding or the holes between pixels is not computed.
+        products *= sum(0 <= place < given * int(holes) and place % int(holes) == 0 for place in places)
+    return 2 * products
 
 
 def layer_of(op_name: str) -> str:

@@ -76,12 +76,9 @@ def _collectives(name: str, cost: Cost) -> list[str]:
 
 
 def _notes(cost: Cost) -> list[str]:
-    notes = []
-    if cost.loops:
-        notes.append(f"{cost.loops} loops: the figures above count the work inside them once.")
-    if cost.uncounted_loops:
-        notes.append(f"{cost.uncounted_loops} loops run an unknown number of times, taken as 1 below.")
-    return notes
+    if not cost.uncounted_loops:
+        return []
+    return [f"{cost.uncounted_loops} loops run an unknown number of times, and are counted once."]
 
 
 def _traffic(name: str, cost: Cost, top: int) -> list[str]:
