@@ -149,6 +149,8 @@ def _keep_compiled_programs() -> None:
     """Compiled programs are kept on the local disk, so that the next start of the same run is quick."""
     import jax
 
+    # Those that JAX takes for quick (a second) add up, since a run starts with a dozen of them.
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
     if not jax.config.jax_compilation_cache_dir:  # type: ignore[attr-defined]
         from palgan_jax.writing import cache_folder
 

@@ -14,9 +14,9 @@ from palgan_jax.errors import UserError
 
 log = logging.getLogger(__name__)
 
-DESCRIPTION = """Measures the training step and inference of a config. With --topology both are compiled for a TPU slice
-that need not be there, and the compiled programs say what they cost: operations, memory, collectives, and the time
-that no run can beat."""
+DESCRIPTION = """Measures the training step and inference of a config: on the devices that are here, or, with
+--topology, compiled for a TPU slice that need not be. Compiled programs say what they cost: operations, memory,
+collectives, and the time that no run can beat."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -29,7 +29,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="config file (default: configs/imagenet256.py)",
     )
     parser.add_argument("--topology", metavar="NAME", help=f"a TPU slice to compile for: {EXAMPLES}, ...")
-    parser.add_argument("--batch", type=int, metavar="N", help="images a chip (default: 32)")
+    parser.add_argument(
+        "--batch", type=int, metavar="N", help="images a chip (default: 32; without --topology, what the config says)"
+    )
     parser.add_argument(
         "--sweep",
         nargs="+",
@@ -38,21 +40,36 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="all combinations, a row each: batch, topology, width, perceptual, precision or any field of the config",
     )
     parser.add_argument("--top", type=int, default=15, metavar="N", help="lines of layers and of arrays (default: 15)")
+    parser.add_argument("--steps", type=int, default=10, metavar="N", help="steps that are timed (default: 10)")
+    parser.add_argument("--trace", type=Path, metavar="DIR", help="write a profile of the timed steps, for xprof")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there as well")
     parser.epilog = "Any field of the config can be set: --config.net.width=0.5"
 
 
+def compiles_only(args: argparse.Namespace) -> bool:
+    """Whether programs are compiled for a topology, and nothing is run."""
+    return bool(args.topology) or any(axis.startswith("topology=") for axis in args.sweep)
+
+
 def run(args: argparse.Namespace, overrides: Sequence[str]) -> int:
-    """Runs the command; returns its exit code. To be called before JAX is imported."""
+    """Runs the command; returns its exit code. To be called before JAX looks for devices."""
     rows = settings(args.sweep)
-    if args.batch is not None and args.batch < 1:
-        raise UserError(f"--batch={args.batch} does not fit: it must be at least 1.")
-    prepare_environment()
-    from palgan_jax.benchmark.report import SWEPT, sweep_table
+    for name, value in (("batch", args.batch), ("steps", args.steps), ("top", args.top)):
+        if value is not None and value < 1:
+            raise UserError(f"--{name}={value} does not fit: it must be at least 1.")
+    if compiles_only(args):
+        if args.trace:
+            raise UserError("--trace is of steps that are run: leave out --topology.")
+        prepare_environment()
+    import jax
+
+    # How long compiling takes is one of the figures. Besides, what is compiled for absent devices cannot be read back.
+    jax.config.update("jax_enable_compilation_cache", False)
+    from palgan_jax.benchmark.report import COMPILED, RUN, sweep_table
 
     found = [_measure(args, list(overrides), row) for row in rows]
     if args.sweep:
-        print(sweep_table(found, SWEPT))
+        print(sweep_table(found, COMPILED if compiles_only(args) else RUN))
     if args.json:
         from palgan_jax.writing import write_file
 
@@ -64,7 +81,8 @@ def run(args: argparse.Namespace, overrides: Sequence[str]) -> int:
 def _measure(args: argparse.Namespace, overrides: list[str], setting: dict[str, str]) -> dict[str, Any]:
     """The figures of one setting; of a sweep, what cannot be is noted and does not end it."""
     try:
-        return {"setting": setting, **_compiled(args, overrides, setting)}
+        measure = _compiled if compiles_only(args) else _timed
+        return {"setting": setting, "config": args.config, "overrides": overrides, **measure(args, overrides, setting)}
     except UserError as error:
         if not args.sweep:
             raise
@@ -79,7 +97,7 @@ def _compiled(args: argparse.Namespace, overrides: list[str], setting: dict[str,
     from palgan_jax.config import load_config
 
     chips = describe_slice(setting.get("topology") or args.topology)
-    images = _batch(setting, args.batch or 32)
+    images = _batch(args, setting) or 32
     batch = f"batch_size={images * chips.chips}"
     config = load_config(args.config, [*overrides, *setting_overrides(setting), batch])
     costs = compile_for(config, chips)
@@ -92,8 +110,6 @@ def _compiled(args: argparse.Namespace, overrides: list[str], setting: dict[str,
     figures = {name: cost.figures(chips.peaks) for name, cost in costs.items()}
     collectives = costs["train"].collectives.values()
     return {
-        "config": args.config,
-        "overrides": overrides,
         "topology": chips.name,
         "chips": chips.chips,
         "images_per_chip": images,
@@ -104,8 +120,42 @@ def _compiled(args: argparse.Namespace, overrides: list[str], setting: dict[str,
     }
 
 
-def _batch(setting: dict[str, str], default: int) -> int:
-    text = setting.get("batch", str(default))
+def _timed(args: argparse.Namespace, overrides: list[str], setting: dict[str, str]) -> dict[str, Any]:
+    from palgan_jax.benchmark.first_step import time_to_first_step
+    from palgan_jax.config import load_config
+
+    fields = [*overrides, *setting_overrides(setting)]
+    load_config(args.config, fields)  # what is wrong with it is said before anything is started
+    start: dict[str, float] | None = None
+    if not args.sweep:
+        # A TPU belongs to one process at a time, so that this one may not look at it yet.
+        try:
+            start = time_to_first_step(args.config, fields)
+        except UserError as error:
+            log.warning("%s", error)
+
+    import jax
+
+    from palgan_jax.benchmark.report import run_report
+    from palgan_jax.benchmark.running import run_and_time
+
+    if images := _batch(args, setting):
+        fields.append(f"batch_size={images * jax.device_count()}")
+    config = load_config(args.config, fields)
+    figures = {"time_to_first_step": start, **run_and_time(config, args.steps, args.trace)}
+    if not args.sweep:
+        title = f"{args.config}: {config.resolution} x {config.resolution}, {config.precision}"
+        print(run_report(title, figures))
+        if args.trace:
+            print(f"the profile is in {args.trace}: `xprof --logdir {args.trace}` shows it")
+    return figures
+
+
+def _batch(args: argparse.Namespace, setting: dict[str, str]) -> int | None:
+    """Images a chip, where they are given."""
+    text = setting.get("batch")
+    if text is None:
+        return args.batch
     if not text.isdigit() or int(text) < 1:
         raise UserError(f"--sweep batch={text} does not fit: images a chip are whole numbers from 1.")
     return int(text)

@@ -102,7 +102,7 @@ def _buffers(name: str, cost: Cost, top: int) -> list[str]:
     return grid(rows, left=2)
 
 
-SWEPT = (
+COMPILED = (
     ("GFLOP/image", "gflop_per_image", "{:.2f}"),
     ("GB/image", "gb_per_image", "{:.3f}"),
     ("HBM GiB", "hbm_gib_per_chip", "{:.2f}"),
@@ -114,6 +114,38 @@ SWEPT = (
     ("inference/s/chip", "inference.images_per_second_per_chip", "{:.0f}"),
     ("compile s", "compile_seconds", "{:.0f}"),
 )
+
+
+RUN = (
+    ("GFLOP/image", "gflop_per_image", "{:.2f}"),
+    ("GB/image", "gb_per_image", "{:.3f}"),
+    ("step ms", "step_ms.median", "{:.1f}"),
+    ("images/s", "images_per_second", "{:.1f}"),
+    ("of matrix peak", "share_of_matrix_peak", "{:.0%}"),
+    ("inference/s", "inference.images_per_second", "{:.1f}"),
+    ("compile s", "compile_seconds", "{:.0f}"),
+)
+
+
+def run_report(title: str, figures: dict[str, Any]) -> str:
+    """What was measured on the devices that are here."""
+    step, batch, start = figures["step_ms"], figures["inference"]["batch_ms"], figures["time_to_first_step"]
+    rows = [
+        ["devices", f"{figures['devices']} x {figures['device']}, {figures['images_per_chip']:g} images each"],
+        ["training step", f"{step['median']:.1f} ms (from {step['least']:.1f} to {step['most']:.1f})"],
+        ["training", f"{figures['images_per_second']:.1f} images a second"],
+        ["  operations", f"{figures['gflop_per_image']:.2f} GFLOP an image, as XLA counts them"],
+        ["  of the matrix peak", f"{figures['share_of_matrix_peak']:.0%} of {_gflops(figures['matrix_peak_gflops'])}"],
+        ["inference batch", f"{batch['median']:.1f} ms (from {batch['least']:.1f} to {batch['most']:.1f})"],
+        ["inference", f"{figures['inference']['images_per_second']:.1f} images a second"],
+    ]
+    if start:
+        rows.append(["time to first step", f"{start['cold']:.1f} s, then {start['warm']:.1f} s with its programs kept"])
+    return "\n".join([title, "", *grid(rows, left=2)])
+
+
+def _gflops(value: float) -> str:
+    return f"{value / 1e3:.1f} TFLOP/s" if value >= 1e4 else f"{value:.0f} GFLOP/s"
 
 
 def sweep_table(rows: Sequence[dict[str, Any]], columns: Sequence[tuple[str, str, str]]) -> str:
