@@ -15,6 +15,9 @@ die() {
   exit "$BAD_INPUT"
 }
 
+((BASH_VERSINFO[0] * 10 + BASH_VERSINFO[1] >= 44)) ||
+  die "bash $BASH_VERSION is too old for the launchers: take 4.4 or newer, on macOS by brew install bash."
+
 # need VARIABLE WHAT: ends the script in one sentence where a value of env.sh is missing.
 need() { [[ -n ${!1} ]] || die "$1 is not set: put $2 into launch/env.sh or the environment."; }
 

@@ -20,7 +20,7 @@ main() {
   need PALGAN_ZONE "a zone that has $PALGAN_ACCELERATOR"
   need PALGAN_BUCKET "the name of a bucket"
   need_program gcloud https://cloud.google.com/sdk/docs/install
-  place=("--project=$PALGAN_PROJECT" "--zone=$PALGAN_ZONE")
+  place=("--project=$PALGAN_PROJECT" "--zone=$PALGAN_ZONE" --quiet)
   if [[ $ACTION == delete ]]; then
     delete
   elif "$DRY_RUN"; then
@@ -36,7 +36,7 @@ main() {
 queued() { run gcloud compute tpus queued-resources "$@" "${place[@]}"; }
 
 # --force deletes the TPU VM with it.
-delete() { queued delete "$PALGAN_NAME" --force --quiet; }
+delete() { queued delete "$PALGAN_NAME" --force; }
 
 create() {
   local more=()
@@ -82,6 +82,7 @@ train_until_finished() {
         ;;
     esac
     say "attempt $attempt of $PALGAN_ATTEMPTS ended with $code; the next one goes on from the last checkpoint."
+    pause
   done
   delete
   say "gave up after $PALGAN_ATTEMPTS attempts; the same command goes on."

@@ -23,16 +23,18 @@ main() {
   need PALGAN_ZONE "a zone that has $PALGAN_ACCELERATOR"
   need PALGAN_BUCKET "the name of a bucket"
   need_program gcloud https://cloud.google.com/sdk/docs/install
-  place=("--project=$PALGAN_PROJECT" "--zone=$PALGAN_ZONE")
+  place=("--project=$PALGAN_PROJECT" "--zone=$PALGAN_ZONE" --quiet)
   case $ACTION in
     delete) delete ;;
     stop) on_workers all "bash palgan_jax/launch/worker.sh stop" ;;
     *)
       have_vm
       if ! training_runs; then
-        send_and_install
-        training_command python
-        on_workers all "bash palgan_jax/launch/worker.sh start $(quoted "${TRAIN[@]}")"
+        # Whatever the code of gcloud, apt or uv: it says nothing about the training's input.
+        if ! { send_and_install && begin; }; then
+          say "the machines of $PALGAN_NAME were not made ready, for the reason above; the same command tries again."
+          exit 1
+        fi
       fi
       follow
       ;;
@@ -41,7 +43,7 @@ main() {
 
 tpu() { run gcloud compute tpus tpu-vm "$@" "${place[@]}"; }
 
-delete() { tpu delete "$PALGAN_NAME" --quiet; }
+delete() { tpu delete "$PALGAN_NAME"; }
 
 on_workers() { tpu ssh "$PALGAN_NAME" "--worker=$1" "--command=$2"; }
 
@@ -84,27 +86,36 @@ training_runs() {
 send_and_install() {
   local archive=/tmp/palgan_jax.tar.gz
   if ! "$DRY_RUN"; then
-    archive=$(mktemp --suffix=.tar.gz)
-    # shellcheck disable=SC2064  # its name is only known here
-    trap "rm -f '$archive'" EXIT
+    scratch=$(mktemp -d)
+    trap 'rm -rf "$scratch"' EXIT
+    archive=$scratch/palgan_jax.tar.gz
     [[ -z $(git -C "$root" status --porcelain --untracked-files=no) ]] || say "what is not committed is not sent."
   fi
-  run git -C "$root" archive --format=tar.gz "--output=$archive" HEAD
-  tpu scp "$archive" "$PALGAN_NAME:palgan_jax.tar.gz" --worker=all
-  on_workers all "mkdir -p palgan_jax && tar -xzf palgan_jax.tar.gz -C palgan_jax && bash palgan_jax/launch/worker.sh install $(quoted "$PALGAN_BUCKET" "$PALGAN_MOUNT")"
+  run git -C "$root" archive --format=tar.gz "--output=$archive" HEAD &&
+    tpu scp "$archive" "$PALGAN_NAME:palgan_jax.tar.gz" --worker=all &&
+    on_workers all "mkdir -p palgan_jax && tar -xzf palgan_jax.tar.gz -C palgan_jax && \
+bash palgan_jax/launch/worker.sh install $(quoted "$PALGAN_BUCKET" "$PALGAN_MOUNT")"
+}
+
+begin() {
+  training_command python
+  on_workers all "bash palgan_jax/launch/worker.sh start $(quoted "${TRAIN[@]}")"
 }
 
 # All processes end together, so the first machine speaks for them.
 follow() {
-  local follow="bash palgan_jax/launch/worker.sh follow" last lost=0 began
+  local follow="bash palgan_jax/launch/worker.sh follow" line code lost=0 began
   if "$DRY_RUN"; then
     on_workers 0 "$follow"
     return
   fi
   while true; do
-    began=$SECONDS
-    last=$(on_workers 0 "$follow" | tee /dev/stderr | grep -o 'launch: the training ended with [0-9]*' | tail -n 1) || true
-    [[ -z $last ]] || exit "${last##* }"
+    began=$SECONDS code=
+    while IFS= read -r line; do
+      printf '%s\n' "$line" >&2
+      [[ $line != "launch: the training ended with "* ]] || code=${line##* }
+    done < <(on_workers 0 "$follow")
+    [[ -z $code ]] || exit "$code"
     if [[ $(vm_state || true) != READY ]]; then
       say "the TPU VM $PALGAN_NAME is gone; the same command begins another, which goes on from the last checkpoint."
       exit "$GONE"

@@ -24,10 +24,13 @@ exec 3> >(
     -e "/stopped early and saved step [0-9]|start all of them again/w $said/again"
 )
 reader=$!
+told=false training=''
+tell() { told=true; [[ -z $training ]] || kill -TERM "$training" 2>/dev/null || true; }
+trap tell TERM INT
 "$@" >&3 2>&1 3>&- &
 training=$!
 exec 3>&-
-trap 'kill -TERM "$training" 2>/dev/null || true' TERM INT
+! "$told" || tell
 
 # A signal ends `wait`, not the training, which is saving then.
 code=0

@@ -26,8 +26,9 @@ install() {
     curl -fsSL https://packages.cloud.google.com/apt/doc/apt-key.gpg | sudo tee "$key" >/dev/null
     echo "deb [signed-by=$key] https://packages.cloud.google.com/apt gcsfuse-$(lsb_release -cs) main" |
       sudo tee "$list" >/dev/null
-    sudo apt-get -qq update
-    sudo apt-get -qq install -y gcsfuse
+    # A machine that has just been started installs updates of its own.
+    sudo apt-get -qq -o DPkg::Lock::Timeout=600 update
+    sudo apt-get -qq -o DPkg::Lock::Timeout=600 install -y gcsfuse
   fi
   if ! mountpoint -q "$mount"; then
     sudo mkdir -p "$mount"

@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import jsonschema
@@ -39,7 +40,7 @@ PROGRAM = {"tpu_vm.sh": "gcloud", "queued_resource.sh": "gcloud", "gke_jobset.sh
 }
 PROGRAMS = ("gcloud", "xpk", "kubectl", "sbatch", "srun", "scontrol", "scancel", "sky", "docker", "git")
 RECORD = """#!/bin/bash
-printf '%s\\0' "$(basename "$0")" "$@" >> "$CALLS"; printf '\\n\\0' >> "$CALLS"
+exec 9>> "$CALLS"; flock 9; printf '%s\\0' "$(basename "$0")" "$@" $'\\n' >&9; exec 9>&-
 next() {  # the next line of a file, of which the last one stays; machines ask at the same time
   flock "$HERE" sh -c 'head -n 1 "$1"; if [ "$(wc -l < "$1")" -gt 1 ]; then sed -i 1d "$1"; fi' - "$1"
 }
@@ -375,6 +376,13 @@ def test_a_vm_that_never_answers_is_given_up(cloud):
     assert result.stderr.count("the connection was lost") == 3
 
 
+def wait_for(condition: Callable[[], bool]) -> None:
+    end = time.monotonic() + 30
+    while not condition():
+        assert time.monotonic() < end, "nothing happened"
+        time.sleep(0.05)
+
+
 def in_background(cloud: World) -> subprocess.Popen:
     """The launcher; what it says goes to the file `said`."""
     command = ["bash", str(LAUNCH / "tpu_vm.sh")]
@@ -386,9 +394,7 @@ def test_a_training_that_runs_is_followed_and_not_begun_twice(cloud):
     cloud.program("python", 'until [[ -e $HERE/enough ]]; do sleep 0.05; done; echo "finished at step 12"')
     cloud.lines("vm", "READY")
     first = in_background(cloud)
-    while cloud.count("python") < 2:
-        assert first.poll() is None
-        time.sleep(0.05)
+    wait_for(lambda: cloud.count("python") == 2)
     first.terminate()  # the person goes home
     first.wait()
     second = in_background(cloud)
@@ -404,9 +410,8 @@ def test_a_training_can_be_stopped(cloud):
     cloud.program("python", 'trap "echo saved; exit 0" TERM; echo begun; while true; do sleep 0.05; done')
     cloud.lines("vm", "READY")
     process = in_background(cloud)
-    while cloud.count("python") < 2 or not (cloud.folder / "worker1/palgan_run/log").read_text():
-        assert process.poll() is None
-        time.sleep(0.05)
+    logs = [cloud.folder / machine / "palgan_run/log" for machine in ("worker0", "worker1")]
+    wait_for(lambda: all(log.exists() and log.read_text() for log in logs))
     assert cloud.launch("tpu_vm.sh", "--stop").returncode == 0
     assert process.wait(timeout=20) == 143
     assert "saved" in (cloud.folder / "said").read_text().splitlines()
@@ -476,6 +481,16 @@ def test_bad_input_is_not_tried_again(cloud):
     result = cloud.launch("queued_resource.sh")
     assert result.returncode == 2 and "palgan: error: that is no config." in result.stderr
     assert cloud.count("python") == 2 and queue_calls(cloud) == ["delete"]
+
+
+def test_machines_that_cannot_be_made_ready_are_no_bad_input(cloud):
+    """uv ends with 2 where the network fails, as the training does for bad input."""
+    cloud.program("uv", '[[ $1 != pip || -e $HERE/network ]] || { touch "$HERE/network"; exit 2; }')
+    cloud.lines("queue", "ACTIVE")
+    cloud.lines("training", "finished")
+    result = cloud.launch("queued_resource.sh")
+    assert result.returncode == 0 and "attempt 1 of 50 ended with 1" in result.stderr
+    assert "were not made ready" in result.stderr and cloud.count("python") == 2
 
 
 def test_nothing_is_made_or_deleted_while_the_cloud_does_not_answer(cloud):
