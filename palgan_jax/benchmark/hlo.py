@@ -260,7 +260,7 @@ class Program:
             return listed[1].count(",") + 1
         if counted := re.search(r"replica_groups=\[\d+,(\d+)\]", attributes):
             return int(counted[1])
-        if named := re.search(r"replica_groups=mesh\[([^\]]*)\](?:, device_ids=\([^)]*\))? \{([^}]*)\}", attributes):
+        if named := re.search(r"replica_groups=mesh\[([^\]]*)\][^{]*\{([^}]*)\}", attributes):
             sizes = dict(re.findall(r"'(\w+)'=(\d+)", named[1]))
             return math.prod(int(sizes[axis]) for axis in re.findall(r"'(\w+)'", named[2]))
         return self.devices
@@ -385,7 +385,8 @@ def _results(instruction: Instruction, siblings: Mapping[str, Instruction]) -> S
     if opcode == "copy-start":
         return arrays[:1]
     if opcode.endswith("-start") and opcode != "all-reduce-start":
-        return arrays[sum(len(_shape(siblings, operand)) for operand in instruction.operands) :]
+        given = sum(len(_shape(siblings, operand)) for operand in instruction.operands)
+        return [array for array in arrays[given:] if array.dims]
     return arrays
 
 

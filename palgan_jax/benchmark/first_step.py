@@ -1,0 +1,62 @@
+"""How long a run takes from its command to its first step: with nothing compiled yet, and once that is kept."""
+
+import logging
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from palgan_jax.errors import UserError
+
+log = logging.getLogger(__name__)
+
+GIVEN = (
+    "data.train=synthetic:1000",
+    "data.val=",
+    "log_every=1 steps",
+    "total=1000 steps",
+    "checkpoint_every=0",
+    "tensorboard=false",
+)
+"""Fields that a run is started with: its pictures cost nothing, and its first step is written down at once."""
+
+POLL_SECONDS = 0.02
+
+
+def time_to_first_step(config: str, overrides: Sequence[str]) -> dict[str, float]:
+    """Seconds from `palgan train` to its first line of metrics: {"cold": ..., "warm": ...}, each of a new process.
+
+    The first has an empty cache of compiled programs, the second that of the first. Raises UserError where the run
+    ends before its first step.
+    """
+    with tempfile.TemporaryDirectory(prefix="palgan-benchmark-") as folder:
+        log.info("starting a run with nothing compiled ...")
+        cold = _start(config, overrides, Path(folder), "cold")
+        log.info("starting it again ...")
+        return {"cold": cold, "warm": _start(config, overrides, Path(folder), "warm")}
+
+
+def _start(config: str, overrides: Sequence[str], folder: Path, name: str) -> float:
+    workdir = folder / name
+    fields = [f"--config.{field}" for field in (*overrides, *GIVEN)]
+    command = [sys.executable, "-m", "palgan_jax.main", "--config", config, "--workdir", str(workdir), *fields]
+    environment = {**os.environ, "JAX_COMPILATION_CACHE_DIR": str(folder / "compiled")}
+    with (folder / f"{name}.log").open("w+") as said:
+        start = time.monotonic()
+        process = subprocess.Popen(command, env=environment, stderr=said, stdout=said)
+        try:
+            metrics = workdir / "metrics.jsonl"
+            while not (metrics.exists() and metrics.stat().st_size):
+                if process.poll() is not None:
+                    said.seek(0)
+                    last = (said.read().splitlines() or ["it said nothing"])[-1].removeprefix("palgan: error: ")
+                    raise UserError(f"the run that was to be timed ended before its first step: {last}")
+                time.sleep(POLL_SECONDS)
+            return time.monotonic() - start
+        finally:
+            process.send_signal(signal.SIGTERM)
+            process.wait()
