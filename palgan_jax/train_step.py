@@ -130,12 +130,13 @@ def _make_forward(config: ConfigDict, generator: nn.Module, discriminator: nn.Mo
         rgb = batch["rgb"].astype(jnp.float32) / 127.5 - 1  # (B, H, W, 3)
 
         # Interleaved, not concatenated: a picture and its fake stay on the same device.
-        def pair(real: jax.Array, fake: jax.Array) -> jax.Array:
-            return jnp.stack([real, fake], axis=1).reshape(-1, *real.shape[1:])  # (2B, ...)
+        def pair(real: jax.Array, fake: jax.Array, dtype: Any = jnp.float32) -> jax.Array:
+            return jnp.stack([real, fake], axis=1).reshape(-1, *real.shape[1:]).astype(dtype)  # (2B, ...)
 
+        seen = dtype or jnp.float32  # of the colours: D's first convolution would round them anyway
         logits, d_updates = discriminator.apply(
-            {**state.discriminator, "params": d_params}, pair(c, c_hat), pair(rgb, rgb_hat), pair(h, h), True,
-            mutable=["spectral"],
+            {**state.discriminator, "params": d_params}, pair(c, c_hat, seen), pair(rgb, rgb_hat, seen), pair(h, h),
+            True, mutable=["spectral"],
         )  # fmt: skip
         real, fake = logits[0::2], logits[1::2]
         loss_d = losses.hinge_discriminator(real, fake)

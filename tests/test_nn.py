@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from jax.test_util import check_grads
 
-from palgan_jax.nn import ColorDiscriminator, PaletteAssignmentGenerator, PaletteGenerator, PalGAN
-from palgan_jax.nn.attention import attend, box_mean, cut_patches, fold_patches, guided_filter
-from palgan_jax.nn.layers import Conv, PalNorm, upsample
+from palgan_jax.nn import ColorDiscriminator, PaletteAssignmentGenerator, PaletteGenerator, PalGAN, layers
+from palgan_jax.nn.attention import attend, box_sum, cut_patches, fold_patches, guided_filter, guided_slope
+from palgan_jax.nn.layers import Conv, PalNorm, convolve_upsampled, upsample
 
 KEY = jax.random.key(0)
 TINY = 1 / 16
@@ -187,18 +188,20 @@ def slow_windows(x: np.ndarray, radius: int):
 
 @settings(max_examples=10, deadline=None)
 @given(st.integers(5, 9), st.integers(5, 9), st.integers(0, 4), st.integers(0, 100))
-def test_box_mean(height, width, radius, seed):
-    x = np.random.default_rng(seed).normal(size=(2, height, width, 3)).astype(np.float32)
+def test_box_sum(height, width, radius, seed):
+    x = np.random.default_rng(seed).normal(size=(2, 3, height, width)).astype(np.float32)
     expected = np.empty_like(x)
-    for i, j, rows, columns in slow_windows(x[0], radius):
-        expected[:, i, j] = x[:, rows, columns].mean((1, 2))
-    np.testing.assert_allclose(box_mean(x, radius), expected, atol=1e-5)
+    for i, j, rows, columns in slow_windows(x[0, 0], radius):
+        expected[..., i, j] = x[..., rows, columns].sum((2, 3))
+    np.testing.assert_allclose(box_sum(x, radius), expected, atol=1e-5)
 
 
 @pytest.mark.parametrize("with_b", [True, False])
 def test_guided_filter_is_the_mean_of_ridge_regressions(with_b):
     rng = np.random.default_rng(0)
-    guide, x = rng.normal(size=(2, 1, 9, 8, 2)).astype(np.float32)
+    l, x = rng.normal(size=(1, 9, 8, 1)).astype(np.float32), rng.normal(size=(1, 9, 8, 2)).astype(np.float32)
+    scale, offset = np.array([0.7, -1.3], np.float32), np.array([0.2, 0.5], np.float32)
+    guide = scale * l + offset
     radius, eps = 2, 1e-2
     a, b = np.empty_like(x), np.empty_like(x)
     for channel in range(2):
@@ -213,7 +216,18 @@ def test_guided_filter_is_the_mean_of_ridge_regressions(with_b):
         expected[0, i, j] = a[0, rows, columns].mean((0, 1)) * guide[0, i, j]
         if with_b:
             expected[0, i, j] += b[0, rows, columns].mean((0, 1))
-    np.testing.assert_allclose(guided_filter(guide, x, radius, eps, with_b), expected, atol=2e-4)
+    l, guide, x, expected = (np.moveaxis(y, -1, 1) for y in (l, guide, x, expected))
+    if with_b:
+        found = guided_filter(l, scale[:, None, None], x, radius, eps)
+    else:
+        found = guided_slope(l, scale[:, None, None], x, radius, eps) * guide
+    np.testing.assert_allclose(found, expected, atol=2e-4)
+
+
+def test_the_guided_filter_differentiates_as_it_filters():
+    rng = np.random.default_rng(0)
+    l, x, scale = (rng.normal(size=s).astype(np.float32) for s in ((2, 1, 7, 6), (2, 3, 7, 6), (3, 1, 1)))
+    check_grads(lambda *x: guided_filter(*x, 2, 0.1), (l, scale, x), order=1, modes=["rev"], atol=1e-2)
 
 
 @given(st.integers(1, 3), st.integers(1, 4), st.integers(1, 4), st.integers(1, 5))
@@ -240,6 +254,24 @@ def test_attend_is_a_softmax_weighted_mean():
 def test_upsample_is_bilinear_with_half_pixel_centres():
     x = jnp.array([0.0, 4.0]).reshape(1, 1, 2, 1)
     np.testing.assert_allclose(upsample(x)[0, 0, :, 0], [0, 1, 3, 4], atol=1e-6)
+
+
+@given(st.integers(1, 6), st.integers(1, 6), st.integers(0, 100))
+@settings(max_examples=10, deadline=None)
+def test_what_a_tpu_upsamples_is_the_same(height, width, seed):
+    x = np.random.default_rng(seed).normal(size=(2, height, width, 3)).astype(np.float32)
+    np.testing.assert_allclose(layers._upsample_by_convolution(jnp.asarray(x)), upsample(x), atol=1e-6)
+
+
+@given(st.integers(1, 6), st.integers(1, 6), st.integers(0, 100))
+@settings(max_examples=10, deadline=None)
+def test_a_convolution_of_the_upsampled_picture_without_making_it(height, width, seed):
+    rng = np.random.default_rng(seed)
+    x, kernel = (jnp.asarray(rng.normal(size=s), jnp.float32) for s in ((2, height, width, 3), (3, 3, 3, 2)))
+    expected = jax.lax.conv_general_dilated(
+        upsample(x), kernel, (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC")
+    )
+    np.testing.assert_allclose(convolve_upsampled(x, kernel), expected, atol=1e-5)
 
 
 def test_bfloat16_stays_close_to_float32():

@@ -56,5 +56,5 @@ class PaletteAssignmentGenerator(nn.Module):
             name="attention",
         )
         x = attention(s, f, resize(l, *f.shape[1:3]), train)
-        x = Conv(2, spectral=self.spectral, dtype=self.dtype, name="colour")(upsample(x), train)
+        x = Conv(2, spectral=self.spectral, doubled=True, dtype=self.dtype, name="colour")(x, train)
         return jnp.tanh(x.astype(jnp.float32))  # (B, 256, 256, 2)

@@ -1,5 +1,6 @@
 """Chromatic attention: where colours go, seen globally through S and delineated locally by the luminance."""
 
+from functools import partial
 from typing import Any, Literal
 
 import flax.linen as nn
@@ -13,36 +14,96 @@ Attention = Literal["full", "global", "local", "none", "self"]
 Local = Literal["guided", "guided_without_b", "affine"]
 
 PATCH = 4
+HIGHEST = jax.lax.Precision.HIGHEST
 
 
-def box_mean(x: jax.Array, radius: int) -> jax.Array:
-    """The mean over windows of 2 * radius + 1 pixels a side, cut at the borders. (B, H, W, C), same shape out."""
-    for axis in (1, 2):
-        size = x.shape[axis]
-        padding = [(0, 0)] * x.ndim
-        padding[axis] = (radius, radius)
-        padded = jnp.pad(x, padding)
-        windows = [jax.lax.slice_in_dim(padded, k, k + size, axis=axis) for k in range(2 * radius + 1)]
-        place = np.arange(size)
-        count = np.minimum(place + radius, size - 1) - np.maximum(place - radius, 0) + 1
-        count = np.expand_dims(count, [i for i in range(x.ndim) if i != axis]).astype(np.float32)
-        x = sum(windows[1:], windows[0]) / count
-    return x
+def box_sum(x: jax.Array, radius: int) -> jax.Array:
+    """The sum over windows of 2 * radius + 1 pixels a side, cut at the borders. (B, C, H, W), same shape out; float32.
 
-
-def guided_filter(guide: jax.Array, x: jax.Array, radius: int, eps: float, with_b: bool = True) -> jax.Array:
-    """A local linear model of x in the guide, channel by channel (method: section 5); float32.
-
-    guide and x are (B, H, W, C). Where the guide has an edge the result has one, and where it is flat the result is
-    the local mean of x. `with_b=False` leaves out the offset b.
+    One product with a band of ones for each axis: a matrix unit does them, and nothing is written but their results.
+    The map is its own transpose.
     """
-    guide, x = guide.astype(jnp.float32), x.astype(jnp.float32)
-    mean_guide, mean_x = box_mean(guide, radius), box_mean(x, radius)
-    covariance = box_mean(guide * x, radius) - mean_guide * mean_x
-    variance = box_mean(guide * guide, radius) - mean_guide**2
-    a = covariance / (variance + eps)
-    out = box_mean(a, radius) * guide
-    return out + box_mean(mean_x - a * mean_guide, radius) if with_b else out
+    height, width = x.shape[-2:]
+    x = jnp.einsum("ih,bchw->bciw", _band(height, radius), x.astype(jnp.float32), precision=HIGHEST)
+    return jnp.einsum("jw,bchw->bchj", _band(width, radius), x, precision=HIGHEST)
+
+
+def _band(size: int, radius: int) -> np.ndarray:
+    place = np.arange(size)
+    return (np.abs(place[:, None] - place) <= radius).astype(np.float32)
+
+
+def _share(height: int, width: int, radius: int) -> np.ndarray:
+    """What one pixel counts for in the mean over each window, (H, W)."""
+    return 1 / np.outer(_band(height, radius).sum(1), _band(width, radius).sum(1))
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(3, 4))
+def guided_filter(l: jax.Array, scale: jax.Array, x: jax.Array, radius: int, eps: float) -> jax.Array:
+    """A local linear model of each channel of x in a guide, scale * l (method: section 5); float32 inside.
+
+    l is (B, 1, H, W), x (B, C, H, W), scale (C, 1, 1); returns x's shape and type. Where the guide has an edge the
+    result has one, and where it is flat the result is the local mean of x. An offset of the guide would cancel against
+    that of the model. All channels of the guide are made of l, and so are their means and variances: only four maps of
+    full width are averaged. Its derivative is written out, because the transposes of averages are averages again, and
+    one map, the covariance, is all that has to be kept for it.
+    """
+    return _filter(l, scale, x, radius, eps)[0]
+
+
+def guided_slope(l: jax.Array, scale: jax.Array, x: jax.Array, radius: int, eps: float) -> jax.Array:
+    """The model's factor a of the guide, averaged: what `guided_filter` is made of, but for its b; float32."""
+    a, *_ = _fit(l, scale, x, radius, eps)
+    return box_sum(a, radius) * _share(*l.shape[-2:], radius)
+
+
+def _fit(l: jax.Array, scale: jax.Array, x: jax.Array, radius: int, eps: float) -> tuple[jax.Array, ...]:
+    """The model in each window, a and b, and the covariance of l and x: (B, C, H, W) each."""
+    share, mean_l, variance = _windows_of(l, radius)
+    mean_x = box_sum(x, radius) * share
+    covariance = box_sum(l * x.astype(jnp.float32), radius) * share - mean_l * mean_x
+    a = scale * covariance / (scale**2 * variance + eps)
+    return a, mean_x - a * scale * mean_l, covariance
+
+
+def _filter(l: jax.Array, scale: jax.Array, x: jax.Array, radius: int, eps: float) -> tuple[jax.Array, Any]:
+    a, b, covariance = _fit(l, scale, x, radius, eps)
+    share = _share(*l.shape[-2:], radius)
+    y = share * (box_sum(a, radius) * scale * l + box_sum(b, radius))
+    return y.astype(x.dtype), (l, scale, x, covariance.astype(x.dtype))
+
+
+def _filter_transposed(radius: int, eps: float, kept: Any, dy: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
+    l, scale, x, covariance = kept
+    share, mean_l, variance = _windows_of(l, radius)
+    spread = share * dy.astype(jnp.float32)
+    db = box_sum(spread, radius)
+    da = scale * (box_sum(l * spread, radius) - mean_l * db)
+    gain = 1 / (scale**2 * variance + eps)
+    dcovariance = scale * gain * da
+    back = box_sum(share * dcovariance, radius)
+    dx = box_sum(share * (db - mean_l * dcovariance), radius) + l * back
+    dscale = jnp.sum(2 * eps * gain**2 * covariance * da, axis=(0, 2, 3))[:, None, None]
+
+    # Training has no use for the rest, and the compiler leaves it out.
+    def over_channels(x: jax.Array) -> jax.Array:
+        return jnp.sum(x, axis=1, keepdims=True)  # (B, 1, H, W)
+
+    a = scale * gain * covariance
+    dvariance = -over_channels(scale**2 * gain * a * da)
+    dmean = -2 * mean_l * dvariance - over_channels(scale * a * db + box_sum(x, radius) * share * dcovariance)
+    dl = over_channels(spread * scale * box_sum(a, radius) + x * back)
+    dl += 2 * l * box_sum(share * dvariance, radius) + box_sum(share * dmean, radius)
+    return dl.astype(l.dtype), dscale, dx.astype(dy.dtype)
+
+
+def _windows_of(l: jax.Array, radius: int) -> tuple[np.ndarray, jax.Array, jax.Array]:
+    share = _share(*l.shape[-2:], radius)
+    mean = box_sum(l, radius) * share
+    return share, mean, box_sum(l * l, radius) * share - mean**2
+
+
+guided_filter.defvjp(_filter, _filter_transposed)
 
 
 def cut_patches(x: jax.Array) -> jax.Array:
@@ -91,8 +152,8 @@ class ChromaticAttention(nn.Module):
         channels, size = f.shape[-1], scaled(64, self.width)
         height, width = f.shape[1:3]
 
-        def conv(name: str, features: int = size, kernel: int = 1) -> Conv:
-            return Conv(features, kernel, spectral=self.spectral, dtype=self.dtype, name=name)
+        def conv(name: str, features: int = size, kernel: int = 1, dtype: Any = self.dtype) -> Conv:
+            return Conv(features, kernel, spectral=self.spectral, dtype=dtype, name=name)
 
         value = conv("value")(f, train)  # (B, H, W, size)
         if self.attention == "self":
@@ -105,13 +166,22 @@ class ChromaticAttention(nn.Module):
             gain = self.param("gain", nn.initializers.zeros, ())
             return f + gain.astype(f.dtype) * conv("fusion", channels)(branches[0], train)
         if self.attention != "global":
-            guide = conv("guide")(l, train)
-            branches.append(self._delineate(guide, value, conv, train).astype(value.dtype))
+            branches.append(self._delineate(l, value, conv, train).astype(value.dtype))
         return conv("fusion", channels)(jnp.concatenate(branches, axis=-1), train)  # (B, H, W, Cf)
 
-    def _delineate(self, guide: jax.Array, value: jax.Array, conv, train: bool) -> jax.Array:
+    def _delineate(self, l: jax.Array, value: jax.Array, conv, train: bool) -> jax.Array:
         if self.local == "affine":
+            guide = conv("guide")(l, train)
             both = conv("affine", 2 * guide.shape[-1], 3)(jnp.concatenate([value, guide], axis=-1), train)
             a, b = jnp.split(both, 2, axis=-1)
             return a * guide + b
-        return guided_filter(guide, value, self.radius, self.eps, with_b=self.local == "guided")
+        # The guide is a convolution of one channel with one pixel: its values at 0 and at 1 say it all.
+        two = jnp.array([0.0, 1.0]).reshape(1, 1, 2, 1)
+        offset, one = conv("guide", dtype=None)(two, train)[0, 0]  # (size,) each
+        scale, offset = (one - offset)[:, None, None], offset[:, None, None]
+        l, value = jnp.moveaxis(l, -1, 1), jnp.moveaxis(value, -1, 1)  # planes, for the products of the averages
+        if self.local == "guided":
+            y = guided_filter(l, scale, value, self.radius, self.eps)
+        else:
+            y = guided_slope(l, scale, value, self.radius, self.eps) * (scale * l + offset)
+        return jnp.moveaxis(y, 1, -1)

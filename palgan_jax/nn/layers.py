@@ -9,6 +9,7 @@ from typing import Any, Literal
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 Norm = Literal["palette", "instance", "batch", "spade"]
 
@@ -28,9 +29,52 @@ def leaky_relu(x: jax.Array) -> jax.Array:
 
 
 def upsample(x: jax.Array) -> jax.Array:
-    """Doubles height and width bilinearly: (B, H, W, C) to (B, 2H, 2W, C)."""
+    """Doubles height and width bilinearly: (B, H, W, C) to (B, 2H, 2W, C).
+
+    On a TPU as a transposed convolution of each channel, which needs neither the intermediate picture nor the copies
+    into other layouts that the two matrix products of `jax.image.resize` do.
+    """
+    return jax.lax.platform_dependent(x, tpu=_upsample_by_convolution, default=_upsample_by_products)
+
+
+def _upsample_by_products(x: jax.Array) -> jax.Array:
     batch, height, width, channels = x.shape
     return jax.image.resize(x, (batch, 2 * height, 2 * width, channels), "linear")
+
+
+def _upsample_by_convolution(x: jax.Array) -> jax.Array:
+    channels = x.shape[-1]
+    tent = np.array([0.25, 0.75, 0.75, 0.25])
+    kernel = np.broadcast_to(np.outer(tent, tent)[..., None, None], (4, 4, 1, channels))
+    return jax.lax.conv_general_dilated(
+        jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)), mode="edge"),
+        jnp.asarray(kernel, x.dtype),
+        (1, 1),
+        ((0, 0), (0, 0)),
+        lhs_dilation=(2, 2),
+        dimension_numbers=("NHWC", "HWIO", "NHWC"),
+        feature_group_count=channels,
+    )
+
+
+def convolve_upsampled(x: jax.Array, kernel: jax.Array) -> jax.Array:
+    """Convolves `upsample(x)`, which is never made: x (B, H, W, C), kernel (3, 3, C, D), to (B, 2H, 2W, D), float32.
+
+    For few D. Interpolation leaves channels alone and a tap leaves pixels alone, so the taps come first, on the small
+    picture; they are interpolated and shifted to their places along one axis, summed, and so along the other.
+    """
+    taps = jnp.einsum("bhwc,yxcd->bhwyxd", x, kernel, preferred_element_type=jnp.float32)  # (B, H, W, 3, 3, D)
+    half = jnp.einsum("vwx,bhwyxd->bhvyd", _interpolate_and_shift(x.shape[2]), taps)  # (B, H, 2W, 3, D)
+    return jnp.einsum("uhy,bhvyd->buvd", _interpolate_and_shift(x.shape[1]), half)
+
+
+def _interpolate_and_shift(size: int) -> np.ndarray:
+    """(2N, N, 3): the weight of pixel n in pixel m + tap - 1 of the doubled axis; nothing lies beyond its ends."""
+    doubled = np.arange(-1, 2 * size + 1)
+    place = np.clip((doubled - 0.5) / 2, 0, size - 1)
+    weight = np.maximum(1 - np.abs(place[:, None] - np.arange(size)), 0)  # (2N + 2, N)
+    weight[[0, -1]] = 0
+    return np.stack([weight[tap : tap + 2 * size] for tap in range(3)], axis=-1).astype(np.float32)
 
 
 def resize(x: jax.Array, height: int, width: int) -> jax.Array:
@@ -64,7 +108,7 @@ def _unit(x: jax.Array) -> jax.Array:
 class Conv(nn.Module):
     """A square convolution with padding kernel // 2, optionally with spectral norm.
 
-    (B, H, W, C) to (B, H / stride, W / stride, features).
+    (B, H, W, C) to (B, H / stride, W / stride, features). `doubled` convolves the picture upsampled to (B, 2H, 2W, C).
     """
 
     features: int
@@ -73,6 +117,7 @@ class Conv(nn.Module):
     padding: int | None = None
     use_bias: bool = True
     spectral: bool = False
+    doubled: bool = False
     kernel_init: nn.initializers.Initializer = XAVIER
     dtype: Any = None
 
@@ -83,13 +128,16 @@ class Conv(nn.Module):
             kernel = spectral_norm(self, kernel, train)
         pad = self.kernel // 2 if self.padding is None else self.padding
         dtype = self.dtype or jnp.float32
-        y = jax.lax.conv_general_dilated(
-            x.astype(dtype),
-            kernel.astype(dtype),
-            (self.stride, self.stride),
-            ((pad, pad), (pad, pad)),
-            dimension_numbers=("NHWC", "HWIO", "NHWC"),
-        )
+        if self.doubled:
+            y = convolve_upsampled(x.astype(dtype), kernel.astype(dtype)).astype(dtype)
+        else:
+            y = jax.lax.conv_general_dilated(
+                x.astype(dtype),
+                kernel.astype(dtype),
+                (self.stride, self.stride),
+                ((pad, pad), (pad, pad)),
+                dimension_numbers=("NHWC", "HWIO", "NHWC"),
+            )
         if self.use_bias:
             y = y + self.param("bias", nn.initializers.zeros, (self.features,)).astype(dtype)
         return y
