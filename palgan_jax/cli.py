@@ -147,10 +147,10 @@ def _overrides(rest: Sequence[str], command: str) -> list[str]:
 
 def _keep_compiled_programs() -> None:
     """Compiled programs are kept on the local disk, so that the next start of the same run is quick."""
+    # Programs that JAX takes for quick (a second) add up, since a run starts with a dozen of them.
+    os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.1")
     import jax
 
-    # Those that JAX takes for quick (a second) add up, since a run starts with a dozen of them.
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
     if not jax.config.jax_compilation_cache_dir:  # type: ignore[attr-defined]
         from palgan_jax.writing import cache_folder
 

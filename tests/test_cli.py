@@ -15,7 +15,7 @@ from palgan_jax.checkpoint import FOLDER, Checkpoints
 from palgan_jax.cli import main
 from palgan_jax.weights import load_weights, save_weights
 
-COMMANDS = ("train", "colorize", "evaluate", "info", "export", "weights", "data", "prepare")
+COMMANDS = ("train", "colorize", "evaluate", "benchmark", "info", "export", "weights", "data", "prepare")
 
 
 @pytest.fixture

@@ -39,6 +39,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="AXIS=A,B",
         help="all combinations, a row each: batch, topology, width, perceptual, precision or any field of the config",
     )
+    parser.add_argument(
+        "--only", choices=("train", "inference"), help="of a topology: compile one of the two functions"
+    )
     parser.add_argument("--top", type=int, default=15, metavar="N", help="lines of layers and of arrays (default: 15)")
     parser.add_argument("--steps", type=int, default=10, metavar="N", help="steps that are timed (default: 10)")
     parser.add_argument("--trace", type=Path, metavar="DIR", help="write a profile of the timed steps, for xprof")
@@ -61,10 +64,8 @@ def run(args: argparse.Namespace, overrides: Sequence[str]) -> int:
         if args.trace:
             raise UserError("--trace is of steps that are run: leave out --topology.")
         prepare_environment()
-    import jax
-
-    # How long compiling takes is one of the figures. Besides, what is compiled for absent devices cannot be read back.
-    jax.config.update("jax_enable_compilation_cache", False)
+    elif args.only:
+        raise UserError("--only is of what is compiled for a topology: name one with --topology.")
     from palgan_jax.benchmark.report import COMPILED, RUN, sweep_table
 
     found = [_measure(args, list(overrides), row) for row in rows]
@@ -91,7 +92,7 @@ def _measure(args: argparse.Namespace, overrides: list[str], setting: dict[str, 
 
 
 def _compiled(args: argparse.Namespace, overrides: list[str], setting: dict[str, str]) -> dict[str, Any]:
-    from palgan_jax.benchmark.compiled import compile_for
+    from palgan_jax.benchmark.compiled import FUNCTIONS, compile_for
     from palgan_jax.benchmark.report import cost_report
     from palgan_jax.benchmark.topology import describe_slice
     from palgan_jax.config import load_config
@@ -100,7 +101,8 @@ def _compiled(args: argparse.Namespace, overrides: list[str], setting: dict[str,
     images = _batch(args, setting) or 32
     batch = f"batch_size={images * chips.chips}"
     config = load_config(args.config, [*overrides, *setting_overrides(setting), batch])
-    costs = compile_for(config, chips)
+    _compile_anew()
+    costs = compile_for(config, chips, (args.only,) if args.only else FUNCTIONS)
     title = (
         f"{args.config}: {config.resolution} x {config.resolution}, {config.precision}, {images} images a chip, "
         f"{chips.name} ({chips.chips} chips)"
@@ -108,16 +110,8 @@ def _compiled(args: argparse.Namespace, overrides: list[str], setting: dict[str,
     if not args.sweep:
         print(cost_report(title, costs, chips.peaks, args.top))
     figures = {name: cost.figures(chips.peaks) for name, cost in costs.items()}
-    collectives = costs["train"].collectives.values()
-    return {
-        "topology": chips.name,
-        "chips": chips.chips,
-        "images_per_chip": images,
-        **figures["train"],
-        "collective_mb": sum(c.bytes for c in collectives) / 1e6,
-        "sent_mb": sum(c.sent for c in collectives) / 1e6,
-        "inference": figures["inference"],
-    }
+    step = figures.pop("train", {})
+    return {"topology": chips.name, "chips": chips.chips, "images_per_chip": images, **step, **figures}
 
 
 def _timed(args: argparse.Namespace, overrides: list[str], setting: dict[str, str]) -> dict[str, Any]:
@@ -142,6 +136,7 @@ def _timed(args: argparse.Namespace, overrides: list[str], setting: dict[str, st
     if images := _batch(args, setting):
         fields.append(f"batch_size={images * jax.device_count()}")
     config = load_config(args.config, fields)
+    _compile_anew()
     figures = {"time_to_first_step": start, **run_and_time(config, args.steps, args.trace)}
     if not args.sweep:
         title = f"{args.config}: {config.resolution} x {config.resolution}, {config.precision}"
@@ -149,6 +144,13 @@ def _timed(args: argparse.Namespace, overrides: list[str], setting: dict[str, st
         if args.trace:
             print(f"the profile is in {args.trace}: `xprof --logdir {args.trace}` shows it")
     return figures
+
+
+def _compile_anew() -> None:
+    """How long compiling takes is one of the figures; and what is compiled for absent devices cannot be read back."""
+    import jax
+
+    jax.config.update("jax_enable_compilation_cache", False)
 
 
 def _batch(args: argparse.Namespace, setting: dict[str, str]) -> int | None:

@@ -3,6 +3,8 @@
 import logging
 import re
 import time
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import jax
@@ -22,22 +24,25 @@ from palgan_jax.train_step import make_predict
 
 log = logging.getLogger(__name__)
 
+FUNCTIONS = ("train", "inference")
 STEPS = 100_000
 """Of a run that is never made: the number is a constant of the step and costs nothing."""
 
 
-def compile_for(config: ConfigDict, chips: Slice) -> dict[str, Cost]:
-    """The costs of "train", the step, and of "inference", for a slice; `config.batch_size` is that of all chips.
+def compile_for(config: ConfigDict, chips: Slice, wanted: Sequence[str] = FUNCTIONS) -> dict[str, Cost]:
+    """The costs of the functions that are wanted, for a slice; `config.batch_size` is that of all chips.
 
     Raises UserError where the batch cannot be split, or where a chip's memory is too small for it.
     """
     mesh = make_mesh(**config.mesh, devices=chips.devices)
     check_batch_size(config.batch_size, config.accumulate, mesh)
     program = make_program(config, mesh, STEPS, STEPS // 2)
-    return {
-        "train": _compile("the training step", lambda: lower_train(config, mesh, program), config, chips),
-        "inference": _compile("inference", lambda: lower_predict(config, mesh, program), config, chips),
-    }
+    named = {"train": ("the training step", lower_train), "inference": ("inference", lower_predict)}
+    costs = {}
+    for name in wanted:
+        what, lower = named[name]
+        costs[name] = _compile(what, partial(lower, config, mesh, program), config, chips)
+    return costs
 
 
 def lower_train(config: ConfigDict, mesh: Mesh, program: Program) -> Lowered:
@@ -61,7 +66,7 @@ def abstract_vgg(mesh: Mesh) -> Any:
     return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=everywhere), params)
 
 
-def _compile(what: str, lower: Any, config: ConfigDict, chips: Slice) -> Cost:
+def _compile(what: str, lower: Callable[[], Lowered], config: ConfigDict, chips: Slice) -> Cost:
     images = config.batch_size // chips.chips
     log.info("compiling %s for %s, %d images a chip ...", what, chips.name, images)
     start = time.monotonic()

@@ -65,6 +65,8 @@ class Cost:
                 "code": self.code / GIB,
             },
             "collectives": {kind: asdict(values) for kind, values in self.collectives.items()},
+            "collective_mb": sum(kind.bytes for kind in self.collectives.values()) / 1e6,
+            "sent_mb": sum(kind.sent for kind in self.collectives.values()) / 1e6,
             "roofline_step_ms": seconds * 1e3,
             "limited_by": "compute" if self.flops / peaks.flops >= self.bytes / peaks.bandwidth else "memory",
             "images_per_second_per_chip": self.images / seconds,

@@ -39,18 +39,23 @@ def grid(rows: Sequence[Sequence[str]], left: int = 1) -> list[str]:
 
 
 def figure(figures: dict[str, Any], name: str) -> Any:
-    """A figure by its dotted name."""
+    """A figure by its dotted name; None where there is none."""
     value: Any = figures
     for part in name.split("."):
-        value = value[part]
+        value = (value or {}).get(part)
     return value
+
+
+def _cell(figures: dict[str, Any], name: str, style: str) -> str:
+    value = figure(figures, name)
+    return "-" if value is None else style.format(value)
 
 
 def cost_report(title: str, costs: dict[str, Cost], peaks: Peaks, top: int) -> str:
     """All that compiled functions say: figures side by side, and of each what moves and what is large."""
     figures = {name: cost.figures(peaks) for name, cost in costs.items()}
     rows = [["", *costs]]
-    rows += [[label, *(style.format(figure(f, key)) for f in figures.values())] for label, key, style in COLUMNS]
+    rows += [[label, *(_cell(f, key, style) for f in figures.values())] for label, key, style in COLUMNS]
     lines = [title, "", *grid(rows), "", _peaks_line(peaks)]
     for name, cost in costs.items():
         lines += ["", *_collectives(name, cost), *_notes(cost)]
@@ -154,9 +159,7 @@ def sweep_table(rows: Sequence[dict[str, Any]], columns: Sequence[tuple[str, str
     notes = []
     for row in rows:
         cells = [str(value) for value in row["setting"].values()]
+        table.append([*cells, *(_cell(row, key, style) for _, key, style in columns)])
         if "error" in row:
             notes.append(f"{' '.join(cells)}: {row['error']}")
-            table.append([*cells, *["-"] * len(columns)])
-        else:
-            table.append([*cells, *(style.format(figure(row, key)) for _, key, style in columns)])
     return "\n".join([*grid(table, left=len(rows[0]["setting"])), *notes])
