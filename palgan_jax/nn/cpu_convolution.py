@@ -1,0 +1,238 @@
+"""Convolutions of float32 as matrix products on the CPU, where XLA's own are slow; elsewhere they are XLA's own.
+
+On the CPU, XLA takes two to five times as long for the gradient of a kernel as for the convolution itself, and both are
+far from a matrix product where there are few pixels or few channels. So here, for stride 1 and padding kernel // 2,
+
+  1 x 1                 is a matrix product, and so are both of its gradients;
+  3 x 3, few channels   on one side is one product with all nine taps at once, shifted on that side: the narrow one;
+  3 x 3, many channels  is Winograd's minimal filtering: the picture is cut into tiles of m + 2 pixels a side, which
+                        overlap by 2; tiles and kernel are transformed, multiplied entry by entry, which for all
+                        channels and tiles is (m + 2)^2 matrix products, and transformed back to m x m pixels. These
+                        are (1 + 2 / m)^2 multiplications a pixel instead of 9: 4 for m = 2, 2.25 for m = 4.
+
+With A^T, G and B^T of Winograd ("Arithmetic Complexity of Computations", 1980), for a tile d and a kernel g
+
+    y = A^T [(G g G^T) * (B^T d B)] A        (Lavin and Gray, 2016, arXiv:1509.09308)
+
+and, since y is linear in g, the gradient of the kernel is G^T [(A y' A^T) * (B^T d B)] G, summed over tiles. The
+gradient of the picture is a convolution with the kernel turned by 180 degrees. In float32 all stay within 1e-5 of the
+largest entry.
+
+Sums of slices are what XLA does quickly on the CPU. Stacking the transformed tiles, to multiply them in one batched
+product, takes ten times as long as the transform, hence the lists.
+"""
+
+from collections.abc import Callable, Sequence
+from functools import lru_cache
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.core import ShapedArray
+from jax.extend.core import Primitive
+from jax.interpreters import mlir
+
+NARROW = 7
+"""Up to so many channels the nine taps are fewer than 64 columns, which one product has room for."""
+WIDE = {"forward": 128, "kernel": 64}
+"""From so many channels on a side, transforming costs less than it saves."""
+POINTS = {2: (0, 1, -1), 4: (0, 2 / 3, -2 / 3, 3 / 2, -3 / 2)}
+"""m -> where the polynomials behind the filter are evaluated, beside infinity. With (0, 1, -1, 2, -2), as Lavin and
+Gray have it, m = 4 loses four times as much to rounding."""
+
+Grid = Sequence[Sequence[jax.Array]]
+
+
+def convolve(x: jax.Array, kernel: jax.Array, stride: int, padding: int) -> jax.Array:
+    """Convolves x (B, H, W, C) with a square kernel (k, k, C, D), equally in both directions: (B, H', W', D)."""
+    if stride == 1 and padding == kernel.shape[0] // 2 and x.dtype == jnp.float32 and _gains(x.shape, kernel.shape):
+        return _same(x, kernel)
+    return _plain(x, kernel, stride, padding)
+
+
+def _gains(x: Sequence[int], kernel: Sequence[int]) -> bool:
+    """Whether the CPU gains anything. Where there are few pixels, transforming the kernel would cost as much."""
+    size, _, before, after = kernel
+    if np.prod(x[:3]) < 1024:
+        return False
+    narrow = before >= 32 and after <= NARROW
+    return size == 1 or (size == 3 and (narrow or min(before, after) >= WIDE["kernel"]))
+
+
+def _plain(x: jax.Array, kernel: jax.Array, stride: int, padding: int) -> jax.Array:
+    pads = ((padding, padding), (padding, padding))
+    return jax.lax.conv_general_dilated(x, kernel, (stride, stride), pads, dimension_numbers=("NHWC", "HWIO", "NHWC"))
+
+
+# ---- on the CPU ------------------------------------------------------------------------------------------------------
+
+
+def _cpu_forward(x: jax.Array, kernel: jax.Array) -> jax.Array:
+    size, _, before, after = kernel.shape
+    if size == 1:
+        return jnp.matmul(x, kernel[0, 0])
+    if after <= NARROW:
+        taps = jnp.matmul(x, kernel.transpose(2, 0, 1, 3).reshape(before, 9 * after))  # (B, H, W, 9 D)
+        taps = jnp.pad(taps, ((0, 0), (1, 1), (1, 1), (0, 0)))
+        shifted = [_tap(taps[..., n * after : (n + 1) * after], n) for n in range(9)]
+        return sum(shifted[1:], shifted[0])
+    if before <= NARROW:
+        return jnp.matmul(_taps(x), kernel.reshape(9 * before, after))
+    return _winograd(x, kernel) if min(before, after) >= WIDE["forward"] else _xla_forward(x, kernel)
+
+
+def _cpu_picture_gradient(g: jax.Array, _: jax.Array, kernel: jax.Array) -> jax.Array:
+    return _cpu_forward(g, kernel[::-1, ::-1].swapaxes(2, 3))
+
+
+def _cpu_kernel_gradient(g: jax.Array, x: jax.Array, kernel: jax.Array) -> jax.Array:
+    size, _, before, after = kernel.shape
+    if size == 1:
+        return _summed_product(x, g)[None, None]
+    if after <= NARROW:  # a pixel meets the gradients around it in the reverse order
+        return _summed_product(x, _taps(g)).reshape(before, 3, 3, after)[:, ::-1, ::-1].transpose(1, 2, 0, 3)
+    return _winograd_kernel_gradient(g, x)
+
+
+def _tap(padded: jax.Array, n: int) -> jax.Array:
+    """What tap n of nine sees, (B, H, W, C), of a picture with a border of one pixel."""
+    _, height, width, _ = padded.shape
+    return padded[:, n // 3 : n // 3 + height - 2, n % 3 : n % 3 + width - 2]
+
+
+def _taps(x: jax.Array) -> jax.Array:
+    """What all nine taps see: (B, H, W, C) -> (B, H, W, 9 C)."""
+    padded = jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)))
+    return jnp.concatenate([_tap(padded, n) for n in range(9)], axis=-1)
+
+
+def _summed_product(x: jax.Array, y: jax.Array) -> jax.Array:
+    """x^T y, (C, D), summed over the pixels of (..., C) and (..., D). The narrower one is transposed: it costs."""
+    x, y = (array.reshape(-1, array.shape[-1]) for array in (x, y))
+    return jnp.matmul(x.T, y) if x.shape[1] <= y.shape[1] else jnp.matmul(y.T, x).T
+
+
+# ---- Winograd --------------------------------------------------------------------------------------------------------
+
+
+@lru_cache
+def _matrices(m: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """A^T (m, m + 2), G (m + 2, 3) and B^T (m + 2, m + 2), which convolve a tile of m + 2 numbers with 3.
+
+    Polynomials are multiplied by their values at m + 1 points and infinity (Toom and Cook); this is the transpose of
+    that. Powers of two keep the rows alike.
+    """
+    points = np.array(POINTS[m])
+
+    def values(terms: int) -> np.ndarray:
+        return np.vstack([points[:, None] ** np.arange(terms), np.eye(terms)[-1]])
+
+    a, g, b = values(m), values(3), np.linalg.inv(values(m + 2)).T
+    scale = 2.0 ** np.round(np.log2(np.abs(b).max(axis=1, keepdims=True)))
+    return a.T, g * scale, b / scale
+
+
+def _tile_size(height: int, width: int) -> int:
+    """Small pictures have too few tiles of 4 x 4 to be worth 36 transformed kernels."""
+    return 4 if height * width > 16**2 else 2
+
+
+def _winograd(x: jax.Array, kernel: jax.Array) -> jax.Array:
+    batch, height, width, _ = x.shape
+    m = _tile_size(height, width)
+    a, g, b = _matrices(m)
+    tiles = _tiles(b, x, m, 1)
+    kernels = _transform(g, kernel)
+    products = [[jnp.matmul(*pair) for pair in zip(*rows, strict=True)] for rows in zip(tiles, kernels, strict=True)]
+    grid = (batch, -(-height // m), -(-width // m), kernel.shape[-1])
+    rows = [jnp.stack([y.reshape(grid) for y in row], axis=3) for row in _transform(a, products)]
+    y = jnp.stack(rows, axis=2)  # (B, H / m, m, W / m, m, D)
+    return y.reshape(batch, grid[1] * m, grid[2] * m, grid[3])[:, :height, :width]
+
+
+def _winograd_kernel_gradient(g: jax.Array, x: jax.Array) -> jax.Array:
+    m = _tile_size(*x.shape[1:3])
+    a, spread, b = _matrices(m)
+    pairs = zip(_tiles(b, x, m, 1), _tiles(a.T, g, m, 0), strict=True)
+    products = [[_summed_product(*pair) for pair in zip(*rows, strict=True)] for rows in pairs]
+    return jnp.stack([jnp.stack(row) for row in _transform(spread.T, products)])
+
+
+def _tiles(matrix: np.ndarray, x: jax.Array, m: int, border: int) -> Grid:
+    """The transformed tiles, [i][j] (tiles, C), of x (B, H, W, C) with a border; there is one every m pixels."""
+
+    def along(axis: int, x: jax.Array) -> Sequence[jax.Array]:
+        size, last = x.shape[axis], (x.shape[axis] - 1) // m * m
+        pads = [(0, 0)] * x.ndim
+        # One more than needed: XLA keeps what is padded, and would else compute the rows anew for each of the columns.
+        pads[axis] = (border, last + matrix.shape[1] - border - size + 1)
+        x = jnp.pad(x, pads)
+        return _combine(matrix, [jax.lax.slice_in_dim(x, i, i + last + 1, m, axis) for i in range(matrix.shape[1])])
+
+    return [[tile.reshape(-1, tile.shape[-1]) for tile in along(2, row)] for row in along(1, x)]
+
+
+def _transform(matrix: np.ndarray, grid: Grid | jax.Array) -> Grid:
+    """M X M^T of a grid of arrays, [i][j] each."""
+    columns = [_combine(matrix, column) for column in zip(*grid, strict=True)]
+    return [_combine(matrix, row) for row in zip(*columns, strict=True)]
+
+
+def _combine(matrix: np.ndarray, parts: Sequence[jax.Array]) -> Sequence[jax.Array]:
+    """M x of a vector of arrays, without the zeros of M."""
+    return [
+        sum((part * np.float32(weight) for weight, part in zip(row, parts, strict=True) if abs(weight) > 1e-12), 0.0)
+        for row in matrix
+    ]  # type: ignore[return-value]
+
+
+# ---- one or the other ------------------------------------------------------------------------------------------------
+
+
+def _xla_forward(x: jax.Array, kernel: jax.Array) -> jax.Array:
+    return _plain(x, kernel, 1, kernel.shape[0] // 2)
+
+
+def _xla_kernel_gradient(g: jax.Array, x: jax.Array, kernel: jax.Array) -> jax.Array:
+    return jax.linear_transpose(lambda kernel: _xla_forward(x, kernel), kernel)(g)[0]
+
+
+def _xla_picture_gradient(g: jax.Array, x: jax.Array, kernel: jax.Array) -> jax.Array:
+    return jax.linear_transpose(lambda x: _xla_forward(x, kernel), x)(g)[0]
+
+
+def _lowered_by_platform(name: str, xla: Callable[..., jax.Array], cpu: Callable[..., jax.Array]) -> Callable[..., Any]:
+    """A function that is `cpu` in programs for the CPU, and for all other devices `xla` as if it had been called.
+
+    jax.lax.platform_dependent would leave a conditional in the programs of the others.
+    """
+    primitive = Primitive(name)
+    primitive.def_impl(jax.jit(primitive.bind))
+
+    def shape(*arguments: Any) -> Any:
+        result = jax.eval_shape(xla, *arguments)
+        return ShapedArray(result.shape, result.dtype)
+
+    primitive.def_abstract_eval(shape)
+    mlir.register_lowering(primitive, mlir.lower_fun(xla, multiple_results=False))
+    mlir.register_lowering(primitive, mlir.lower_fun(cpu, multiple_results=False), platform="cpu")
+    return primitive.bind
+
+
+_forward = _lowered_by_platform("convolution", _xla_forward, _cpu_forward)
+_kernel_gradient = _lowered_by_platform("convolution_kernel_gradient", _xla_kernel_gradient, _cpu_kernel_gradient)
+_picture_gradient = _lowered_by_platform("convolution_picture_gradient", _xla_picture_gradient, _cpu_picture_gradient)
+
+
+@jax.custom_vjp
+def _same(x: jax.Array, kernel: jax.Array) -> jax.Array:
+    return _forward(x, kernel)
+
+
+def _cotangents(kept: tuple[jax.Array, jax.Array], g: jax.Array) -> tuple[jax.Array, jax.Array]:
+    by_kernel = _kernel_gradient(g, *kept)
+    return _picture_gradient(g, *kept), by_kernel
+
+
+_same.defvjp(lambda x, kernel: (_forward(x, kernel), (x, kernel)), _cotangents)
