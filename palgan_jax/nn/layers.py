@@ -46,7 +46,7 @@ def _upsample_by_convolution(x: jax.Array) -> jax.Array:
     channels = x.shape[-1]
     tent = np.array([0.25, 0.75, 0.75, 0.25])
     kernel = np.broadcast_to(np.outer(tent, tent)[..., None, None], (4, 4, 1, channels))
-    # jnp.pad slices the batch too, to pad it by nothing: in the gradient, chips would send each other pictures of zeros.
+    # jnp.pad slices the batch too, to pad it by nothing: in the gradient, chips would send each other zeros.
     x = jnp.concatenate([x[:, :1], x, x[:, -1:]], axis=1)
     x = jnp.concatenate([x[:, :, :1], x, x[:, :, -1:]], axis=2)
     return jax.lax.conv_general_dilated(
