@@ -11,6 +11,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from palgan_jax.nn.cpu_convolution import convolve
+
 Norm = Literal["palette", "instance", "batch", "spade"]
 
 XAVIER = nn.initializers.variance_scaling(0.02**2, "fan_avg", "normal")
@@ -134,13 +136,7 @@ class Conv(nn.Module):
         if self.doubled:
             y = convolve_upsampled(x.astype(dtype), kernel.astype(dtype)).astype(dtype)
         else:
-            y = jax.lax.conv_general_dilated(
-                x.astype(dtype),
-                kernel.astype(dtype),
-                (self.stride, self.stride),
-                ((pad, pad), (pad, pad)),
-                dimension_numbers=("NHWC", "HWIO", "NHWC"),
-            )
+            y = convolve(x.astype(dtype), kernel.astype(dtype), self.stride, pad)
         if self.use_bias:
             y = y + self.param("bias", nn.initializers.zeros, (self.features,)).astype(dtype)
         return y
