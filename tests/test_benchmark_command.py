@@ -10,13 +10,15 @@ from pathlib import Path
 import jax
 import pytest
 
+from palgan_jax.benchmark.compiled import compile_lowered
 from palgan_jax.benchmark.first_step import time_to_first_step
 from palgan_jax.benchmark.sweep import overrides, settings
+from palgan_jax.benchmark.topology import describe_slice
 from palgan_jax.cli import main
 from palgan_jax.config import load_config
 from palgan_jax.errors import UserError
 from palgan_jax.program import make_program
-from palgan_jax.sharding import make_mesh
+from palgan_jax.sharding import make_mesh, replicated
 
 ROOT = Path(__file__).parent.parent
 TINY = str(ROOT / "configs" / "tiny.py")
@@ -80,6 +82,22 @@ def test_the_only_collectives_of_a_step_are_sums_of_gradients_and_batch_statisti
 def test_a_topology_that_is_not_one_is_refused(capsys):
     for name in ("v5e:3x3", "v9:2x2", "v5e", "v5e:0x4", "cat"):
         assert f"{name} is no" in refusal(capsys, "--config", TINY, "--topology", name)
+
+
+@needs_libtpu
+def test_what_does_not_fit_a_chip_is_refused():
+    chips = describe_slice("v5e:1x1")
+    assert (chips.chips, chips.devices_per_chip) == (1, 1)
+    square = jax.ShapeDtypeStruct((60000, 60000), "float32", sharding=replicated(make_mesh(devices=chips.devices)))
+    with pytest.raises(
+        UserError, match=r"squaring of 3 images does not fit a chip of v5e:1x1 \(it needs .*G of 15.75G"
+    ):
+        compile_lowered(jax.jit(lambda x: x @ x).lower(square), "squaring", 3, chips)
+
+
+@needs_libtpu
+def test_a_chip_of_two_cores_counts_both():
+    assert describe_slice("v4:2x2x2").devices_per_chip == 2
 
 
 def test_without_libtpu_the_command_that_brings_it_is_named(capsys, monkeypatch):

@@ -10,7 +10,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from jax.sharding import Mesh
-from jax.stages import Lowered
+from jax.stages import Compiled, Lowered
 from ml_collections import ConfigDict
 
 from palgan_jax.benchmark.cost import Cost, cost_of
@@ -41,7 +41,7 @@ def compile_for(config: ConfigDict, chips: Slice, wanted: Sequence[str] = FUNCTI
     costs = {}
     for name in wanted:
         what, lower = named[name]
-        costs[name] = _compile(what, partial(lower, config, mesh, program), config, chips)
+        costs[name] = _cost(what, partial(lower, config, mesh, program), config, chips)
     return costs
 
 
@@ -66,28 +66,35 @@ def abstract_vgg(mesh: Mesh) -> Any:
     return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=everywhere), params)
 
 
-def _compile(what: str, lower: Callable[[], Lowered], config: ConfigDict, chips: Slice) -> Cost:
-    images = config.batch_size // chips.chips
-    log.info("compiling %s for %s, %d images a chip ...", what, chips.name, images)
-    start = time.monotonic()
-    lowered = lower()
-    middle = time.monotonic()
+def compile_lowered(lowered: Lowered, what: str, images: int, chips: Slice) -> Compiled:
+    """Compiles `what` of so many images a chip. Raises UserError where a chip's memory is too small for it."""
     try:
-        compiled = lowered.compile()
+        return lowered.compile()
     except jax.errors.JaxRuntimeError as error:
         if "RESOURCE_EXHAUSTED" not in str(error):
             raise
         raise UserError(
             f"{what} of {images} images does not fit a chip of {chips.name}{_needed(str(error))}: lower --batch."
         ) from error
+
+
+def _needed(text: str) -> str:
+    """libtpu says it in one of two ways."""
+    found = re.search(r"\((\S+)\) exceeds available HBM \((\S+)\)|Used (\S+) of (\S+) hbm", text)
+    sizes = [size for size in found.groups() if size] if found else []
+    return f" (it needs {sizes[0]} of {sizes[1]})" if sizes else ""
+
+
+def _cost(what: str, lower: Callable[[], Lowered], config: ConfigDict, chips: Slice) -> Cost:
+    images = config.batch_size // chips.chips
+    log.info("compiling %s for %s, %d images a chip ...", what, chips.name, images)
+    start = time.monotonic()
+    lowered = lower()
+    middle = time.monotonic()
+    compiled = compile_lowered(lowered, what, images, chips)
     seconds = time.monotonic() - middle
     log.info("compiled in %.0f s, after %.0f s of tracing and lowering", seconds, middle - start)
     return cost_of(
         compiled, images=images, devices=len(chips.devices), devices_per_chip=chips.devices_per_chip,
         compile_seconds=seconds,
     )  # fmt: skip
-
-
-def _needed(text: str) -> str:
-    found = re.search(r"Used (\S+) of (\S+) hbm", text)
-    return f" (it needs {found[1]} of {found[2]})" if found else ""

@@ -14,7 +14,6 @@ from palgan_jax.errors import UserError
 EXAMPLES = "v5e:1x1, v5e:4x4, v5e:16x16, v6e:16x16, v4:2x2x2, v5p:4x4x4"
 
 _ENVIRONMENT = {
-    "JAX_PLATFORMS": "cpu",  # what runs here
     "TPU_SKIP_MDS_QUERY": "1",  # libtpu asks the cloud where it is, and waits for an answer, unless it is told
     "TPU_ACCELERATOR_TYPE": "v5litepod-4",
     "TPU_WORKER_HOSTNAMES": "localhost",
@@ -44,7 +43,7 @@ def prepare_environment() -> None:
     """Tells libtpu that there is no TPU. To be called before JAX starts."""
     for name, value in _ENVIRONMENT.items():
         os.environ.setdefault(name, value)
-    os.environ["JAX_PLATFORMS"] = "cpu"
+    os.environ["JAX_PLATFORMS"] = "cpu"  # what runs here
 
 
 def describe_slice(name: str) -> Slice:
