@@ -11,7 +11,6 @@ from palgan_jax.nn.cpu_convolution import convolve
 # (picture, kernel): sizes that tiles do and do not divide, one and several pictures, all kinds of kernels
 KINDS = {
     "1 x 1": ((2, 24, 25, 12), (1, 1, 12, 40)),
-    "to two channels": ((1, 33, 32, 48), (3, 3, 48, 2)),
     "kernel's gradient": ((4, 16, 16, 72), (3, 3, 72, 64)),
     "tiles of 2": ((5, 15, 14, 128), (3, 3, 128, 130)),
     "tiles of 4": ((1, 31, 34, 136), (3, 3, 136, 128)),

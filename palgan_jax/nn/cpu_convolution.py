@@ -1,14 +1,13 @@
 """Convolutions of float32 as matrix products on the CPU, where XLA's own are slow; elsewhere they are XLA's own.
 
-On the CPU, XLA takes two to five times as long for the gradient of a kernel as for the convolution itself, and both are
-far from a matrix product where there are few pixels or few channels. So here, for stride 1 and padding kernel // 2,
+On the CPU, XLA takes two to five times as long for the gradient of a kernel as for the convolution itself, and for
+either longer than a matrix product of as many multiplications. So here, for stride 1 and padding kernel // 2,
 
-  1 x 1                 is a matrix product, and so are both of its gradients;
-  3 x 3, few channels   on one side is one product with all nine taps at once, shifted on that side: the narrow one;
-  3 x 3, many channels  is Winograd's minimal filtering: the picture is cut into tiles of m + 2 pixels a side, which
-                        overlap by 2; tiles and kernel are transformed, multiplied entry by entry, which for all
-                        channels and tiles is (m + 2)^2 matrix products, and transformed back to m x m pixels. These
-                        are (1 + 2 / m)^2 multiplications a pixel instead of 9: 4 for m = 2, 2.25 for m = 4.
+  1 x 1   is a matrix product, and so are both of its gradients;
+  3 x 3   is Winograd's minimal filtering: the picture is cut into tiles of m + 2 pixels a side, which overlap by 2;
+          tiles and kernel are transformed, multiplied entry by entry, which for all channels and tiles is (m + 2)^2
+          matrix products, and transformed back to m x m pixels. These are (1 + 2 / m)^2 multiplications a pixel
+          instead of 9: 4 for m = 2, 2.25 for m = 4.
 
 With A^T, G and B^T of Winograd ("Arithmetic Complexity of Computations", 1980), for a tile d and a kernel g
 
@@ -33,8 +32,6 @@ from jax.core import ShapedArray
 from jax.extend.core import Primitive
 from jax.interpreters import mlir
 
-NARROW = 7
-"""Up to so many channels the nine taps are fewer than 64 columns, which one product has room for."""
 WIDE = {"forward": 128, "kernel": 64}
 """From so many channels on a side, transforming costs less than it saves."""
 POINTS = {2: (0, 1, -1), 4: (0, 2 / 3, -2 / 3, 3 / 2, -3 / 2)}
@@ -56,8 +53,7 @@ def _gains(x: Sequence[int], kernel: Sequence[int]) -> bool:
     size, _, before, after = kernel
     if np.prod(x[:3]) < 1024:
         return False
-    narrow = before >= 32 and after <= NARROW
-    return size == 1 or (size == 3 and (narrow or min(before, after) >= WIDE["kernel"]))
+    return size == 1 or (size == 3 and min(before, after) >= WIDE["kernel"])
 
 
 def _plain(x: jax.Array, kernel: jax.Array, stride: int, padding: int) -> jax.Array:
@@ -69,48 +65,31 @@ def _plain(x: jax.Array, kernel: jax.Array, stride: int, padding: int) -> jax.Ar
 
 
 def _cpu_forward(x: jax.Array, kernel: jax.Array) -> jax.Array:
-    size, _, before, after = kernel.shape
-    if size == 1:
+    if kernel.shape[0] == 1:
         return jnp.matmul(x, kernel[0, 0])
-    if after <= NARROW:
-        taps = jnp.matmul(x, kernel.transpose(2, 0, 1, 3).reshape(before, 9 * after))  # (B, H, W, 9 D)
-        taps = jnp.pad(taps, ((0, 0), (1, 1), (1, 1), (0, 0)))
-        shifted = [_tap(taps[..., n * after : (n + 1) * after], n) for n in range(9)]
-        return sum(shifted[1:], shifted[0])
-    if before <= NARROW:
-        return jnp.matmul(_taps(x), kernel.reshape(9 * before, after))
-    return _winograd(x, kernel) if min(before, after) >= WIDE["forward"] else _xla_forward(x, kernel)
+    return _winograd(x, kernel) if min(kernel.shape[2:]) >= WIDE["forward"] else _xla_forward(x, kernel)
 
 
-def _cpu_picture_gradient(g: jax.Array, _: jax.Array, kernel: jax.Array) -> jax.Array:
-    return _cpu_forward(g, kernel[::-1, ::-1].swapaxes(2, 3))
+def _cpu_picture_gradient(g: jax.Array, x: jax.Array, kernel: jax.Array) -> jax.Array:
+    if kernel.shape[0] == 1:
+        return jnp.matmul(g, kernel[0, 0].T)
+    if min(kernel.shape[2:]) >= WIDE["forward"]:
+        return _winograd(g, kernel[::-1, ::-1], transposed=True)
+    return _xla_picture_gradient(g, x, kernel)
 
 
 def _cpu_kernel_gradient(g: jax.Array, x: jax.Array, kernel: jax.Array) -> jax.Array:
-    size, _, before, after = kernel.shape
-    if size == 1:
-        return _summed_product(x, g)[None, None]
-    if after <= NARROW:  # a pixel meets the gradients around it in the reverse order
-        return _summed_product(x, _taps(g)).reshape(before, 3, 3, after)[:, ::-1, ::-1].transpose(1, 2, 0, 3)
-    return _winograd_kernel_gradient(g, x)
+    gradient = _summed_product if kernel.shape[0] == 1 else _winograd_kernel_gradient
+    # What has fewer channels comes first, since the product has to transpose it. Seen from the gradient's pixels the
+    # picture's lie the other way round.
+    if kernel.shape[2] <= kernel.shape[3]:
+        return gradient(x, g)
+    return gradient(g, x)[::-1, ::-1].swapaxes(2, 3)
 
 
-def _tap(padded: jax.Array, n: int) -> jax.Array:
-    """What tap n of nine sees, (B, H, W, C), of a picture with a border of one pixel."""
-    _, height, width, _ = padded.shape
-    return padded[:, n // 3 : n // 3 + height - 2, n % 3 : n % 3 + width - 2]
-
-
-def _taps(x: jax.Array) -> jax.Array:
-    """What all nine taps see: (B, H, W, C) -> (B, H, W, 9 C)."""
-    padded = jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)))
-    return jnp.concatenate([_tap(padded, n) for n in range(9)], axis=-1)
-
-
-def _summed_product(x: jax.Array, y: jax.Array) -> jax.Array:
-    """x^T y, (C, D), summed over the pixels of (..., C) and (..., D). The narrower one is transposed: it costs."""
-    x, y = (array.reshape(-1, array.shape[-1]) for array in (x, y))
-    return jnp.matmul(x.T, y) if x.shape[1] <= y.shape[1] else jnp.matmul(y.T, x).T
+def _summed_product(x: jax.Array, g: jax.Array) -> jax.Array:
+    """x^T g, (1, 1, C, D), summed over the pixels of (..., C) and (..., D)."""
+    return jnp.matmul(x.reshape(-1, x.shape[-1]).T, g.reshape(-1, g.shape[-1]))[None, None]
 
 
 # ---- Winograd --------------------------------------------------------------------------------------------------------
@@ -138,25 +117,30 @@ def _tile_size(height: int, width: int) -> int:
     return 4 if height * width > 16**2 else 2
 
 
-def _winograd(x: jax.Array, kernel: jax.Array) -> jax.Array:
+def _winograd(x: jax.Array, kernel: jax.Array, *, transposed: bool = False) -> jax.Array:
+    """The convolution of x (B, H, W, C); `transposed` takes the matrix of each tap transposed, (3, 3, D, C)."""
     batch, height, width, _ = x.shape
     m = _tile_size(height, width)
     a, g, b = _matrices(m)
-    tiles = _tiles(b, x, m, 1)
-    kernels = _transform(g, kernel)
-    products = [[jnp.matmul(*pair) for pair in zip(*rows, strict=True)] for rows in zip(tiles, kernels, strict=True)]
-    grid = (batch, -(-height // m), -(-width // m), kernel.shape[-1])
+    # Transposing in the product costs nothing.
+    products = _products(
+        _tiles(b, x, m, 1), _transform(g, kernel), lambda t, k: jnp.matmul(t, k.T if transposed else k)
+    )
+    grid = (batch, -(-height // m), -(-width // m), products[0][0].shape[-1])
     rows = [jnp.stack([y.reshape(grid) for y in row], axis=3) for row in _transform(a, products)]
     y = jnp.stack(rows, axis=2)  # (B, H / m, m, W / m, m, D)
     return y.reshape(batch, grid[1] * m, grid[2] * m, grid[3])[:, :height, :width]
 
 
-def _winograd_kernel_gradient(g: jax.Array, x: jax.Array) -> jax.Array:
+def _winograd_kernel_gradient(x: jax.Array, g: jax.Array) -> jax.Array:
     m = _tile_size(*x.shape[1:3])
     a, spread, b = _matrices(m)
-    pairs = zip(_tiles(b, x, m, 1), _tiles(a.T, g, m, 0), strict=True)
-    products = [[_summed_product(*pair) for pair in zip(*rows, strict=True)] for rows in pairs]
+    products = _products(_tiles(b, x, m, 1), _tiles(a.T, g, m, 0), lambda t, s: jnp.matmul(t.T, s))
     return jnp.stack([jnp.stack(row) for row in _transform(spread.T, products)])
+
+
+def _products(first: Grid, second: Grid, product: Callable[[jax.Array, jax.Array], jax.Array]) -> Grid:
+    return [[product(*pair) for pair in zip(*rows, strict=True)] for rows in zip(first, second, strict=True)]
 
 
 def _tiles(matrix: np.ndarray, x: jax.Array, m: int, border: int) -> Grid:
