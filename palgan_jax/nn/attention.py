@@ -167,12 +167,12 @@ class ChromaticAttention(nn.Module):
             return f + gain.astype(f.dtype) * conv("fusion", channels)(branches[0], train)
         if self.attention != "global":
             branches.append(self._delineate(l, value, conv, train).astype(value.dtype))
-        return conv("fusion", channels)(jnp.concatenate(branches, axis=-1), train)  # (B, H, W, Cf)
+        return conv("fusion", channels)(branches, train)  # (B, H, W, Cf)
 
     def _delineate(self, l: jax.Array, value: jax.Array, conv, train: bool) -> jax.Array:
         if self.local == "affine":
             guide = conv("guide")(l, train)
-            both = conv("affine", 2 * guide.shape[-1], 3)(jnp.concatenate([value, guide], axis=-1), train)
+            both = conv("affine", 2 * guide.shape[-1], 3)([value, guide], train)
             a, b = jnp.split(both, 2, axis=-1)
             return a * guide + b
         # The guide is a convolution of one channel with one pixel: its values at 0 and at 1 say it all.

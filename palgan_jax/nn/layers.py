@@ -114,6 +114,8 @@ class Conv(nn.Module):
     """A square convolution with padding kernel // 2, optionally with spectral norm.
 
     (B, H, W, C) to (B, H / stride, W / stride, features). `doubled` convolves the picture upsampled to (B, 2H, 2W, C).
+    Several x, whose channels stand for those of one, are not put together: the products with their parts of the kernel
+    are added.
     """
 
     features: int
@@ -127,19 +129,24 @@ class Conv(nn.Module):
     dtype: Any = None
 
     @nn.compact
-    def __call__(self, x: jax.Array, train: bool = False) -> jax.Array:
-        kernel = self.param("kernel", self.kernel_init, (self.kernel, self.kernel, x.shape[-1], self.features))
+    def __call__(self, x: jax.Array | list[jax.Array], train: bool = False) -> jax.Array:
+        parts = x if isinstance(x, list) else [x]
+        edges = np.cumsum([part.shape[-1] for part in parts])
+        kernel = self.param("kernel", self.kernel_init, (self.kernel, self.kernel, int(edges[-1]), self.features))
         if self.spectral:
             kernel = spectral_norm(self, kernel, train)
-        pad = self.kernel // 2 if self.padding is None else self.padding
         dtype = self.dtype or jnp.float32
-        if self.doubled:
-            y = convolve_upsampled(x.astype(dtype), kernel.astype(dtype)).astype(dtype)
-        else:
-            y = convolve(x.astype(dtype), kernel.astype(dtype), self.stride, pad)
+        kernels = jnp.split(kernel.astype(dtype), edges[:-1], axis=2)
+        products = [self._convolve(part.astype(dtype), k) for part, k in zip(parts, kernels, strict=True)]
+        y = sum(products[1:], products[0])
         if self.use_bias:
             y = y + self.param("bias", nn.initializers.zeros, (self.features,)).astype(dtype)
         return y
+
+    def _convolve(self, x: jax.Array, kernel: jax.Array) -> jax.Array:
+        if self.doubled:
+            return convolve_upsampled(x, kernel).astype(x.dtype)
+        return convolve(x, kernel, self.stride, self.kernel // 2 if self.padding is None else self.padding)
 
 
 class Dense(nn.Module):
