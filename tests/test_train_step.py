@@ -290,7 +290,7 @@ def test_bfloat16_trains_as_float32_does(one, rgb):
     exact, rounded = np.array(lines).reshape(2, 20, 4)
     assert not np.array_equal(exact, rounded)
     # Single steps of an adversarial game wander apart, at this learning rate by 6 %; where they lead does not.
-    np.testing.assert_array_less(np.abs(rounded / exact - 1), [0.1, 0.1, 0.005, 0.01])
+    assert (np.abs(rounded / exact - 1).max(0) < [0.1, 0.1, 0.005, 0.01]).all()
     np.testing.assert_allclose(rounded[10:].mean(0), exact[10:].mean(0), rtol=0.03)
 
 
