@@ -1,8 +1,12 @@
 """The programs of a run, compiled ahead of time: the start of the state, and the step."""
 
+import gc
 import logging
 import math
 import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -32,16 +36,35 @@ class Program:
     step: Any  # (TrainState, batch, vgg) -> (TrainState, metrics)
 
 
-def compile_program(config: ConfigDict, mesh: Mesh, total: int, decay_from: int, vgg: Any) -> Program:
+def compile_program(
+    config: ConfigDict, mesh: Mesh, total: int, decay_from: int, vgg: Any, *, fresh: bool = True
+) -> Program:
     """Compiles a run's step ahead of time for a mesh, and logs its cost and memory. Nothing is run or allocated.
 
-    `total` and `decay_from` are in steps; `vgg` holds the parameters of the perceptual network, or None.
+    `total` and `decay_from` are in steps; `vgg` holds the parameters of the perceptual network, or None. `fresh`: the
+    start of the state will be asked for, and is compiled at the same time.
     """
-    program = make_program(config, mesh, total, decay_from)
     start = time.monotonic()
-    compiled = lower_step(program, config, mesh, vgg).compile()
-    _log_cost(compiled, config.batch_size, mesh.size, time.monotonic() - start)
-    return replace(program, step=compiled)
+    with _no_garbage_collection(), ThreadPoolExecutor(1, "compiler") as pool:
+        program = make_program(config, mesh, total, decay_from)
+        if fresh:  # the compiler leaves Python free to trace the step
+            init = pool.submit(program.init.lower(jax.random.key(config.seed)).compile)
+            program = replace(program, init=lambda key: init.result()(key))
+        program = replace(program, step=lower_step(program, config, mesh, vgg).compile())
+    _log_cost(program.step, config.batch_size, mesh.size, time.monotonic() - start)
+    return program
+
+
+@contextmanager
+def _no_garbage_collection() -> Iterator[None]:
+    """While a step is traced, what is made is kept: a quarter of that time would go into looking for what is not."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 def make_program(config: ConfigDict, mesh: Mesh, total: int, decay_from: int) -> Program:

@@ -115,7 +115,7 @@ def train(config: ConfigDict, workdir: str | Path) -> int:
     vgg = None
     if config.loss.perceptual:
         vgg = jax.device_put(load_vgg16(config.loss.perceptual_weights or None), replicated(mesh))
-    program = compile_program(config, mesh, spans.total, spans.decay_from, vgg)
+    program = compile_program(config, mesh, spans.total, spans.decay_from, vgg, fresh=checkpoints.latest_step is None)
     if checkpoints.latest_step is None:
         state, position, step = program.init(jax.random.key(config.seed)), 0, 0
         if jax.process_index() == 0:
