@@ -42,6 +42,15 @@ LONG = ["--config.total=100000 steps", "--config.checkpoint_every=0 steps", "--c
 """The length is part of what is compiled: all runs are as long as one of these two."""
 
 
+OTHER_PROCESS = """
+import runpy, types
+from jax._src import compiler
+compiler.distributed = types.SimpleNamespace(global_state=types.SimpleNamespace(process_id=0, client=None))
+runpy.run_module("palgan_jax.main", run_name="__main__", alter_sys=True)
+"""
+"""JAX keeps compiled programs of the first process alone; the others would compile theirs in every test anew."""
+
+
 def arguments(workdir: Path, *more: str) -> list[str]:
     return ["train", "--config", str(ROOT / "configs/tiny.py"), "--workdir", str(workdir), *FAST, *more]
 
@@ -69,7 +78,8 @@ def start(workdir: Path, *more: str, start_new_session: bool = False, **variable
         "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
         **variables,
     }
-    command = [sys.executable, "-m", "palgan_jax.main", *arguments(workdir, *more)[1:]]
+    module = ["-m", "palgan_jax.main"] if variables.get("JAX_PROCESS_ID", "0") == "0" else ["-c", OTHER_PROCESS]
+    command = [sys.executable, *module, *arguments(workdir, *more)[1:]]
     return subprocess.Popen(
         command, env=environment, stderr=subprocess.PIPE, text=True, cwd=ROOT, start_new_session=start_new_session
     )
@@ -238,7 +248,7 @@ def test_a_folder_that_vanishes_for_one_of_two_processes_ends_both_at_the_same_s
 
 
 def test_a_process_that_cannot_even_begin_ends_the_others_too(tmp_path):
-    own = [[f"--config.data.train=folder:{photos}", "--config.data.workers=1"] for photos in copies(tmp_path, 2)]
+    own = [[f"--config.data.train=folder:{photos}", "--config.data.workers=0"] for photos in copies(tmp_path, 2)]
     for photos in (tmp_path / "photos-0", tmp_path / "photos-1"):
         open_source(f"folder:{photos}")  # leaves an index, so that nobody looks at the pictures again
     for path in (tmp_path / "photos-1").glob("*.jpg"):
