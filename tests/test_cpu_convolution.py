@@ -81,10 +81,15 @@ def test_programs_of_other_devices_are_those_of_a_plain_convolution(kind, platfo
     g = np.zeros((*x.shape[:3], kernel.shape[3]), np.float32)
 
     def text(convolution, platform):
-        run, arguments = value_and_gradients(convolution, x, kernel, g)
+        def exactly(x, kernel, padding):
+            with jax.default_matmul_precision("highest"):
+                return convolution(x, kernel, padding)
+
+        run, arguments = value_and_gradients(exactly, x, kernel, g)
         return run.trace(*arguments).lower(lowering_platforms=(platform,)).as_text()
 
     assert text(ours, platform) == text(xla, platform)
+    assert text(xla, platform).count("HIGHEST") == 6, "the value and both gradients, two factors each"
     assert text(ours, "cpu") != text(xla, "cpu"), "nothing is different on the CPU either"
 
 

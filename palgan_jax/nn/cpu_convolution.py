@@ -22,7 +22,7 @@ product, takes ten times as long as the transform, hence the lists.
 """
 
 from collections.abc import Callable, Sequence
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
 import jax
@@ -44,7 +44,7 @@ Grid = Sequence[Sequence[jax.Array]]
 def convolve(x: jax.Array, kernel: jax.Array, stride: int, padding: int) -> jax.Array:
     """Convolves x (B, H, W, C) with a square kernel (k, k, C, D), equally in both directions: (B, H', W', D)."""
     if stride == 1 and padding == kernel.shape[0] // 2 and x.dtype == jnp.float32 and _gains(x.shape, kernel.shape):
-        return _same(x, kernel)
+        return _same(x, kernel, jax.config.jax_default_matmul_precision)  # type: ignore[reportAttributeAccessIssue]
     return _plain(x, kernel, stride, padding)
 
 
@@ -189,18 +189,26 @@ def _xla_picture_gradient(g: jax.Array, x: jax.Array, kernel: jax.Array) -> jax.
 def _lowered_by_platform(name: str, xla: Callable[..., jax.Array], cpu: Callable[..., jax.Array]) -> Callable[..., Any]:
     """A function that is `cpu` in programs for the CPU, and for all other devices `xla` as if it had been called.
 
-    jax.lax.platform_dependent would leave a conditional in the programs of the others.
+    jax.lax.platform_dependent would leave a conditional in the programs of the others. `precision` is the default of
+    products where the function is called, which is not where it is lowered.
     """
     primitive = Primitive(name)
-    primitive.def_impl(jax.jit(primitive.bind))
+    primitive.def_impl(jax.jit(primitive.bind, static_argnames="precision"))
 
-    def shape(*arguments: Any) -> Any:
+    def shape(*arguments: Any, precision: str | None) -> Any:
         result = jax.eval_shape(xla, *arguments)
         return ShapedArray(result.shape, result.dtype)
 
+    def lowering(function: Callable[..., jax.Array]) -> Any:
+        def run(*arguments: jax.Array, precision: str | None) -> jax.Array:
+            with jax.default_matmul_precision(precision):
+                return function(*arguments)
+
+        return mlir.lower_fun(run, multiple_results=False)
+
     primitive.def_abstract_eval(shape)
-    mlir.register_lowering(primitive, mlir.lower_fun(xla, multiple_results=False))
-    mlir.register_lowering(primitive, mlir.lower_fun(cpu, multiple_results=False), platform="cpu")
+    mlir.register_lowering(primitive, lowering(xla))
+    mlir.register_lowering(primitive, lowering(cpu), platform="cpu")
     return primitive.bind
 
 
@@ -209,14 +217,18 @@ _kernel_gradient = _lowered_by_platform("convolution_kernel_gradient", _xla_kern
 _picture_gradient = _lowered_by_platform("convolution_picture_gradient", _xla_picture_gradient, _cpu_picture_gradient)
 
 
-@jax.custom_vjp
-def _same(x: jax.Array, kernel: jax.Array) -> jax.Array:
-    return _forward(x, kernel)
+@partial(jax.custom_vjp, nondiff_argnums=(2,))
+def _same(x: jax.Array, kernel: jax.Array, precision: str | None) -> jax.Array:
+    return _forward(x, kernel, precision=precision)
 
 
-def _cotangents(kept: tuple[jax.Array, jax.Array], g: jax.Array) -> tuple[jax.Array, jax.Array]:
-    by_kernel = _kernel_gradient(g, *kept)
-    return _picture_gradient(g, *kept), by_kernel
+def _keep(x: jax.Array, kernel: jax.Array, precision: str | None) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
+    return _forward(x, kernel, precision=precision), (x, kernel)
 
 
-_same.defvjp(lambda x, kernel: (_forward(x, kernel), (x, kernel)), _cotangents)
+def _cotangents(precision: str | None, kept: tuple[jax.Array, jax.Array], g: jax.Array) -> tuple[jax.Array, jax.Array]:
+    by_kernel = _kernel_gradient(g, *kept, precision=precision)
+    return _picture_gradient(g, *kept, precision=precision), by_kernel
+
+
+_same.defvjp(_keep, _cotangents)

@@ -15,6 +15,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from palgan_jax.nn.layers import Conv
 from palgan_jax.nn.pooling import average_pool, halving_max_pool, max_pool
 
 SIZE = 299
@@ -24,9 +25,9 @@ BATCH_NORM_EPS = 1e-3
 
 def _conv(x: jax.Array, name: str, width: int, kernel: int | tuple[int, int] = 1, *, stride: int = 1) -> jax.Array:
     """A convolution and its ReLU, of the module whose method calls this; padded where it has no stride."""
-    kernel = (kernel, kernel) if isinstance(kernel, int) else kernel
-    padding = "SAME" if stride == 1 else "VALID"
-    return nn.relu(nn.Conv(width, kernel, (stride, stride), padding, name=name)(x))
+    if isinstance(kernel, int):
+        return nn.relu(Conv(width, kernel, stride, None if stride == 1 else 0, name=name)(x))
+    return nn.relu(nn.Conv(width, kernel, name=name)(x))
 
 
 def _inner(x: jax.Array) -> jax.Array:

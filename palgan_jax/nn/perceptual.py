@@ -22,6 +22,7 @@ import jax
 import jax.numpy as jnp
 from jax.typing import DTypeLike
 
+from palgan_jax.nn.layers import Conv
 from palgan_jax.nn.pooling import halving_max_pool
 
 # (name, output channels) of the 13 convolutions; the first digit is the stage, and each stage but the first starts
@@ -82,7 +83,7 @@ class VGG16(nn.Module):
         for name, width in VGG16_CONVS:
             if name[4] != stage:
                 x, stage = nn.max_pool(x, (2, 2), (2, 2)), name[4]
-            x = nn.relu(nn.Conv(width, (3, 3), padding=1, dtype=self.dtype, name=name)(x))
+            x = nn.relu(Conv(width, dtype=self.dtype, name=name)(x))
             found[name] = x
             if found.keys() >= set(self.layers):
                 break
@@ -113,7 +114,7 @@ class AlexNet(nn.Module):
             if name in ("conv2", "conv3"):
                 x = halving_max_pool(x)
             stride, padding = (4, 2) if name == "conv1" else (1, size // 2)
-            x = nn.relu(nn.Conv(width, (size, size), (stride, stride), padding, name=name)(x))
+            x = nn.relu(Conv(width, size, stride, padding, name=name)(x))
             found.append(x)
         return tuple(found)
 
