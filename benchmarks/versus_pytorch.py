@@ -6,8 +6,9 @@ Both have two threads, the same weights and the same batch, and take turns; a ra
 that more than 1 says that ours is quicker. Training is a whole step: E, G and D forward and back, all losses (the
 perceptual one with --perceptual), both Adams, and the averaged weights. Colorizing is E and G without gradients.
 
-PyTorch runs porting/'s modules as somebody who knows it would run them: with its own batch norm, the fused Adam, averages
-by foreach, gradients of D's weights only where D learns, and in contiguous or channels-last order, whichever is quicker.
+PyTorch runs porting/'s modules as somebody who knows it would run them: with its own batch norm, the fused Adam,
+averages by foreach, gradients of D's weights only where D learns, and in contiguous or channels-last order, whichever
+is quicker.
 --compile adds torch.compile, where a C++ compiler is there.
 """
 

@@ -51,7 +51,7 @@ def convolve(x: jax.Array, kernel: jax.Array, stride: int, padding: int) -> jax.
 def _gains(x: Sequence[int], kernel: Sequence[int]) -> bool:
     """Whether the CPU gains anything. Where there are few pixels, transforming the kernel would cost as much."""
     size, _, before, after = kernel
-    if np.prod(x[:3]) < 1024:
+    if np.prod(x[:3]) < 512:
         return False
     return size == 1 or (size == 3 and min(before, after) >= WIDE["kernel"])
 
