@@ -179,7 +179,7 @@ def test_help_needs_no_jax(words):
     assert not set(loaded.split()) & {"jax", "jaxlib", "flax", "numpy", "PIL", "orbax"}
     assert said.strip() == __version__ if words == ["--version"] else said.startswith("usage: palgan")
     if words == ["--help"]:
-        assert all(f"    {command} " in said for command in COMMANDS)
+        assert {line.split()[0] for line in said.splitlines() if line.startswith("    ")} >= set(COMMANDS)
 
 
 @pytest.mark.parametrize(
