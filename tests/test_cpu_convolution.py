@@ -13,12 +13,14 @@ KINDS = {
     "1 x 1": ((2, 24, 25, 12), (1, 1, 12, 40)),
     "kernel's gradient": ((4, 16, 16, 72), (3, 3, 72, 64)),
     "tiles of 2": ((5, 15, 14, 128), (3, 3, 128, 130)),
+    "a row of 3": ((2, 18, 17, 128), (1, 3, 128, 128)),
+    "a column of 7": ((2, 17, 18, 128), (7, 1, 128, 130)),
     "tiles of 4": ((1, 31, 34, 136), (3, 3, 136, 128)),
 }
 
 
 def xla(x, kernel, padding):
-    pads = ((padding, padding), (padding, padding))
+    pads = [(pad, pad) for pad in padding]
     return jax.lax.conv_general_dilated(x, kernel, (1, 1), pads, dimension_numbers=("NHWC", "HWIO", "NHWC"))
 
 
@@ -34,7 +36,7 @@ def draw(shapes):
 
 def value_and_gradients(convolution, x, kernel, g):
     """One program of all, with every gradient in it."""
-    padding = kernel.shape[0] // 2
+    padding = (kernel.shape[0] // 2, kernel.shape[1] // 2)
 
     def run(x, kernel, g):
         y, pull_back = jax.vjp(lambda x, kernel: convolution(x, kernel, padding), x, kernel)
@@ -54,17 +56,16 @@ def both(request):
 
 def exact(x, kernel, g):
     x, kernel, g = (array.astype(np.float64) for array in (x, kernel, g))
-    size, (_, height, width, _) = kernel.shape[0], x.shape
-    border = size // 2
-    padded = np.pad(x, ((0, 0), (border, border), (border, border), (0, 0)))
+    (rows, columns), (_, height, width, _) = kernel.shape[:2], x.shape
+    down, right = rows // 2, columns // 2
+    padded = np.pad(x, ((0, 0), (down, down), (right, right), (0, 0)))
     y, by_picture, by_kernel = np.zeros(g.shape), np.zeros_like(padded), np.zeros_like(kernel)
-    for i in range(size):
-        for j in range(size):
-            seen = (slice(None), slice(i, i + height), slice(j, j + width))
-            y += padded[seen] @ kernel[i, j]
-            by_picture[seen] += g @ kernel[i, j].T
-            by_kernel[i, j] = np.tensordot(padded[seen], g, ((0, 1, 2), (0, 1, 2)))
-    return y, by_picture[:, border : border + height, border : border + width], by_kernel
+    for i, j in np.ndindex(rows, columns):
+        seen = (slice(None), slice(i, i + height), slice(j, j + width))
+        y += padded[seen] @ kernel[i, j]
+        by_picture[seen] += g @ kernel[i, j].T
+        by_kernel[i, j] = np.tensordot(padded[seen], g, ((0, 1, 2), (0, 1, 2)))
+    return y, by_picture[:, down : down + height, right : right + width], by_kernel
 
 
 @pytest.mark.parametrize("part", [0, 1, 2], ids=["value", "picture's gradient", "kernel's gradient"])
@@ -115,4 +116,4 @@ def test_pictures_may_lie_on_several_devices():
     x, kernel = draw(((8, 12, 12, 128), (3, 3, 128, 128)))
     split = NamedSharding(Mesh(np.array(jax.devices()), "data"), PartitionSpec("data"))
     y = jax.jit(lambda x, kernel: convolve(x, kernel, 1, 1), out_shardings=split)(jax.device_put(x, split), kernel)
-    np.testing.assert_allclose(y, xla(x, kernel, 1), rtol=0, atol=1e-4)
+    np.testing.assert_allclose(y, xla(x, kernel, (1, 1)), rtol=0, atol=1e-4)

@@ -3,11 +3,11 @@
 On the CPU, XLA takes two to five times as long for the gradient of a kernel as for the convolution itself, and for
 either longer than a matrix product of as many multiplications. So here, for stride 1 and padding kernel // 2,
 
-  1 x 1   is a matrix product, and so are both of its gradients;
-  3 x 3   is Winograd's minimal filtering: the picture is cut into tiles of m + 2 pixels a side, which overlap by 2;
-          tiles and kernel are transformed, multiplied entry by entry, which for all channels and tiles is (m + 2)^2
-          matrix products, and transformed back to m x m pixels. These are (1 + 2 / m)^2 multiplications a pixel
-          instead of 9: 4 for m = 2, 2.25 for m = 4.
+  1 x 1          is a matrix product, and so are both of its gradients;
+  3 x 3, 1 x 3,  are Winograd's minimal filtering: along an axis with r taps, the picture is cut into tiles of m + r - 1
+  1 x 7 and the  pixels, which overlap by r - 1; tiles and kernel are transformed, multiplied entry by entry, which for
+  latter turned  all channels and tiles is so many matrix products, and transformed back to m pixels. 3 x 3 taps take
+                 (1 + 2 / m)^2 multiplications a pixel instead of 9: 4 for m = 2, 2.25 for m = 4; 7 taps take 2.5.
 
 With A^T, G and B^T of Winograd ("Arithmetic Complexity of Computations", 1980), for a tile d and a kernel g
 
@@ -22,8 +22,9 @@ product, takes ten times as long as the transform, hence the lists.
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import lru_cache, partial
-from typing import Any
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -34,30 +35,31 @@ from jax.interpreters import mlir
 
 WIDE = {"forward": 128, "kernel": 64}
 """From so many channels on a side, transforming costs less than it saves."""
-POINTS = {2: (0, 1, -1), 4: (0, 2 / 3, -2 / 3, 3 / 2, -3 / 2)}
-"""m -> where the polynomials behind the filter are evaluated, beside infinity. With (0, 1, -1, 2, -2), as Lavin and
-Gray have it, m = 4 loses four times as much to rounding."""
+POINTS = {4: (0, 1, -1), 6: (0, 2 / 3, -2 / 3, 3 / 2, -3 / 2), 10: (0, 0.4, -0.4, 0.8, -0.8, 1.25, -1.25, 2.5, -2.5)}
+"""Pixels of a tile -> where the polynomials behind the filter are evaluated, beside infinity. With (0, 1, -1, 2, -2),
+as Lavin and Gray have it, six lose four times as much to rounding."""
+TAPS = ((1, 1), (3, 3), (1, 3), (3, 1), (1, 7), (7, 1))
 
 Grid = Sequence[Sequence[jax.Array]]
 
 
-def convolve(x: jax.Array, kernel: jax.Array, stride: int, padding: int) -> jax.Array:
-    """Convolves x (B, H, W, C) with a square kernel (k, k, C, D), equally in both directions: (B, H', W', D)."""
-    if stride == 1 and padding == kernel.shape[0] // 2 and x.dtype == jnp.float32 and _gains(x.shape, kernel.shape):
+def convolve(x: jax.Array, kernel: jax.Array, stride: int, padding: int | tuple[int, int]) -> jax.Array:
+    """Convolves x (B, H, W, C) with a kernel (k, l, C, D): (B, H', W', D)."""
+    padding = (padding, padding) if isinstance(padding, int) else padding
+    same = stride == 1 and padding == (kernel.shape[0] // 2, kernel.shape[1] // 2)
+    if same and x.dtype == jnp.float32 and _gains(x.shape, kernel.shape):
         return _same(x, kernel, jax.config.jax_default_matmul_precision)  # type: ignore[reportAttributeAccessIssue]
     return _plain(x, kernel, stride, padding)
 
 
 def _gains(x: Sequence[int], kernel: Sequence[int]) -> bool:
     """Whether the CPU gains anything. Where there are few pixels, transforming the kernel would cost as much."""
-    size, _, before, after = kernel
-    if np.prod(x[:3]) < 512:
-        return False
-    return size == 1 or (size == 3 and min(before, after) >= WIDE["kernel"])
+    taps = tuple(kernel[:2])
+    return bool(np.prod(x[:3]) >= 512) and taps in TAPS and (taps == (1, 1) or min(kernel[2:]) >= WIDE["kernel"])
 
 
-def _plain(x: jax.Array, kernel: jax.Array, stride: int, padding: int) -> jax.Array:
-    pads = ((padding, padding), (padding, padding))
+def _plain(x: jax.Array, kernel: jax.Array, stride: int, padding: tuple[int, int]) -> jax.Array:
+    pads = [(pad, pad) for pad in padding]
     return jax.lax.conv_general_dilated(x, kernel, (stride, stride), pads, dimension_numbers=("NHWC", "HWIO", "NHWC"))
 
 
@@ -65,13 +67,13 @@ def _plain(x: jax.Array, kernel: jax.Array, stride: int, padding: int) -> jax.Ar
 
 
 def _cpu_forward(x: jax.Array, kernel: jax.Array) -> jax.Array:
-    if kernel.shape[0] == 1:
+    if kernel.shape[:2] == (1, 1):
         return jnp.matmul(x, kernel[0, 0])
     return _winograd(x, kernel) if min(kernel.shape[2:]) >= WIDE["forward"] else _xla_forward(x, kernel)
 
 
 def _cpu_picture_gradient(g: jax.Array, x: jax.Array, kernel: jax.Array) -> jax.Array:
-    if kernel.shape[0] == 1:
+    if kernel.shape[:2] == (1, 1):
         return jnp.matmul(g, kernel[0, 0].T)
     if min(kernel.shape[2:]) >= WIDE["forward"]:
         return _winograd(g, kernel[::-1, ::-1], transposed=True)
@@ -79,88 +81,106 @@ def _cpu_picture_gradient(g: jax.Array, x: jax.Array, kernel: jax.Array) -> jax.
 
 
 def _cpu_kernel_gradient(g: jax.Array, x: jax.Array, kernel: jax.Array) -> jax.Array:
-    gradient = _summed_product if kernel.shape[0] == 1 else _winograd_kernel_gradient
     # What has fewer channels comes first, since the product has to transpose it. Seen from the gradient's pixels the
     # picture's lie the other way round.
     if kernel.shape[2] <= kernel.shape[3]:
-        return gradient(x, g)
-    return gradient(g, x)[::-1, ::-1].swapaxes(2, 3)
+        return _summed_products(x, g, kernel.shape[:2])
+    return _summed_products(g, x, kernel.shape[:2])[::-1, ::-1].swapaxes(2, 3)
 
 
-def _summed_product(x: jax.Array, g: jax.Array) -> jax.Array:
-    """x^T g, (1, 1, C, D), summed over the pixels of (..., C) and (..., D)."""
-    return jnp.matmul(x.reshape(-1, x.shape[-1]).T, g.reshape(-1, g.shape[-1]))[None, None]
+def _summed_products(x: jax.Array, g: jax.Array, taps: tuple[int, ...]) -> jax.Array:
+    """(k, l, C, D): x^T g, summed over the pixels of (B, H, W, C) and (B, H, W, D), as each of the taps sees x."""
+    if taps == (1, 1):
+        return jnp.matmul(x.reshape(-1, x.shape[-1]).T, g.reshape(-1, g.shape[-1]))[None, None]
+    axes = _axes(taps, x.shape[1:3])
+    products = _products(_tiles(x, axes, "input"), _tiles(g, axes, "output"), lambda t, s: jnp.matmul(t.T, s))
+    return jnp.stack([jnp.stack(row) for row in _transform([axis.kernel.T for axis in axes], products)])
 
 
 # ---- Winograd --------------------------------------------------------------------------------------------------------
 
 
-@lru_cache
-def _matrices(m: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """A^T (m, m + 2), G (m + 2, 3) and B^T (m + 2, m + 2), which convolve a tile of m + 2 numbers with 3.
+@dataclass(frozen=True)
+class _Axis:
+    """The filter along one axis: m pixels a tile of the r taps, and its matrices.
 
-    Polynomials are multiplied by their values at m + 1 points and infinity (Toom and Cook); this is the transpose of
-    that. Powers of two keep the rows alike.
+    Attributes:
+      output: A^T (m, m + r - 1).
+      kernel: G (m + r - 1, r).
+      input: B^T (m + r - 1, m + r - 1).
     """
-    points = np.array(POINTS[m])
+
+    output: np.ndarray
+    kernel: np.ndarray
+    input: np.ndarray
+
+    @property
+    def m(self) -> int:
+        return self.output.shape[0]
+
+
+@lru_cache
+def _axis(m: int, taps: int) -> _Axis:
+    """Polynomials are multiplied by their values at the points and infinity (Toom and Cook); this is the transpose."""
+    if taps == 1:
+        return _Axis(np.eye(1), np.eye(1), np.eye(1))
+    points = np.array(POINTS[m + taps - 1])
 
     def values(terms: int) -> np.ndarray:
         return np.vstack([points[:, None] ** np.arange(terms), np.eye(terms)[-1]])
 
-    a, g, b = values(m), values(3), np.linalg.inv(values(m + 2)).T
-    scale = 2.0 ** np.round(np.log2(np.abs(b).max(axis=1, keepdims=True)))
-    return a.T, g * scale, b / scale
+    a, g, b = values(m), values(taps), np.linalg.inv(values(m + taps - 1)).T
+    scale = 2.0 ** np.round(np.log2(np.abs(b).max(axis=1, keepdims=True)))  # keeps the rows alike, and is exact
+    return _Axis(a.T, g * scale, b / scale)
 
 
-def _tile_size(height: int, width: int) -> int:
-    """Small pictures have too few tiles of 4 x 4 to be worth 36 transformed kernels."""
-    return 4 if height * width > 16**2 else 2
+def _axes(taps: Sequence[int], size: Sequence[int]) -> list[_Axis]:
+    # Small pictures have too few tiles of 4 x 4 to be worth 36 transformed kernels.
+    m = 2 if tuple(taps) == (3, 3) and np.prod(size) <= 16**2 else 4
+    return [_axis(m, r) for r in taps]
 
 
 def _winograd(x: jax.Array, kernel: jax.Array, *, transposed: bool = False) -> jax.Array:
-    """The convolution of x (B, H, W, C); `transposed` takes the matrix of each tap transposed, (3, 3, D, C)."""
+    """The convolution of x (B, H, W, C); `transposed` takes the matrix of each tap transposed, (k, l, D, C)."""
     batch, height, width, _ = x.shape
-    m = _tile_size(height, width)
-    a, g, b = _matrices(m)
+    axes = _axes(kernel.shape[:2], (height, width))
+    kernels = _transform([axis.kernel for axis in axes], kernel)
     # Transposing in the product costs nothing.
-    products = _products(
-        _tiles(b, x, m, 1), _transform(g, kernel), lambda t, k: jnp.matmul(t, k.T if transposed else k)
-    )
-    grid = (batch, -(-height // m), -(-width // m), products[0][0].shape[-1])
-    rows = [jnp.stack([y.reshape(grid) for y in row], axis=3) for row in _transform(a, products)]
+    products = _products(_tiles(x, axes, "input"), kernels, lambda t, k: jnp.matmul(t, k.T if transposed else k))
+    down, right = (-(-size // axis.m) for size, axis in zip((height, width), axes, strict=True))
+    outputs = _transform([axis.output for axis in axes], products)
+    rows = [jnp.stack([y.reshape(batch, down, right, -1) for y in row], axis=3) for row in outputs]
     y = jnp.stack(rows, axis=2)  # (B, H / m, m, W / m, m, D)
-    return y.reshape(batch, grid[1] * m, grid[2] * m, grid[3])[:, :height, :width]
-
-
-def _winograd_kernel_gradient(x: jax.Array, g: jax.Array) -> jax.Array:
-    m = _tile_size(*x.shape[1:3])
-    a, spread, b = _matrices(m)
-    products = _products(_tiles(b, x, m, 1), _tiles(a.T, g, m, 0), lambda t, s: jnp.matmul(t.T, s))
-    return jnp.stack([jnp.stack(row) for row in _transform(spread.T, products)])
+    return y.reshape(batch, down * axes[0].m, right * axes[1].m, -1)[:, :height, :width]
 
 
 def _products(first: Grid, second: Grid, product: Callable[[jax.Array, jax.Array], jax.Array]) -> Grid:
     return [[product(*pair) for pair in zip(*rows, strict=True)] for rows in zip(first, second, strict=True)]
 
 
-def _tiles(matrix: np.ndarray, x: jax.Array, m: int, border: int) -> Grid:
-    """The transformed tiles, [i][j] (tiles, C), of x (B, H, W, C) with a border; there is one every m pixels."""
+def _tiles(x: jax.Array, axes: Sequence[_Axis], kind: Literal["input", "output"]) -> Grid:
+    """The transformed tiles, [i][j] (tiles, C), of a picture (B, H, W, C) or, for "output", of the gradient of one."""
 
-    def along(axis: int, x: jax.Array) -> Sequence[jax.Array]:
-        size, last = x.shape[axis], (x.shape[axis] - 1) // m * m
+    def along(x: jax.Array, n: int) -> Sequence[jax.Array]:
+        axis, size = axes[n - 1], x.shape[n]
+        matrix, border = (axis.input, len(axis.kernel.T) // 2) if kind == "input" else (axis.output.T, 0)
+        if axis.m == 1:
+            return [x]
+        last = (size - 1) // axis.m * axis.m
         pads = [(0, 0)] * x.ndim
         # One more than needed: XLA keeps what is padded, and would else compute the rows anew for each of the columns.
-        pads[axis] = (border, last + matrix.shape[1] - border - size + 1)
+        pads[n] = (border, last + matrix.shape[1] - border - size + 1)
         x = jnp.pad(x, pads)
-        return _combine(matrix, [jax.lax.slice_in_dim(x, i, i + last + 1, m, axis) for i in range(matrix.shape[1])])
+        seen = [jax.lax.slice_in_dim(x, i, i + last + 1, axis.m, n) for i in range(matrix.shape[1])]
+        return _combine(matrix, seen)
 
-    return [[tile.reshape(-1, tile.shape[-1]) for tile in along(2, row)] for row in along(1, x)]
+    return [[tile.reshape(-1, tile.shape[-1]) for tile in along(row, 2)] for row in along(x, 1)]
 
 
-def _transform(matrix: np.ndarray, grid: Grid | jax.Array) -> Grid:
-    """M X M^T of a grid of arrays, [i][j] each."""
-    columns = [_combine(matrix, column) for column in zip(*grid, strict=True)]
-    return [_combine(matrix, row) for row in zip(*columns, strict=True)]
+def _transform(matrices: Sequence[np.ndarray], grid: Grid | jax.Array) -> Grid:
+    """M X N^T of a grid of arrays, [i][j] each."""
+    columns = [_combine(matrices[0], column) for column in zip(*grid, strict=True)]
+    return [_combine(matrices[1], row) for row in zip(*columns, strict=True)]
 
 
 def _combine(matrix: np.ndarray, parts: Sequence[jax.Array]) -> Sequence[jax.Array]:
@@ -175,7 +195,7 @@ def _combine(matrix: np.ndarray, parts: Sequence[jax.Array]) -> Sequence[jax.Arr
 
 
 def _xla_forward(x: jax.Array, kernel: jax.Array) -> jax.Array:
-    return _plain(x, kernel, 1, kernel.shape[0] // 2)
+    return _plain(x, kernel, 1, (kernel.shape[0] // 2, kernel.shape[1] // 2))
 
 
 def _xla_kernel_gradient(g: jax.Array, x: jax.Array, kernel: jax.Array) -> jax.Array:

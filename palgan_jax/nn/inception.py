@@ -15,6 +15,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from palgan_jax.nn.cpu_convolution import convolve
 from palgan_jax.nn.layers import Conv
 from palgan_jax.nn.pooling import average_pool, halving_max_pool, max_pool
 
@@ -27,7 +28,21 @@ def _conv(x: jax.Array, name: str, width: int, kernel: int | tuple[int, int] = 1
     """A convolution and its ReLU, of the module whose method calls this; padded where it has no stride."""
     if isinstance(kernel, int):
         return nn.relu(Conv(width, kernel, stride, None if stride == 1 else 0, name=name)(x))
-    return nn.relu(nn.Conv(width, kernel, name=name)(x))
+    return nn.relu(_Line(width, kernel, name=name)(x))
+
+
+class _Line(nn.Module):
+    """A convolution with a kernel of one row or one column, (B, H, W, C) -> (B, H, W, features)."""
+
+    features: int
+    kernel: tuple[int, int]
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        shape = (*self.kernel, x.shape[-1], self.features)
+        kernel = self.param("kernel", nn.initializers.lecun_normal(), shape)
+        bias = self.param("bias", nn.initializers.zeros, (self.features,))
+        return convolve(x, kernel, 1, (self.kernel[0] // 2, self.kernel[1] // 2)) + bias
 
 
 def _inner(x: jax.Array) -> jax.Array:
