@@ -67,15 +67,16 @@ def run(args: argparse.Namespace, overrides: Sequence[str]) -> int:
     elif args.only:
         raise UserError("--only is of what is compiled for a topology: name one with --topology.")
     from palgan_jax.benchmark.report import COMPILED, RUN, sweep_table
+    from palgan_jax.writing import write_file
 
-    found = [_measure(args, list(overrides), row) for row in rows]
+    found: list[dict[str, Any]] = []
+    for row in rows:
+        found.append(_measure(args, list(overrides), row))
+        if args.json:  # after each, since compiling takes minutes and a sweep may be broken off
+            result: Any = {"rows": found} if args.sweep else found[0]
+            write_file(args.json, (json.dumps(result, indent=2) + "\n").encode())
     if args.sweep:
         print(sweep_table(found, COMPILED if compiles_only(args) else RUN))
-    if args.json:
-        from palgan_jax.writing import write_file
-
-        result: Any = {"rows": found} if args.sweep else found[0]
-        write_file(args.json, (json.dumps(result, indent=2) + "\n").encode())
     return 0
 
 
