@@ -34,6 +34,8 @@ _LOOK = 0.2  # seconds between two looks at what sends no event
 _HURRY = 5.0  # seconds that a process has to end once it is told to
 _BLAME = 2.0  # seconds after a crash in which the death that it follows from becomes known
 
+_LONGEST = 2**24  # bytes of a line: the roll of thousands
+
 Words = dict[str, Any]
 
 
@@ -141,12 +143,14 @@ class Roll:
         hello = await _read(reader)
         if hello is None or not hello.keys() >= {"number", "count", "host", "pid"} or self._complete.is_set():
             return writer.close()
-        number, count, host = int(hello["number"]), hello["count"], str(hello["host"])
+        number, count, host = hello["number"], hello["count"], str(hello["host"])
         peer = Peer(f"process {number} of {count} (host {host}, pid {hello['pid']})", host, writer)
         other = self._peers.get(number)
         refused = "" if count == self._count else f"a run of {self._count} processes"
         if not refused and other is not None and other.writer is not None:
             refused = f"the place of {other.name}"
+        if not refused and number not in range(self._count):
+            refused = f"a run whose last is {self._count - 1}"
         if refused:
             _write(writer, {"over": f"{peer.name} has come to {refused}", "number": None})
             return writer.close()
@@ -174,8 +178,15 @@ class Roll:
         return " and ".join(said)
 
     async def _watch(self) -> Verdict:
+        looked = time.monotonic()
+        for peer in self._peers.values():
+            peer.heard = looked  # those who came first had nothing to say until now
         while True:
             now = time.monotonic()
+            if (gap := now - looked) > self._silence / BEATS:  # this process was stopped, and may be all were
+                for peer in self._peers.values():
+                    peer.heard += gap
+            looked = now
             if not _lives(self._parent) and self._peers[0].state != "gone":
                 # Before all others, whose end may well follow from this one.
                 self._peers[0].state, self._peers[0].since = "gone", 0.0
@@ -241,7 +252,8 @@ class Member:
         while _lives(self.parent) and time.monotonic() < end:
             writer = None
             try:
-                reader, writer = await asyncio.wait_for(asyncio.open_connection(self.host, self.port), _HURRY)
+                connection = asyncio.open_connection(self.host, self.port, limit=_LONGEST)
+                reader, writer = await asyncio.wait_for(connection, _HURRY)
                 me = {"number": self.number, "count": self.count, "host": socket.gethostname(), "pid": self.parent}
                 _write(writer, me)
                 words = await self._first_words(reader)
@@ -275,11 +287,14 @@ class Member:
     async def _stand_by(self, roll: asyncio.StreamReader, writer: asyncio.StreamWriter, names: list[str]) -> None:
         forward = asyncio.create_task(self._forward(writer))
         reading = asyncio.create_task(_read(roll))
-        heard = said = time.monotonic()
+        heard = said = looked = time.monotonic()
         died = None
         while died is None or time.monotonic() - died < _HURRY:
             await asyncio.wait([reading], timeout=_LOOK)
             now = time.monotonic()
+            if (gap := now - looked) > self.silence / BEATS:  # this process was stopped, and may be all were
+                heard += gap
+            looked = now
             if died is None and not _lives(self.parent):
                 died = now
                 # Who died first, and is to be named here too, comes as the answer.

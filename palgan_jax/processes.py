@@ -3,6 +3,7 @@
 import contextlib
 import json
 import logging
+import math
 import os
 import re
 import subprocess
@@ -114,11 +115,11 @@ def _metadata(key: str) -> str:
 
 
 def _patience() -> float:
-    given = os.environ.get("PALGAN_JOIN_SECONDS", "")
-    try:
-        return float(given or PATIENCE)
-    except ValueError:
-        raise UserError(f"a wait of PALGAN_JOIN_SECONDS={given} says nothing: make it a number of seconds.") from None
+    given = os.environ.get("PALGAN_JOIN_SECONDS", "") or str(PATIENCE)
+    with contextlib.suppress(ValueError):
+        if 0 < float(given) < math.inf:
+            return float(given)
+    raise UserError(f"a wait of PALGAN_JOIN_SECONDS={given} says nothing: make it a number of seconds.")
 
 
 @contextlib.contextmanager
@@ -193,6 +194,8 @@ class Companion:
         self._verdict = self._hear()
         self._over.set()
         if self._verdict["over"] is not None and not self._failing:
+            if "number" not in self._verdict:  # there is nobody else to say it
+                print(f"palgan: error: {self._verdict['over']}: start all of them again.", file=sys.stderr)
             _exit(1)
 
     def finish(self) -> None:
@@ -210,6 +213,7 @@ class Companion:
             self._say(state="failed", why=said)
             code = 2
         elif isinstance(error, KeyboardInterrupt | SystemExit):
+            log.warning("stopping; the others have %g s to end by themselves", SILENCE)
             self._say(state="failed", why=type(error).__name__)
             code = 130
         else:

@@ -40,6 +40,8 @@ try:
         raise ValueError("boom")
     if what == "fails":
         raise UserError("there is no folder x: name another.")
+    if what == "loses its companion":
+        beside._process.kill()
     if what == "falls silent":
         os.kill(beside._process.pid, signal.SIGSTOP)
         time.sleep(4)
@@ -73,6 +75,20 @@ def end(processes: dict[int, subprocess.Popen]) -> dict[int, tuple[int, str]]:
     """Exit code and what was written, by number."""
     written = {number: process.communicate(timeout=30)[1] for number, process in processes.items()}
     return {number: (process.returncode, written[number]) for number, process in processes.items()}
+
+
+def test_those_who_wait_long_for_the_last_are_not_taken_for_dead():
+    address = free_address()
+    early = start(address, {0: "is through"}, 2)
+    time.sleep(3.5)  # more than the silence that is allowed later
+    done = end(early | start(address, {1: "is through"}, 2))
+    assert done == {0: (0, ""), 1: (0, "")}
+
+
+def test_a_process_that_loses_its_companion_says_so():
+    done = end(start(free_address(), {0: "waits", 1: "loses its companion"}, 2))
+    assert done[1][0] == 1 and "the process that connects this one with the others is gone" in done[1][1]
+    assert done[0][0] == 1 and "process 1 of 2" in done[0][1]
 
 
 @pytest.mark.parametrize("first", [0, 2], ids=["the first", "another"])

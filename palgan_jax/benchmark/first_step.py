@@ -43,7 +43,8 @@ def time_to_first_step(config: str, overrides: Sequence[str]) -> dict[str, float
 def _start(config: str, overrides: Sequence[str], folder: Path, name: str) -> float:
     workdir = folder / name
     fields = [f"--config.{field}" for field in (*overrides, *GIVEN)]
-    command = [sys.executable, "-m", "palgan_jax.main", "--config", config, "--workdir", str(workdir), *fields]
+    command = [sys.executable, "-m", "palgan_jax.main", "--config", config, "--workdir", str(workdir)]
+    command += ["--distributed=off", *fields]
     environment = {**os.environ, "JAX_COMPILATION_CACHE_DIR": str(folder / "compiled")}
     with (folder / f"{name}.log").open("w+") as said:
         start = time.monotonic()
@@ -59,4 +60,8 @@ def _start(config: str, overrides: Sequence[str], folder: Path, name: str) -> fl
             return time.monotonic() - start
         finally:
             process.send_signal(signal.SIGTERM)
-            process.wait()
+            try:
+                process.wait(60)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
