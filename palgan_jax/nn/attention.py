@@ -33,8 +33,9 @@ def _band(size: int, radius: int) -> np.ndarray:
     return (np.abs(place[:, None] - place) <= radius).astype(np.float32)
 
 
-def _share(height: int, width: int, radius: int) -> np.ndarray:
-    """What one pixel counts for in the mean over each window, (H, W)."""
+def _share(planes: jax.Array, radius: int) -> Any:
+    """What one pixel of planes (..., H, W) counts for in the mean over each window: (H, W)."""
+    height, width = planes.shape[-2:]
     return 1 / np.outer(_band(height, radius).sum(1), _band(width, radius).sum(1))
 
 
@@ -54,7 +55,7 @@ def guided_filter(l: jax.Array, scale: jax.Array, x: jax.Array, radius: int, eps
 def guided_slope(l: jax.Array, scale: jax.Array, x: jax.Array, radius: int, eps: float) -> jax.Array:
     """The model's factor a of the guide, averaged: what `guided_filter` is made of, but for its b; float32."""
     a, *_ = _fit(l, scale, x, radius, eps)
-    return box_sum(a, radius) * _share(*l.shape[-2:], radius)
+    return box_sum(a, radius) * _share(l, radius)
 
 
 def _fit(l: jax.Array, scale: jax.Array, x: jax.Array, radius: int, eps: float) -> tuple[jax.Array, ...]:
@@ -68,7 +69,7 @@ def _fit(l: jax.Array, scale: jax.Array, x: jax.Array, radius: int, eps: float) 
 
 def _filter(l: jax.Array, scale: jax.Array, x: jax.Array, radius: int, eps: float) -> tuple[jax.Array, Any]:
     a, b, covariance = _fit(l, scale, x, radius, eps)
-    share = _share(*l.shape[-2:], radius)
+    share = _share(l, radius)
     y = share * (box_sum(a, radius) * scale * l + box_sum(b, radius))
     return y.astype(x.dtype), (l, scale, x, covariance.astype(x.dtype))
 
@@ -97,8 +98,8 @@ def _filter_transposed(radius: int, eps: float, kept: Any, dy: jax.Array) -> tup
     return dl.astype(l.dtype), dscale, dx.astype(dy.dtype)
 
 
-def _windows_of(l: jax.Array, radius: int) -> tuple[np.ndarray, jax.Array, jax.Array]:
-    share = _share(*l.shape[-2:], radius)
+def _windows_of(l: jax.Array, radius: int) -> tuple[Any, jax.Array, jax.Array]:
+    share = _share(l, radius)
     mean = box_sum(l, radius) * share
     return share, mean, box_sum(l * l, radius) * share - mean**2
 
@@ -181,7 +182,7 @@ class ChromaticAttention(nn.Module):
         scale, offset = (one - offset)[:, None, None], offset[:, None, None]
         l, value = jnp.moveaxis(l, -1, 1), jnp.moveaxis(value, -1, 1)  # planes, for the products of the averages
         if self.local == "guided":
-            y = guided_filter(l, scale, value, self.radius, self.eps)
+            y: Any = guided_filter(l, scale, value, self.radius, self.eps)
         else:
             y = guided_slope(l, scale, value, self.radius, self.eps) * (scale * l + offset)
         return jnp.moveaxis(y, 1, -1)
