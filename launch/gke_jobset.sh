@@ -68,10 +68,11 @@ json_list() {
   printf '[%s]\n' "$list"
 }
 
-# The conditions that hold: Completed or Failed when it has ended, and others on the way; fails where kubectl cannot tell.
+# The name and the conditions that hold: Completed or Failed when it has ended, and others on the way. Nothing where there is no
+# such JobSet; fails where kubectl cannot tell.
 outcome() {
   run kubectl get jobset "$PALGAN_NAME" --ignore-not-found \
-    '--output=jsonpath={.status.conditions[?(@.status=="True")].type}'
+    '--output=jsonpath={.metadata.name} {.status.conditions[?(@.status=="True")].type}'
 }
 
 begin() {
@@ -97,6 +98,10 @@ follow() {
   while true; do
     if state=$(outcome 2>/dev/null); then
       unknown=0
+      if [[ -z $state ]]; then
+        say "the JobSet $PALGAN_NAME was deleted; the same command begins another, which goes on from the last checkpoint."
+        exit 1
+      fi
     elif ((++unknown >= PALGAN_ATTEMPTS)); then
       say "kubectl does not say how $PALGAN_NAME is; it goes on without this script."
       exit 1

@@ -45,6 +45,27 @@ run() {
   fi
 }
 
+# What gcloud says about a state: the state that the command prints, or MISSING where there is no such thing. Fails where gcloud
+# cannot tell, for want of a network or a valid login, so that nothing is created, deleted or given up by mistake.
+state_or_missing() {
+  local errors state code=0
+  if "$DRY_RUN"; then
+    "$@"
+    return
+  fi
+  errors=$(mktemp)
+  if state=$("$@" 2>"$errors"); then
+    echo "$state"
+  elif grep -q NOT_FOUND "$errors"; then
+    echo MISSING
+  else
+    cat "$errors" >&2
+    code=1
+  fi
+  rm -f "$errors"
+  return "$code"
+}
+
 pause() { sleep "$PALGAN_POLL_SECONDS"; }
 
 # Reads what all launchers take: sets DRY_RUN, ACTION (run, or one of the names given first) and MORE, what follows --.
@@ -88,8 +109,10 @@ check_values() {
 }
 
 # Sets TRAIN, what each process of the run executes. training_command PYTHON
+# Only the first process writes compiled programs down, so they lie where the others, and machines that are new, find them.
 training_command() {
-  TRAIN=(bash launch/train.sh "$1" -m palgan_jax.main --config "$PALGAN_CONFIG" --workdir "$PALGAN_WORKDIR" --distributed=on)
+  TRAIN=(env "JAX_COMPILATION_CACHE_DIR=$PALGAN_WORKDIR/compiled")
+  TRAIN+=(bash launch/train.sh "$1" -m palgan_jax.main --config "$PALGAN_CONFIG" --workdir "$PALGAN_WORKDIR" --distributed=on)
   [[ $PALGAN_TFDS_DIR == none ]] || TRAIN+=("--config.data.tfds_dir=$PALGAN_TFDS_DIR")
   TRAIN+=(${MORE[@]+"${MORE[@]}"})
 }

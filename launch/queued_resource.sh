@@ -13,6 +13,7 @@ set -euo pipefail
 source "$(dirname "$0")/lib.sh"
 
 place=()
+was_there=false # whether the resource was, at any time of this run
 
 main() {
   parse "delete" "$@"
@@ -38,6 +39,9 @@ queued() { run gcloud compute tpus queued-resources "$@" "${place[@]}"; }
 # --force deletes the TPU VM with it.
 delete() { queued delete "$PALGAN_NAME" --force; }
 
+# At the end, whose code is the training's.
+delete_or_say() { delete || say "$PALGAN_NAME was not deleted and costs on: launch/queued_resource.sh --delete."; }
+
 create() {
   local more=()
   ! "$PALGAN_SPOT" || more+=(--spot)
@@ -46,24 +50,7 @@ create() {
     "--runtime-version=$PALGAN_RUNTIME" --scopes=https://www.googleapis.com/auth/cloud-platform ${more[@]+"${more[@]}"}
 }
 
-# Prints the state, or MISSING; fails where gcloud cannot tell, so that nothing is created or deleted by mistake.
-resource_state() {
-  local errors state
-  if "$DRY_RUN"; then
-    queued describe "$PALGAN_NAME" "--format=value(state.state)"
-    return
-  fi
-  errors=$(mktemp)
-  if state=$(queued describe "$PALGAN_NAME" "--format=value(state.state)" 2>"$errors"); then
-    echo "$state"
-  elif grep -q NOT_FOUND "$errors"; then
-    echo MISSING
-  else
-    cat "$errors" >&2
-    return 1
-  fi
-  rm -f "$errors"
-}
+resource_state() { state_or_missing queued describe "$PALGAN_NAME" "--format=value(state.state)"; }
 
 train_until_finished() {
   local attempt code
@@ -72,19 +59,19 @@ train_until_finished() {
     attempt_once || code=$?
     case $code in
       0)
-        delete
+        delete_or_say
         say "finished after $attempt attempt(s); the run is in $PALGAN_WORKDIR of gs://$PALGAN_BUCKET."
         exit 0
         ;;
       "$BAD_INPUT")
-        delete
+        delete_or_say
         die "the training refused its input, as said above: mend that, and give the same command again."
         ;;
     esac
     say "attempt $attempt of $PALGAN_ATTEMPTS ended with $code; the next one goes on from the last checkpoint."
     pause
   done
-  delete
+  delete_or_say
   say "gave up after $PALGAN_ATTEMPTS attempts; the same command goes on."
   exit 1
 }
@@ -94,21 +81,32 @@ attempt_once() {
   "$here/tpu_vm.sh" --existing -- ${MORE[@]+"${MORE[@]}"}
 }
 
-# Returns when the TPUs are there; 1 where none were to be had in time, which counts as an attempt.
+# Returns when the TPUs are there; 1 where none were to be had, which counts as an attempt. What could be queued once can be
+# again, so only the first refusal is bad input.
 until_active() {
   local state before='' unknown=0
   while true; do
     if ! state=$(resource_state); then
-      ((++unknown < PALGAN_ATTEMPTS)) || die "gcloud does not say how $PALGAN_NAME is, for the reason above: mend that."
+      ((++unknown < PALGAN_ATTEMPTS)) ||
+        die "gcloud does not say how $PALGAN_NAME is, for the reason above: mend that; it costs until --delete."
       pause
       continue
     fi
     unknown=0
     [[ $state == "$before" ]] || say "the queued resource $PALGAN_NAME is $state."
     before=$state
+    [[ $state == MISSING ]] || was_there=true
     case $state in
       ACTIVE) return 0 ;;
-      MISSING) create || die "gcloud refused to queue $PALGAN_NAME, for the reason above: mend that." ;;
+      MISSING)
+        if create; then
+          was_there=true
+        elif "$was_there"; then
+          return 1
+        else
+          die "gcloud refused to queue $PALGAN_NAME, for the reason above: mend that."
+        fi
+        ;;
       FAILED | SUSPENDED)
         delete || true
         [[ $state != FAILED ]] || return 1

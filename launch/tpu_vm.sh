@@ -9,7 +9,8 @@
 #
 # The training goes on when this script or its connection ends; the same command finds and follows it again. A run that was
 # stopped goes on where it ended. Ends with the training's code: 0 finished, 2 bad input, 143 stopped and saved; or with 75
-# where the VM is gone. Values: launch/env.sh; PALGAN_PROJECT, PALGAN_ZONE and PALGAN_BUCKET have to be given.
+# where the VM is gone or cannot be reached any more. Values: launch/env.sh; PALGAN_PROJECT, PALGAN_ZONE and PALGAN_BUCKET have
+# to be given.
 set -euo pipefail
 # shellcheck source=launch/lib.sh
 source "$(dirname "$0")/lib.sh"
@@ -47,7 +48,7 @@ delete() { tpu delete "$PALGAN_NAME"; }
 
 on_workers() { tpu ssh "$PALGAN_NAME" "--worker=$1" "--command=$2"; }
 
-vm_state() { tpu describe "$PALGAN_NAME" "--format=value(state)"; }
+vm_state() { state_or_missing tpu describe "$PALGAN_NAME" "--format=value(state)"; }
 
 have_vm() {
   local state
@@ -56,15 +57,22 @@ have_vm() {
     [[ $ACTION == existing ]] || create
     return
   fi
-  state=$(vm_state) || state=
+  if ! state=$(vm_state); then
+    # Not with 2, at which launch/queued_resource.sh deletes the VM.
+    say "gcloud does not say how the TPU VM $PALGAN_NAME is, for the reason above: mend that, and give the same command again."
+    exit 1
+  fi
   [[ $state != READY ]] || return 0
   if [[ $ACTION == existing ]]; then
-    say "there is no TPU VM $PALGAN_NAME that is ready (${state:-none of that name})."
+    say "there is no TPU VM $PALGAN_NAME that is ready ($state)."
     exit "$GONE"
   fi
   case $state in
-    '') ;;
-    PREEMPTED | TERMINATED | STOPPED) delete ;; # a spot VM that was taken away never comes back
+    MISSING) ;;
+    PREEMPTED | TERMINATED) delete ;; # a spot VM that was taken away never comes back
+    STOPPED)
+      die "the TPU VM $PALGAN_NAME is stopped: start it with gcloud compute tpus tpu-vm start, or delete it with --delete."
+      ;;
     *) die "the TPU VM $PALGAN_NAME is $state: wait until it is READY, or delete it with --delete." ;;
   esac
   create
@@ -104,25 +112,27 @@ begin() {
 
 # All processes end together, so the first machine speaks for them.
 follow() {
-  local follow="bash palgan_jax/launch/worker.sh follow" line code lost=0 began
+  local follow="bash palgan_jax/launch/worker.sh follow" line code state lost=0 began heard
   if "$DRY_RUN"; then
     on_workers 0 "$follow"
     return
   fi
   while true; do
-    began=$SECONDS code=
+    began=$SECONDS code='' heard=false
     while IFS= read -r line; do
+      heard=true
       printf '%s\n' "$line" >&2
       [[ $line != "launch: the training ended with "* ]] || code=${line##* }
     done < <(on_workers 0 "$follow")
     [[ -z $code ]] || exit "$code"
-    if [[ $(vm_state || true) != READY ]]; then
+    # Without an answer it may train on, and cost: the network here may be what is lost.
+    if state=$(vm_state) && [[ $state != READY ]]; then
       say "the TPU VM $PALGAN_NAME is gone; the same command begins another, which goes on from the last checkpoint."
       exit "$GONE"
     fi
-    ((SECONDS - began > 60)) && lost=0
+    if "$heard" && ((SECONDS - began > 60)); then lost=0; fi
     if ((++lost > PALGAN_ATTEMPTS)); then
-      say "the TPU VM $PALGAN_NAME cannot be reached: try gcloud compute tpus tpu-vm ssh."
+      say "the TPU VM $PALGAN_NAME cannot be reached, and costs until --delete: try gcloud compute tpus tpu-vm ssh."
       exit "$GONE"
     fi
     say "the connection was lost; the training goes on, and is looked for again."

@@ -178,7 +178,7 @@ def training_words(result: subprocess.CompletedProcess) -> list[str]:
     while "palgan_jax.main" not in words:
         (within,) = [word for word in words if "palgan_jax.main" in word]
         words = shlex.split(re.sub(r"^--(command|env)=(PALGAN_COMMAND=)?", "", within))
-    return words[words.index("launch/train.sh") - 1 :]
+    return words[words.index("env") :]
 
 
 @pytest.mark.parametrize("script", NEEDED)
@@ -186,6 +186,8 @@ def test_the_training_command_is_one_that_palgan_takes(world, script):
     more = ["--config.batch_size=256", '--config.data.val=folder:it\'s "a\\b" & c']
     arguments = ["--render" if script == "gke_jobset.sh" else "--dry-run", "--", *more]
     words = training_words(world.launch(script, *arguments, PALGAN_NAME="second"))
+    assert words[:2] == ["env", "JAX_COMPILATION_CACHE_DIR=/mnt/palgan/runs/second/compiled"]
+    words = words[2:]
     assert words[:2] == ["bash", "launch/train.sh"] and (ROOT / words[1]).is_file()
     assert words[3:5] == ["-m", "palgan_jax.main"]
     parser = argparse.ArgumentParser(exit_on_error=False)
@@ -270,9 +272,12 @@ def test_the_lines_that_tell_the_end_are_those_of_the_training(world):
     said = [str(node.value) for tree in trees for node in ast.walk(tree) if isinstance(node, ast.Constant)]
 
     def code(words: str, ends_with: int) -> int:
-        (line,) = [line for line in said if words in line]
-        world.program("python", f"echo '{line.replace('%d', '12')}' >&2; exit {ends_with}")
-        return world.run("train.sh", "python").returncode
+        codes = set()
+        for line in (line for line in said if words in line):
+            world.program("python", f"echo '{line.replace('%d', '12')}' >&2; exit {ends_with}")
+            codes.add(world.run("train.sh", "python").returncode)
+        (code,) = codes
+        return code
 
     assert [code("finished at step", 0), code("nothing left to do", 0)] == [0, 0]
     assert [code("resumed at step", 0), code("resumed at step", 2)] == [143, 2]
@@ -283,7 +288,10 @@ def test_the_lines_that_tell_the_end_are_those_of_the_training(world):
 # ------------------------------------------------------------------------------------------------------------ TPU VMs
 
 CLOUD = """case "$*" in
-  *"tpu-vm describe"*) state=$(next "$HERE/vm"); echo "$state"; [[ $state != NOT_FOUND ]] ;;
+  *"tpu-vm describe"*)
+    state=$(next "$HERE/vm")
+    case $state in NOT_FOUND | UNAVAILABLE) echo "ERROR: (gcloud) $state: it" >&2; exit 1 ;; esac
+    echo "$state" ;;
   *"tpu-vm create"*) echo READY > "$HERE/vm" ;;
   *"queued-resources describe"*)
     state=$(next "$HERE/queue")
@@ -374,6 +382,38 @@ def test_a_vm_that_never_answers_is_given_up(cloud):
     result = cloud.launch("tpu_vm.sh", PALGAN_ATTEMPTS="3")
     assert result.returncode == 75 and "cannot be reached" in result.stderr
     assert result.stderr.count("the connection was lost") == 3
+
+
+def test_a_vm_that_was_stopped_by_hand_is_not_deleted(cloud):
+    cloud.lines("vm", "STOPPED")
+    result = cloud.launch("tpu_vm.sh")
+    assert result.returncode == 2 and "start it with gcloud compute tpus tpu-vm start" in result.stderr
+    assert not cloud.count("gcloud", "delete") and not cloud.count("gcloud", "create")
+
+
+@pytest.mark.parametrize("state", ["PREEMPTED", "TERMINATED"])
+def test_a_vm_that_was_taken_away_is_replaced(cloud, state):
+    cloud.lines("vm", state)
+    cloud.lines("training", "finished")
+    assert cloud.launch("tpu_vm.sh").returncode == 0
+    assert cloud.count("gcloud", "delete") == cloud.count("gcloud", "create") == 1
+
+
+def test_a_vm_of_which_nothing_is_known_is_not_taken_for_gone(cloud):
+    cloud.lines("vm", "UNAVAILABLE")
+    result = cloud.launch("tpu_vm.sh")
+    assert result.returncode == 1 and "UNAVAILABLE" in result.stderr
+    assert not cloud.count("gcloud", "create") and not cloud.count("gcloud", "delete")
+    cloud.program("gcloud", losing("worker.sh follow", 2))
+    cloud.lines("vm", "READY", "UNAVAILABLE")
+    cloud.lines("training", "finished")
+    result = cloud.launch("tpu_vm.sh")
+    assert result.returncode == 0 and result.stderr.count("the connection was lost") == 2
+    cloud.program("gcloud", losing("worker.sh follow", 100))
+    cloud.lines("vm", "READY", "UNAVAILABLE")
+    result = cloud.launch("tpu_vm.sh", PALGAN_ATTEMPTS="2")
+    assert result.returncode == 75 and "cannot be reached, and costs until --delete" in result.stderr
+    assert "is gone" not in result.stderr
 
 
 def wait_for(condition: Callable[[], bool]) -> None:
@@ -497,6 +537,7 @@ def test_nothing_is_made_or_deleted_while_the_cloud_does_not_answer(cloud):
     cloud.lines("queue", "UNAVAILABLE")
     result = cloud.launch("queued_resource.sh", PALGAN_ATTEMPTS="3")
     assert result.returncode == 2 and "UNAVAILABLE" in result.stderr and queue_calls(cloud) == []
+    assert "it costs until --delete." in result.stderr
     cloud.lines("queue", "UNAVAILABLE", "UNAVAILABLE", "ACTIVE")
     cloud.lines("training", "finished")
     assert cloud.launch("queued_resource.sh", PALGAN_ATTEMPTS="3").returncode == 0
@@ -509,6 +550,29 @@ def test_a_resource_that_cannot_be_queued_ends_the_launcher(cloud):
     result = cloud.launch("queued_resource.sh")
     assert result.returncode == 2 and "gcloud refused to queue palgan" in result.stderr
     assert queue_calls(cloud) == ["create"]
+
+
+def test_a_resource_that_is_refused_once_it_had_been_there_is_asked_for_again(cloud):
+    refused = '{ echo >> "$HERE/refused"; echo UNAVAILABLE >&2; exit 1; }'
+    first = 'if [[ "$*" == *create* ]]; then [[ -e $HERE/refused ]] || ' + refused + "; fi\n"
+    cloud.program("gcloud", first + CLOUD)
+    cloud.lines("queue", "SUSPENDED", "NOT_FOUND", "NOT_FOUND", "ACTIVE")
+    cloud.lines("training", "finished")
+    result = cloud.launch("queued_resource.sh")
+    assert result.returncode == 0 and "attempt 1 of 50 ended with 1" in result.stderr
+    assert queue_calls(cloud) == ["delete", "create", "create", "delete"]
+
+
+@pytest.mark.parametrize(
+    ("end", "code", "said"), [("finished", 0, "finished"), ("refused", 2, "refused"), ("crashed", 1, "gave up")]
+)
+def test_a_resource_that_is_left_over_is_told(cloud, end, code, said):
+    cloud.program("gcloud", 'if [[ "$*" == *delete* ]]; then exit 1; fi\n' + CLOUD)
+    cloud.lines("queue", "ACTIVE")
+    cloud.lines("training", end)
+    result = cloud.launch("queued_resource.sh", PALGAN_ATTEMPTS="1")
+    assert result.returncode == code and said in result.stderr.splitlines()[-1]
+    assert "palgan was not deleted and costs on: launch/queued_resource.sh --delete." in result.stderr
 
 
 # --------------------------------------------------------------------------------------------------------- xpk and GKE
@@ -528,7 +592,9 @@ def test_xpk_is_told_to_begin_again_and_its_verdict_is_the_launchers(world):
 
 
 KUBERNETES = """case "$1" in
-  get) next "$HERE/conditions" ;;
+  get)
+    state=$(next "$HERE/conditions")
+    if [[ $state != absent ]]; then [[ $* != *"{.metadata.name} "* ]] || printf 'palgan '; echo "$state"; fi ;;
   apply) cat >> "$HERE/applied" ;;
 esac
 """
@@ -537,10 +603,11 @@ esac
 @pytest.mark.parametrize(
     ("conditions", "code", "verbs"),
     [
-        (["", "", "StartupPolicyCompleted", "StartupPolicyCompleted Completed"], 0, ["apply"]),
+        (["absent", "", "StartupPolicyCompleted", "StartupPolicyCompleted Completed"], 0, ["apply"]),
         (["Failed", "", "Failed"], 1, ["delete", "apply"]),  # of another day, then of this
         (["Completed", "", "Completed"], 0, ["delete", "apply"]),
         (["Suspended", "Suspended", "", "Completed"], 0, ["apply"]),  # still there: followed
+        (["absent", "", "absent"], 1, ["apply"]),  # deleted from elsewhere
     ],
 )
 def test_a_jobset_is_applied_and_followed_until_it_ends(world, conditions, code, verbs):
