@@ -255,10 +255,14 @@ def test_killed_broken_off_and_gone_on_with(imagenet, archives, tmp_path):
     shutil.copytree(archives, manual)
     work = data / "imagenet2012" / "preparing"
     for number in (signal.SIGINT, signal.SIGKILL):
-        process = start("imagenet", "--manual-dir", manual, "--data-dir", data)
-        wait_for(lambda: list(work.glob("train/imagenet2012/*incomplete*")), process)
-        process.send_signal(number)
-        said = process.communicate()[1]
+        for _ in range(5):
+            process = start("imagenet", "--manual-dir", manual, "--data-dir", data)
+            wait_for(lambda: list(work.glob("train/imagenet2012/*incomplete*")), process)
+            process.send_signal(number)
+            said = process.communicate()[1]
+            if process.returncode:
+                break
+            shutil.rmtree(data)  # on a busy machine it may be through before the signal comes
         assert not (data / "imagenet2012" / "5.1.0").exists()
         if number == signal.SIGINT:
             assert process.returncode == 130
