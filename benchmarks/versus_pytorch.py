@@ -2,10 +2,11 @@
 
     python benchmarks/versus_pytorch.py [--json FILE]     # in an environment with porting/requirements-porting.txt
 
-Both have two threads, the same weights and the same batch, and take turns; a ratio is PyTorch's median time by ours, so
-that more than 1 says that ours is quicker. Training is a whole step: E, G and D forward and back, all losses (the
-perceptual one with --perceptual), both Adams, and the averaged weights. Colorizing is E and G without gradients. Both
-have huge pages, as docs/performance.md recommends, unless GLIBC_TUNABLES is set to something else.
+Both have two threads, the same weights and the same batch, and take turns, each in a process of its own; a ratio is
+PyTorch's median time by ours, so that more than 1 says that ours is quicker. Training is a whole step: E, G and D
+forward and back, all losses (the perceptual one with --perceptual), both Adams, and the averaged weights. Colorizing is
+E and G without gradients. Both have huge pages, as docs/performance.md recommends, unless GLIBC_TUNABLES is set to
+something else.
 
 PyTorch runs porting/'s modules as somebody who knows it would run them: with its own batch norm, the fused Adam,
 averages by foreach, gradients of D's weights only where D learns, and in contiguous or channels-last order, whichever
@@ -17,12 +18,13 @@ import argparse
 import copy
 import datetime
 import json
+import multiprocessing
 import os
 import platform
 import statistics
 import sys
 import time
-from collections.abc import Callable, Iterator
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
@@ -210,18 +212,22 @@ class Ours:
 # ---- turns -----------------------------------------------------------------------------------------------------------
 
 
-def seconds(run: Callable[[], Any]) -> float:
-    start = time.perf_counter()
-    run()
-    return time.perf_counter() - start
+def contend(name: str, options: argparse.Namespace, pipe: Connection) -> None:
+    """A side in a process of its own: runs what it is asked for, and says how many seconds that took, and the picture.
 
-
-def in_turn(runs: dict[str, Callable[[], Any]], rounds: int) -> Iterator[tuple[str, list[float]]]:
-    """Each contender's times, one a round, after one that does not count."""
-    for run in runs.values():
-        run()
-    times = [[seconds(run) for run in runs.values()] for _ in range(rounds)]
-    yield from zip(runs, map(list, zip(*times, strict=True)), strict=True)
+    In one process the allocator and the threads of each would be in the other's way.
+    """
+    torch.set_num_threads(THREADS)
+    ours = Ours(options, load_vgg16("") if options.perceptual else None)
+    side: Any = ours
+    if name != "ours":
+        given = (ours.variables, ours.judge, ours.batch, ours.vgg)
+        side = Torch(*given, "channels_last" in name, *([True] if "compiled" in name else []))
+        ours.state = None
+    while work := pipe.recv():
+        start = time.perf_counter()
+        made = getattr(side, work)()
+        pipe.send((time.perf_counter() - start, made if work == "colorize" else None))
 
 
 def main() -> None:
@@ -234,17 +240,20 @@ def main() -> None:
     parser.add_argument("--compile", action="store_true", help="torch.compile, too")
     options = parser.parse_args()
     options.width = 1.0
-    torch.set_num_threads(THREADS)
-    vgg = load_vgg16("") if options.perceptual else None
-    ours = Ours(options, vgg)
-    given = (ours.variables, ours.judge, ours.batch, vgg)
-    sides: dict[str, Any] = {"ours": ours}
-    sides |= {"contiguous": Torch(*given, False), "channels_last": Torch(*given, True)}
-    if options.compile:
-        sides |= {"compiled": Torch(*given, False, True), "compiled_channels_last": Torch(*given, True, True)}
-    difference = float(np.abs(ours.colorize() - sides["contiguous"].colorize()).max())
-    assert difference < 1e-3, f"the two sides do not paint the same: {difference}"
     eager, compiled = ("contiguous", "channels_last"), ("compiled", "compiled_channels_last")
+    names = ("ours", *eager, *(compiled if options.compile else ()))
+    context, pipes = multiprocessing.get_context("spawn"), {}
+    for name in names:
+        pipes[name], end = context.Pipe()
+        context.Process(target=contend, args=(name, options, end), daemon=True).start()
+
+    def turn(name: str, work: str) -> tuple[float, Any]:
+        pipes[name].send(work)
+        return pipes[name].recv()
+
+    painted = {name: turn(name, "colorize")[1] for name in names}
+    difference = float(np.abs(painted["ours"] - painted["contiguous"]).max())
+    assert difference < 1e-3, f"the two sides do not paint the same: {difference}"
     result: dict[str, Any] = {
         "date": datetime.date.today().isoformat(),
         "machine": f"{len(os.sched_getaffinity(0))} cores of {_processor()}",
@@ -256,14 +265,16 @@ def main() -> None:
         "huge_pages": os.environ["GLIBC_TUNABLES"] == HUGE_PAGES,
         "largest_difference": difference,
     }
-    for work in ("inference", "train"):
-        method = {"inference": "colorize", "train": "train"}[work]
-        runs = {name: getattr(side, method) for name, side in sides.items()}
-        medians = {name: statistics.median(times) / options.batch for name, times in in_turn(runs, options.rounds)}
-        result[f"{work}_ms"] = {name: round(1e3 * value, 1) for name, value in medians.items()}
-        for suffix, names in (("", eager), ("_compiled", compiled)):
-            if names[0] in sides:
-                result[f"{work}_ratio{suffix}"] = round(min(medians[name] for name in names) / medians["ours"], 3)
+    for kind, work in (("inference", "colorize"), ("train", "train")):
+        rounds = [[turn(name, work)[0] for name in names] for _ in range(options.rounds + 1)][1:]  # the first compiles
+        times = dict(zip(names, zip(*rounds, strict=True), strict=True))
+        medians = {name: statistics.median(times[name]) / options.batch for name in names}
+        result[f"{kind}_ms"] = {name: round(1e3 * value, 1) for name, value in medians.items()}
+        for suffix, rivals in (("", eager), ("_compiled", compiled)):
+            if rivals[0] in names:
+                result[f"{kind}_ratio{suffix}"] = round(min(medians[n] for n in rivals) / medians["ours"], 3)
+    for pipe in pipes.values():
+        pipe.send(None)
     print(json.dumps(result, indent=2))
     if options.json:
         options.json.write_text(json.dumps(result, indent=2) + "\n")
