@@ -5,8 +5,8 @@
 Both have two threads, the same weights and the same batch, and take turns, each in a process of its own; a ratio is
 PyTorch's median time by ours, so that more than 1 says that ours is quicker. Training is a whole step: E, G and D
 forward and back, all losses (the perceptual one with --perceptual), both Adams, and the averaged weights. Colorizing is
-E and G without gradients. Both have huge pages, as docs/performance.md recommends, unless GLIBC_TUNABLES is set to
-something else.
+E and G without gradients. Both keep their memory in huge pages, as docs/performance.md recommends, unless GLIBC_TUNABLES
+is set to something else.
 
 PyTorch runs porting/'s modules as somebody who knows it would run them: with its own batch norm, the fused Adam,
 averages by foreach, gradients of D's weights only where D learns, and in contiguous or channels-last order, whichever
@@ -31,9 +31,11 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "tests"), str(ROOT / "porting")]
 THREADS = 2
-HUGE_PAGES = "glibc.malloc.hugetlb=1"
+KEEP_MEMORY = (
+    "glibc.malloc.hugetlb=1:glibc.malloc.mmap_max=0:glibc.malloc.trim_threshold=68719476736:glibc.malloc.arena_max=1"
+)
 if "GLIBC_TUNABLES" not in os.environ:  # glibc reads it when a process starts
-    os.execve(sys.executable, [sys.executable, *sys.argv], {**os.environ, "GLIBC_TUNABLES": HUGE_PAGES})
+    os.execve(sys.executable, [sys.executable, *sys.argv], {**os.environ, "GLIBC_TUNABLES": KEEP_MEMORY})
 os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:THREADS])  # before JAX counts its threads
 os.environ["JAX_PLATFORMS"] = "cpu"
 
@@ -262,7 +264,7 @@ def main() -> None:
         "resolution": options.resolution,
         "perceptual": options.perceptual,
         "rounds": options.rounds,
-        "huge_pages": os.environ["GLIBC_TUNABLES"] == HUGE_PAGES,
+        "memory_kept": os.environ["GLIBC_TUNABLES"] == KEEP_MEMORY,
         "largest_difference": difference,
     }
     for kind, work in (("inference", "colorize"), ("train", "train")):
