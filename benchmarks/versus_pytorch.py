@@ -5,8 +5,8 @@
 Both have two threads, the same weights and the same batch, and take turns, each in a process of its own; a ratio is
 PyTorch's median time by ours, so that more than 1 says that ours is quicker. Training is a whole step: E, G and D
 forward and back, all losses (the perceptual one with --perceptual), both Adams, and the averaged weights. Colorizing is
-E and G without gradients. Both keep their memory in huge pages, as docs/performance.md recommends, unless GLIBC_TUNABLES
-is set to something else.
+E and G without gradients. Both keep their memory, in huge pages, as docs/performance.md recommends, unless
+GLIBC_TUNABLES is set to something else.
 
 PyTorch runs porting/'s modules as somebody who knows it would run them: with its own batch norm, the fused Adam,
 averages by foreach, gradients of D's weights only where D learns, and in contiguous or channels-last order, whichever
