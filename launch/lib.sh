@@ -25,6 +25,16 @@ need_program() {
   "$DRY_RUN" || command -v "$1" >/dev/null || die "$1 is not installed here: see $2."
 }
 
+# Sets PLACE, what every gcloud command about TPUs is given, once all that it takes is there.
+# shellcheck disable=SC2034  # the launchers on TPU VMs give it
+need_google_cloud() {
+  need PALGAN_PROJECT "your Google Cloud project"
+  need PALGAN_ZONE "a zone that has $PALGAN_ACCELERATOR"
+  need PALGAN_BUCKET "the name of a bucket"
+  need_program gcloud https://cloud.google.com/sdk/docs/install
+  PLACE=("--project=$PALGAN_PROJECT" "--zone=$PALGAN_ZONE" --quiet)
+}
+
 # A command as one line that a shell takes as it is.
 quoted() {
   local word line=

@@ -12,16 +12,11 @@ set -euo pipefail
 # shellcheck source=launch/lib.sh
 source "$(dirname "$0")/lib.sh"
 
-place=()
 was_there=false # whether the resource was, at any time of this run
 
 main() {
   parse "delete" "$@"
-  need PALGAN_PROJECT "your Google Cloud project"
-  need PALGAN_ZONE "a zone that has $PALGAN_ACCELERATOR"
-  need PALGAN_BUCKET "the name of a bucket"
-  need_program gcloud https://cloud.google.com/sdk/docs/install
-  place=("--project=$PALGAN_PROJECT" "--zone=$PALGAN_ZONE" --quiet)
+  need_google_cloud
   if [[ $ACTION == delete ]]; then
     delete
   elif "$DRY_RUN"; then
@@ -34,7 +29,7 @@ main() {
   fi
 }
 
-queued() { run gcloud compute tpus queued-resources "$@" "${place[@]}"; }
+queued() { run gcloud compute tpus queued-resources "$@" "${PLACE[@]}"; }
 
 # --force deletes the TPU VM with it.
 delete() { queued delete "$PALGAN_NAME" --force; }

@@ -16,15 +16,10 @@ set -euo pipefail
 source "$(dirname "$0")/lib.sh"
 
 readonly GONE=75
-place=()
 
 main() {
   parse "stop delete existing" "$@"
-  need PALGAN_PROJECT "your Google Cloud project"
-  need PALGAN_ZONE "a zone that has $PALGAN_ACCELERATOR"
-  need PALGAN_BUCKET "the name of a bucket"
-  need_program gcloud https://cloud.google.com/sdk/docs/install
-  place=("--project=$PALGAN_PROJECT" "--zone=$PALGAN_ZONE" --quiet)
+  need_google_cloud
   case $ACTION in
     delete) delete ;;
     stop) on_workers all "bash palgan_jax/launch/worker.sh stop" ;;
@@ -42,7 +37,7 @@ main() {
   esac
 }
 
-tpu() { run gcloud compute tpus tpu-vm "$@" "${place[@]}"; }
+tpu() { run gcloud compute tpus tpu-vm "$@" "${PLACE[@]}"; }
 
 delete() { tpu delete "$PALGAN_NAME"; }
 
