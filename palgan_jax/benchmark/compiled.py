@@ -58,10 +58,14 @@ def lower_predict(config: ConfigDict, mesh: Mesh, program: Program) -> Lowered:
     return predict.lower(ema_variables(program.abstract_state), rgb)
 
 
+def init_vgg(key: jax.Array) -> Any:
+    """Random parameters of the perceptual network: they cost as much as those that were trained."""
+    return VGG16().init(key, jnp.zeros((1, 64, 64, 3)))["params"]
+
+
 def abstract_vgg(mesh: Mesh) -> Any:
     """Shapes and places of the perceptual network's parameters."""
-    rgb = jax.ShapeDtypeStruct((1, 64, 64, 3), jnp.float32)
-    params = jax.eval_shape(VGG16().init, jax.random.key(0), rgb)["params"]
+    params = jax.eval_shape(init_vgg, jax.random.key(0))
     everywhere = replicated(mesh)
     return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=everywhere), params)
 

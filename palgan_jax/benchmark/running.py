@@ -13,11 +13,10 @@ import jax.numpy as jnp
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
-from palgan_jax.benchmark.compiled import STEPS, lower_predict, lower_train
+from palgan_jax.benchmark.compiled import STEPS, init_vgg, lower_predict, lower_train
 from palgan_jax.benchmark.cost import cost_of
 from palgan_jax.config import activations_dtype, palette_spec
 from palgan_jax.data.on_device import lab_batch
-from palgan_jax.nn.perceptual import VGG16
 from palgan_jax.program import make_program
 from palgan_jax.sharding import batch_sharding, check_batch_size, make_mesh, replicated
 from palgan_jax.state import ema_variables
@@ -42,7 +41,10 @@ def run_and_time(config: ConfigDict, steps: int, trace: Path | None = None) -> d
     step, step_seconds = _timed(lambda: lower_train(config, mesh, program).compile())
     predict = lower_predict(config, mesh, program).compile()
     state = program.init(jax.random.key(config.seed))
-    batch, vgg = noise_batch(config, mesh), _random_vgg(config, mesh)
+    batch = noise_batch(config, mesh)
+    vgg = None
+    if config.loss.perceptual:
+        vgg = jax.jit(init_vgg, out_shardings=replicated(mesh))(jax.random.key(1))
 
     def train() -> Any:
         nonlocal state
@@ -102,14 +104,6 @@ def matrix_peak(config: ConfigDict) -> float:
     x = jnp.full((side, side), 0.5, activations_dtype(config) or jnp.float32)
     product = jax.jit(jnp.matmul)
     return 2 * side**3 / min(time_calls(lambda: product(x, x), 5))
-
-
-def _random_vgg(config: ConfigDict, mesh: Mesh) -> Any:
-    """Parameters of the perceptual network, random: they take as long as those that were trained."""
-    if not config.loss.perceptual:
-        return None
-    init = jax.jit(lambda key: VGG16().init(key, jnp.zeros((1, 64, 64, 3)))["params"], out_shardings=replicated(mesh))
-    return init(jax.random.key(1))
 
 
 def _profile(folder: Path | None) -> AbstractContextManager[Any]:
