@@ -16,7 +16,7 @@ log = logging.getLogger(__name__)
 
 DESCRIPTION = """Measures the training step and inference of a config: on the devices that are here, or, with
 --topology, compiled for a TPU slice that need not be. Compiled programs say what they cost: operations, memory,
-collectives, and the time that no run can beat."""
+collectives, and the time of their roofline."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
