@@ -42,3 +42,10 @@ def photos() -> Path:
 def samples() -> Path:
     """The bundled sample photographs."""
     return ROOT / "examples" / "samples"
+
+
+@pytest.fixture(params=["cpu", "other devices"])
+def platform(request, monkeypatch):
+    """Computes here what other devices would."""
+    if request.param != "cpu":
+        monkeypatch.setattr(jax.lax, "platform_dependent", lambda *x, cpu, default, **_: default(*x))

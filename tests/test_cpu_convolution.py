@@ -16,6 +16,9 @@ KINDS = {
     "a row of 3": ((2, 18, 17, 128), (1, 3, 128, 128)),
     "a column of 7": ((2, 17, 18, 128), (7, 1, 128, 130)),
     "tiles of 4": ((1, 31, 34, 136), (3, 3, 136, 128)),
+    "few channels on one side": ((2, 20, 21, 50), (3, 3, 50, 66)),
+    "large": ((1, 101, 104, 64), (3, 3, 64, 48)),
+    "5 x 5": ((2, 17, 19, 48), (5, 5, 48, 64)),
 }
 
 
@@ -100,16 +103,41 @@ def test_programs_of_other_devices_are_those_of_a_plain_convolution(kind, platfo
         (((1, 8, 8, 128), (3, 3, 128, 128)), jnp.float32, 1, 1),
         (((4, 32, 32, 8), (3, 3, 8, 8)), jnp.float32, 1, 1),
         (((4, 32, 32, 128), (3, 3, 128, 128)), jnp.bfloat16, 1, 1),
-        (((4, 32, 32, 128), (3, 3, 128, 128)), jnp.float32, 2, 1),
+        (((1, 128, 128, 32), (3, 3, 32, 64)), jnp.float32, 2, 1),
         (((4, 32, 32, 128), (3, 3, 128, 128)), jnp.float32, 1, 0),
         (((4, 32, 32, 128), (4, 4, 128, 128)), jnp.float32, 1, 1),
     ],
-    ids=["few pixels", "few channels", "bfloat16", "stride 2", "no padding", "4 x 4"],
+    ids=["few pixels", "few channels", "bfloat16", "large at stride 2", "no padding", "4 x 4"],
 )
 def test_what_gains_nothing_is_left_to_xla(shapes, dtype, stride, padding):
     arguments = [jax.ShapeDtypeStruct(shape, dtype) for shape in shapes]
     lowered = jax.jit(lambda x, kernel: convolve(x, kernel, stride, padding)).lower(*arguments).as_text()
     assert lowered.count("stablehlo.convolution") == 1 and "dot_general" not in lowered
+
+
+@pytest.mark.parametrize("padding", [0, 1])
+@pytest.mark.parametrize("shapes", [((2, 33, 34, 3), (3, 3, 3, 20)), ((2, 24, 21, 40), (3, 3, 40, 24))])
+def test_patches_at_every_second_pixel(shapes, padding):
+    x, kernel = draw(shapes)
+
+    def run(convolution):
+        y, pull_back = jax.vjp(convolution, x, kernel)
+        return y, *pull_back(jnp.cos(y))
+
+    def plain(x, kernel):
+        pads = ((padding, padding),) * 2
+        return jax.lax.conv_general_dilated(x, kernel, (2, 2), pads, dimension_numbers=("NHWC", "HWIO", "NHWC"))
+
+    def patches(x, kernel):
+        return convolve(x, kernel, 2, padding)
+
+    for found, wanted in zip(
+        jax.jit(run, static_argnums=0)(patches), jax.jit(run, static_argnums=0)(plain), strict=True
+    ):
+        np.testing.assert_allclose(found, wanted, rtol=0, atol=1e-5 * np.abs(wanted).max())
+    lowered = [jax.jit(f).trace(x, kernel).lower(lowering_platforms=("tpu",)).as_text() for f in (patches, plain)]
+    assert lowered[0].replace("jit_patches", "") == lowered[1].replace("jit_plain", "")
+    assert "dot_general" in jax.jit(patches).lower(x, kernel).as_text()
 
 
 def test_pictures_may_lie_on_several_devices():

@@ -9,7 +9,16 @@ from hypothesis import strategies as st
 from jax.test_util import check_grads
 
 from palgan_jax.nn import ColorDiscriminator, PaletteAssignmentGenerator, PaletteGenerator, PalGAN, layers
-from palgan_jax.nn.attention import attend, box_sum, cut_patches, fold_patches, guided_filter, guided_slope
+from palgan_jax.nn.attention import (
+    PIXELS,
+    PLANES,
+    attend,
+    box_sum,
+    cut_patches,
+    fold_patches,
+    guided_filter,
+    guided_slope,
+)
 from palgan_jax.nn.layers import Conv, PalNorm, convolve_upsampled, upsample
 
 KEY = jax.random.key(0)
@@ -193,9 +202,12 @@ def test_box_sum(height, width, radius, seed):
     expected = np.empty_like(x)
     for i, j, rows, columns in slow_windows(x[0, 0], radius):
         expected[..., i, j] = x[..., rows, columns].sum((2, 3))
-    np.testing.assert_allclose(box_sum(x, radius), expected, atol=1e-5)
+    np.testing.assert_allclose(box_sum(x, radius, PLANES), expected, atol=1e-5)
+    found = box_sum(np.moveaxis(x, 1, -1), radius, PIXELS)
+    np.testing.assert_allclose(found, np.moveaxis(expected, 1, -1), atol=1e-5)
 
 
+@pytest.mark.usefixtures("platform")
 @pytest.mark.parametrize("with_b", [True, False])
 def test_guided_filter_is_the_mean_of_ridge_regressions(with_b):
     rng = np.random.default_rng(0)
@@ -216,17 +228,14 @@ def test_guided_filter_is_the_mean_of_ridge_regressions(with_b):
         expected[0, i, j] = a[0, rows, columns].mean((0, 1)) * guide[0, i, j]
         if with_b:
             expected[0, i, j] += b[0, rows, columns].mean((0, 1))
-    l, guide, x, expected = (np.moveaxis(y, -1, 1) for y in (l, guide, x, expected))
-    if with_b:
-        found = guided_filter(l, scale[:, None, None], x, radius, eps)
-    else:
-        found = guided_slope(l, scale[:, None, None], x, radius, eps) * guide
+    found = guided_filter(l, scale, x, radius, eps) if with_b else guided_slope(l, scale, x, radius, eps) * guide
     np.testing.assert_allclose(found, expected, atol=2e-4)
 
 
+@pytest.mark.usefixtures("platform")
 def test_the_guided_filter_differentiates_as_it_filters():
     rng = np.random.default_rng(0)
-    l, x, scale = (rng.normal(size=s).astype(np.float32) for s in ((2, 1, 7, 6), (2, 3, 7, 6), (3, 1, 1)))
+    l, x, scale = (rng.normal(size=s).astype(np.float32) for s in ((2, 7, 6, 1), (2, 7, 6, 3), (3,)))
     check_grads(lambda *x: guided_filter(*x, 2, 0.1), (l, scale, x), order=1, modes=["rev"], atol=1e-2)
 
 
@@ -258,9 +267,14 @@ def test_upsample_is_bilinear_with_half_pixel_centres():
 
 @given(st.integers(1, 6), st.integers(1, 6), st.integers(0, 100))
 @settings(max_examples=10, deadline=None)
-def test_what_a_tpu_upsamples_is_the_same(height, width, seed):
-    x = np.random.default_rng(seed).normal(size=(2, height, width, 3)).astype(np.float32)
-    np.testing.assert_allclose(layers._upsample_by_convolution(jnp.asarray(x)), upsample(x), atol=1e-6)
+def test_all_devices_upsample_the_same(height, width, seed):
+    rng = np.random.default_rng(seed)
+    x, g = (jnp.asarray(rng.normal(size=(2, n * height, n * width, 3)), jnp.float32) for n in (1, 2))
+    wanted, pull_back = jax.vjp(layers._upsample_by_products, x)
+    for other in (layers._upsample_by_convolution, layers._upsample_by_sums):
+        found, other_pull_back = jax.vjp(other, x)
+        np.testing.assert_allclose(found, wanted, atol=1e-6)
+        np.testing.assert_allclose(other_pull_back(g)[0], pull_back(g)[0], atol=1e-6)
 
 
 @given(st.integers(1, 6), st.integers(1, 6), st.integers(0, 100))

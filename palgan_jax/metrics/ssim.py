@@ -1,28 +1,54 @@
 """Structural similarity (Wang et al., 2004)."""
 
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
+
+from palgan_jax.nn.kept import kept
 
 WINDOW = 11
 SIGMA = 1.5
 _C1, _C2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
 
 
-def _window(size: int) -> np.ndarray:
-    """(size - 10, size): the matrix that takes Gaussian means along an axis, wherever the whole window fits."""
+def _weights() -> np.ndarray:
     x = np.arange(WINDOW) - WINDOW // 2
     weights = np.exp(-0.5 * (x / SIGMA) ** 2)
-    rows = [np.roll(np.pad(weights / weights.sum(), (0, size - WINDOW)), i) for i in range(size - WINDOW + 1)]
-    return np.stack(rows).astype(np.float32)
+    return (weights / weights.sum()).astype(np.float32)
 
 
-def _local_mean(x: jax.Array) -> jax.Array:
-    """(B, H, W, C) -> (B, H - 10, W - 10, C)."""
-    # Products with a matrix that is nearly all zeros: quicker than any convolution of so few channels, on all devices.
+# Local means, (B, H, W, C) -> (B, H - 10, W - 10, C): no convolutions, which are slow with so few channels.
+
+
+def _mean_by_sums(x: jax.Array) -> jax.Array:
+    batch, height, width, channels = x.shape
+    x = x.reshape(batch, height, width * channels)  # long rows
+    for axis, step in ((1, 1), (2, channels)):
+        x = kept(_mean_along, x, axis=axis, step=step)
+    return x.reshape(batch, height - WINDOW + 1, width - WINDOW + 1, channels)
+
+
+def _mean_along(x: jax.Array, *, axis: int, step: int) -> jax.Array:
+    size = x.shape[axis] - (WINDOW - 1) * step
+    seen = [jax.lax.slice_in_dim(x, i * step, i * step + size, 1, axis) for i in range(WINDOW)]
+    return sum((part * weight for part, weight in zip(seen, _weights(), strict=True)), jnp.zeros(()))
+
+
+def _mean_by_products(x: jax.Array) -> jax.Array:
+    """Products with matrices that are nearly all zeros."""
     exact = jax.lax.Precision.HIGHEST
     x = jnp.einsum("ij,bjwc->biwc", _window(x.shape[1]), x, precision=exact)
     return jnp.einsum("ij,bhjc->bhic", _window(x.shape[2]), x, precision=exact)
+
+
+def _window(size: int) -> np.ndarray:
+    """(size - 10, size): the matrix that takes Gaussian means along an axis, wherever the whole window fits."""
+    row = np.pad(_weights(), (0, size - WINDOW))
+    return np.stack([np.roll(row, i) for i in range(size - WINDOW + 1)])
 
 
 def ssim(predicted: jax.Array, truth: jax.Array) -> jax.Array:
@@ -38,10 +64,22 @@ def ssim(predicted: jax.Array, truth: jax.Array) -> jax.Array:
     # Variances do not change with a shift, and squares of small numbers lose fewer bits.
     shift = jnp.mean(y, axis=(1, 2), keepdims=True)  # (B, 1, 1, 3)
     x, y = x - shift, y - shift
-    mean_x, mean_y = _local_mean(x), _local_mean(y)  # (B, H - 10, W - 10, 3)
-    variances = _local_mean(x * x + y * y) - mean_x**2 - mean_y**2
-    covariance = _local_mean(x * y) - mean_x * mean_y
+    values = jax.lax.platform_dependent(
+        x,
+        y,
+        shift,
+        cpu=partial(kept, _similarity, local_mean=_mean_by_sums),
+        default=partial(_similarity, local_mean=_mean_by_products),
+    )
+    return jnp.mean(values, axis=(1, 2, 3))
+
+
+def _similarity(x: jax.Array, y: jax.Array, shift: jax.Array, *, local_mean: Callable[[jax.Array], jax.Array]) -> Any:
+    """The similarity at each pixel and in each channel (B, H - 10, W - 10, 3), of pictures shifted down by so much."""
+    mean_x, mean_y = local_mean(x), local_mean(y)
+    variances = local_mean(x * x + y * y) - mean_x**2 - mean_y**2
+    covariance = local_mean(x * y) - mean_x * mean_y
     mean_x, mean_y = mean_x + shift, mean_y + shift
     luminance = (2 * mean_x * mean_y + _C1) / (mean_x**2 + mean_y**2 + _C1)
     structure = (2 * covariance + _C2) / (variances + _C2)
-    return jnp.mean(luminance * structure, axis=(1, 2, 3))
+    return luminance * structure

@@ -1,5 +1,6 @@
 """Chromatic attention: where colours go, seen globally through S and delineated locally by the luminance."""
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any, Literal
 
@@ -8,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from palgan_jax.nn.kept import kept, padded
 from palgan_jax.nn.layers import Conv, scaled
 
 Attention = Literal["full", "global", "local", "none", "self"]
@@ -17,15 +19,33 @@ PATCH = 4
 HIGHEST = jax.lax.Precision.HIGHEST
 
 
-def box_sum(x: jax.Array, radius: int) -> jax.Array:
-    """The sum over windows of 2 * radius + 1 pixels a side, cut at the borders. (B, C, H, W), same shape out; float32.
+Plane = tuple[int, int]
+"""The axes of height and width: (2, 3) of planes (B, C, H, W), or (1, 2) of pixels (B, H, W, C)."""
+PLANES: Plane = (2, 3)
+PIXELS: Plane = (1, 2)
 
-    One product with a band of ones for each axis: a matrix unit does them, and nothing is written but their results.
-    The map is its own transpose.
+
+def box_sum(x: jax.Array, radius: int, plane: Plane) -> jax.Array:
+    """The sum over windows of 2 * radius + 1 pixels a side, cut at the borders. Same shape out; float32.
+
+    Of planes as one product with a band of ones for each axis: a matrix unit does them, and nothing is written but
+    their results. Of pixels as sums of shifted pictures, which suits a CPU. The map is its own transpose.
     """
-    height, width = x.shape[-2:]
-    x = jnp.einsum("ih,bchw->bciw", _band(height, radius), x.astype(jnp.float32), precision=HIGHEST)
-    return jnp.einsum("jw,bchw->bchj", _band(width, radius), x, precision=HIGHEST)
+    x = x.astype(jnp.float32)
+    if plane == PLANES:
+        height, width = x.shape[-2:]
+        x = jnp.einsum("ih,bchw->bciw", _band(height, radius), x, precision=HIGHEST)
+        return jnp.einsum("jw,bchw->bchj", _band(width, radius), x, precision=HIGHEST)
+    x = padded(x, (0, 0), (radius, radius), (radius, radius), (0, 0))
+    for axis in PIXELS:
+        x = kept(_sum_along, x, radius=radius, axis=axis)
+    return x
+
+
+def _sum_along(x: jax.Array, *, radius: int, axis: int) -> jax.Array:
+    size = x.shape[axis] - 2 * radius
+    first, *others = (jax.lax.slice_in_dim(x, i, i + size, 1, axis) for i in range(2 * radius + 1))
+    return sum(others, first)
 
 
 def _band(size: int, radius: int) -> np.ndarray:
@@ -33,78 +53,106 @@ def _band(size: int, radius: int) -> np.ndarray:
     return (np.abs(place[:, None] - place) <= radius).astype(np.float32)
 
 
-def _share(planes: jax.Array, radius: int) -> Any:
-    """What one pixel of planes (..., H, W) counts for in the mean over each window: (H, W)."""
-    height, width = planes.shape[-2:]
-    return 1 / np.outer(_band(height, radius).sum(1), _band(width, radius).sum(1))
+def _share(l: jax.Array, radius: int, plane: Plane) -> Any:
+    """What one pixel counts for in the mean over each window, shaped as one picture of l."""
+    rows, columns = (_band(l.shape[axis], radius).sum(1) for axis in plane)
+    return (1 / np.outer(rows, columns)).reshape(l.shape[1:]).astype(np.float32)
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(3, 4))
 def guided_filter(l: jax.Array, scale: jax.Array, x: jax.Array, radius: int, eps: float) -> jax.Array:
     """A local linear model of each channel of x in a guide, scale * l (method: section 5); float32 inside.
 
-    l is (B, 1, H, W), x (B, C, H, W), scale (C, 1, 1); returns x's shape and type. Where the guide has an edge the
+    l is (B, H, W, 1), x (B, H, W, C), scale (C,); returns x's shape and type. Where the guide has an edge the
     result has one, and where it is flat the result is the local mean of x. An offset of the guide would cancel against
     that of the model. All channels of the guide are made of l, and so are their means and variances: only four maps of
     full width are averaged. Its derivative is written out, because the transposes of averages are averages again, and
     one map, the covariance, is all that has to be kept for it.
     """
-    return _filter(l, scale, x, radius, eps)[0]
+    return _save(l, scale, x, radius, eps)[0]
 
 
 def guided_slope(l: jax.Array, scale: jax.Array, x: jax.Array, radius: int, eps: float) -> jax.Array:
     """The model's factor a of the guide, averaged: what `guided_filter` is made of, but for its b; float32."""
-    a, *_ = _fit(l, scale, x, radius, eps)
-    return box_sum(a, radius) * _share(l, radius)
+
+    def slope(plane: Plane, l: jax.Array, scale: jax.Array, x: jax.Array) -> jax.Array:
+        a, *_ = _fit(plane, radius, eps, l, scale, x)
+        return box_sum(a, radius, plane) * _share(l, radius, plane)
+
+    return _in_planes_or_pixels(slope, l, scale, x)
 
 
-def _fit(l: jax.Array, scale: jax.Array, x: jax.Array, radius: int, eps: float) -> tuple[jax.Array, ...]:
-    """The model in each window, a and b, and the covariance of l and x: (B, C, H, W) each."""
-    share, mean_l, variance = _windows_of(l, radius)
-    mean_x = box_sum(x, radius) * share
-    covariance = box_sum(l * x.astype(jnp.float32), radius) * share - mean_l * mean_x
+def _in_planes_or_pixels(function: Callable[..., Any], l: jax.Array, scale: jax.Array, *xs: jax.Array) -> Any:
+    """function(plane, l, scale, *xs) of pictures (B, H, W, C) and scale (C,), whose results are pictures or (C,)."""
+
+    def planes(l: jax.Array, scale: jax.Array, *xs: jax.Array) -> Any:
+        turned = [jnp.moveaxis(x, -1, 1) for x in (l, *xs)]
+        results = function(PLANES, turned[0], scale[:, None, None], *turned[1:])
+        return jax.tree.map(lambda y: y if y.ndim == 1 else jnp.moveaxis(y, 1, -1), results)
+
+    return jax.lax.platform_dependent(l, scale, *xs, cpu=partial(function, PIXELS), default=planes)
+
+
+def _fit(
+    plane: Plane, radius: int, eps: float, l: jax.Array, scale: jax.Array, x: jax.Array
+) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """The model in each window, a and b, and the covariance of l and x: each of x's shape."""
+    share, mean_l, variance = _windows_of(l, radius, plane)
+    mean_x = box_sum(x, radius, plane) * share
+    covariance = box_sum(l * x.astype(jnp.float32), radius, plane) * share - mean_l * mean_x
     a = scale * covariance / (scale**2 * variance + eps)
     return a, mean_x - a * scale * mean_l, covariance
 
 
-def _filter(l: jax.Array, scale: jax.Array, x: jax.Array, radius: int, eps: float) -> tuple[jax.Array, Any]:
-    a, b, covariance = _fit(l, scale, x, radius, eps)
-    share = _share(l, radius)
-    y = share * (box_sum(a, radius) * scale * l + box_sum(b, radius))
-    return y.astype(x.dtype), (l, scale, x, covariance.astype(x.dtype))
+def _save(l: jax.Array, scale: jax.Array, x: jax.Array, radius: int, eps: float) -> tuple[jax.Array, Any]:
+    def filtered(plane: Plane, l: jax.Array, scale: jax.Array, x: jax.Array) -> tuple[jax.Array, jax.Array]:
+        a, b, covariance = _fit(plane, radius, eps, l, scale, x)
+        share = _share(l, radius, plane)
+        y = share * (box_sum(a, radius, plane) * scale * l + box_sum(b, radius, plane))
+        return y.astype(x.dtype), covariance.astype(x.dtype)
+
+    y, covariance = _in_planes_or_pixels(filtered, l, scale, x)
+    return y, (l, scale, x, covariance)
 
 
-def _filter_transposed(radius: int, eps: float, kept: Any, dy: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
-    l, scale, x, covariance = kept
-    share, mean_l, variance = _windows_of(l, radius)
-    spread = share * dy.astype(jnp.float32)
-    db = box_sum(spread, radius)
-    da = scale * (box_sum(l * spread, radius) - mean_l * db)
-    gain = 1 / (scale**2 * variance + eps)
-    dcovariance = scale * gain * da
-    back = box_sum(share * dcovariance, radius)
-    dx = box_sum(share * (db - mean_l * dcovariance), radius) + l * back
-    dscale = jnp.sum(2 * eps * gain**2 * covariance * da, axis=(0, 2, 3))[:, None, None]
+def _filter_transposed(radius: int, eps: float, saved: Any, dy: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
+    def transposed(
+        plane: Plane, l: jax.Array, scale: jax.Array, x: jax.Array, covariance: jax.Array, dy: jax.Array
+    ) -> tuple[jax.Array, jax.Array, jax.Array]:
+        over_channels = partial(jnp.sum, axis=({1, 2, 3} - set(plane)).pop(), keepdims=True)
 
-    # Training has no use for the rest, and the compiler leaves it out.
-    def over_channels(x: jax.Array) -> jax.Array:
-        return jnp.sum(x, axis=1, keepdims=True)  # (B, 1, H, W)
+        def windows(x: jax.Array) -> jax.Array:
+            return box_sum(x, radius, plane)
 
-    a = scale * gain * covariance
-    dvariance = -over_channels(scale**2 * gain * a * da)
-    dmean = -2 * mean_l * dvariance - over_channels(scale * a * db + box_sum(x, radius) * share * dcovariance)
-    dl = over_channels(spread * scale * box_sum(a, radius) + x * back)
-    dl += 2 * l * box_sum(share * dvariance, radius) + box_sum(share * dmean, radius)
-    return dl.astype(l.dtype), dscale, dx.astype(dy.dtype)
+        share, mean_l, variance = _windows_of(l, radius, plane)
+        spread = share * dy.astype(jnp.float32)
+        db = windows(spread)
+        da = scale * (windows(l * spread) - mean_l * db)
+        gain = 1 / (scale**2 * variance + eps)
+        dcovariance = scale * gain * da
+        back = windows(share * dcovariance)
+        dx = windows(share * (db - mean_l * dcovariance)) + l * back
+        dscale = jnp.sum(2 * eps * gain**2 * covariance * da, axis=(0, *plane))
+
+        # Training has no use for the rest, and the compiler leaves it out.
+        a = scale * gain * covariance
+        dvariance = -over_channels(scale**2 * gain * a * da)
+        dmean = -2 * mean_l * dvariance - over_channels(scale * a * db + windows(x) * share * dcovariance)
+        dl = over_channels(spread * scale * windows(a) + x * back)
+        dl += 2 * l * windows(share * dvariance) + windows(share * dmean)
+        return dl.astype(l.dtype), dscale, dx.astype(dy.dtype)
+
+    l, scale, x, covariance = saved
+    return _in_planes_or_pixels(transposed, l, scale, x, covariance, dy)
 
 
-def _windows_of(l: jax.Array, radius: int) -> tuple[Any, jax.Array, jax.Array]:
-    share = _share(l, radius)
-    mean = box_sum(l, radius) * share
-    return share, mean, box_sum(l * l, radius) * share - mean**2
+def _windows_of(l: jax.Array, radius: int, plane: Plane) -> tuple[Any, jax.Array, jax.Array]:
+    share = _share(l, radius, plane)
+    mean = box_sum(l, radius, plane) * share
+    return share, mean, box_sum(l * l, radius, plane) * share - mean**2
 
 
-guided_filter.defvjp(_filter, _filter_transposed)
+guided_filter.defvjp(_save, _filter_transposed)
 
 
 def cut_patches(x: jax.Array) -> jax.Array:
@@ -179,10 +227,7 @@ class ChromaticAttention(nn.Module):
         # The guide is a convolution of one channel with one pixel: its values at 0 and at 1 say it all.
         two = jnp.array([0.0, 1.0]).reshape(1, 1, 2, 1)
         offset, one = conv("guide", dtype=None)(two, train)[0, 0]  # (size,) each
-        scale, offset = (one - offset)[:, None, None], offset[:, None, None]
-        l, value = jnp.moveaxis(l, -1, 1), jnp.moveaxis(value, -1, 1)  # planes, for the products of the averages
+        scale = one - offset
         if self.local == "guided":
-            y: Any = guided_filter(l, scale, value, self.radius, self.eps)
-        else:
-            y = guided_slope(l, scale, value, self.radius, self.eps) * (scale * l + offset)
-        return jnp.moveaxis(y, 1, -1)
+            return guided_filter(l, scale, value, self.radius, self.eps)
+        return guided_slope(l, scale, value, self.radius, self.eps) * (scale * l + offset)

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from palgan_jax.nn.cpu_convolution import convolve
+from palgan_jax.nn.kept import padded
 
 Norm = Literal["palette", "instance", "batch", "spade"]
 
@@ -33,10 +34,12 @@ def leaky_relu(x: jax.Array) -> jax.Array:
 def upsample(x: jax.Array) -> jax.Array:
     """Doubles height and width bilinearly: (B, H, W, C) to (B, 2H, 2W, C).
 
-    On a TPU as a transposed convolution of each channel, which needs neither the intermediate picture nor the copies
-    into other layouts that the two matrix products of `jax.image.resize` do.
+    On a TPU as a transposed convolution of each channel, on a CPU as sums of shifted pictures: neither needs the
+    intermediate picture nor the copies into other layouts that the two matrix products of `jax.image.resize` do.
     """
-    return jax.lax.platform_dependent(x, tpu=_upsample_by_convolution, default=_upsample_by_products)
+    return jax.lax.platform_dependent(
+        x, tpu=_upsample_by_convolution, cpu=_upsample_by_sums, default=_upsample_by_products
+    )
 
 
 def _upsample_by_products(x: jax.Array) -> jax.Array:
@@ -60,6 +63,47 @@ def _upsample_by_convolution(x: jax.Array) -> jax.Array:
         dimension_numbers=("NHWC", "HWIO", "NHWC"),
         feature_group_count=channels,
     )
+
+
+@jax.custom_vjp
+def _upsample_by_sums(x: jax.Array) -> jax.Array:
+    height, width = x.shape[1:3]
+    seen = padded(x, (0, 0), (1, 1), (1, 1), (0, 0))
+    y: Any = 0.0
+    for i, by_row in enumerate(_neighbours(height)):
+        for j, by_column in enumerate(_neighbours(width)):
+            weight = by_row[:, :, None, None, None] * by_column[:, :, None]  # (H, 2, W, 2, 1)
+            y += weight * seen[:, i : i + height, None, j : j + width, None].astype(jnp.float32)
+    return y.reshape(-1, 2 * height, 2 * width, x.shape[-1]).astype(x.dtype)
+
+
+def _upsample_transposed(_: Any, g: jax.Array) -> tuple[jax.Array]:
+    height, width = g.shape[1:3]
+    seen = padded(g, (0, 0), (1, 1), (1, 1), (0, 0))
+    x: Any = 0.0
+    for j, by_column in enumerate(_seen_by_neighbours(width // 2)):
+        for i, by_row in enumerate(_seen_by_neighbours(height // 2)):
+            weight = by_row[:, None, None] * by_column[:, None]  # (H, W, 1)
+            x += weight * seen[:, i : i + height : 2, j : j + width : 2].astype(jnp.float32)
+    return (x.astype(g.dtype),)
+
+
+_upsample_by_sums.defvjp(lambda x: (_upsample_by_sums(x), None), _upsample_transposed)
+
+
+def _neighbours(size: int) -> np.ndarray:
+    """(3, N, 2): what pixel n - 1, n, n + 1 counts for in pixels 2n and 2n + 1 of the doubled axis."""
+    weights = np.zeros((3, size, 2), np.float32)
+    weights[0, 1:, 0] = weights[2, :-1, 1] = 0.25
+    weights[1] = 1 - weights[0] - weights[2]
+    return weights
+
+
+def _seen_by_neighbours(size: int) -> np.ndarray:
+    """(4, N): what pixel n counts for in pixels 2n - 1 to 2n + 2 of the doubled axis."""
+    before, own, after = _neighbours(size)
+    zero = np.zeros(1, np.float32)
+    return np.stack([np.append(zero, after[:-1, 1]), own[:, 0], own[:, 1], np.append(before[1:, 0], zero)])
 
 
 def convolve_upsampled(x: jax.Array, kernel: jax.Array) -> jax.Array:
