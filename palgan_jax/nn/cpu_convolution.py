@@ -3,11 +3,11 @@
 On the CPU, XLA takes two to five times as long for the gradient of a kernel as for the convolution itself, and for
 either longer than a matrix product of as many multiplications. So here, for stride 1 and padding kernel // 2,
 
-  1 x 1            is a matrix product, and so are both of its gradients;
-  3 x 3, 5 x 5,    are Winograd's minimal filtering: along an axis with r taps, the picture is cut into tiles of m + r - 1
-  1 x 3, 1 x 7,    pixels, which overlap by r - 1; tiles and kernel are transformed, multiplied entry by entry, which for
-  and the latter   all channels and tiles is so many matrix products, and transformed back to m pixels. 3 x 3 taps take
-  turned           (1 + 2 / m)^2 multiplications a pixel instead of 9: 4 for m = 2, 2.25 for m = 4; 7 taps take 2.5.
+  1 x 1          is a matrix product, and so are both of its gradients;
+  3 x 3, 5 x 5,  are Winograd's minimal filtering: along an axis with r taps, the picture is cut into tiles of m + r - 1
+  1 x 3, 1 x 7,  pixels, which overlap by r - 1; tiles and kernel are transformed, multiplied entry by entry, which for
+  and the last   all channels and tiles is so many matrix products, and transformed back to m pixels. 3 x 3 taps take
+  two turned     (1 + 2 / m)^2 multiplications a pixel instead of 9: 4 for m = 2, 2.25 for m = 4; 7 taps take 2.5.
 
 With A^T, G and B^T of Winograd ("Arithmetic Complexity of Computations", 1980), for a tile d and a kernel g
 
