@@ -213,6 +213,7 @@ def test_copies_and_slices_under_way_are_counted_once_and_named_after_what_they_
 @pytest.mark.parametrize(
     ("op_name", "layer"),
     [
+        ("jit(step)/jvp(G)/attention/cond/branch_0_fun/jit(_resize)/dot", "G/attention"),
         ("jit(step)/jvp(PalGAN)/palette_generator/conv_0/conv_general_dilated", "PalGAN/palette_generator/conv_0"),
         ("jit(step)/transpose(jvp(PalGAN))/stem/mul", "PalGAN/stem, backward"),
         ("jit(step)/jvp(PalGAN)/conv/jit(leaky_relu)/jit(_where)/select_n", "PalGAN/conv"),

@@ -355,6 +355,7 @@ def layer_of(op_name: str) -> str:
     """
     if argument := re.match(r"[\w.]+(?=\[)", op_name):
         return argument[0]
+    op_name = re.sub(r"/cond/branch_\d+_fun", "", op_name)  # of what is chosen by platform
     parts = [_unwrapped(part) for part in op_name.split("/") if not part.startswith("jit(")]
     names = [part for part in parts[:-1] if part] or parts[-1:] or ["no layer"]
     return "/".join(names) + (", backward" if "transpose(" in op_name else "")
