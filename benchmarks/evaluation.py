@@ -138,7 +138,9 @@ def timed(measure: Measure, predicted: np.ndarray, truth: np.ndarray) -> tuple[n
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--json", type=Path, help="write the figures to this file, too")
-    parser.add_argument("--batch", type=int, default=16, help="pictures in a batch (`palgan evaluate` takes 8 a core)")
+    parser.add_argument(
+        "--batch", type=int, default=16, help="pictures in a batch, an even number (`palgan evaluate`: 8 a core)"
+    )
     parser.add_argument("--rounds", type=int, default=3, help="each side's quickest round counts; they take turns")
     parser.add_argument("--set-only", action="store_true", help="leave out the single metrics")
     options = parser.parse_args()

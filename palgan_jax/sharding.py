@@ -13,6 +13,7 @@ import jax
 import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
+from palgan_jax.cores import available_cores
 from palgan_jax.errors import UserError
 
 BATCH_AXES = ("data", "fsdp")
@@ -21,16 +22,15 @@ SMALLEST_SHARDED = 2**16
 
 
 def make_cores_devices(batch_size: int | None) -> None:
-    """Makes a device of each core, up to 8, as far as they divide the batch; of use where JAX has nothing but the CPU.
+    """Makes as many devices of the CPU as there are cores and divide the batch (None: any), 8 at most.
 
     Cores wait for each other less in as many programs than in one. To be called before JAX looks for devices; what the
-    user or the other processes of a run have settled stays.
+    user or the other processes of a run have settled stays. Of no effect where JAX finds an accelerator.
     """
     settled = jax.config.jax_num_cpu_devices != -1  # type: ignore[attr-defined]
     if settled or "host_platform_device_count" in os.environ.get("XLA_FLAGS", "") or jax.distributed.is_initialized():
         return
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    fitting = [n for n in range(1, min(cores, 8) + 1) if not batch_size or batch_size % n == 0]
+    fitting = [n for n in range(1, min(available_cores(), 8) + 1) if not batch_size or batch_size % n == 0]
     with contextlib.suppress(RuntimeError):  # JAX has looked already
         jax.config.update("jax_num_cpu_devices", fitting[-1])
 

@@ -45,7 +45,7 @@ def samples() -> Path:
 
 
 @pytest.fixture(params=["cpu", "other devices"])
-def platform(request, monkeypatch):
+def each_platform(request, monkeypatch):
     """Computes here what other devices would."""
     if request.param != "cpu":
         monkeypatch.setattr(jax.lax, "platform_dependent", lambda *x, cpu, default, **_: default(*x))

@@ -7,6 +7,7 @@ import pytest
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from palgan_jax.nn.cpu_convolution import convolve
+from palgan_jax.nn.kept import kept
 
 # (picture, kernel): sizes that tiles do and do not divide, one and several pictures, all kinds of kernels
 KINDS = {
@@ -17,8 +18,8 @@ KINDS = {
     "a column of 7": ((2, 17, 18, 128), (7, 1, 128, 130)),
     "tiles of 4": ((1, 31, 34, 136), (3, 3, 136, 128)),
     "few channels on one side": ((2, 20, 21, 50), (3, 3, 50, 66)),
-    "large": ((1, 101, 104, 64), (3, 3, 64, 48)),
-    "5 x 5": ((2, 17, 19, 48), (5, 5, 48, 64)),
+    "large": ((1, 101, 104, 64), (3, 3, 64, 72)),
+    "5 x 5": ((2, 17, 19, 72), (5, 5, 72, 64)),
 }
 
 
@@ -138,6 +139,13 @@ def test_patches_at_every_second_pixel(shapes, padding):
     lowered = [jax.jit(f).trace(x, kernel).lower(lowering_platforms=("tpu",)).as_text() for f in (patches, plain)]
     assert lowered[0].replace("jit_patches", "") == lowered[1].replace("jit_plain", "")
     assert "dot_general" in jax.jit(patches).lower(x, kernel).as_text()
+
+
+def test_what_is_kept_is_a_call_in_the_compiled_program():
+    x = jnp.ones((2, 9, 9, 3))
+    for function, calls in ((lambda x: kept(jnp.tanh, x), 1), (jnp.tanh, 0)):
+        compiled = jax.jit(lambda x, function=function: function(x)[:, 1:] + function(x)[:, :-1]).lower(x).compile()
+        assert (compiled.as_text().count(" call(") >= 1) == bool(calls)
 
 
 def test_pictures_may_lie_on_several_devices():

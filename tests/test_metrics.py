@@ -46,7 +46,7 @@ def pairs():
 # ----------------------------------------------------------------------------------------------------------------- SSIM
 
 
-@pytest.mark.usefixtures("platform")
+@pytest.mark.usefixtures("each_platform")
 def test_ssim_is_that_of_scikit_image(pairs):
     wanted = [
         structural_similarity(
@@ -58,7 +58,7 @@ def test_ssim_is_that_of_scikit_image(pairs):
     assert wanted[0] == 1 and wanted[-1] < 0.5
 
 
-@pytest.mark.usefixtures("platform")
+@pytest.mark.usefixtures("each_platform")
 def test_ssim_of_flat_bright_pictures_keeps_its_accuracy():
     # Variances of 1 beside squares of 62,500, where float32 has steps of 0.004.
     truth = 250 + np.round(spread("flat", (1, 40, 40, 3))).clip(-2, 2)

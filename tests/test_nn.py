@@ -207,7 +207,7 @@ def test_box_sum(height, width, radius, seed):
     np.testing.assert_allclose(found, np.moveaxis(expected, 1, -1), atol=1e-5)
 
 
-@pytest.mark.usefixtures("platform")
+@pytest.mark.usefixtures("each_platform")
 @pytest.mark.parametrize("with_b", [True, False])
 def test_guided_filter_is_the_mean_of_ridge_regressions(with_b):
     rng = np.random.default_rng(0)
@@ -232,7 +232,7 @@ def test_guided_filter_is_the_mean_of_ridge_regressions(with_b):
     np.testing.assert_allclose(found, expected, atol=2e-4)
 
 
-@pytest.mark.usefixtures("platform")
+@pytest.mark.usefixtures("each_platform")
 def test_the_guided_filter_differentiates_as_it_filters():
     rng = np.random.default_rng(0)
     l, x, scale = (rng.normal(size=s).astype(np.float32) for s in ((2, 7, 6, 1), (2, 7, 6, 3), (3,)))

@@ -19,7 +19,7 @@ PACKAGE = ROOT / "palgan_jax"
 
 # The map of the package: a module, or all of a folder, imports only from what stands on lines above its own.
 ORDER = """
-errors color byte_size companion
+errors color byte_size companion cores
 writing palette variants progress processes
 nn weight_files
 losses weight_kinds config

@@ -23,7 +23,7 @@ from jax.experimental import multihost_utils
 from PIL import Image
 
 from palgan_jax.color import bytes_to_lab
-from palgan_jax.data.cores import available_cores
+from palgan_jax.cores import available_cores
 from palgan_jax.data.picture import decode_rgb, picture_size_of
 from palgan_jax.data.pictures import Pictures
 from palgan_jax.errors import UserError

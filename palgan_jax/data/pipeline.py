@@ -17,7 +17,7 @@ import grain
 import numpy as np
 from absl import flags
 
-from palgan_jax.data.cores import available_cores
+from palgan_jax.cores import available_cores
 from palgan_jax.data.crop import Box, CropRule, Draw, squash, take_crop
 from palgan_jax.data.faults import NoteWriter, Replacements, WorkerNotes, dead_worker, start_worker, vanished
 from palgan_jax.data.order import Order

@@ -50,7 +50,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "more",
     )
     parser.add_argument("--data-dir", metavar="DIR", help="where tfds sets are (default: as palgan prepare)")
-    parser.add_argument("--batch-size", metavar="N", type=int, help="photographs at a time, over all devices")
+    parser.add_argument(
+        "--batch-size", metavar="N", type=int, help="photographs at a time (default: 8 a core of a CPU, 16 a device)"
+    )
     parser.add_argument("--seed", metavar="N", type=int, default=0, help="of the choice of other photographs")
     parser.add_argument(
         "--distributed",

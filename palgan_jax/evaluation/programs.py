@@ -47,6 +47,8 @@ class Programs:
     ):
         """`truth_features`: whether FID is taken against the photographs themselves."""
         everywhere, split = replicated(mesh), batch_sharding(mesh)
+        # One process sees all of its devices: nothing has to cross, where XLA would end it if one core came too late.
+        seen = everywhere if jax.process_count() > 1 else split
         self._mesh, self._system, self._metrics = mesh, system, metrics
         self._truth_features = truth_features
         self.batch_multiple = mesh.size
@@ -57,11 +59,11 @@ class Programs:
         self._paint = jax.jit(system.paint, out_shardings=split)
         # Inception has a program of its own, which serves predictions and truths.
         cheap = frozenset(metrics) - {"fid"}
-        self._measure = jax.jit(partial(_measure, metrics=cheap), out_shardings=everywhere)
-        self._features = jax.jit(_features, out_shardings=everywhere)
-        self._whole = jax.jit(lambda x: x, out_shardings=everywhere)
-        self._diversity = jax.jit(_diversity, out_shardings=everywhere)
-        self._sizes = jax.jit(self._size_consistency, out_shardings=everywhere)
+        self._measure = jax.jit(partial(_measure, metrics=cheap), out_shardings=seen)
+        self._features = jax.jit(_features, out_shardings=seen)
+        self._whole = jax.jit(lambda x: x, out_shardings=seen)
+        self._diversity = jax.jit(_diversity, out_shardings=seen)
+        self._sizes = jax.jit(self._size_consistency, out_shardings=seen)
 
     def measure(self, batch: dict[str, np.ndarray]) -> dict[str, jax.Array]:
         """This process's rows of a batch -> values of the global one: "mask", those of `measure` and those on request.

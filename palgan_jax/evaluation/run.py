@@ -104,7 +104,6 @@ class _Job:
     ):
         self._system, self._truth, self._protocol, self._output = system, truth, protocol, output
         self._seed, self._facts, self._mesh = seed, facts, mesh
-        self._size = _batch_size(batch_size, mesh)
         self._names = [truth.picture_name(i) for i in range(len(truth))]
         rows = select(protocol, self._names)
         if not rows:
@@ -112,6 +111,7 @@ class _Job:
                 f"{truth.place} holds none of the pictures of {protocol.name} ({protocol.what}): name the folder that "
                 "they are in, or measure with --protocol folder."
             )
+        self._size = _batch_size(batch_size, mesh, len(rows))
         self._networks = load_networks(metrics)
         self._absent = self._networks.absent | _absent(system, metrics)
         self._absent |= {name: "it was not asked for" for name in METRICS if name not in metrics}
@@ -339,7 +339,7 @@ class _Job:
         return {"calibration": said}
 
     def _shown(self, i: int, programs: Programs) -> Shown:
-        if jax.process_count() > 1:  # the other processes do not take part in drawing
+        if self._mesh.size > 1:  # other processes do not take part in drawing, and other devices have nothing to do
             programs = self._local_programs
         batch: Batch = self._photographs.alone(i, programs.batch_multiple)
         predicted, palettes = programs.paint(batch)
@@ -357,9 +357,10 @@ def _few(count: int) -> str:
     return f"FID of {count:,} pictures means next to nothing, since it takes at least {FEWEST_FOR_FID:,}"
 
 
-def _batch_size(asked: int | None, mesh: Mesh) -> int:
-    if asked is None:
-        return mesh.size * (_ON_CPU if jax.default_backend() == "cpu" else _ON_ACCELERATOR)
+def _batch_size(asked: int | None, mesh: Mesh, count: int) -> int:
+    if asked is None:  # no more than there are, since batches are filled up
+        most = _ON_CPU if jax.default_backend() == "cpu" else _ON_ACCELERATOR
+        return mesh.size * min(most, -(-count // mesh.size))
     if asked < 1 or asked % mesh.size:
         raise UserError(f"a batch of {asked} cannot be spread over {mesh.size} devices: make it a multiple of that.")
     return asked

@@ -13,7 +13,7 @@ from typing import TypeVar
 import cv2
 import numpy as np
 
-from palgan_jax.data.cores import available_cores
+from palgan_jax.cores import available_cores
 from palgan_jax.data.crop import squash
 from palgan_jax.data.picture import decode_rgb
 from palgan_jax.data.pictures import Pictures

@@ -15,7 +15,8 @@ With A^T, G and B^T of Winograd ("Arithmetic Complexity of Computations", 1980),
 
 and, since y is linear in g, the gradient of the kernel is G^T [(A y' A^T) * (B^T d B)] G, summed over tiles. The
 gradient of the picture is a convolution with the kernel turned by 180 degrees. In float32 all stay within 1e-5 of the
-largest entry. 3 x 3 taps at every second pixel are a product of patches, but for their gradients.
+largest entry. 3 x 3 taps at every second pixel are a product of patches, of few channels or small pictures; their
+gradients are XLA's. There are no rules for forward mode and `vmap`.
 
 Sums of slices and of broadcasts are what XLA does quickly on the CPU; stacking takes ten times as long, be it the
 transformed tiles, to multiply them in one batched product, or the pixels of the result.
@@ -36,7 +37,7 @@ from jax.interpreters import mlir
 from palgan_jax.nn.kept import kept, padded
 
 WIDE = {"forward": 48, "kernel": 64}
-"""From so many channels on a side, transforming costs less than it saves."""
+"""From so many channels on both sides, transforming costs less than it saves."""
 POINTS = {4: (0, 1, -1), 6: (0, 2 / 3, -2 / 3, 3 / 2, -3 / 2), 10: (0, 0.4, -0.4, 0.8, -0.8, 1.25, -1.25, 2.5, -2.5)}
 """Pixels of a tile -> where the polynomials behind the filter are evaluated, beside infinity. With (0, 1, -1, 2, -2),
 as Lavin and Gray have it, six lose four times as much to rounding."""
@@ -175,7 +176,9 @@ def _winograd(x: jax.Array, kernel: jax.Array, *, transposed: bool = False) -> j
     products = _products(_tiles(x, axes, "input"), kernels, lambda t, k: jnp.matmul(t, k.T if transposed else k))
     down, right = (-(-size // axis.m) for size, axis in zip((height, width), axes, strict=True))
     tiles = (batch, down, 1, right, 1, -1)
-    columns = [_kept(_spread, column, axis=axes[0], shape=tiles, n=2) for column in zip(*products, strict=True)]
+    columns = [
+        _kept_if_tiled(_spread, column, axis=axes[0], shape=tiles, n=2) for column in zip(*products, strict=True)
+    ]
     tiles = (batch, down, axes[0].m, right, 1, -1)
     y = _spread(columns, axis=axes[1], shape=tiles, n=4)  # (B, H / m, m, W / m, m, D)
     return y.reshape(batch, down * axes[0].m, right * axes[1].m, -1)[:, :height, :width]
@@ -202,12 +205,12 @@ def _tiles(x: jax.Array, axes: Sequence[_Axis], kind: Kind) -> Grid:
         border = len(axis.kernel.T) // 2 if kind == "input" else 0
         last = (size - 1) // axis.m * axis.m
         pads.append((border, last + axis.seen(kind).shape[1] - border - size))
-    rows = _kept(_along, padded(x, (0, 0), *pads, (0, 0)), axis=axes[0], kind=kind, n=1)
+    rows = _kept_if_tiled(_along, padded(x, (0, 0), *pads, (0, 0)), axis=axes[0], kind=kind, n=1)
     columns = [_along(row, axis=axes[1], kind=kind, n=2) for row in rows]
     return [[tile.reshape(-1, tile.shape[-1]) for tile in column] for column in columns]
 
 
-def _kept(function: Callable[..., Any], x: Any, *, axis: _Axis, **options: Any) -> Any:
+def _kept_if_tiled(function: Callable[..., Any], x: Any, *, axis: _Axis, **options: Any) -> Any:
     transformation = function if axis.m == 1 else partial(kept, function)  # one tap leaves everything as it is
     return transformation(x, axis=axis, **options)
 

@@ -1,4 +1,4 @@
-"""How wide decoding may run on this machine."""
+"""How wide work may run on this machine."""
 
 import os
 
