@@ -222,8 +222,10 @@ def test_the_arithmetic_of_the_imagenet_run_is_right():
     rows = re.findall(r"^\| v5e:(\d+)x(\d+) \|(.*)\|$", (LAUNCH / "README.md").read_text(), re.MULTILINE)
     assert len(rows) >= 3
     for x, y, cells in rows:
-        chips, images, batch, steps = (int(cell.replace(",", "")) for cell in cells.split("|")[:4])
+        chips, images, batch, steps, rate, hours, chip_hours = (float(c.replace(",", "")) for c in cells.split("|"))
         assert (chips, batch) == (int(x) * int(y), chips * images)
+        assert hours == pytest.approx(steps * batch / (rate * chips) / 3600, abs=0.005)
+        assert chip_hours == pytest.approx(steps * batch / rate / 3600, abs=0.5)
         assert steps == duration_in_steps(config.total, "total", batch_size=batch, epoch_examples=1_281_167)
 
 
