@@ -183,9 +183,8 @@ class Roll:
             peer.heard = looked  # those who came first had nothing to say until now
         while True:
             now = time.monotonic()
-            if (gap := now - looked) > self._silence / BEATS:  # this process was stopped, and may be all were
-                for peer in self._peers.values():
-                    peer.heard += gap
+            for peer in self._peers.values():
+                peer.heard += _stopped(now - looked, self._silence)
             looked = now
             if not _lives(self._parent) and self._peers[0].state != "gone":
                 # Before all others, whose end may well follow from this one.
@@ -221,6 +220,11 @@ def _have(some: list) -> str:
 
 def _lives(parent: int) -> bool:
     return os.getppid() == parent
+
+
+def _stopped(gap: float, silence: float) -> float:
+    """For how much of the seconds since its last look this process was stopped, and may be all others were."""
+    return gap if gap > silence / BEATS else 0.0
 
 
 # ------------------------------------------------------------------------------------------------- beside each process
@@ -292,8 +296,7 @@ class Member:
         while died is None or time.monotonic() - died < _HURRY:
             await asyncio.wait([reading], timeout=_LOOK)
             now = time.monotonic()
-            if (gap := now - looked) > self.silence / BEATS:  # this process was stopped, and may be all were
-                heard += gap
+            heard += _stopped(now - looked, self.silence)
             looked = now
             if died is None and not _lives(self.parent):
                 died = now

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from palgan_jax.nn.kept import kept
+from palgan_jax.nn.kept import kept, windows
 
 WINDOW = 11
 SIGMA = 1.5
@@ -28,14 +28,8 @@ def _mean_by_sums(x: jax.Array) -> jax.Array:
     batch, height, width, channels = x.shape
     x = x.reshape(batch, height, width * channels)  # long rows
     for axis, step in ((1, 1), (2, channels)):
-        x = kept(_mean_along, x, axis=axis, step=step)
+        x = windows(x, _weights(), axis, step)
     return x.reshape(batch, height - WINDOW + 1, width - WINDOW + 1, channels)
-
-
-def _mean_along(x: jax.Array, *, axis: int, step: int) -> jax.Array:
-    size = x.shape[axis] - (WINDOW - 1) * step
-    seen = [jax.lax.slice_in_dim(x, i * step, i * step + size, 1, axis) for i in range(WINDOW)]
-    return sum((part * weight for part, weight in zip(seen, _weights(), strict=True)), jnp.zeros(()))
 
 
 def _mean_by_products(x: jax.Array) -> jax.Array:

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from palgan_jax.nn.kept import kept, padded
+from palgan_jax.nn.kept import padded, windows
 from palgan_jax.nn.layers import Conv, scaled
 
 Attention = Literal["full", "global", "local", "none", "self"]
@@ -38,14 +38,8 @@ def box_sum(x: jax.Array, radius: int, plane: Plane) -> jax.Array:
         return jnp.einsum("jw,bchw->bchj", _band(width, radius), x, precision=HIGHEST)
     x = padded(x, (0, 0), (radius, radius), (radius, radius), (0, 0))
     for axis in PIXELS:
-        x = kept(_sum_along, x, radius=radius, axis=axis)
+        x = windows(x, np.ones(2 * radius + 1), axis)
     return x
-
-
-def _sum_along(x: jax.Array, *, radius: int, axis: int) -> jax.Array:
-    size = x.shape[axis] - 2 * radius
-    first, *others = (jax.lax.slice_in_dim(x, i, i + size, 1, axis) for i in range(2 * radius + 1))
-    return sum(others, first)
 
 
 def _band(size: int, radius: int) -> np.ndarray:
@@ -121,25 +115,25 @@ def _filter_transposed(radius: int, eps: float, saved: Any, dy: jax.Array) -> tu
     ) -> tuple[jax.Array, jax.Array, jax.Array]:
         over_channels = partial(jnp.sum, axis=({1, 2, 3} - set(plane)).pop(), keepdims=True)
 
-        def windows(x: jax.Array) -> jax.Array:
+        def boxes(x: jax.Array) -> jax.Array:
             return box_sum(x, radius, plane)
 
         share, mean_l, variance = _windows_of(l, radius, plane)
         spread = share * dy.astype(jnp.float32)
-        db = windows(spread)
-        da = scale * (windows(l * spread) - mean_l * db)
+        db = boxes(spread)
+        da = scale * (boxes(l * spread) - mean_l * db)
         gain = 1 / (scale**2 * variance + eps)
         dcovariance = scale * gain * da
-        back = windows(share * dcovariance)
-        dx = windows(share * (db - mean_l * dcovariance)) + l * back
+        back = boxes(share * dcovariance)
+        dx = boxes(share * (db - mean_l * dcovariance)) + l * back
         dscale = jnp.sum(2 * eps * gain**2 * covariance * da, axis=(0, *plane))
 
         # Training has no use for the rest, and the compiler leaves it out.
         a = scale * gain * covariance
         dvariance = -over_channels(scale**2 * gain * a * da)
-        dmean = -2 * mean_l * dvariance - over_channels(scale * a * db + windows(x) * share * dcovariance)
-        dl = over_channels(spread * scale * windows(a) + x * back)
-        dl += 2 * l * windows(share * dvariance) + windows(share * dmean)
+        dmean = -2 * mean_l * dvariance - over_channels(scale * a * db + boxes(x) * share * dcovariance)
+        dl = over_channels(spread * scale * boxes(a) + x * back)
+        dl += 2 * l * boxes(share * dvariance) + boxes(share * dmean)
         return dl.astype(l.dtype), dscale, dx.astype(dy.dtype)
 
     l, scale, x, covariance = saved

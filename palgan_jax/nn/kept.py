@@ -10,6 +10,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.experimental.xla_metadata import set_xla_metadata
 
 
@@ -22,3 +23,15 @@ def kept(function: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
 def padded(x: jax.Array, *pads: tuple[int, int]) -> jax.Array:
     """x between zeros: so many before and after on each axis."""
     return kept(jnp.pad, x, pad_width=pads)
+
+
+def windows(x: jax.Array, weights: np.ndarray, axis: int, step: int = 1) -> jax.Array:
+    """The weighted sums of as many entries of an axis as there are weights, `step` apart, wherever all of them fit."""
+    return kept(_windows, x, weights=tuple(weights.tolist()), axis=axis, step=step)
+
+
+def _windows(x: jax.Array, *, weights: tuple[float, ...], axis: int, step: int) -> jax.Array:
+    size = x.shape[axis] - (len(weights) - 1) * step
+    seen = (jax.lax.slice_in_dim(x, i * step, i * step + size, 1, axis) for i in range(len(weights)))
+    first, *others = [part * weight for part, weight in zip(seen, weights, strict=True)]
+    return sum(others, first)
