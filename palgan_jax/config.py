@@ -12,13 +12,14 @@ from typing import Any, get_args
 
 import jax.numpy as jnp
 import ml_collections
+from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
 from palgan_jax.errors import UserError
 from palgan_jax.nn import ColorDiscriminator, PalGAN
 from palgan_jax.nn.attention import Attention, Local
 from palgan_jax.nn.discriminator import Kind
-from palgan_jax.nn.layers import Norm
+from palgan_jax.nn.norms import Norm
 from palgan_jax.nn.palette_generator import Init, Tap
 from palgan_jax.nn.palgan import Model
 from palgan_jax.palette import Kernel, Normalisation, PaletteSpec
@@ -308,10 +309,16 @@ def palette_spec(config: ConfigDict) -> PaletteSpec:
     return PaletteSpec(**config.palette)
 
 
-def build_generator(config: ConfigDict | dict) -> PalGAN:
-    """E and G of a config (a ConfigDict, or the plain dict that a checkpoint holds)."""
+def build_generator(config: ConfigDict | dict, mesh: Mesh | None = None) -> PalGAN:
+    """E and G of a config (a ConfigDict, or the plain dict that a checkpoint holds), for programs for a mesh.
+
+    Without one, and for a mesh of other devices than TPUs, the network is the portable one.
+    """
     config = config if isinstance(config, ml_collections.ConfigDict) else from_dict(config)
-    return PalGAN(model=config.model, bins=config.palette.bins**2, dtype=activations_dtype(config), **config.net)
+    tpus = mesh if mesh is not None and mesh.devices.flat[0].platform == "tpu" else None
+    return PalGAN(
+        model=config.model, bins=config.palette.bins**2, tpus=tpus, dtype=activations_dtype(config), **config.net
+    )
 
 
 def build_discriminator(config: ConfigDict) -> ColorDiscriminator:

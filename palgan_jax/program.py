@@ -69,7 +69,7 @@ def _no_garbage_collection() -> Iterator[None]:
 
 def make_program(config: ConfigDict, mesh: Mesh, total: int, decay_from: int) -> Program:
     """The functions of a run on a mesh, jitted and not compiled yet; the mesh may be of devices that are not there."""
-    generator, discriminator = build_generator(config), build_discriminator(config)
+    generator, discriminator = build_generator(config, mesh), build_discriminator(config)
     g_tx, d_tx = make_optimizers(config.optim, decay_from, total)
 
     def init(key: jax.Array) -> TrainState:

@@ -16,7 +16,7 @@ from palgan_jax.config import build_discriminator, build_generator, default_conf
 from palgan_jax.data.on_device import lab_batch
 from palgan_jax.nn import ColorDiscriminator, PaletteAssignmentGenerator, PaletteGenerator, PalGAN
 from palgan_jax.nn.attention import ChromaticAttention
-from palgan_jax.nn.layers import PalNorm
+from palgan_jax.nn.norms import PalNorm
 from palgan_jax.palette import PaletteSpec, entropy, hellinger, histogram
 from palgan_jax.state import init_state
 from palgan_jax.train_step import make_train_step

@@ -8,18 +8,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from jax.test_util import check_grads
 
-from palgan_jax.nn import ColorDiscriminator, PaletteAssignmentGenerator, PaletteGenerator, PalGAN, layers
-from palgan_jax.nn.attention import (
-    PIXELS,
-    PLANES,
-    attend,
-    box_sum,
-    cut_patches,
-    fold_patches,
-    guided_filter,
-    guided_slope,
-)
-from palgan_jax.nn.layers import Conv, PalNorm, convolve_upsampled, upsample
+from palgan_jax.nn import ColorDiscriminator, PaletteAssignmentGenerator, PaletteGenerator, PalGAN, upsampling
+from palgan_jax.nn.attention import attend, cut_patches, fold_patches
+from palgan_jax.nn.guided_filter import PIXELS, PLANES, box_sum, guided_filter, guided_slope
+from palgan_jax.nn.layers import Conv
+from palgan_jax.nn.norms import PalNorm
+from palgan_jax.nn.upsampling import convolve_upsampled, upsample
 
 KEY = jax.random.key(0)
 TINY = 1 / 16
@@ -270,8 +264,8 @@ def test_upsample_is_bilinear_with_half_pixel_centres():
 def test_all_devices_upsample_the_same(height, width, seed):
     rng = np.random.default_rng(seed)
     x, g = (jnp.asarray(rng.normal(size=(2, n * height, n * width, 3)), jnp.float32) for n in (1, 2))
-    wanted, pull_back = jax.vjp(layers._upsample_by_products, x)
-    for other in (layers._upsample_by_convolution, layers._upsample_by_sums):
+    wanted, pull_back = jax.vjp(upsampling._upsample_by_products, x)
+    for other in (upsampling._upsample_by_convolution, upsampling._upsample_by_sums):
         found, other_pull_back = jax.vjp(other, x)
         np.testing.assert_allclose(found, wanted, atol=1e-6)
         np.testing.assert_allclose(other_pull_back(g)[0], pull_back(g)[0], atol=1e-6)

@@ -5,15 +5,20 @@ from typing import Any
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from jax.sharding import Mesh
 
 from palgan_jax.nn.attention import Attention, ChromaticAttention, Local
-from palgan_jax.nn.layers import Conv, Norm, PalNorm, ResBlock, leaky_relu, resize, scaled, upsample
+from palgan_jax.nn.layers import Conv, ResBlock, leaky_relu, scaled
+from palgan_jax.nn.norms import Norm, PalNorm
+from palgan_jax.nn.upsampling import resize, upsample
 
 
 class PaletteAssignmentGenerator(nn.Module):
     """From luminance, palette and the features of E to ab (method: section 4).
 
     Call with l (B, H, W, 1), taps [M1, ..., M4] and h (B, K); returns normalised ab (B, H, W, 2) in [-1, 1], float32.
+    `tpus`: for a program for these chips, the last stage is in pairs of columns (nn/strips.py), and the attention takes
+    the kernels written for them. What is computed is the same.
     """
 
     width: float = 1.0
@@ -24,18 +29,17 @@ class PaletteAssignmentGenerator(nn.Module):
     guided_eps: float = 1e-3
     palette_scale: float = 256.0
     spectral: bool = True
+    tpus: Mesh | None = None
     dtype: Any = None
 
     @nn.compact
     def __call__(self, l: jax.Array, taps: list[jax.Array], h: jax.Array, train: bool = False) -> jax.Array:
         norm = PalNorm(self.norm, self.width, self.palette_scale, dtype=self.dtype, parent=None)
 
-        def blocks(x: jax.Array, channels: int, stage: int) -> jax.Array:
-            for i in range(2):
-                block = ResBlock(
-                    scaled(channels, self.width), norm, self.spectral, self.dtype, name=f"block_{stage}{i}"
-                )
-                x = block(x, h, l, train)
+        def blocks(x: jax.Array, channels: int, stage: int, strips: int = 1) -> jax.Array:
+            for i, seen in enumerate((1, strips)):
+                width, name = scaled(channels, self.width), f"block_{stage}{i}"
+                x = ResBlock(width, norm, self.spectral, (seen, strips), self.dtype, name=name)(x, h, l, train)
             return x
 
         m1, m2, m3, m4 = taps
@@ -44,7 +48,9 @@ class PaletteAssignmentGenerator(nn.Module):
         x = blocks(leaky_relu(x), 512, 0)  # (B, 16, 16, 512)
         s = blocks(jnp.concatenate([upsample(x), m3], axis=-1), 256, 1)  # (B, 32, 32, 256)
         x = blocks(jnp.concatenate([upsample(s), m2], axis=-1), 128, 2)  # (B, 64, 64, 128)
-        f = blocks(jnp.concatenate([upsample(x), m1], axis=-1), 64, 3)  # (B, 128, 128, 64)
+        strips = 1 if self.tpus is None else 2
+        x = jnp.concatenate([upsample(x), m1], axis=-1)  # (B, 128, 128, 160)
+        f = blocks(x, 64, 3, strips)  # (B, 128, 128, 64)
         attention = ChromaticAttention(
             self.attention,
             self.local,
@@ -52,9 +58,12 @@ class PaletteAssignmentGenerator(nn.Module):
             self.guided_radius,
             self.guided_eps,
             self.spectral,
+            strips,
+            self.tpus,
             self.dtype,
             name="attention",
         )
-        x = attention(s, f, resize(l, *f.shape[1:3]), train)
-        x = Conv(2, spectral=self.spectral, doubled=True, dtype=self.dtype, name="colour")(x, train)
+        x = attention(s, f, resize(l, *m1.shape[1:3]), train)
+        colour = Conv(2, spectral=self.spectral, doubled=True, strips=(strips, 1), dtype=self.dtype, name="colour")
+        x = colour(x, train)
         return jnp.tanh(x.astype(jnp.float32))  # (B, 256, 256, 2)

@@ -5,10 +5,11 @@ from typing import Any, Literal
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from jax.sharding import Mesh
 
 from palgan_jax.nn.assignment_generator import PaletteAssignmentGenerator
 from palgan_jax.nn.attention import Attention, Local
-from palgan_jax.nn.layers import Norm
+from palgan_jax.nn.norms import Norm
 from palgan_jax.nn.palette_generator import Head, Init, PaletteGenerator, Tap
 
 Model = Literal["palgan", "autoencoder", "vae"]
@@ -35,6 +36,7 @@ class PalGAN(nn.Module):
     tap: Tap = "after"
     palette_init: Init = "he"
     spectral: bool = True
+    tpus: Mesh | None = None
     dtype: Any = None
 
     def setup(self):
@@ -51,6 +53,7 @@ class PalGAN(nn.Module):
             self.guided_eps,
             self.palette_scale if self.model == "palgan" else 1.0,
             self.spectral,
+            self.tpus,
             self.dtype,
         )
         if self.model == "vae":

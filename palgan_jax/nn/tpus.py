@@ -1,0 +1,40 @@
+"""Kernels written for TPUs, run by each chip of a mesh on its own pictures.
+
+The compiler splits its own programs over chips, and no others: a kernel has to be told which pictures are a chip's.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+from jax.experimental import pallas as pl
+from jax.experimental.pallas import tpu as pltpu
+from jax.sharding import Mesh, PartitionSpec
+
+MIB = 2**20
+
+
+def has_room(mesh: Mesh, batch: int, size: int) -> bool:
+    """Whether a batch can be split over the chips, and a kernel of this size fits the vector memory of each."""
+    return batch % mesh.size == 0 and size <= _vector_memory(mesh)
+
+
+def _vector_memory(mesh: Mesh) -> int:
+    """Bytes that a kernel may take: of 16 MiB a core up to v4, and of 64 or more in later chips."""
+    old = mesh.devices.flat[0].device_kind.startswith(("TPU v2", "TPU v3", "TPU v4"))
+    return 14 * MIB if old else 40 * MIB
+
+
+def on_each_chip(mesh: Mesh, function: Callable[..., Any], *pictures: jax.Array, shared: tuple[jax.Array, ...]) -> Any:
+    """function(*pictures, *shared), whose results have the batch first as pictures do; each chip does its share."""
+    split, whole = PartitionSpec(mesh.axis_names), PartitionSpec()
+    specs = (*[split] * len(pictures), *[whole] * len(shared))
+    return jax.shard_map(function, mesh=mesh, in_specs=specs, out_specs=split, check_vma=False)(*pictures, *shared)
+
+
+def kernel(body: Callable[..., None], mesh: Mesh, **options: Any) -> Callable[..., Any]:
+    """A kernel for the devices of a mesh, whose grid is (pictures, parts of one); in tests, others interpret it."""
+    interpret = mesh.devices.flat[0].platform != "tpu"
+    # Two cores that are one device take half of the pictures each.
+    params = pltpu.CompilerParams(dimension_semantics=("parallel", "arbitrary"), vmem_limit_bytes=_vector_memory(mesh))
+    return pl.pallas_call(body, interpret=interpret, compiler_params=params, **options)
