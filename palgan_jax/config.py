@@ -315,15 +315,19 @@ def build_generator(config: ConfigDict | dict, mesh: Mesh | None = None) -> PalG
     Without one, and for a mesh of other devices than TPUs, the network is the portable one.
     """
     config = config if isinstance(config, ml_collections.ConfigDict) else from_dict(config)
-    tpus = mesh if mesh is not None and mesh.devices.flat[0].platform == "tpu" else None
     return PalGAN(
-        model=config.model, bins=config.palette.bins**2, tpus=tpus, dtype=activations_dtype(config), **config.net
+        model=config.model, bins=config.palette.bins**2, tpus=_tpus(mesh), dtype=activations_dtype(config), **config.net
     )
 
 
-def build_discriminator(config: ConfigDict) -> ColorDiscriminator:
-    """D of a config."""
-    return ColorDiscriminator(dtype=activations_dtype(config), **config.discriminator)
+def build_discriminator(config: ConfigDict, mesh: Mesh | None = None) -> ColorDiscriminator:
+    """D of a config, for programs for a mesh: as `build_generator`."""
+    strips = 1 if _tpus(mesh) is None else 4
+    return ColorDiscriminator(strips=strips, dtype=activations_dtype(config), **config.discriminator)
+
+
+def _tpus(mesh: Mesh | None) -> Mesh | None:
+    return mesh if mesh is not None and mesh.devices.flat[0].platform == "tpu" else None
 
 
 def activations_dtype(config: ConfigDict) -> Any:

@@ -16,6 +16,12 @@ def make_optimizers(
     """The optimizers of E + G and of D (method: section 8)."""
 
     def adam(rate: float) -> optax.GradientTransformation:
-        return optax.adam(schedule(rate, decay_from, total), b1=optim.b1, b2=optim.b2)
+        # With b1 = 0 the first moment is the gradient: it is not kept.
+        direction = (
+            optax.scale_by_adam(optim.b1, optim.b2)
+            if optim.b1
+            else optax.scale_by_rms(optim.b2, eps_in_sqrt=False, bias_correction=True)
+        )
+        return optax.chain(direction, optax.scale_by_learning_rate(schedule(rate, decay_from, total)))
 
     return adam(optim.g_lr), adam(optim.d_lr)

@@ -13,7 +13,7 @@ from typing import Any
 import flax.linen as nn
 import jax
 from jax.sharding import Mesh
-from jax.stages import Lowered
+from jax.stages import Compiled, Lowered
 from ml_collections import ConfigDict
 
 from palgan_jax.config import build_discriminator, build_generator, palette_spec
@@ -24,6 +24,10 @@ from palgan_jax.state import TrainState, init_state
 from palgan_jax.train_step import make_train_step
 
 log = logging.getLogger(__name__)
+
+TPU_OPTIONS: dict[str, str | bool] = {"xla_tpu_msa_inefficient_use_to_copy_ratio": "4"}
+"""What the step's arrays are moved to the vector memory for has to spare four times the bytes of moving them. Left to
+itself, the compiler moves more in and out than it spares (docs/performance.md)."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +54,7 @@ def compile_program(
         if fresh:  # the compiler leaves Python free to trace the step
             init = pool.submit(program.init.lower(jax.random.key(config.seed)).compile)
             program = replace(program, init=lambda key: init.result()(key))
-        program = replace(program, step=lower_step(program, config, mesh, vgg).compile())
+        program = replace(program, step=compile_step(lower_step(program, config, mesh, vgg), mesh))
     _log_cost(program.step, config.batch_size, mesh.size, time.monotonic() - start)
     return program
 
@@ -69,7 +73,7 @@ def _no_garbage_collection() -> Iterator[None]:
 
 def make_program(config: ConfigDict, mesh: Mesh, total: int, decay_from: int) -> Program:
     """The functions of a run on a mesh, jitted and not compiled yet; the mesh may be of devices that are not there."""
-    generator, discriminator = build_generator(config, mesh), build_discriminator(config)
+    generator, discriminator = build_generator(config, mesh), build_discriminator(config, mesh)
     g_tx, d_tx = make_optimizers(config.optim, decay_from, total)
 
     def init(key: jax.Array) -> TrainState:
@@ -95,6 +99,19 @@ def lower_step(program: Program, config: ConfigDict, mesh: Mesh, vgg: Any) -> Lo
     """The step of a run, lowered for its mesh. `vgg` may be shapes."""
     batch = abstract_lab_batch(config.batch_size, config.resolution, palette_spec(config), config.ab_range, mesh)
     return program.step.lower(program.abstract_state, batch, vgg)
+
+
+def compile_step(lowered: Lowered, mesh: Mesh) -> Compiled:
+    """Compiles a step for its mesh."""
+    if mesh.devices.flat[0].platform != "tpu":
+        return lowered.compile()
+    try:
+        return lowered.compile(compiler_options=TPU_OPTIONS)
+    except jax.errors.JaxRuntimeError as error:
+        if "No such compile option" not in str(error):
+            raise
+        log.warning("this libtpu does not know all of %s: the step is compiled without", ", ".join(TPU_OPTIONS))
+        return lowered.compile()
 
 
 def _once() -> dict[str, Any] | None:

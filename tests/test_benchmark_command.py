@@ -87,7 +87,7 @@ def test_a_topology_that_is_not_one_is_refused(capsys):
 @needs_libtpu
 def test_what_does_not_fit_a_chip_is_refused():
     chips = describe_slice("v5e:1x1")
-    assert (chips.chips, chips.devices_per_chip) == (1, 1)
+    assert chips.chips == 1
     square = jax.ShapeDtypeStruct((60000, 60000), "float32", sharding=replicated(make_mesh(devices=chips.devices)))
     with pytest.raises(
         UserError, match=r"squaring of 3 images does not fit a chip of v5e:1x1 \(it needs .*G of 15.75G"
@@ -96,8 +96,10 @@ def test_what_does_not_fit_a_chip_is_refused():
 
 
 @needs_libtpu
-def test_a_chip_of_two_cores_counts_both():
-    assert describe_slice("v4:2x2x2").devices_per_chip == 2
+@pytest.mark.parametrize("name", ["v4:2x2x2", "v5p:2x2x2", "v6e:2x4"])
+def test_a_chip_is_one_device_on_which_meshes_can_be_made(name):
+    chips = describe_slice(name)
+    assert chips.chips == make_mesh(devices=chips.devices).size == 8
 
 
 def test_without_libtpu_the_command_that_brings_it_is_named(capsys, monkeypatch):

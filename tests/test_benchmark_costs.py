@@ -126,7 +126,7 @@ def test_each_run_of_a_loop_counts_where_xla_counts_one():
         return jax.lax.scan(lambda c, _: (jnp.tanh(c @ w), None), x, None, length=6)[0]
 
     program = compiled(loop, (64, 64), (64, 64))
-    cost = cost_of(program, images=2, devices=1, devices_per_chip=1, compile_seconds=0.0)
+    cost = cost_of(program, images=2, devices=1, compile_seconds=0.0)
     once = 2 * 64**3
     assert program.cost_analysis()["flops"] < 2 * once
     assert 6 * once <= cost.flops < 6.5 * once
@@ -152,7 +152,7 @@ def test_traffic_by_layer_adds_up_to_what_xla_says():
 
 def test_memory_and_rooflines():
     program = compiled(lambda a, b: a @ b, (1024, 1024), (1024, 1024))
-    cost = cost_of(program, images=4, devices=1, devices_per_chip=1, compile_seconds=1.5)
+    cost = cost_of(program, images=4, devices=1, compile_seconds=1.5)
     figures, peaks = cost.figures(PEAKS["v5e"]), PEAKS["v5e"]
     assert figures["hbm_gib"]["arguments"] * 2**30 == 2 * 4 * 2**20
     assert figures["gflop_per_image"] == 2 * 1024**3 / 4 / 1e9

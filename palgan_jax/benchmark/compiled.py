@@ -17,7 +17,7 @@ from palgan_jax.benchmark.cost import Cost, cost_of
 from palgan_jax.benchmark.topology import Slice
 from palgan_jax.errors import UserError
 from palgan_jax.nn.perceptual import VGG16
-from palgan_jax.program import Program, lower_step, make_program
+from palgan_jax.program import Program, compile_step, lower_step, make_program
 from palgan_jax.sharding import batch_sharding, check_batch_size, make_mesh, replicated
 from palgan_jax.state import ema_variables
 from palgan_jax.train_step import make_predict
@@ -37,11 +37,14 @@ def compile_for(config: ConfigDict, chips: Slice, wanted: Sequence[str] = FUNCTI
     mesh = make_mesh(**config.mesh, devices=chips.devices)
     check_batch_size(config.batch_size, config.accumulate, mesh)
     program = make_program(config, mesh, STEPS, STEPS // 2)
-    named = {"train": ("the training step", lower_train), "inference": ("inference", lower_predict)}
+    named = {
+        "train": ("the training step", lower_train, partial(compile_step, mesh=mesh)),
+        "inference": ("inference", lower_predict, Lowered.compile),
+    }
     costs = {}
     for name in wanted:
-        what, lower = named[name]
-        costs[name] = _cost(what, partial(lower, config, mesh, program), config, chips)
+        what, lower, compile_ = named[name]
+        costs[name] = _cost(what, partial(lower, config, mesh, program), compile_, config, chips)
     return costs
 
 
@@ -70,10 +73,12 @@ def abstract_vgg(mesh: Mesh) -> Any:
     return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=everywhere), params)
 
 
-def compile_lowered(lowered: Lowered, what: str, images: int, chips: Slice) -> Compiled:
+def compile_lowered(
+    lowered: Lowered, what: str, images: int, chips: Slice, compile_: Callable[[Lowered], Compiled] = Lowered.compile
+) -> Compiled:
     """Compiles `what` of so many images a chip. Raises UserError where a chip's memory is too small for it."""
     try:
-        return lowered.compile()
+        return compile_(lowered)
     except jax.errors.JaxRuntimeError as error:
         if "RESOURCE_EXHAUSTED" not in str(error):
             raise
@@ -89,16 +94,19 @@ def _needed(text: str) -> str:
     return f" (it needs {sizes[0]} of {sizes[1]})" if sizes else ""
 
 
-def _cost(what: str, lower: Callable[[], Lowered], config: ConfigDict, chips: Slice) -> Cost:
+def _cost(
+    what: str,
+    lower: Callable[[], Lowered],
+    compile_: Callable[[Lowered], Compiled],
+    config: ConfigDict,
+    chips: Slice,
+) -> Cost:
     images = config.batch_size // chips.chips
     log.info("compiling %s for %s, %d images a chip ...", what, chips.name, images)
     start = time.monotonic()
     lowered = lower()
     middle = time.monotonic()
-    compiled = compile_lowered(lowered, what, images, chips)
+    compiled = compile_lowered(lowered, what, images, chips, compile_)
     seconds = time.monotonic() - middle
     log.info("compiled in %.0f s, after %.0f s of tracing and lowering", seconds, middle - start)
-    return cost_of(
-        compiled, images=images, devices=len(chips.devices), devices_per_chip=chips.devices_per_chip,
-        compile_seconds=seconds,
-    )  # fmt: skip
+    return cost_of(compiled, images=images, devices=chips.chips, compile_seconds=seconds)

@@ -76,21 +76,20 @@ class Cost:
         }
 
 
-def cost_of(compiled: Any, *, images: float, devices: int, devices_per_chip: int, compile_seconds: float) -> Cost:
-    """The cost of a compiled function that works on `images` images a chip and was compiled for so many devices."""
+def cost_of(compiled: Any, *, images: float, devices: int, compile_seconds: float) -> Cost:
+    """The cost of a compiled function that works on `images` images a device and was compiled for so many devices."""
     program = parse(compiled.as_text(), devices)
     totals, memory = compiled.cost_analysis() or {}, compiled.memory_analysis()
     again_flops, again_bytes = program.repeated()
-    n = devices_per_chip
     return Cost(
         images=images,
-        flops=(totals.get("flops", math.nan) + again_flops) * n,
-        bytes=(totals.get("bytes accessed", math.nan) + again_bytes) * n,
-        arguments=memory.argument_size_in_bytes * n,
-        results=(memory.output_size_in_bytes - memory.alias_size_in_bytes) * n,
-        temporaries=memory.temp_size_in_bytes * n,
-        code=memory.generated_code_size_in_bytes * n,
-        collectives=sum_by_kind(program.collectives(), n),
+        flops=totals.get("flops", math.nan) + again_flops,
+        bytes=totals.get("bytes accessed", math.nan) + again_bytes,
+        arguments=memory.argument_size_in_bytes,
+        results=memory.output_size_in_bytes - memory.alias_size_in_bytes,
+        temporaries=memory.temp_size_in_bytes,
+        code=memory.generated_code_size_in_bytes,
+        collectives=sum_by_kind(program.collectives()),
         traffic=program.traffic(),
         buffers=program.buffers(),
         uncounted_loops=program.uncounted_loops,
@@ -98,15 +97,11 @@ def cost_of(compiled: Any, *, images: float, devices: int, devices_per_chip: int
     )
 
 
-def sum_by_kind(collectives: Sequence[Collective], devices_per_chip: int = 1) -> dict[str, CollectiveSum]:
-    """Counts and bytes of collectives, those of all devices of a chip together."""
+def sum_by_kind(collectives: Sequence[Collective]) -> dict[str, CollectiveSum]:
+    """Counts and bytes of collectives on a device."""
     sums: dict[str, CollectiveSum] = {}
     for c in collectives:
         if c.devices > 1:
             before = sums.get(c.kind, CollectiveSum(0, 0, 0.0))
-            sums[c.kind] = CollectiveSum(
-                before.count + c.times,
-                before.bytes + c.bytes * c.times * devices_per_chip,
-                before.sent + c.sent * devices_per_chip,
-            )
+            sums[c.kind] = CollectiveSum(before.count + c.times, before.bytes + c.bytes * c.times, before.sent + c.sent)
     return sums

@@ -17,7 +17,7 @@ from palgan_jax.benchmark.compiled import STEPS, init_vgg, lower_predict, lower_
 from palgan_jax.benchmark.cost import cost_of
 from palgan_jax.config import activations_dtype, palette_spec
 from palgan_jax.data.on_device import lab_batch
-from palgan_jax.program import make_program
+from palgan_jax.program import compile_step, make_program
 from palgan_jax.sharding import batch_sharding, check_batch_size, make_mesh, replicated
 from palgan_jax.state import ema_variables
 
@@ -38,7 +38,7 @@ def run_and_time(config: ConfigDict, steps: int, trace: Path | None = None) -> d
     check_batch_size(config.batch_size, config.accumulate, mesh)
     program = make_program(config, mesh, STEPS, STEPS // 2)
     log.info("compiling for %d %s device(s) ...", mesh.size, jax.default_backend())
-    step, step_seconds = _timed(lambda: lower_train(config, mesh, program).compile())
+    step, step_seconds = _timed(lambda: compile_step(lower_train(config, mesh, program), mesh))
     predict = lower_predict(config, mesh, program).compile()
     state = program.init(jax.random.key(config.seed))
     batch = noise_batch(config, mesh)
@@ -59,7 +59,7 @@ def run_and_time(config: ConfigDict, steps: int, trace: Path | None = None) -> d
     inference_times = time_calls(lambda: predict(variables, batch["rgb"]), steps)
     peak = matrix_peak(config)
     images = config.batch_size / mesh.size
-    cost = cost_of(step, images=images, devices=mesh.size, devices_per_chip=1, compile_seconds=step_seconds)
+    cost = cost_of(step, images=images, devices=mesh.size, compile_seconds=step_seconds)
     median = statistics.median(train_times)
     return {
         "platform": jax.default_backend(),

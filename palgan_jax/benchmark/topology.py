@@ -13,7 +13,7 @@ from palgan_jax.errors import UserError
 
 EXAMPLES = "v5e:1x1, v5e:4x4, v5e:16x16, v6e:16x16, v4:2x2x2, v5p:4x4x4"
 
-_ENVIRONMENT = {
+ENVIRONMENT = {
     "TPU_SKIP_MDS_QUERY": "1",  # libtpu asks the cloud where it is, and waits for an answer, unless it is told
     "TPU_ACCELERATOR_TYPE": "v5litepod-4",
     "TPU_WORKER_HOSTNAMES": "localhost",
@@ -30,18 +30,17 @@ class Slice:
 
     name: str
     devices: Sequence[Any]
-    chips: int
     peaks: Peaks
 
     @property
-    def devices_per_chip(self) -> int:
-        """2 where each TensorCore is a device of its own (v4), else 1."""
-        return len(self.devices) // self.chips
+    def chips(self) -> int:
+        """How many there are: each is one device, also where it has two cores."""
+        return len(self.devices)
 
 
 def prepare_environment() -> None:
     """Tells libtpu that there is no TPU. To be called before JAX starts."""
-    for name, value in _ENVIRONMENT.items():
+    for name, value in ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     os.environ["JAX_PLATFORMS"] = "cpu"  # what runs here
 
@@ -64,15 +63,17 @@ def describe_slice(name: str) -> Slice:
 
     sides = [int(side) for side in layout.split("x")]
     chips = math.prod(sides)
-    # Of one or two chips, libtpu has to be told that a host has no more.
-    small: dict[str, Any] = {"chips_per_host_bounds": (*sides, 1, 1)[:3]} if chips <= 2 else {}
+    # Of one or two chips, libtpu has to be told that a host has no more; of v4, that its two cores are one device.
+    more: dict[str, Any] = {"chips_per_host_bounds": (*sides, 1, 1)[:3]} if chips <= 2 else {}
+    if generation == "v4":
+        more["chip_config_name"] = "megacore"
     try:
-        devices = topologies.get_topology_desc(platform="tpu", topology_name=name, **small).devices
+        devices = topologies.get_topology_desc(platform="tpu", topology_name=name, **more).devices
     except Exception as error:  # jaxlib raises kinds of its own
         raise UserError(
             f"{name} is not a topology that can be compiled for ({_first_line(error)}): try one of {EXAMPLES}."
         ) from error
-    return Slice(name, devices, chips, PEAKS[generation])
+    return Slice(name, devices, PEAKS[generation])
 
 
 def _first_line(error: Exception) -> str:

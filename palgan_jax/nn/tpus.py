@@ -34,7 +34,13 @@ def on_each_chip(mesh: Mesh, function: Callable[..., Any], *pictures: jax.Array,
 
 def kernel(body: Callable[..., None], mesh: Mesh, **options: Any) -> Callable[..., Any]:
     """A kernel for the devices of a mesh, whose grid is (pictures, parts of one); in tests, others interpret it."""
-    interpret = mesh.devices.flat[0].platform != "tpu"
+    on_tpus = mesh.devices.flat[0].platform == "tpu"
     # Two cores that are one device take half of the pictures each.
     params = pltpu.CompilerParams(dimension_semantics=("parallel", "arbitrary"), vmem_limit_bytes=_vector_memory(mesh))
-    return pl.pallas_call(body, interpret=interpret, compiler_params=params, **options)
+    run = pl.pallas_call(body, interpret=not on_tpus, compiler_params=params, **options)
+
+    def in_main_memory(x: jax.Array) -> jax.Array:
+        # The compiler would bring whole batches into the vector memory, of which a kernel takes a part at a time.
+        return pltpu.with_memory_space_constraint(x, pltpu.HBM) if on_tpus else x
+
+    return lambda *arguments: run(*map(in_main_memory, arguments))
