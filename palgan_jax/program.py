@@ -25,8 +25,8 @@ from palgan_jax.train_step import make_train_step
 
 log = logging.getLogger(__name__)
 
-TPU_OPTIONS: dict[str, str | bool] = {"xla_tpu_msa_inefficient_use_to_copy_ratio": "4"}
-"""What the step's arrays are moved to the vector memory for has to spare four times the bytes of moving them. Left to
+TPU_OPTIONS: dict[str, str | bool] = {"xla_tpu_msa_inefficient_use_to_copy_ratio": "16"}
+"""What the step's arrays are moved to the vector memory for has to spare many times the bytes of moving them. Left to
 itself, the compiler moves more in and out than it spares (docs/performance.md)."""
 
 

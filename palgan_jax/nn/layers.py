@@ -30,6 +30,19 @@ def leaky_relu(x: jax.Array) -> jax.Array:
     return nn.leaky_relu(x, 0.2)
 
 
+@jax.custom_jvp
+def leaky_relu_of_kept(x: jax.Array) -> jax.Array:
+    """The same, where the result is kept for others: its derivative looks at it, so that x need not be kept as well."""
+    return leaky_relu(x)
+
+
+@leaky_relu_of_kept.defjvp
+def _leaky_relu_of_kept_jvp(primals: tuple[jax.Array], tangents: tuple[jax.Array]) -> tuple[jax.Array, jax.Array]:
+    y = leaky_relu_of_kept(*primals)
+    (dx,) = tangents
+    return y, jnp.where(y >= 0, dx, 0.2 * dx)
+
+
 def spectral_norm(module: nn.Module, kernel: jax.Array, train: bool) -> jax.Array:
     """Divides a kernel (..., C) by the largest singular value of its matrix (product of the rest, C).
 

@@ -12,7 +12,7 @@ from jax.sharding import Mesh
 from palgan_jax.nn.guided_filter import HIGHEST, Boxes, band, filtered, pulled_back, share
 from palgan_jax.nn.guided_filter import guided_filter as portable
 from palgan_jax.nn.strips import strip, unstrip
-from palgan_jax.nn.tpus import has_room, kernel, on_each_chip
+from palgan_jax.nn.tpus import has_room, kernel, laid_as_by_convolutions, on_each_chip
 
 CHANNELS = 16
 """Worked on at a time: as many as two bytes each fill a tile."""
@@ -51,7 +51,7 @@ def _pull_back(
     dx, dscale = _run(_pull, radius, eps, mesh, _columns(l, 1), scale, _columns(x, strips), _columns(dy, strips))
     # Training has no use for the gradient of l, and the compiler leaves it out.
     _, of_l = jax.vjp(lambda l: strip(portable(l, scale, unstrip(x, strips), radius, eps), strips), l)
-    return *of_l(dy), dscale.sum((0, 2)), jax.lax.optimization_barrier(_picture(dx, strips))
+    return *of_l(dy), dscale.sum((0, 2)), laid_as_by_convolutions(_picture(dx, strips), mesh)
 
 
 guided_filter.defvjp(_save, _pull_back)

@@ -8,6 +8,7 @@ from typing import Any
 
 import jax
 from jax.experimental import pallas as pl
+from jax.experimental.layout import Layout, with_layout_constraint
 from jax.experimental.pallas import tpu as pltpu
 from jax.sharding import Mesh, PartitionSpec
 
@@ -32,15 +33,24 @@ def on_each_chip(mesh: Mesh, function: Callable[..., Any], *pictures: jax.Array,
     return jax.shard_map(function, mesh=mesh, in_specs=specs, out_specs=split, check_vma=False)(*pictures, *shared)
 
 
+def laid_as_by_convolutions(x: jax.Array, mesh: Mesh) -> jax.Array:
+    """A picture (B, H, W, C) with batch and channels close together, as convolutions have it: what a kernel gives lies
+    otherwise, and the compiler would turn what is added to it, and turn it back."""
+    return with_layout_constraint(x, Layout(major_to_minor=(1, 2, 0, 3))) if _are_tpus(mesh) else x
+
+
+def _are_tpus(mesh: Mesh) -> bool:
+    return mesh.devices.flat[0].platform == "tpu"
+
+
 def kernel(body: Callable[..., None], mesh: Mesh, **options: Any) -> Callable[..., Any]:
     """A kernel for the devices of a mesh, whose grid is (pictures, parts of one); in tests, others interpret it."""
-    on_tpus = mesh.devices.flat[0].platform == "tpu"
     # Two cores that are one device take half of the pictures each.
     params = pltpu.CompilerParams(dimension_semantics=("parallel", "arbitrary"), vmem_limit_bytes=_vector_memory(mesh))
-    run = pl.pallas_call(body, interpret=not on_tpus, compiler_params=params, **options)
+    run = pl.pallas_call(body, interpret=not _are_tpus(mesh), compiler_params=params, **options)
 
     def in_main_memory(x: jax.Array) -> jax.Array:
         # The compiler would bring whole batches into the vector memory, of which a kernel takes a part at a time.
-        return pltpu.with_memory_space_constraint(x, pltpu.HBM) if on_tpus else x
+        return pltpu.with_memory_space_constraint(x, pltpu.HBM) if _are_tpus(mesh) else x
 
     return lambda *arguments: run(*map(in_main_memory, arguments))
