@@ -29,7 +29,8 @@ from orbax.checkpoint import v1 as ocp
 from palgan_jax import checksums
 from palgan_jax.checksums import Damaged
 from palgan_jax.errors import UserError
-from palgan_jax.fits import check_shapes
+from palgan_jax.fits import check_shapes, shapes
+from palgan_jax.optim import with_first_moment, without_first_moment
 
 FOLDER = "checkpoints"  # within a working directory
 FORMAT = 1
@@ -122,12 +123,19 @@ def _read_state(folder: epath.Path, abstract_state: Any) -> tuple[Any, dict]:
     """-> (state on the shardings of `abstract_state`, note)."""
     note, stored = _read_note(folder)
     inference, rest = _split(jax.tree.map(_abstract, abstract_state))
-    wanted: dict[str, Any] = {"ema": inference, "state": rest}
     check_shapes(stored, inference, f"{folder}/ema")
     with _alone(), jax.transfer_guard("allow"):
-        check_shapes(ocp.metadata(folder, checkpointable_name="state").metadata, rest, f"{folder}/state")
-        parts = ocp.load_checkpointables(folder, wanted)
-    return _join(abstract_state, parts["ema"], parts["state"]), note
+        stored = ocp.metadata(folder, checkpointable_name="state").metadata
+        spare = [name for name in ("g_opt", "d_opt") if _has_moment(stored, name) and not _has_moment(rest, name)]
+        as_stored = rest | {name: with_first_moment(rest[name]) for name in spare}
+        check_shapes(stored, as_stored, f"{folder}/state")
+        parts = ocp.load_checkpointables(folder, {"ema": inference, "state": as_stored})
+    state = parts["state"] | {name: without_first_moment(parts["state"][name], rest[name]) for name in spare}
+    return _join(abstract_state, parts["ema"], state), note
+
+
+def _has_moment(state: Any, name: str) -> bool:
+    return any(path.startswith(f"{name}/0/mu/") for path in shapes(state))
 
 
 # ------------------------------------------------------------------------------------------------------------ training

@@ -22,6 +22,7 @@ from palgan_jax.nn.discriminator import Kind
 from palgan_jax.nn.norms import Norm
 from palgan_jax.nn.palette_generator import Init, Tap
 from palgan_jax.nn.palgan import Model
+from palgan_jax.nn.tpus import are_tpus
 from palgan_jax.palette import Kernel, Normalisation, PaletteSpec
 
 CHOICES = {
@@ -315,19 +316,16 @@ def build_generator(config: ConfigDict | dict, mesh: Mesh | None = None) -> PalG
     Without one, and for a mesh of other devices than TPUs, the network is the portable one.
     """
     config = config if isinstance(config, ml_collections.ConfigDict) else from_dict(config)
+    tpus = mesh if mesh is not None and are_tpus(mesh) else None
     return PalGAN(
-        model=config.model, bins=config.palette.bins**2, tpus=_tpus(mesh), dtype=activations_dtype(config), **config.net
+        model=config.model, bins=config.palette.bins**2, tpus=tpus, dtype=activations_dtype(config), **config.net
     )
 
 
 def build_discriminator(config: ConfigDict, mesh: Mesh | None = None) -> ColorDiscriminator:
     """D of a config, for programs for a mesh: as `build_generator`."""
-    strips = 1 if _tpus(mesh) is None else 4
+    strips = 4 if mesh is not None and are_tpus(mesh) and config.discriminator.width <= 1 else 1
     return ColorDiscriminator(strips=strips, dtype=activations_dtype(config), **config.discriminator)
-
-
-def _tpus(mesh: Mesh | None) -> Mesh | None:
-    return mesh if mesh is not None and mesh.devices.flat[0].platform == "tpu" else None
 
 
 def activations_dtype(config: ConfigDict) -> Any:

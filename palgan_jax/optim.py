@@ -1,5 +1,7 @@
 """From the config to optax: two Adams with different learning rates (TTUR), constant and then linearly to zero."""
 
+from typing import Any
+
 import optax
 from ml_collections import ConfigDict
 
@@ -25,3 +27,15 @@ def make_optimizers(
         return optax.chain(direction, optax.scale_by_learning_rate(schedule(rate, decay_from, total)))
 
     return adam(optim.g_lr), adam(optim.d_lr)
+
+
+def with_first_moment(state: Any) -> Any:
+    """The pattern of a state that keeps a first moment, as checkpoints may hold one, for one that does not."""
+    (count, nu), *rest = state
+    return (optax.ScaleByAdamState(count, nu, nu), *rest)
+
+
+def without_first_moment(state: Any, pattern: Any) -> Any:
+    """A state that keeps a first moment as one that does not, of which `pattern` is one."""
+    adam, *rest = state
+    return (type(pattern[0])(adam.count, adam.nu), *rest)

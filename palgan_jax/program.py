@@ -18,6 +18,7 @@ from ml_collections import ConfigDict
 
 from palgan_jax.config import build_discriminator, build_generator, palette_spec
 from palgan_jax.data.on_device import abstract_lab_batch
+from palgan_jax.nn.tpus import are_tpus
 from palgan_jax.optim import make_optimizers
 from palgan_jax.sharding import batch_sharding, replicated, state_shardings
 from palgan_jax.state import TrainState, init_state
@@ -103,12 +104,12 @@ def lower_step(program: Program, config: ConfigDict, mesh: Mesh, vgg: Any) -> Lo
 
 def compile_step(lowered: Lowered, mesh: Mesh) -> Compiled:
     """Compiles a step for its mesh."""
-    if mesh.devices.flat[0].platform != "tpu":
+    if not are_tpus(mesh):
         return lowered.compile()
     try:
         return lowered.compile(compiler_options=TPU_OPTIONS)
     except jax.errors.JaxRuntimeError as error:
-        if "No such compile option" not in str(error):
+        if not any(option in str(error) for option in TPU_OPTIONS):
             raise
         log.warning("this libtpu does not know all of %s: the step is compiled without", ", ".join(TPU_OPTIONS))
         return lowered.compile()

@@ -15,6 +15,7 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 from checkpoint_state import State, abstract, build, mesh, raw, sharded
 
@@ -100,6 +101,17 @@ def test_the_training_state_of_a_real_model_comes_back(tmp_path, one):
     found = load_ema(tmp_path)
     assert_same(ema_variables(state), found["variables"])
     assert found["config"] == config.to_dict()
+
+    def as_adam_keeps_it(opt_state):
+        (count, nu), *rest = opt_state
+        return (optax.ScaleByAdamState(count, jax.tree.map(jnp.ones_like, nu), nu), *rest)
+
+    with_moments = state.replace(g_opt=as_adam_keeps_it(state.g_opt), d_opt=as_adam_keeps_it(state.d_opt))
+    with Checkpoints(tmp_path / "moments") as checkpoints:
+        checkpoints.save(5, with_moments, data_position=1, config=config.to_dict())
+        restored, *_ = checkpoints.restore(state)
+        assert_same(state, restored)
+        assert jax.tree.structure(state) == jax.tree.structure(restored)
 
 
 def test_state_may_be_donated_as_soon_as_save_returns(tmp_path, one):

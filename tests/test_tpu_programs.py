@@ -15,8 +15,8 @@ from palgan_jax.nn.attention import attend, cut_patches, cut_slabs, fold_patches
 from palgan_jax.nn.guided_filter import guided_filter
 from palgan_jax.nn.norms import PalNorm
 from palgan_jax.nn.strips import convolve_strips, strip, unstrip
-from palgan_jax.program import make_program
-from palgan_jax.sharding import make_mesh
+from palgan_jax.program import compile_step, make_program
+from palgan_jax.sharding import batch_sharding, make_mesh, replicated
 
 KEY = jax.random.key(0)
 TINY = 1 / 16
@@ -37,7 +37,10 @@ def normal(seed: int, *shape: int) -> jax.Array:
 
 
 def assert_same_gradients(function, other, *arguments, tolerance: float = 1e-5):
-    """Both take the same arguments; compared are values, and gradients of a random sum of these."""
+    """Both take the same arguments; compared are values, and gradients of a random sum of these.
+
+    The tolerance is that of the largest number.
+    """
     wanted, pull_back = jax.vjp(other, *arguments)
     found, pull_back_too = jax.vjp(function, *arguments)
     np.testing.assert_allclose(found, wanted, atol=tolerance * float(jnp.abs(wanted).max()))
@@ -94,15 +97,17 @@ def test_norms_of_strips(kind):
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-6), updates_too, updates)
 
 
-@pytest.mark.parametrize(("height", "width", "channels"), [(16, 24, 4), (32, 16, 32)])
-def test_the_kernel_of_the_guided_filter(mesh, height, width, channels):
+@pytest.mark.parametrize(("height", "width", "channels", "radius"), [(16, 24, 4, 4), (32, 16, 32, 4), (8, 8, 3, 0)])
+def test_the_kernel_of_the_guided_filter(mesh, height, width, channels, radius):
     x, l = normal(0, 8, height, width, channels), 0.3 * normal(1, 8, height, width, 1)
-    assert tpu_guided_filter.fits(strip(x, 2), 2, mesh)
+    assert tpu_guided_filter.fits(strip(x, 2), radius, 2, mesh)
+
+    def by_kernel(l, scale, x):
+        return unstrip(tpu_guided_filter.guided_filter(l, scale, strip(x, 2), radius, 1e-3, 2, mesh), 2)
+
     assert_same_gradients(
-        lambda l, scale, x: unstrip(tpu_guided_filter.guided_filter(l, scale, strip(x, 2), 4, 1e-3, 2, mesh), 2),
-        lambda l, scale, x: guided_filter(l, scale, x, 4, 1e-3),
-        l, normal(2, channels), x,
-    )  # fmt: skip
+        by_kernel, lambda l, scale, x: guided_filter(l, scale, x, radius, 1e-3), l, normal(2, channels), x
+    )
 
 
 @pytest.mark.parametrize(("height", "width", "strips"), [(16, 24, 2), (64, 64, 2), (32, 32, 1)])
@@ -118,18 +123,97 @@ def test_the_kernel_of_the_attention(mesh, height, width, strips):
     assert_same_gradients(by_kernel, lambda q, k, x: fold_patches(attend(q, k, cut_patches(x)), height, width), q, k, x)
 
 
-def test_kernels_are_for_batches_that_the_chips_can_share_and_pictures_that_they_have_room_for():
-    eight, one = make_mesh(devices=jax.devices()), make_mesh(devices=jax.devices()[:1])
+def test_kernels_of_bfloat16(one):
+    """As far from float32 as the programs of other devices are."""
+    x, l, scale = normal(0, 2, 16, 16, 16), 0.3 * normal(1, 2, 16, 16, 1), normal(2, 16)
+    q, k = (normal(seed, 2, 16, 16) for seed in (3, 4))
+    half = jnp.bfloat16
 
-    def fits(batch, side, mesh):
-        tokens, pictures = (side // 4) ** 2, jax.ShapeDtypeStruct((batch, side, side // 2, 128), jnp.bfloat16)
-        q = jax.ShapeDtypeStruct((batch, tokens, 64), jnp.bfloat16)
-        slabs = jax.eval_shape(lambda x: cut_slabs(x, 2), pictures)
-        return tpu_attend.fits(q, slabs, mesh), tpu_guided_filter.fits(pictures, 2, mesh)
+    def filtered(x):
+        return tpu_guided_filter.guided_filter(l, scale, strip(x.astype(half), 2), 4, 1e-3, 2, one).astype(jnp.float32)
 
-    assert fits(8, 128, eight) == fits(3, 128, one) == (True, True)
-    assert fits(3, 128, eight) == (False, False)
-    assert fits(1, 1024, one) == (False, False)
+    def attended(q, k, x):
+        slabs = cut_slabs(strip(x.astype(half), 2), 2)
+        return tpu_attend.attend(q.astype(half), k.astype(half), slabs, one).astype(jnp.float32)
+
+    assert_same_gradients(filtered, lambda x: strip(guided_filter(l, scale, x, 4, 1e-3), 2), x, tolerance=0.02)
+
+    def plain(q, k, x):
+        return cut_slabs(strip(fold_patches(attend(q, k, cut_patches(x)), 16, 16), 2), 2)
+
+    assert_same_gradients(attended, plain, q, k, x, tolerance=0.02)
+
+
+def fitting(batch, side, mesh, dtype=jnp.bfloat16, radius=4):
+    """Whether the attention and the guided filter of the default network fit, for a last stage of this side."""
+    pictures = jax.ShapeDtypeStruct((batch, side, side // 2, 128), dtype)
+    slabs = jax.eval_shape(lambda x: cut_slabs(x, 2), pictures)
+    q = jax.ShapeDtypeStruct((batch, (side // 4) ** 2, 64), dtype)
+    return tpu_attend.fits(q, slabs, mesh), tpu_guided_filter.fits(pictures, radius, 2, mesh)
+
+
+def test_kernels_are_for_batches_that_the_chips_can_share(one):
+    eight = make_mesh(devices=jax.devices())
+    assert fitting(8, 128, eight) == fitting(3, 128, one) == (True, True)
+    assert fitting(3, 128, eight) == (False, False)
+
+
+@pytest.fixture
+def chips(monkeypatch):
+    """The mesh of a slice of TPUs that is not there."""
+    if find_spec("libtpu") is None:
+        pytest.skip("libtpu is for Linux on x86-64")
+    for name, value in ENVIRONMENT.items():
+        monkeypatch.setenv(name, value)
+    return lambda name: make_mesh(devices=describe_slice(name).devices)
+
+
+def test_kernels_are_for_pictures_that_the_chips_have_room_for(chips):
+    for name in ("v5e:1x1", "v5p:2x2x1", "v6e:1x1"):
+        assert fitting(8, 128, chips(name)) == (True, True)
+        assert fitting(8, 512, chips(name)) == (False, False)
+        assert fitting(8, 128, chips(name), radius=500) == (True, False)
+    assert fitting(8, 128, chips("v4:2x2x1")) == (False, True)
+    assert fitting(8, 128, chips("v4:2x2x1"), jnp.float32) == (False, False)
+
+
+@pytest.mark.parametrize("name", ["v5e:1x1", "v4:2x2x1"])
+def test_kernels_of_the_default_size_compile(chips, name):
+    mesh = chips(name)
+    batch, split = mesh.size, batch_sharding(mesh)
+
+    def array(*shape, dtype=jnp.bfloat16):
+        return jax.ShapeDtypeStruct((batch, *shape), dtype, sharding=split)
+
+    scale = jax.ShapeDtypeStruct((64,), jnp.float32, sharding=replicated(mesh))
+    picture, l, q, slabs = (
+        array(128, 64, 128),
+        array(128, 128, 1, dtype=jnp.float32),
+        array(1024, 64),
+        array(8, 1024, 128),
+    )
+
+    def filtered(scale, x, l, g):
+        y, pull_back = jax.vjp(lambda s, x: tpu_guided_filter.guided_filter(l, s, x, 4, 1e-3, 2, mesh), scale, x)
+        return y, pull_back(g)
+
+    def attended(q, k, v, g):
+        y, pull_back = jax.vjp(lambda *x: tpu_attend.attend(*x, mesh), q, k, v)
+        return y, pull_back(g)
+
+    jax.jit(filtered).lower(scale, picture, l, picture).compile()
+    if tpu_attend.fits(q, slabs, mesh):
+        cost = jax.jit(attended).lower(q, q, slabs, slabs).compile().cost_analysis()
+        # Two products forwards, one of them with the values; five backwards, two of them with the values.
+        assert cost["flops"] == pytest.approx(2 * 1024**2 * (4 * 64 + 3 * 1024), rel=0.1)
+
+
+def test_an_option_that_the_compiler_does_not_know_is_left_out(chips, monkeypatch, caplog):
+    mesh = chips("v5e:1x1")
+    monkeypatch.setattr("palgan_jax.program.TPU_OPTIONS", {"xla_tpu_of_another_year": "4"})
+    x = jax.ShapeDtypeStruct((8, 128), jnp.float32, sharding=replicated(mesh))
+    assert compile_step(jax.jit(lambda x: x + 1).lower(x), mesh).cost_analysis()
+    assert "xla_tpu_of_another_year" in caplog.text
 
 
 def strong(network, *arguments):
@@ -167,6 +251,8 @@ def test_all_networks_paint_the_same(one, norm, attention, local):
     _, (ab, updates) = paint(variables["params"], variables, net.clone(tpus=one), l, h)
     _, (ab_too, updates_too) = paint(variables["params"], variables, net, l, h)
     assert float(jnp.std(ab)) > 1e-3
+    program = str(jax.make_jaxpr(painted, static_argnums=2)(variables["params"], variables, net.clone(tpus=one), l, h))
+    assert program.count("pallas_call[") == (attention in ("global", "self"))
     np.testing.assert_allclose(ab, ab_too, atol=1e-4)
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4), updates, updates_too)
 
@@ -177,6 +263,8 @@ def test_the_network_learns_the_same(one):
     variables = strong(net, l)
     learn = jax.jit(jax.grad(painted, has_aux=True), static_argnums=2)
     found, (ab, _) = learn(variables["params"], variables, net.clone(tpus=one), l, h)
+    program = str(jax.make_jaxpr(painted, static_argnums=2)(variables["params"], variables, net.clone(tpus=one), l, h))
+    assert program.count("pallas_call[") == 2
     wanted, (ab_too, _) = learn(variables["params"], variables, net, l, h)
     np.testing.assert_allclose(ab, ab_too, atol=1e-4)
     largest = max(float(jnp.abs(g).max()) for g in jax.tree.leaves(wanted))
@@ -200,12 +288,9 @@ def test_programs_for_other_devices_have_none_of_it(mesh):
     assert build_discriminator(config, mesh) == build_discriminator(config)
 
 
-@pytest.mark.skipif(find_spec("libtpu") is None, reason="libtpu is for Linux on x86-64")
-def test_programs_for_tpus_have_the_kernels(monkeypatch):
-    for name, value in ENVIRONMENT.items():
-        monkeypatch.setenv(name, value)
+def test_programs_for_tpus_have_the_kernels(chips):
+    mesh = chips("v5e:2x2")
     config = load_config("configs/tiny.py", ["batch_size=8"])
-    mesh = make_mesh(devices=describe_slice("v5e:2x2").devices)
     program = make_program(config, mesh, 100, 50)
     kernels = "tpu_custom_call"
     assert lower_train(config, mesh, program).as_text().count(kernels) == 4  # each forwards and backwards

@@ -54,7 +54,7 @@ def lower_train(config: ConfigDict, mesh: Mesh, program: Program) -> Lowered:
 
 
 def lower_predict(config: ConfigDict, mesh: Mesh, program: Program) -> Lowered:
-    """What colorizes uint8 pictures with the averaged variables and the predicted palette."""
+    """What colorizes uint8 pictures with the averaged variables and the predicted palette, as a run's sheets are."""
     side = config.resolution
     rgb = jax.ShapeDtypeStruct((config.batch_size, side, side, 3), jnp.uint8, sharding=batch_sharding(mesh))
     predict = jax.jit(make_predict(config, program.generator), out_shardings=batch_sharding(mesh))

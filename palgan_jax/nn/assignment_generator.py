@@ -18,7 +18,7 @@ class PaletteAssignmentGenerator(nn.Module):
 
     Call with l (B, H, W, 1), taps [M1, ..., M4] and h (B, K); returns normalised ab (B, H, W, 2) in [-1, 1], float32.
     `tpus`: for a program for these chips, the last stage is in pairs of columns (nn/strips.py), and the attention takes
-    the kernels written for them. What is computed is the same.
+    the kernels written for them where they fit. What is computed is the same.
     """
 
     width: float = 1.0
@@ -48,9 +48,9 @@ class PaletteAssignmentGenerator(nn.Module):
         x = blocks(leaky_relu(x), 512, 0)  # (B, 16, 16, 512)
         s = blocks(jnp.concatenate([upsample(x), m3], axis=-1), 256, 1)  # (B, 32, 32, 256)
         x = blocks(jnp.concatenate([upsample(s), m2], axis=-1), 128, 2)  # (B, 64, 64, 128)
-        strips = 1 if self.tpus is None else 2
+        strips = 2 if self.tpus is not None and self.width <= 1 else 1  # wider, it fills its memory as it is
         x = jnp.concatenate([upsample(x), m1], axis=-1)  # (B, 128, 128, 160)
-        f = blocks(x, 64, 3, strips)  # (B, 128, 128, 64)
+        f = blocks(x, 64, 3, strips)  # (B, 128, 128, 64), in strips
         attention = ChromaticAttention(
             self.attention,
             self.local,

@@ -34,9 +34,9 @@ def fold_patches(patches: jax.Array, height: int, width: int) -> jax.Array:
 
 
 def cut_slabs(x: jax.Array, strips: int) -> jax.Array:
-    """What `cut_patches` cuts, of a picture in strips, in slabs: (B, PATCH * PATCH / n, N, n C).
+    """What `cut_patches` cuts, of a picture in strips of n columns, in slabs: (B, PATCH * PATCH / n, N, n C).
 
-    Patch n is the n-th entry of all slabs; to move whole pixels is cheaper than to put a patch together.
+    A patch is the same entry of all slabs; to move whole pixels is cheaper than to put a patch together.
     """
     batch, height, width, channels = x.shape
     across = PATCH // strips
@@ -90,7 +90,7 @@ class ChromaticAttention(nn.Module):
         def conv(name: str, features: int = size, kernel: int = 1, dtype: Any = self.dtype, strips=everywhere) -> Conv:
             return Conv(features, kernel, spectral=self.spectral, strips=strips, dtype=dtype, name=name)
 
-        value = conv("value")(f, train)  # (B, H, W, size)
+        value = conv("value")(f, train)  # (B, H, W, size), in strips as f
         if self.attention == "self":
             s = fold(nn.avg_pool(f, (PATCH, PATCH // n), (PATCH, PATCH // n)), n)
         branches = []
@@ -126,8 +126,9 @@ class ChromaticAttention(nn.Module):
         two = jnp.array([0.0, 1.0]).reshape(1, 1, 2, 1)
         offset, one = conv("guide", dtype=None, strips=(1, 1))(two, train)[0, 0]  # (size,) each
         scale = one - offset
-        if self.local == "guided" and self.tpus is not None and tpu_guided_filter.fits(value, n, self.tpus):
-            return tpu_guided_filter.guided_filter(l, scale, value, self.radius, self.eps, n, self.tpus)
+        tpus = self.tpus
+        if self.local == "guided" and tpus is not None and tpu_guided_filter.fits(value, self.radius, n, tpus):
+            return tpu_guided_filter.guided_filter(l, scale, value, self.radius, self.eps, n, tpus)
         whole = unstrip(value, n)
         if self.local == "guided":
             return strip(guided_filter(l, scale, whole, self.radius, self.eps), n)

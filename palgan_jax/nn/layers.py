@@ -71,7 +71,8 @@ class Conv(nn.Module):
 
     (B, H, W, C) to (B, H / stride, W / stride, features). `doubled` convolves the picture upsampled to (B, 2H, 2W, C).
     Several x, whose channels stand for those of one, are not put together: the products with their parts of the kernel
-    are added. With `strips`, x and the result are strips of so many columns each (nn/strips.py).
+    are added. With `strips`, x is in strips of as many columns as the first number, and the result of the second
+    (nn/strips.py); what is doubled comes in none.
     """
 
     features: int
@@ -132,7 +133,7 @@ class Dense(nn.Module):
 class ResBlock(nn.Module):
     """The residual block of SPADE with PalNorm in its norm's place (method: section 4).
 
-    (B, H, W, C) to (B, H, W, features), in strips of so many columns each.
+    (B, H, W, C) to (B, H, W, features), x in strips of as many columns as the first number, the result of the second.
     The first convolution has no bias: the norm behind it takes out whatever constant it would add.
     """
 

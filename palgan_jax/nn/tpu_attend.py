@@ -11,7 +11,7 @@ from jax.experimental import pallas as pl
 from jax.experimental.pallas import tpu as pltpu
 from jax.sharding import Mesh
 
-from palgan_jax.nn.tpus import has_room, kernel, on_each_chip
+from palgan_jax.nn.tpus import has_room, kernel, on_each_chip, tiled
 
 QUERIES = 128
 """Tokens whose scores are worked on at a time."""
@@ -29,10 +29,11 @@ def attend(q: jax.Array, k: jax.Array, v: jax.Array, mesh: Mesh) -> jax.Array:
 def fits(q: jax.Array, v: jax.Array, mesh: Mesh) -> bool:
     """Whether each chip has its own pictures, and room for one of them."""
     *_, slabs, tokens, width = v.shape
-    values = slabs * tokens * -(-width // 128) * 128
-    scores = math.gcd(tokens, QUERIES) * tokens
-    # The values, their gradients and those of the results, twice, for the next picture; sums of these; a few scores.
-    return has_room(mesh, len(q), 5 * v.dtype.itemsize * values + 4 * values + 6 * 4 * scores)
+    item, rows = v.dtype.itemsize, math.gcd(tokens, QUERIES)
+    values, keys = slabs * tokens * tiled(width, 128), tokens * tiled(q.shape[-1], 128)
+    size = 4 * item * values + 4 * values  # values and their gradients, while the next come and go, and sums
+    size += 2 * item * values * rows // tokens + 8 * item * keys + 4 * keys  # of some results; keys and queries
+    return has_room(mesh, len(q), size + 6 * 4 * rows * tokens)  # scores
 
 
 def _save(q: jax.Array, k: jax.Array, v: jax.Array, mesh: Mesh) -> tuple[jax.Array, Any]:
@@ -59,11 +60,12 @@ def _places(q: jax.Array, v: jax.Array) -> tuple[tuple[int, int], dict[str, pl.B
     }
 
 
-def _cost(products: int, q: jax.Array, v: jax.Array, *arrays: Any) -> pl.CostEstimate:
+def _cost(of_scores: int, of_values: int, q: jax.Array, v: jax.Array, *arrays: Any) -> pl.CostEstimate:
+    """Of so many products with queries or keys, and with values, and of reading or writing arrays once."""
     batch, tokens, channels = q.shape
     scores = batch * tokens**2
     return pl.CostEstimate(
-        flops=2 * scores * (products * channels + (products - 1) * v.shape[1] * v.shape[3]), transcendentals=scores,
+        flops=2 * scores * (of_scores * channels + of_values * v.shape[1] * v.shape[3]), transcendentals=scores,
         bytes_accessed=sum(a.size * a.dtype.itemsize for a in arrays),
     )  # fmt: skip
 
@@ -73,7 +75,7 @@ def _run(mesh: Mesh, q: jax.Array, k: jax.Array, v: jax.Array) -> jax.Array:
     run = kernel(
         _attend, mesh, grid=grid, in_specs=[places[name] for name in ("some", "all", "all values")],
         out_specs=places["some values"], out_shape=jax.ShapeDtypeStruct(v.shape, v.dtype),
-        cost_estimate=_cost(1, q, v, q, k, v, v),
+        cost_estimate=_cost(1, 1, q, v, q, k, v, v),
     )  # fmt: skip
     return run(q, k, v)
 
@@ -85,7 +87,7 @@ def _run_back(mesh: Mesh, q: jax.Array, k: jax.Array, v: jax.Array, g: jax.Array
         out_specs=tuple(places[name] for name in ("some", "all", "all values")),
         out_shape=tuple(jax.ShapeDtypeStruct(x.shape, x.dtype) for x in (q, k, v)),
         scratch_shapes=[pltpu.VMEM(x.shape[1:], jnp.float32) for x in (k, v)],
-        cost_estimate=_cost(3, q, v, q, k, v, g, q, k, v),
+        cost_estimate=_cost(3, 2, q, v, q, k, v, g, q, k, v),
     )  # fmt: skip
     return run(q, k, v, g)
 
@@ -93,7 +95,9 @@ def _run_back(mesh: Mesh, q: jax.Array, k: jax.Array, v: jax.Array, g: jax.Array
 def _product(x: jax.Array, y: jax.Array, axes: tuple[int, int]) -> jax.Array:
     """The product of matrices summed over an axis of each, in float32."""
     sums = (((axes[0],), (axes[1],)), ((), ()))
-    return jax.lax.dot_general(x, y, sums, preferred_element_type=jnp.float32)
+    # Kernels do not know of all precisions that a user may have chosen for products.
+    precision = jax.lax.Precision.DEFAULT
+    return jax.lax.dot_general(x, y, sums, precision=precision, preferred_element_type=jnp.float32)
 
 
 def _weights(q: jax.Array, k: jax.Array) -> jax.Array:

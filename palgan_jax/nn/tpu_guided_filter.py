@@ -12,7 +12,7 @@ from jax.sharding import Mesh
 from palgan_jax.nn.guided_filter import HIGHEST, Boxes, band, filtered, pulled_back, share
 from palgan_jax.nn.guided_filter import guided_filter as portable
 from palgan_jax.nn.strips import strip, unstrip
-from palgan_jax.nn.tpus import has_room, kernel, laid_as_by_convolutions, on_each_chip
+from palgan_jax.nn.tpus import has_room, kernel, laid_as_by_convolutions, on_each_chip, tiled
 
 CHANNELS = 16
 """Worked on at a time: as many as two bytes each fill a tile."""
@@ -26,11 +26,14 @@ def guided_filter(
     return _save(l, scale, x, radius, eps, strips, mesh)[0]
 
 
-def fits(x: jax.Array, strips: int, mesh: Mesh) -> bool:
+def fits(x: jax.Array, radius: int, strips: int, mesh: Mesh) -> bool:
     """Whether each chip has its own pictures, and room for some channels of one."""
     batch, height, width, channels = x.shape
-    some = _some_channels(channels // strips)
-    return has_room(mesh, batch, 12 * 4 * height * width * strips * some)  # a dozen maps
+    width *= strips
+    line = tiled(_some_channels(channels // strips), 16) * tiled(height, 128)
+    maps = 9 * 4 * line * (width + 2 * radius)
+    pictures = 2 * 3 * x.dtype.itemsize * line * width  # what comes and goes, while the next is on its way
+    return has_room(mesh, batch, maps + pictures)
 
 
 def _some_channels(channels: int) -> int:
@@ -126,8 +129,10 @@ def _boxes(radius: int, shares: Any, ones: Any) -> Boxes:
     def box_sum(x: jax.Array) -> jax.Array:
         _, width, channels, height = x.shape
         x = jnp.dot(x.reshape(-1, height), ones[...], precision=HIGHEST, preferred_element_type=jnp.float32)
-        edge = jnp.zeros((radius, channels, height), jnp.float32)
-        x = jnp.concatenate([edge, x.reshape(width, channels, height), edge])
+        x = x.reshape(width, channels, height)
+        if radius:
+            edge = jnp.zeros((radius, channels, height), jnp.float32)
+            x = jnp.concatenate([edge, x, edge])
         return sum((x[i : i + width] for i in range(1, 2 * radius + 1)), x[:width])[None]
 
     return Boxes(box_sum, shares[...], 2)

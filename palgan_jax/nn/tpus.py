@@ -16,7 +16,7 @@ MIB = 2**20
 
 
 def has_room(mesh: Mesh, batch: int, size: int) -> bool:
-    """Whether a batch can be split over the chips, and a kernel of this size fits the vector memory of each."""
+    """Whether a batch can be split over the chips, and a kernel of so many bytes fits the vector memory of each."""
     return batch % mesh.size == 0 and size <= _vector_memory(mesh)
 
 
@@ -24,6 +24,11 @@ def _vector_memory(mesh: Mesh) -> int:
     """Bytes that a kernel may take: of 16 MiB a core up to v4, and of 64 or more in later chips."""
     old = mesh.devices.flat[0].device_kind.startswith(("TPU v2", "TPU v3", "TPU v4"))
     return 14 * MIB if old else 40 * MIB
+
+
+def tiled(size: int, tile: int) -> int:
+    """A size with the padding that it has in tiles."""
+    return -(-size // tile) * tile
 
 
 def on_each_chip(mesh: Mesh, function: Callable[..., Any], *pictures: jax.Array, shared: tuple[jax.Array, ...]) -> Any:
@@ -36,10 +41,11 @@ def on_each_chip(mesh: Mesh, function: Callable[..., Any], *pictures: jax.Array,
 def laid_as_by_convolutions(x: jax.Array, mesh: Mesh) -> jax.Array:
     """A picture (B, H, W, C) with batch and channels close together, as convolutions have it: what a kernel gives lies
     otherwise, and the compiler would turn what is added to it, and turn it back."""
-    return with_layout_constraint(x, Layout(major_to_minor=(1, 2, 0, 3))) if _are_tpus(mesh) else x
+    return with_layout_constraint(x, Layout(major_to_minor=(1, 2, 0, 3))) if are_tpus(mesh) else x
 
 
-def _are_tpus(mesh: Mesh) -> bool:
+def are_tpus(mesh: Mesh) -> bool:
+    """Whether the devices of a mesh are TPUs, be they here or not."""
     return mesh.devices.flat[0].platform == "tpu"
 
 
@@ -47,10 +53,10 @@ def kernel(body: Callable[..., None], mesh: Mesh, **options: Any) -> Callable[..
     """A kernel for the devices of a mesh, whose grid is (pictures, parts of one); in tests, others interpret it."""
     # Two cores that are one device take half of the pictures each.
     params = pltpu.CompilerParams(dimension_semantics=("parallel", "arbitrary"), vmem_limit_bytes=_vector_memory(mesh))
-    run = pl.pallas_call(body, interpret=not _are_tpus(mesh), compiler_params=params, **options)
+    run = pl.pallas_call(body, interpret=not are_tpus(mesh), compiler_params=params, **options)
 
     def in_main_memory(x: jax.Array) -> jax.Array:
         # The compiler would bring whole batches into the vector memory, of which a kernel takes a part at a time.
-        return pltpu.with_memory_space_constraint(x, pltpu.HBM) if _are_tpus(mesh) else x
+        return pltpu.with_memory_space_constraint(x, pltpu.HBM) if are_tpus(mesh) else x
 
     return lambda *arguments: run(*map(in_main_memory, arguments))
