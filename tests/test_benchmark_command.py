@@ -64,8 +64,9 @@ def test_the_only_collectives_of_a_step_are_sums_of_gradients_and_batch_statisti
     statistics = 4 * elements(state.generator["batch_stats"])
     assert set(found["collectives"]) == {"all-reduce"}
     summed = found["collectives"]["all-reduce"]
-    # Forward mean and mean square, backward two sums more, which may be gradients already; and some losses.
-    assert gradients + statistics < summed["bytes"] <= gradients + 2 * statistics + 4 * 16
+    # Forward mean and mean square, backward two sums more, which may be gradients already; and some losses. Kernels of
+    # strips are summed with their zeros.
+    assert gradients + statistics < summed["bytes"] <= 1.05 * gradients + 2 * statistics + 4 * 16
     assert summed["sent"] == pytest.approx(2 * 3 / 4 * summed["bytes"])
 
     assert (found["chips"], found["images_per_chip"]) == (4, 2)
