@@ -125,10 +125,10 @@ def _read_state(folder: epath.Path, abstract_state: Any) -> tuple[Any, dict]:
     inference, rest = _split(jax.tree.map(_abstract, abstract_state))
     check_shapes(stored, inference, f"{folder}/ema")
     with _alone(), jax.transfer_guard("allow"):
-        stored = ocp.metadata(folder, checkpointable_name="state").metadata
-        spare = [name for name in ("g_opt", "d_opt") if _has_moment(stored, name) and not _has_moment(rest, name)]
+        there = ocp.metadata(folder, checkpointable_name="state").metadata
+        spare = [name for name in ("g_opt", "d_opt") if _has_moment(there, name) and not _has_moment(rest, name)]
         as_stored = rest | {name: with_first_moment(rest[name]) for name in spare}
-        check_shapes(stored, as_stored, f"{folder}/state")
+        check_shapes(there, as_stored, f"{folder}/state")
         parts = ocp.load_checkpointables(folder, {"ema": inference, "state": as_stored})
     state = parts["state"] | {name: without_first_moment(parts["state"][name], rest[name]) for name in spare}
     return _join(abstract_state, parts["ema"], state), note

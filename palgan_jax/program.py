@@ -27,7 +27,7 @@ from palgan_jax.train_step import make_train_step
 log = logging.getLogger(__name__)
 
 TPU_OPTIONS: dict[str, str | bool] = {"xla_tpu_msa_inefficient_use_to_copy_ratio": "16"}
-"""What the step's arrays are moved to the vector memory for has to spare many times the bytes of moving them. Left to
+"""Of the step: an array is moved to the vector memory only where that spares 16 times the bytes of the move. Left to
 itself, the compiler moves more in and out than it spares (docs/performance.md)."""
 
 
