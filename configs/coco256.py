@@ -15,8 +15,7 @@ and FID 7.70 on the 5,000 pictures of val2017. The number of epochs is inferred.
 
 from ml_collections import ConfigDict
 
-from palgan_jax.config import default_config
-from palgan_jax.variants import variant
+from palgan_jax.config import default_config, variant
 
 
 def get_config(arg: str = "") -> ConfigDict:

@@ -8,8 +8,7 @@ skies.
 
 from ml_collections import ConfigDict
 
-from palgan_jax.config import default_config
-from palgan_jax.variants import variant
+from palgan_jax.config import default_config, variant
 
 
 def get_config(arg: str = "") -> ConfigDict:

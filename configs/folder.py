@@ -16,8 +16,7 @@ accelerator take `--config.resolution=64 --config.net.width=0.25 --config.discri
 
 from ml_collections import ConfigDict
 
-from palgan_jax.config import default_config
-from palgan_jax.variants import variant
+from palgan_jax.config import default_config, variant
 
 
 def get_config(arg: str = "") -> ConfigDict:

@@ -20,8 +20,7 @@ epochs and learning rates are not in what is public of the paper; those here are
 
 from ml_collections import ConfigDict
 
-from palgan_jax.config import default_config
-from palgan_jax.variants import variant
+from palgan_jax.config import default_config, variant
 
 
 def get_config(arg: str = "") -> ConfigDict:

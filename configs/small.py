@@ -9,8 +9,7 @@ skies, grass and skin, and how to use a palette that it is given; for more, trai
 
 from ml_collections import ConfigDict
 
-from palgan_jax.config import default_config
-from palgan_jax.variants import variant
+from palgan_jax.config import default_config, variant
 
 
 def get_config(arg: str = "") -> ConfigDict:

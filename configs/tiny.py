@@ -8,8 +8,7 @@ Its colours are worth nothing. It is there to see whether an installation, a clu
 
 from ml_collections import ConfigDict
 
-from palgan_jax.config import default_config
-from palgan_jax.variants import variant
+from palgan_jax.config import default_config, variant
 
 
 def get_config(arg: str = "") -> ConfigDict:

@@ -81,9 +81,9 @@ def train(workdir: Path, until=None) -> None:
 def draw(output: Path, workdir: Path) -> Path:
     """Colorizes the samples with the bundled weights, or with those just trained, and writes the contact sheet."""
     from palgan_jax.colorize.predictor import Colorizer
-    from palgan_jax.data.picture import read_rgb
+    from palgan_jax.data.decode import read_rgb
     from palgan_jax.errors import UserError
-    from palgan_jax.sheet import Curve, Row, read_credits, write_sheet
+    from palgan_jax.pages import Curve, Row, read_credits, write_sheet
 
     try:
         colorizer = Colorizer.load()

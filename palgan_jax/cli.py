@@ -121,10 +121,10 @@ def run_train(args: argparse.Namespace, rest: Sequence[str]) -> int:
     from palgan_jax.config import load_config
 
     config = load_config(args.config, overrides)
-    from palgan_jax.processes import joined
+    from palgan_jax.distributed.join import joined
 
     with joined(args.distributed):
-        from palgan_jax.train import train
+        from palgan_jax.training.loop import train
 
         stopped_by = train(config, args.workdir)
     return 128 + stopped_by if stopped_by == signal.SIGINT else 0
@@ -152,7 +152,7 @@ def _keep_compiled_programs() -> None:
     import jax
 
     if not jax.config.jax_compilation_cache_dir:  # type: ignore[attr-defined]
-        from palgan_jax.writing import cache_folder
+        from palgan_jax.util.files import cache_folder
 
         with contextlib.suppress(UserError):  # without a home folder, nothing is kept
             jax.config.update("jax_compilation_cache_dir", str(cache_folder() / "compiled"))
@@ -179,14 +179,14 @@ def _run_benchmark(args: argparse.Namespace, rest: Sequence[str]) -> int:
 
 
 def _run_info(args: argparse.Namespace, _: Sequence[str]) -> int:
-    from palgan_jax.weights import describe
+    from palgan_jax.checkpoint.weights_file import describe
 
     print(describe(args.checkpoint))
     return 0
 
 
 def _run_export(args: argparse.Namespace, _: Sequence[str]) -> int:
-    from palgan_jax.weights import find_weights, save_weights
+    from palgan_jax.checkpoint.weights_file import find_weights, save_weights
 
     found = find_weights(args.checkpoint, "best" if args.best else None)
     save_weights(args.output, found["variables"], found["config"], found["step"], args.dtype, found.get("metrics"))
@@ -201,7 +201,7 @@ def _run_prepare(args: argparse.Namespace, _: Sequence[str]) -> int:
 
 
 def _run_weights_import(args: argparse.Namespace, _: Sequence[str]) -> int:
-    from palgan_jax.weight_store import import_weights
+    from palgan_jax.pretrained.store import import_weights
 
     for entry in import_weights(args.source, args.kind):
         print(f"{entry.kind}: {entry.source}, {'as published' if entry.published else 'not the published file'}")
@@ -209,7 +209,7 @@ def _run_weights_import(args: argparse.Namespace, _: Sequence[str]) -> int:
 
 
 def _run_weights_list(args: argparse.Namespace, _: Sequence[str]) -> int:
-    from palgan_jax.weight_store import describe_store
+    from palgan_jax.pretrained.store import describe_store
 
     print(describe_store())
     return 0

@@ -1,4 +1,4 @@
-"""Writes tests/golden/parity_*.npz: what PyTorch computes for the cases of tests/parity_cases.py.
+"""Writes tests/golden/parity_*.npz: what PyTorch computes for the cases of tests/support/parity_cases.py.
 
     python porting/make_golden.py          # in an environment with requirements-porting.txt; JAX is not needed
 

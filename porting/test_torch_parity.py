@@ -8,17 +8,17 @@ Width 1/8 and 128 x 128 pictures, every entry of every gradient; the alternative
 from dataclasses import replace
 
 import convert
-import golden_recipe as recipe
 import jax
 import numpy as np
-import parity_flax
 import pytest
 import torch
 import torch_cases
 import torch_palgan
-from parity_cases import Case, differences, function_case, layer_cases, network_cases, step_case
 
 from palgan_jax.nn import ColorDiscriminator, PaletteGenerator, PalGAN
+from tests.support import golden_recipe as recipe
+from tests.support import parity_flax
+from tests.support.parity_cases import Case, differences, function_case, layer_cases, network_cases, step_case
 
 WIDTH, SIZE = 1 / 8, 128
 # Smaller than that of the golden files, which have to serve other machines too: here are eight times the activations.

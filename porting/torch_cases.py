@@ -1,4 +1,4 @@
-"""Runs the cases of tests/parity_cases.py with the PyTorch networks."""
+"""Runs the cases of tests/support/parity_cases.py with the PyTorch networks."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ from torch_palgan import (
     PalGAN,
 )
 
-sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
+sys.path.insert(0, str(Path(__file__).parent.parent))
 
-import golden_recipe as recipe
-from golden_recipe import probe
-from parity_cases import Case, Result, direction, draw_inputs, golden_cases
+from tests.support import golden_recipe as recipe
+from tests.support.golden_recipe import probe
+from tests.support.parity_cases import Case, Result, direction, draw_inputs, golden_cases
 
 __all__ = ["Case", "Result", "build", "golden_cases", "kink_margin", "probe", "run", "safe_salt"]
 

@@ -2,8 +2,9 @@
 
 import os
 
+from tests.support.places import COMPILATION_CACHE, QUICK_COMPILATION, ROOT
+
 # Eight CPU devices for every test: the 1-device tests use the first of them. Tests compile much and run little.
-QUICK_COMPILATION = "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
 os.environ.setdefault("XLA_FLAGS", f"--xla_force_host_platform_device_count=8 {QUICK_COMPILATION}")
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 
@@ -13,12 +14,17 @@ import jax
 import pytest
 from absl import flags
 
-ROOT = Path(__file__).parent.parent
-
-LONGEST = ("test_train", "test_train_step", "test_configs", "test_parity", "test_evaluation_run", "test_prepare")
+LONGEST = (
+    "training/test_loop.py",
+    "training/test_step.py",
+    "test_configs.py",
+    "nn/test_parity.py",
+    "evaluation/test_evaluate.py",
+    "prepare/test_prepare.py",
+)
 """These files begin, so that no core is idle while the last one of them runs."""
 
-jax.config.update("jax_compilation_cache_dir", str(ROOT / ".cache" / "jax-tests"))
+jax.config.update("jax_compilation_cache_dir", str(COMPILATION_CACHE))
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 1.0)
 # Grain reads absl flags when it starts worker processes.
 flags.FLAGS.mark_as_parsed()
@@ -26,7 +32,7 @@ flags.FLAGS.mark_as_parsed()
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     order = {name: place for place, name in enumerate(LONGEST)}
-    items.sort(key=lambda item: order.get(item.path.stem, len(order)))
+    items.sort(key=lambda item: order.get(item.path.relative_to(ROOT / "tests").as_posix(), len(order)))
 
 
 @pytest.fixture(scope="session")

@@ -7,13 +7,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from checkpoint_state import build
-from colorize_model import tiny_weights
 
 from palgan_jax import __version__
-from palgan_jax.checkpoint import FOLDER, Checkpoints
+from palgan_jax.checkpoint.saving import FOLDER, Checkpoints
+from palgan_jax.checkpoint.weights_file import load_weights, save_weights
 from palgan_jax.cli import main
-from palgan_jax.weights import load_weights, save_weights
+from tests.support.checkpoint_state import build
+from tests.support.colorize_model import tiny_weights
+from tests.support.places import ROOT
 
 COMMANDS = ("train", "colorize", "evaluate", "benchmark", "info", "export", "weights", "data", "prepare")
 
@@ -81,13 +82,13 @@ def test_info_describes_a_file(palgan, weights_file):
 
 
 def test_info_without_bundled_weights_says_how_to_get_some(palgan, tmp_path, monkeypatch):
-    monkeypatch.setattr("palgan_jax.weights.BUNDLED", tmp_path)
+    monkeypatch.setattr("palgan_jax.checkpoint.weights_file.BUNDLED", tmp_path)
     code, out, err = palgan("info")
     assert (code, out) == (2, "") and is_one_sentence(err, "palgan train")
 
 
 def test_info_describes_the_bundled_weights(palgan, weights_file, monkeypatch):
-    monkeypatch.setattr("palgan_jax.weights.BUNDLED", weights_file.parent)
+    monkeypatch.setattr("palgan_jax.checkpoint.weights_file.BUNDLED", weights_file.parent)
     code, out, _ = palgan("info")
     assert code == 0 and "step 1234 of tiny.safetensors (bundled)" in out
 
@@ -173,7 +174,7 @@ def test_help_needs_no_jax(words):
         "finally: print('loaded:', *{name.partition('.')[0] for name in sys.modules})"
     )
     command = [sys.executable, "-c", program, *words]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).parent.parent)
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
     assert done.returncode == 0, done.stderr
     said, _, loaded = done.stdout.rpartition("loaded:")
     assert not set(loaded.split()) & {"jax", "jaxlib", "flax", "numpy", "PIL", "orbax"}

@@ -16,7 +16,7 @@ from palgan_jax.config import (
     load_config,
 )
 from palgan_jax.errors import UserError
-from palgan_jax.train import durations
+from palgan_jax.training.loop import durations
 
 
 @pytest.mark.parametrize(

@@ -16,15 +16,15 @@ from palgan_jax.config import (
     load_config,
     palette_spec,
 )
-from palgan_jax.data.on_device import lab_batch
-from palgan_jax.data.picture import read_rgb
+from palgan_jax.data.decode import read_rgb
+from palgan_jax.data.device import lab_batch
 from palgan_jax.errors import UserError
-from palgan_jax.nn.perceptual import VGG16_CONVS
-from palgan_jax.optim import make_optimizers
-from palgan_jax.state import init_state
-from palgan_jax.train_step import make_train_step
+from palgan_jax.pretrained.vgg_alexnet import VGG16_CONVS
+from palgan_jax.training.optimizers import make_optimizers
+from palgan_jax.training.state import init_state
+from palgan_jax.training.step import make_train_step
+from tests.support.places import ROOT
 
-ROOT = Path(__file__).parent.parent
 FILES = sorted((ROOT / "configs").rglob("*.py"))
 NAMES = [str(path.relative_to(ROOT / "configs").with_suffix("")) for path in FILES]
 ABLATIONS = {  # row -> the fields it changes

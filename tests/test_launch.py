@@ -20,8 +20,8 @@ import yaml
 
 from palgan_jax.cli import add_train_arguments
 from palgan_jax.config import duration_in_steps, load_config
+from tests.support.places import ROOT
 
-ROOT = Path(__file__).parent.parent
 LAUNCH = ROOT / "launch"
 GOOGLE = {"PALGAN_PROJECT": "colours", "PALGAN_ZONE": "us-west4-a", "PALGAN_BUCKET": "pictures"}
 IMAGE = {"PALGAN_IMAGE": "registry/palgan:1"}
@@ -270,7 +270,9 @@ def test_sigterm_reaches_the_training_and_what_it_says_last_is_kept(world):
 
 
 def test_the_lines_that_tell_the_end_are_those_of_the_training(world):
-    trees = [ast.parse((ROOT / "palgan_jax" / name).read_text()) for name in ("train.py", "processes.py")]
+    trees = [
+        ast.parse((ROOT / "palgan_jax" / name).read_text()) for name in ("training/loop.py", "distributed/join.py")
+    ]
     said = [str(node.value) for tree in trees for node in ast.walk(tree) if isinstance(node, ast.Constant)]
 
     def code(words: str, ends_with: int) -> int:

@@ -7,32 +7,28 @@ import subprocess
 import sys
 import tomllib
 from importlib.metadata import version
-from pathlib import Path
 
 import pytest
 from packaging.requirements import Requirement
 
 import palgan_jax
+from tests.support.places import ROOT
 
-ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "palgan_jax"
 
 # The map of the package: a module, or all of a folder, imports only from what stands on lines above its own.
 ORDER = """
-errors color byte_size companion cores
-writing palette variants progress processes
-nn weight_files
-losses weight_kinds config
-weight_store
-imagenet_weights
-fits state sharding optim
-train_step
-metrics sheet checksums
+errors color
+util
+palette distributed
+nn
+config
+pretrained pages
+metrics
 data
 checkpoint
-weights
-validation samples writers preemption window program training_data
-colorize train prepare benchmark
+training
+colorize prepare benchmark
 evaluation
 cli
 main
@@ -114,7 +110,7 @@ def test_only_those_parts_of_clu_are_imported_that_need_no_tensorflow():
 
 
 def test_orbax_is_used_at_all():
-    assert any(full.startswith("orbax") for full in imports(MODULES["checkpoint"]))
+    assert any(full.startswith("orbax") for full in imports(MODULES["checkpoint.saving"]))
 
 
 def test_importing_the_package_and_the_command_line_loads_no_heavy_library():

@@ -67,7 +67,7 @@ def run(args: argparse.Namespace, overrides: Sequence[str]) -> int:
     elif args.only:
         raise UserError("--only is of what is compiled for a topology: name one with --topology.")
     from palgan_jax.benchmark.report import COMPILED, RUN, sweep_table
-    from palgan_jax.writing import write_file
+    from palgan_jax.util.files import write_file
 
     found: list[dict[str, Any]] = []
     for row in rows:
@@ -132,7 +132,7 @@ def _timed(args: argparse.Namespace, overrides: list[str], setting: dict[str, st
     import jax
 
     from palgan_jax.benchmark.report import run_report
-    from palgan_jax.benchmark.running import run_and_time
+    from palgan_jax.benchmark.timed import run_and_time
 
     if images := _batch(args, setting):
         fields.append(f"batch_size={images * jax.device_count()}")

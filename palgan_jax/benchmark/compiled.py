@@ -15,12 +15,12 @@ from ml_collections import ConfigDict
 
 from palgan_jax.benchmark.cost import Cost, cost_of
 from palgan_jax.benchmark.topology import Slice
+from palgan_jax.distributed.mesh import batch_sharding, check_batch_size, make_mesh, replicated
 from palgan_jax.errors import UserError
-from palgan_jax.nn.perceptual import VGG16
-from palgan_jax.program import Program, compile_step, lower_step, make_program
-from palgan_jax.sharding import batch_sharding, check_batch_size, make_mesh, replicated
-from palgan_jax.state import ema_variables
-from palgan_jax.train_step import make_predict
+from palgan_jax.pretrained.vgg_alexnet import VGG16
+from palgan_jax.training.compile import Program, compile_step, lower_step, make_program
+from palgan_jax.training.state import ema_variables
+from palgan_jax.training.step import make_predict
 
 log = logging.getLogger(__name__)
 

@@ -37,8 +37,8 @@ def run(args: argparse.Namespace) -> int:
     """
     # Only here, since it imports JAX: asking for help should not wait for that.
     from palgan_jax.colorize.files import check_picture_file, colorize_file, target_files
-    from palgan_jax.data.picture import read_rgb
-    from palgan_jax.writing import make_folder
+    from palgan_jax.data.decode import read_rgb
+    from palgan_jax.util.files import make_folder
 
     sources = list(dict.fromkeys(args.pictures))
     good = [source for source in sources if _succeeds(check_picture_file, source)]

@@ -4,7 +4,7 @@ What is decided here:
 
 - The PNG has the pixels as the file stores them: the same size, the same EXIF with the same orientation tag. The model
   sees the picture upright; its result is turned back. A TIFF is the exception: its PNG is upright and has no tag.
-- The PNG is sRGB, 8 bits, whatever the file was (`palgan_jax.data.picture` converts); a profile is not copied.
+- The PNG is sRGB, 8 bits, whatever the file was (`palgan_jax.data.decode` converts); a profile is not copied.
 - Transparency is kept. The model sees the picture as on white paper.
 - The PNG is called after the picture. Where two pictures would write the same PNG, or one would replace a picture that
   was given, the later one gets a number: boat.png, boat-2.png. What an earlier run wrote is replaced.
@@ -21,9 +21,9 @@ from PIL import Image
 
 from palgan_jax.colorize.join import join, luminance
 from palgan_jax.colorize.predictor import Colorizer
-from palgan_jax.data.picture import ORIENTATION, decode_rgb, orientation, picture_size, read_bytes
+from palgan_jax.data.decode import ORIENTATION, decode_rgb, orientation, picture_size, read_bytes
 from palgan_jax.errors import UserError
-from palgan_jax.writing import write_file
+from palgan_jax.util.files import write_file
 
 _TURN_BACK = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,

@@ -10,14 +10,14 @@ import jax.numpy as jnp
 import numpy as np
 from PIL import Image
 
+from palgan_jax.checkpoint.compatibility import shapes
+from palgan_jax.checkpoint.weights_file import find_weights
 from palgan_jax.color import denormalise_lab, from_bytes, normalise_lab
 from palgan_jax.colorize.join import join, luminance, squash
 from palgan_jax.config import build_generator, from_dict, palette_spec
 from palgan_jax.errors import UserError
-from palgan_jax.fits import shapes
 from palgan_jax.nn import PalGAN
 from palgan_jax.palette import PaletteSpec, histogram
-from palgan_jax.weights import find_weights
 
 
 def predict_batch(
@@ -61,7 +61,7 @@ class Colorizer:
     """
 
     def __init__(self, weights: Mapping[str, Any]) -> None:
-        """Takes what `palgan_jax.weights.find_weights` returns: {"variables", "config", "step", "source"}.
+        """Takes what `checkpoint.weights_file.find_weights` returns: {"variables", "config", "step", "source"}.
 
         Raises UserError where the variables are not those of the config's network.
         """

@@ -21,7 +21,7 @@ import numpy as np
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 from google.protobuf.message import DecodeError
 
-from palgan_jax.data.prepared import PreparedSplit, Shard
+from palgan_jax.data.tfds_layout import PreparedSplit, Shard
 from palgan_jax.errors import UserError
 
 _OPTIONS = "readahead_buffer_size:0,max_parallelism:0"  # for single records
@@ -30,7 +30,7 @@ _BUFFER = 32768
 
 @dataclass(frozen=True)
 class RecordPictures:
-    """The pictures of a split; what `data/pictures.py` calls `Pictures`. Files are opened when they are first read."""
+    """The pictures of a split; what `data/protocols.py` calls `Pictures`. Files are opened when they are first read."""
 
     found: PreparedSplit
     ends: tuple[int, ...] = field(init=False, repr=False)  # number of the first record after each shard

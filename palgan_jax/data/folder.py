@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from palgan_jax.data.picture import PICTURE_SUFFIXES, read_bytes
+from palgan_jax.data.decode import PICTURE_SUFFIXES, read_bytes
 from palgan_jax.errors import UserError
 
 INDEX_FILE = ".palgan-index.npz"

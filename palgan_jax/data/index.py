@@ -23,12 +23,12 @@ from jax.experimental import multihost_utils
 from PIL import Image
 
 from palgan_jax.color import bytes_to_lab
-from palgan_jax.cores import available_cores
-from palgan_jax.data.picture import decode_rgb, picture_size_of
-from palgan_jax.data.pictures import Pictures
+from palgan_jax.data.decode import decode_rgb, picture_size_of
+from palgan_jax.data.protocols import Pictures
 from palgan_jax.errors import UserError
-from palgan_jax.metrics.colourfulness import colourfulness
-from palgan_jax.writing import make_folder, write_file
+from palgan_jax.metrics.colorfulness import colourfulness
+from palgan_jax.util.files import make_folder, write_file
+from palgan_jax.util.threads import available_cores
 
 THUMBNAIL = 64
 BLOCK = 1024

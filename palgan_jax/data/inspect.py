@@ -8,14 +8,14 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 from PIL import Image
 
-from palgan_jax.byte_size import in_words
 from palgan_jax.data.mixture import MixtureSource
-from palgan_jax.data.pictures import Source
+from palgan_jax.data.protocols import Source
 from palgan_jax.data.source import StoredSource, open_source
 from palgan_jax.errors import UserError
-from palgan_jax.progress import ProgressOfLooking
-from palgan_jax.sheet.grid import Section, draw_grid
-from palgan_jax.writing import cache_folder, make_folder, write_file
+from palgan_jax.pages.grid import Section, draw_grid
+from palgan_jax.util.files import cache_folder, make_folder, write_file
+from palgan_jax.util.progress import ProgressOfLooking
+from palgan_jax.util.text import in_words
 
 SMALL = 256
 """Pictures with a shorter side are stretched where a network of that resolution is trained."""

@@ -6,7 +6,7 @@ from itertools import accumulate
 
 import numpy as np
 
-from palgan_jax.data.pictures import Source
+from palgan_jax.data.protocols import Source
 
 
 @dataclass(frozen=True)

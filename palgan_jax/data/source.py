@@ -14,15 +14,15 @@ import numpy as np
 from palgan_jax.data import index as index_lib
 from palgan_jax.data import spec as specs
 from palgan_jax.data.array_record import RecordPictures
+from palgan_jax.data.decode import decode_rgb, decoded_size
 from palgan_jax.data.file_list import read_list
 from palgan_jax.data.folder import list_pictures
 from palgan_jax.data.mixture import MixtureSource
-from palgan_jax.data.picture import decode_rgb, decoded_size
-from palgan_jax.data.pictures import Pictures, Source
-from palgan_jax.data.prepared import find_split
+from palgan_jax.data.protocols import Pictures, Source
 from palgan_jax.data.synthetic import SyntheticSource
+from palgan_jax.data.tfds_layout import find_split
 from palgan_jax.errors import UserError
-from palgan_jax.writing import make_folder, write_file
+from palgan_jax.util.files import make_folder, write_file
 
 NEAR_GRAY = 5.0
 MAX_UNREADABLE = 0.01

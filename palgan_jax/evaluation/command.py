@@ -78,8 +78,8 @@ def run(args: argparse.Namespace) -> int:
         raise UserError("--palette is for checkpoints: leave it out.")
     if args.train and args.baseline != "mean":
         raise UserError("--train is for --baseline mean: leave it out.")
-    from palgan_jax.processes import joined
-    from palgan_jax.sharding import make_cores_devices
+    from palgan_jax.distributed.join import joined
+    from palgan_jax.distributed.mesh import make_cores_devices
 
     with joined(args.distributed):
         make_cores_devices(args.batch_size)
@@ -90,9 +90,9 @@ def _evaluate(args: argparse.Namespace) -> int:
     # Only here, since they import JAX: asking for help should not wait for that.
     import jax
 
+    from palgan_jax.evaluation.evaluate import evaluate
     from palgan_jax.evaluation.protocols import find_protocol
     from palgan_jax.evaluation.results import ROW
-    from palgan_jax.evaluation.run import evaluate
     from palgan_jax.evaluation.truth import open_truth
 
     metrics = parse_metrics(args.metrics)

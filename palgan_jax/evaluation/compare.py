@@ -12,8 +12,8 @@ from palgan_jax.evaluation.record import Evaluation, metric, ordered
 from palgan_jax.evaluation.results import read_results
 from palgan_jax.evaluation.table import protocol_in_words, system_and_palette
 from palgan_jax.metrics.confidence import LEVEL, RESAMPLES, paired_interval
-from palgan_jax.weight_kinds import KINDS
-from palgan_jax.writing import write_file
+from palgan_jax.pretrained.kinds import KINDS
+from palgan_jax.util.files import write_file
 
 SAME_TRUTH = 0.01
 """How far the colourfulness of the same photograph may lie apart, for the rounding of other devices."""

@@ -5,9 +5,9 @@ from collections.abc import Collection, Iterator, Sequence
 
 import numpy as np
 
-from palgan_jax.data.pictures import Pictures
+from palgan_jax.data.protocols import Pictures
 from palgan_jax.errors import UserError
-from palgan_jax.evaluation.programs import ANSWERS, LARGE, SIZES, answer
+from palgan_jax.evaluation.measure import ANSWERS, LARGE, SIZES, answer
 from palgan_jax.evaluation.protocols import Protocol
 from palgan_jax.evaluation.systems import Predictions, System
 from palgan_jax.evaluation.truth import RESIZES, in_order, partners, read_picture

@@ -20,7 +20,7 @@ from palgan_jax.evaluation.table import (
     protocol_in_words,
     system_and_palette,
 )
-from palgan_jax.sheet.markup import document, figure, image, palette_in_words
+from palgan_jax.pages.html import document, figure, image, palette_in_words
 
 MOST_SHOWN = 4
 """Pictures of each kind: the best, those in the middle, the worst."""

@@ -17,7 +17,7 @@ from palgan_jax.evaluation.record import Evaluation, Shown, Summary, ordered, su
 from palgan_jax.evaluation.report import report
 from palgan_jax.evaluation.table import markdown
 from palgan_jax.metrics.confidence import LEVEL, RESAMPLES
-from palgan_jax.writing import make_folder, write_file
+from palgan_jax.util.files import make_folder, write_file
 
 RESULTS, PICTURES, ROW, REPORT = "results.json", "pictures.csv", "row.md", "report.html"
 

@@ -18,8 +18,8 @@ import numpy as np
 from palgan_jax.color import AB_RANGE, bytes_to_lab, from_bytes
 from palgan_jax.colorize.join import lab_to_bytes
 from palgan_jax.colorize.predictor import Colorizer, predict_batch
+from palgan_jax.data.decode import read_rgb
 from palgan_jax.data.folder import Listing, list_pictures
-from palgan_jax.data.picture import read_rgb
 from palgan_jax.errors import UserError
 from palgan_jax.evaluation.protocols import shown, stem
 from palgan_jax.palette import PaletteSpec, histogram
@@ -96,7 +96,7 @@ class Checkpoint:
     @classmethod
     def load(cls, path: str | None, palette: str = "automatic", label: str = "") -> "Checkpoint":
         """The model that `--checkpoint PATH` means; None: the bundled one. Raises UserError where there is none."""
-        from palgan_jax.weights import find_weights
+        from palgan_jax.checkpoint.weights_file import find_weights
 
         found = find_weights(path)
         return cls(Colorizer(found), _sha256(found), palette, label)

@@ -13,15 +13,15 @@ from typing import TypeVar
 import cv2
 import numpy as np
 
-from palgan_jax.cores import available_cores
 from palgan_jax.data.crop import squash
-from palgan_jax.data.picture import decode_rgb
-from palgan_jax.data.pictures import Pictures
+from palgan_jax.data.decode import decode_rgb
+from palgan_jax.data.protocols import Pictures
 from palgan_jax.data.source import stored_pictures
 from palgan_jax.data.spec import MixtureSpec, SyntheticSpec, parse
 from palgan_jax.errors import UserError
 from palgan_jax.evaluation.protocols import SIDE
-from palgan_jax.progress import Progress
+from palgan_jax.util.progress import Progress
+from palgan_jax.util.threads import available_cores
 
 log = logging.getLogger(__name__)
 

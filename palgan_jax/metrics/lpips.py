@@ -11,7 +11,7 @@ from typing import Any, Literal
 import jax
 import jax.numpy as jnp
 
-from palgan_jax.nn.perceptual import VGG16, AlexNet
+from palgan_jax.pretrained.vgg_alexnet import VGG16, AlexNet
 
 Network = Literal["alexnet", "vgg16"]
 

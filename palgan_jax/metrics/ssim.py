@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from palgan_jax.nn.kept import kept, windows
+from palgan_jax.nn.ops.cpu.noinline import kept, windows
 
 WINDOW = 11
 SIGMA = 1.5

@@ -10,14 +10,14 @@ from jax.sharding import Mesh
 from palgan_jax.nn.attention import Attention, ChromaticAttention, Local
 from palgan_jax.nn.layers import Conv, ResBlock, leaky_relu, scaled
 from palgan_jax.nn.norms import Norm, PalNorm
-from palgan_jax.nn.upsampling import resize, upsample
+from palgan_jax.nn.ops.upsampling import resize, upsample
 
 
 class PaletteAssignmentGenerator(nn.Module):
     """From luminance, palette and the features of E to ab (method: section 4).
 
     Call with l (B, H, W, 1), taps [M1, ..., M4] and h (B, K); returns normalised ab (B, H, W, 2) in [-1, 1], float32.
-    `tpus`: for a program for these chips, the last stage is in pairs of columns (nn/strips.py), and the attention takes
+    `tpus`: for a program for these chips, the last stage is in pairs of columns (columns.py), and the attention takes
     the kernels written for them where they fit. What is computed is the same.
     """
 

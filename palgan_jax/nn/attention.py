@@ -8,10 +8,11 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 
-from palgan_jax.nn import tpu_attend, tpu_guided_filter
-from palgan_jax.nn.guided_filter import guided_filter, guided_slope
 from palgan_jax.nn.layers import Conv, scaled
-from palgan_jax.nn.strips import fold, strip, unstrip
+from palgan_jax.nn.ops.columns import fold, strip, unstrip
+from palgan_jax.nn.ops.guided_filter import guided_filter, guided_slope
+from palgan_jax.nn.ops.tpu import attention as tpu_attend
+from palgan_jax.nn.ops.tpu import guided_filter as tpu_guided_filter
 
 Attention = Literal["full", "global", "local", "none", "self"]
 Local = Literal["guided", "guided_without_b", "affine"]
@@ -62,7 +63,7 @@ class ChromaticAttention(nn.Module):
     """Mixes F by what S holds to be alike, and by the edges of the luminance (method: section 5).
 
     Call with S (B, H/4, W/4, Cs), F (B, H, W, Cf) and l (B, H, W, 1); returns (B, H, W, Cf). With `strips`, F and the
-    result are strips of so many columns (nn/strips.py). `tpus`: the kernels for these chips are used where they fit.
+    result are strips of so many columns (ops/columns.py). `tpus`: the kernels for these chips are used where they fit.
 
     `attention`: "full" (the paper's), "global" or "local" (that branch alone), "none" (F as it is), or "self" (plain
     self-attention of F: queries and keys of its patches' means, residual with a gain that starts at 0; row "w SA").

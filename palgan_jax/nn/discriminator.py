@@ -17,7 +17,7 @@ class ColorDiscriminator(nn.Module):
     Call with normalised ab c (B, H, W, 2), RGB in [-1, 1] (B, H, W, 3) and the palette h (B, K). "projection" returns
     logits (B,), "patch" a map of logits (B, H / 8 - 2, W / 8 - 2) that does not look at the palette. float32.
     `strips`: the first layer of "projection" makes strips of so many columns (1, 2, 4, ...), and each further one of
-    half as many (nn/strips.py). What is computed is the same.
+    half as many (nn/ops/columns.py). What is computed is the same.
     """
 
     width: float = 1.0

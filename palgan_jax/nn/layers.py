@@ -11,9 +11,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from palgan_jax.nn.cpu_convolution import convolve
-from palgan_jax.nn.strips import Strips, convolve_strips, spread
-from palgan_jax.nn.upsampling import convolve_upsampled
+from palgan_jax.nn.ops.columns import Strips, convolve_strips, spread
+from palgan_jax.nn.ops.convolution import convolve
+from palgan_jax.nn.ops.upsampling import convolve_upsampled
 
 XAVIER = nn.initializers.variance_scaling(0.02**2, "fan_avg", "normal")
 """Xavier with gain 0.02 (method: section 8)."""
@@ -72,7 +72,7 @@ class Conv(nn.Module):
     (B, H, W, C) to (B, H / stride, W / stride, features). `doubled` convolves the picture upsampled to (B, 2H, 2W, C).
     Several x, whose channels stand for those of one, are not put together: the products with their parts of the kernel
     are added. With `strips`, x is in strips of as many columns as the first number, and the result of the second
-    (nn/strips.py); what is doubled comes in none.
+    (nn/ops/columns.py); what is doubled comes in none.
     """
 
     features: int

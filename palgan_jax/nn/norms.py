@@ -7,8 +7,8 @@ import jax
 import jax.numpy as jnp
 
 from palgan_jax.nn.layers import Conv, Dense, leaky_relu, scaled
-from palgan_jax.nn.strips import fold, spread
-from palgan_jax.nn.upsampling import resize
+from palgan_jax.nn.ops.columns import fold, spread
+from palgan_jax.nn.ops.upsampling import resize
 
 Norm = Literal["palette", "instance", "batch", "spade"]
 
@@ -67,7 +67,7 @@ class PalNorm(nn.Module):
     a map made of the luminance and of the palette spread over the picture: the row "w SPADE").
 
     Call with x (B, H, W, C), h (B, K) and the network's l (B, R, R, 1); returns (B, H, W, C). With `strips`, x and the
-    result are strips of so many columns (nn/strips.py).
+    result are strips of so many columns (nn/ops/columns.py).
     """
 
     kind: Norm = "palette"

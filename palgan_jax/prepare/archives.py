@@ -14,9 +14,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from palgan_jax.byte_size import in_words
 from palgan_jax.errors import UserError
 from palgan_jax.prepare.sets import Archive, PictureSet, Split
+from palgan_jax.util.text import in_words
 
 log = logging.getLogger(__name__)
 

@@ -14,13 +14,13 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from palgan_jax.data.prepared import INFO
+from palgan_jax.data.tfds_layout import INFO
 from palgan_jax.errors import UserError
 from palgan_jax.prepare.archives import Found
-from palgan_jax.prepare.prepared import find_prepared, read_info, write_info
+from palgan_jax.prepare.dataset_info import find_prepared, read_info, write_info
 from palgan_jax.prepare.sets import PictureSet, Split
 from palgan_jax.prepare.unpack import unpack
-from palgan_jax.progress import Progress
+from palgan_jax.util.progress import Progress
 
 log = logging.getLogger(__name__)
 

@@ -6,9 +6,9 @@ import logging
 import os
 from pathlib import Path
 
-from palgan_jax.byte_size import in_words
 from palgan_jax.errors import UserError
 from palgan_jax.prepare.sets import SETS, PictureSet
+from palgan_jax.util.text import in_words
 
 log = logging.getLogger(__name__)
 
@@ -55,8 +55,8 @@ def run(args: argparse.Namespace) -> int:
     os.environ["TF_ENABLE_ONEDNN_OPTS"] = "0"  # it would tell of it
     for noisy in ("absl", "urllib3"):  # what tfds asks for and how often it tries
         logging.getLogger(noisy).setLevel(logging.ERROR)
-    from palgan_jax.data.prepared import ARRAY_RECORD, TFRECORD, formats
-    from palgan_jax.prepare.prepared import find_prepared, read_info
+    from palgan_jax.data.tfds_layout import ARRAY_RECORD, TFRECORD, formats
+    from palgan_jax.prepare.dataset_info import find_prepared, read_info
     from palgan_jax.prepare.verify import verify
 
     picture_set = SETS[args.set]
@@ -112,7 +112,7 @@ def _need_tensorflow() -> None:
 
 def _convert(folder: Path) -> None:
     from palgan_jax.prepare.convert import convert
-    from palgan_jax.prepare.workplace import workplace
+    from palgan_jax.prepare.lock import workplace
 
     log.info("%s is there as TFRECORD files: it gets ArrayRecord files beside them", folder)
     with workplace(folder.parent):
@@ -121,7 +121,7 @@ def _convert(folder: Path) -> None:
 
 def _build(picture_set: PictureSet, manual_dir: Path, data_dir: Path) -> Path:
     from palgan_jax.prepare import archives, build
-    from palgan_jax.prepare.workplace import UNFINISHED, workplace
+    from palgan_jax.prepare.lock import UNFINISHED, workplace
 
     set_folder = data_dir / picture_set.builder
     finished = build.finished_splits(picture_set, set_folder / UNFINISHED)

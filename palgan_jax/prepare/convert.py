@@ -10,12 +10,12 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from palgan_jax.byte_size import in_words
-from palgan_jax.data.prepared import ARRAY_RECORD, TFRECORD, Shard, shards
+from palgan_jax.data.tfds_layout import ARRAY_RECORD, TFRECORD, Shard, shards
 from palgan_jax.errors import UserError
-from palgan_jax.prepare.prepared import read_info, write_info
+from palgan_jax.prepare.dataset_info import read_info, write_info
 from palgan_jax.prepare.verify import count_records
-from palgan_jax.progress import Progress
+from palgan_jax.util.progress import Progress
+from palgan_jax.util.text import in_words
 
 
 def convert(folder: Path) -> None:

@@ -8,7 +8,7 @@ import zipfile
 from pathlib import Path
 
 from palgan_jax.prepare.archives import Found
-from palgan_jax.progress import Progress
+from palgan_jax.util.progress import Progress
 
 
 def unpack(entry: Found, folder: Path) -> None:

@@ -6,13 +6,13 @@ from pathlib import Path
 from array_record.python.array_record_module import ArrayRecordReader
 
 from palgan_jax.data.array_record import RecordPictures
-from palgan_jax.data.picture import decode_rgb
-from palgan_jax.data.prepared import ARRAY_RECORD, Shard, find_split, shards
+from palgan_jax.data.decode import decode_rgb
 from palgan_jax.data.spec import TfdsFolderSpec
+from palgan_jax.data.tfds_layout import ARRAY_RECORD, Shard, find_split, shards
 from palgan_jax.errors import UserError
-from palgan_jax.prepare.prepared import read_info
+from palgan_jax.prepare.dataset_info import read_info
 from palgan_jax.prepare.sets import PictureSet
-from palgan_jax.progress import Progress
+from palgan_jax.util.progress import Progress
 
 log = logging.getLogger(__name__)
 

@@ -1,0 +1,1 @@
+"""Several devices and processes: the mesh, collectives, preemption, and joining the others."""

@@ -1,0 +1,96 @@
+"""What is known of an evaluation that is not finished, so that an interrupted one goes on where it was.
+
+One file in the folder partial of the output, written whole: the values of the pictures that are done, what FID
+accumulates, and a fingerprint of everything that the numbers rest on. Another evaluation does not go on from it.
+"""
+
+import hashlib
+import io
+import json
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from palgan_jax.errors import UserError
+from palgan_jax.metrics.frechet import Moments
+from palgan_jax.util.files import make_folder, write_file
+
+FOLDER, FILE = "partial", "state.npz"
+
+
+@dataclass
+class Partial:
+    """Everything about the first pictures of an evaluation.
+
+    Attributes:
+      done: how many pictures that is.
+      rows: by metric, their values, (done,); "mask" is False for those that could not be read.
+      moments: of the features that FID compares, by their names.
+    """
+
+    done: int = 0
+    rows: dict[str, np.ndarray] = field(default_factory=dict)
+    moments: dict[str, Moments] = field(default_factory=dict)
+
+    def append(self, values: Mapping[str, np.ndarray]) -> None:
+        """Adds the rows of the next pictures."""
+        for name, new in values.items():
+            kept = self.rows.get(name)
+            self.rows[name] = np.asarray(new) if kept is None else np.concatenate([kept, new])
+        self.done = len(self.rows["mask"])
+
+
+def fingerprint(about: Mapping[str, Any]) -> str:
+    """SHA-256 of what an evaluation's numbers rest on, given as values that JSON knows."""
+    return hashlib.sha256(json.dumps(about, sort_keys=True).encode("utf-8", "surrogateescape")).hexdigest()
+
+
+def save(output: Path, partial: Partial, mark: str, title: str) -> None:
+    """Writes it, whole or not at all. `title` says in words whose it is."""
+    arrays: dict[str, Any] = {f"rows/{name}": values for name, values in partial.rows.items()}
+    for name, moments in partial.moments.items():
+        arrays |= {f"moments/{name}/count": np.int64(moments.count)}
+        arrays |= {f"moments/{name}/mean": moments.mean, f"moments/{name}/scatter": moments.scatter}
+    packed = io.BytesIO()
+    np.savez(packed, mark=np.str_(mark), title=np.str_(title), **arrays)
+    make_folder(output / FOLDER)
+    write_file(output / FOLDER / FILE, packed.getvalue())
+
+
+def load(output: Path, mark: str) -> Partial:
+    """What was saved under the same fingerprint; an empty one where nothing was.
+
+    Raises UserError where it belongs to another evaluation, or is damaged.
+    """
+    path = output / FOLDER / FILE
+    if not path.is_file():
+        return Partial()
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            arrays = dict(file)
+        found, title = str(arrays.pop("mark")), str(arrays.pop("title"))
+    except (OSError, ValueError, KeyError, EOFError) as error:
+        raise UserError(f"{path} is damaged ({error}): remove the folder {path.parent} to start again.") from None
+    if found != mark:
+        raise UserError(
+            f"{output} holds the beginning of another evaluation ({title}), or of this one with other pictures, "
+            f"options or versions: name another folder, or remove {path.parent}."
+        )
+    rows = {name.removeprefix("rows/"): array for name, array in arrays.items() if name.startswith("rows/")}
+    names = sorted({name.split("/")[1] for name in arrays if name.startswith("moments/")})
+    moments = {
+        name: Moments(
+            int(arrays[f"moments/{name}/count"]), arrays[f"moments/{name}/mean"], arrays[f"moments/{name}/scatter"]
+        )
+        for name in names
+    }
+    return Partial(len(rows.get("mask", ())), rows, moments)
+
+
+def remove(output: Path) -> None:
+    """Removes what was saved, once the results are written."""
+    shutil.rmtree(output / FOLDER, ignore_errors=True)

@@ -1,0 +1,1 @@
+"""Operations of the networks: the same result on each platform, computed as suits it."""

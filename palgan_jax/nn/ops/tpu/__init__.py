@@ -1,0 +1,1 @@
+"""Operations as Pallas kernels for TPUs."""

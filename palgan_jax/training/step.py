@@ -1,0 +1,175 @@
+"""The training step and the prediction: pure functions, made by factories from a config."""
+
+from collections.abc import Callable
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import optax
+from jax.sharding import NamedSharding
+from ml_collections import ConfigDict
+
+from palgan_jax.color import from_bytes, render
+from palgan_jax.config import activations_dtype, palette_spec
+from palgan_jax.pretrained.vgg_alexnet import perceptual_loss
+from palgan_jax.training import losses
+from palgan_jax.training.state import TrainState
+
+Batch = dict[str, jax.Array]
+Metrics = dict[str, jax.Array]
+Draws = dict[str, jax.Array]
+
+
+def make_train_step(
+    config: ConfigDict,
+    generator: nn.Module,
+    discriminator: nn.Module,
+    g_tx: optax.GradientTransformation,
+    d_tx: optax.GradientTransformation,
+    gathered: NamedSharding | None = None,
+) -> Callable[[TrainState, Batch, Any], tuple[TrainState, Metrics]]:
+    """Returns step(state, batch, vgg) -> (state, metrics): one update of E + G and one of D, at the same time.
+
+    The batch is data/device.py's: "rgb", uint8 (B, H, W, 3), sRGB, and, made of it, normalised l (B, H, W, 1) and
+    c (B, H, W, 2) and the palette h (B, K). `vgg` holds the parameters of the perceptual network, or None where its
+    weight is 0. `gathered` is where the parameters are wanted while they are used (with FSDP: on every device).
+    All losses come from one joint forward pass; its transpose is pulled back once for each player, so D is run once.
+    """
+    forward = _make_forward(config, generator, discriminator)
+
+    def gradients(state: TrainState, batch: Batch, draws: Draws, vgg: Any) -> Any:
+        params = (state.generator["params"], state.discriminator["params"])
+        if gathered is not None:
+            params = jax.lax.with_sharding_constraint(params, gathered)
+        _, pull_back, (updates, metrics) = jax.vjp(
+            lambda g, d: forward(g, d, state, batch, draws, vgg), *params, has_aux=True
+        )
+        g_grads, _ = pull_back((jnp.float32(1), jnp.float32(0)))
+        _, d_grads = pull_back((jnp.float32(0), jnp.float32(1)))
+        return (g_grads, d_grads), updates, metrics
+
+    def accumulated(state: TrainState, batch: Batch, draws: Draws, vgg: Any) -> Any:
+        if config.accumulate == 1:
+            return gradients(state, batch, draws, vgg)
+
+        # Every k-th picture, not blocks: each device keeps its own pictures and nothing has to move.
+        def split(x: jax.Array) -> jax.Array:
+            return x.reshape(-1, config.accumulate, *x.shape[1:]).swapaxes(0, 1)
+
+        parts = jax.tree.map(split, (batch, draws))
+        first = jax.tree.map(lambda x: x[0], parts)
+        shapes = jax.eval_shape(lambda p: gradients(state, p[0], p[1], vgg), first)
+        zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
+
+        def add(total: Any, part: Any) -> tuple[Any, None]:
+            return jax.tree.map(jnp.add, total, gradients(state, part[0], part[1], vgg)), None
+
+        total, _ = jax.lax.scan(add, zeros, parts)
+        return jax.tree.map(lambda x: x / config.accumulate, total)
+
+    def step(state: TrainState, batch: Batch, vgg: Any) -> tuple[TrainState, Metrics]:
+        draws = _draw(config, state, batch["rgb"].shape[0])
+        (g_grads, d_grads), (g_updates, d_updates), metrics = accumulated(state, batch, draws, vgg)
+        g_delta, g_opt = g_tx.update(g_grads, state.g_opt, state.generator["params"])
+        d_delta, d_opt = d_tx.update(d_grads, state.d_opt, state.discriminator["params"])
+        g_params = optax.apply_updates(state.generator["params"], g_delta)
+        d_params = optax.apply_updates(state.discriminator["params"], d_delta)
+        # Early on a long average would hold little but the random start.
+        decay = jnp.minimum(config.ema, (1.0 + state.step) / (10.0 + state.step))
+        seen = {"params": g_params, "batch_stats": g_updates["batch_stats"]}
+        metrics |= {"grad_norm/g": optax.tree.norm(g_grads), "grad_norm/d": optax.tree.norm(d_grads)}
+        ema: Any = optax.incremental_update(seen, state.ema, 1 - decay)
+        new_state = TrainState(
+            step=state.step + 1,
+            generator={"params": g_params, **g_updates},
+            discriminator={"params": d_params, **d_updates},
+            g_opt=g_opt,
+            d_opt=d_opt,
+            ema=ema,
+            key=state.key,
+        )
+        return new_state, metrics
+
+    return step
+
+
+def _draw(config: ConfigDict, state: TrainState, batch_size: int) -> Draws:
+    """The random numbers of one step, drawn for the whole batch so that its parts do not change them."""
+    draws = {}
+    if config.predicted_share > 0:
+        key = jax.random.fold_in(jax.random.fold_in(state.key, 3), state.step)
+        draws["use_predicted"] = jax.random.bernoulli(key, config.predicted_share, (batch_size,))
+    if config.model == "vae":
+        key = jax.random.fold_in(jax.random.fold_in(state.key, 4), state.step)
+        draws["code"] = jax.random.normal(key, (batch_size, config.palette.bins**2))
+    return draws
+
+
+def _make_forward(config: ConfigDict, generator: nn.Module, discriminator: nn.Module) -> Callable[..., Any]:
+    """forward(g_params, d_params, state, batch, draws, vgg) -> ((L_G, L_D), ((g_updates, d_updates), metrics))."""
+    spec, weight = palette_spec(config), config.loss
+    dtype = activations_dtype(config)
+
+    def forward(g_params, d_params, state: TrainState, batch: Batch, draws: Draws, vgg: Any):
+        l, c, h = batch["l"], batch["c"], batch["h"]
+        g_variables = {**state.generator, "params": g_params}
+        terms: Metrics = {}
+        code = h
+        if config.model == "autoencoder":
+            code = None
+        elif config.model == "vae":
+            posterior: Any = generator.apply(g_variables, l, c, method="posterior")
+            mean, log_variance = posterior
+            code = mean + jnp.exp(0.5 * log_variance) * draws["code"]
+            terms["kl"] = weight.kl * losses.kl_from_standard_normal(mean, log_variance)
+        (h_hat, c_hat), g_updates = generator.apply(
+            g_variables, l, code, True, draws.get("use_predicted"), mutable=["batch_stats", "spectral"]
+        )
+        rgb_hat = render(l, c_hat, config.ab_range)  # (B, H, W, 3), [-1, 1] in gamut
+        rgb = batch["rgb"].astype(jnp.float32) / 127.5 - 1  # (B, H, W, 3)
+
+        # Interleaved, not concatenated: a picture and its fake stay on the same device.
+        def pair(real: jax.Array, fake: jax.Array, dtype: Any = jnp.float32) -> jax.Array:
+            return jnp.stack([real, fake], axis=1).reshape(-1, *real.shape[1:]).astype(dtype)  # (2B, ...)
+
+        seen = dtype or jnp.float32  # of the colours: D's first convolution would round them anyway
+        logits, d_updates = discriminator.apply(
+            {**state.discriminator, "params": d_params}, pair(c, c_hat, seen), pair(rgb, rgb_hat, seen), pair(h, h),
+            True, mutable=["spectral"],
+        )  # fmt: skip
+        real, fake = logits[0::2], logits[1::2]
+        loss_d = losses.hinge_discriminator(real, fake)
+
+        terms["l1"] = weight.l1 * losses.colour_l1(c_hat, c)
+        if weight.perceptual:
+            terms["perceptual"] = weight.perceptual * perceptual_loss(vgg, rgb_hat, rgb, dtype=dtype)
+        if weight.adversarial:
+            terms["adversarial"] = weight.adversarial * losses.hinge_generator(fake)
+        if config.model == "palgan":
+            terms["palette"] = weight.palette * losses.palette_l1(h_hat, h)
+            if weight.entropy:
+                terms["entropy"] = -weight.palette * weight.entropy * losses.palette_entropy(h_hat)
+        if weight.consistency:
+            terms["consistency"] = weight.consistency * losses.palette_consistency(c_hat, h, spec)
+        loss_g = sum(terms.values(), jnp.float32(0))
+
+        metrics = {f"loss/{name}": value for name, value in terms.items()}
+        metrics |= {"loss/g": loss_g, "loss/d": loss_d, "logit/real": jnp.mean(real), "logit/fake": jnp.mean(fake)}
+        g_updates = {"batch_stats": g_updates.get("batch_stats", {}), "spectral": g_updates.get("spectral", {})}
+        return (loss_g, loss_d), ((g_updates, {"spectral": d_updates.get("spectral", {})}), metrics)
+
+    return forward
+
+
+def make_predict(config: ConfigDict, generator: nn.Module) -> Callable[..., tuple[jax.Array, jax.Array]]:
+    """Returns predict(variables, rgb, palette=None) -> (h_hat (B, K), normalised ab (B, H, W, 2)).
+
+    rgb is uint8 (B, H, W, 3), of which only the luminance is looked at.
+    """
+
+    def predict(variables: Any, rgb: jax.Array, palette: jax.Array | None = None) -> tuple[jax.Array, jax.Array]:
+        l, _ = from_bytes(rgb, config.ab_range)
+        return generator.apply(variables, l, palette)  # type: ignore[return-value]
+
+    return predict

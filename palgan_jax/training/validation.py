@@ -1,0 +1,153 @@
+"""Validation while training: what the averaged weights do on pictures that they have not seen, beside two baselines."""
+
+import logging
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import Mesh
+from ml_collections import ConfigDict
+
+from palgan_jax.color import from_bytes, to_bytes
+from palgan_jax.config import palette_spec
+from palgan_jax.data.train_batches import EvalBatches
+from palgan_jax.distributed.mesh import replicated, to_devices
+from palgan_jax.errors import DataStopped, UserError
+from palgan_jax.metrics.ab_error import ab_error
+from palgan_jax.metrics.colorfulness import colourfulness
+from palgan_jax.metrics.frechet import empty, frechet_distance, update
+from palgan_jax.metrics.measure import DEFAULT, FEATURES, FID_OTHER, load_networks
+from palgan_jax.metrics.measure import measure as metrics_of_batch
+from palgan_jax.metrics.psnr import psnr
+from palgan_jax.palette import hellinger, histogram
+from palgan_jax.pretrained.inception import FEATURES as INCEPTION_FEATURES
+
+log = logging.getLogger(__name__)
+
+Sums = dict[str, jax.Array]
+
+
+MORE = tuple(name for name in DEFAULT if name not in ("psnr", "colourfulness", "palette_distance"))
+"""What `eval_metrics` may ask for beside what is always measured."""
+LESS_IS_BETTER = ("ab_error", "ab_error_truth_palette", "palette_distance", "lpips_alexnet", "lpips_vgg16", "fid",
+                  FID_OTHER, "ciede2000", "luminance_error", "bleeding")  # fmt: skip
+"""Of all other measures more is better."""
+
+
+def more_metrics(config: ConfigDict) -> tuple[str, ...]:
+    """The metrics that a config asks for beside the usual ones. Raises UserError for unknown ones."""
+    asked = {name for name in (part.strip() for part in config.eval_metrics.split(",")) if name}
+    if unknown := sorted(asked - set(MORE)):
+        raise UserError(
+            f"--config.eval_metrics names {unknown[0]}, which is not known: name some of {', '.join(MORE)}."
+        )
+    return tuple(name for name in MORE if name in asked)
+
+
+def make_measure(config: ConfigDict, generator: nn.Module) -> Callable[..., tuple[Sums, dict[str, jax.Array]]]:
+    """Returns measure(variables, params, batch, mean_ab) -> sums over the pictures of the batch, and features.
+
+    batch holds "rgb", uint8 (B, H, W, 3), and "mask" (B,), which is False for padding; mean_ab (2,) is the training
+    set's mean colour, normalised; params has the networks that `eval_metrics` needs. Each metric is measured for the
+    automatic colours (no suffix), the usual ones also for those painted with the truth's palette ("_truth_palette"),
+    and for the baselines without colour ("_gray") and with the mean colour everywhere ("_mean_ab"). PSNR is in dB on
+    8-bit sRGB, ab_error in units of Lab. The sums have the number of pictures beside them, "count"; the features,
+    (B, 2048) of the automatic colours and of the truth, are for FID alone and have "mask" beside them.
+    """
+    spec, more = palette_spec(config), more_metrics(config)
+
+    def measure(
+        variables: Any, params: Any, batch: dict[str, jax.Array], mean_ab: jax.Array
+    ) -> tuple[Sums, dict[str, jax.Array]]:
+        truth_rgb = batch["rgb"].astype(jnp.float32)  # (B, H, W, 3)
+        l, truth = from_bytes(truth_rgb, config.ab_range)
+        h = histogram(truth, spec)  # (B, K)
+        h_hat, automatic = generator.apply(variables, l)  # type: ignore[misc]
+        rivals = {"": automatic, "_gray": jnp.zeros_like(truth), "_mean_ab": jnp.broadcast_to(mean_ab, truth.shape)}
+        values = {"colourfulness_of_truth": colourfulness(truth_rgb)}
+        if config.model == "palgan":
+            values["palette_distance"] = hellinger(h_hat, h)
+            _, rivals["_truth_palette"] = generator.apply(variables, l, h)  # type: ignore[misc]
+        for suffix, c in rivals.items():
+            rgb = to_bytes(l, c, config.ab_range).astype(jnp.float32)
+            if suffix == "":
+                values |= metrics_of_batch(params, rgb, truth_rgb, metrics=more)
+            values[f"psnr{suffix}"] = psnr(rgb, truth_rgb)
+            values[f"ab_error{suffix}"] = ab_error(c * config.ab_range, truth * config.ab_range)
+            if suffix in ("", "_truth_palette"):
+                values[f"colourfulness{suffix}"] = colourfulness(rgb)
+        mask = batch["mask"]
+        features = {name: values.pop(name) for name in FEATURES if name in values} | {"mask": mask}
+        sums = {name: jnp.sum(jnp.where(mask, value, 0)) for name, value in values.items()}
+        return sums | {"count": jnp.sum(mask)}, features
+
+    return measure
+
+
+class Validation:
+    """Measures weights on all pictures of a set, spread over the mesh.
+
+    `batches` is gone through anew each time, and holds this process's "rgb" (b, H, W, 3) and "mask" (b,). Raises
+    UserError where the config asks for a metric that is not known, or whose weights are not there.
+    """
+
+    def __init__(
+        self,
+        config: ConfigDict,
+        generator: nn.Module,
+        mesh: Mesh,
+        mean_ab: np.ndarray,
+        batches: EvalBatches,
+    ):
+        self._batches = batches
+        self._mesh, self._mean_ab = mesh, jax.device_put(mean_ab, replicated(mesh))
+        networks = load_networks(more_metrics(config))
+        for name, reason in networks.absent.items():
+            raise UserError(f"--config.eval_metrics asks for {name}, and {reason}")
+        self._params, self._fid = jax.device_put(networks.params, replicated(mesh)), networks.fid
+        self._measure = jax.jit(make_measure(config, generator), out_shardings=replicated(mesh))
+
+    def run(self, variables: Any) -> dict[str, float]:
+        """The means over all pictures that can be read, named "val/...". Raises DataStopped where none can."""
+        total: Sums = {}
+        moments = {name: empty(INCEPTION_FEATURES) for name in FEATURES if "fid" in self._params}
+        for batch in self._batches:
+            shared = to_devices({name: batch[name] for name in ("rgb", "mask")}, self._mesh)
+            sums, features = self._measure(variables, self._params, shared, self._mean_ab)
+            for name in moments:
+                moments[name] = update(moments[name], np.asarray(features[name])[np.asarray(features["mask"])])
+            total = sums if not total else jax.tree.map(jnp.add, total, sums)
+        values = jax.device_get(total)
+        count = values.pop("count")
+        if missing := sorted(self._batches.unreadable):
+            log.warning(
+                "%d pictures cannot be read any more and are not measured: %s", len(missing), ", ".join(missing)
+            )
+        if not count:
+            raise DataStopped(
+                "none of the pictures of --config.data.val can be read any more: bring them back and start the same "
+                "command again."
+            )
+        found = {name: float(value / count) for name, value in values.items()}
+        if moments and count > 1:
+            found[self._fid] = frechet_distance(*moments.values())
+        return {f"val/{name}": value for name, value in found.items()}
+
+
+def mean_ab(config: ConfigDict, mesh: Mesh, batches: Iterable[dict[str, np.ndarray]]) -> np.ndarray:
+    """The mean normalised ab (2,) of all pixels of a set of pictures: the baseline's one colour."""
+
+    def sums(rgb: jax.Array, mask: jax.Array) -> jax.Array:
+        _, c = from_bytes(rgb, config.ab_range)
+        means = jnp.where(mask[:, None], jnp.mean(c, axis=(1, 2)), 0)  # (B, 2)
+        return jnp.append(jnp.sum(means, axis=0), jnp.sum(mask))
+
+    jitted = jax.jit(sums, out_shardings=replicated(mesh))
+    total = sum(
+        np.asarray(jitted(*to_devices({"rgb": b["rgb"], "mask": b["mask"]}, mesh).values()), np.float64)
+        for b in batches
+    )
+    return np.asarray(total[:2] / total[2], np.float32)  # type: ignore[index]

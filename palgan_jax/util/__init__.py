@@ -1,0 +1,1 @@
+"""Tools of no subject of their own: files, progress, threads, words."""

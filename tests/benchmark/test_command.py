@@ -1,0 +1,176 @@
+"""`palgan benchmark`: for a slice that is not there, on the devices that are, sweeps, and what is refused."""
+
+import json
+import os
+import subprocess
+import sys
+from importlib.util import find_spec
+
+import jax
+import pytest
+
+from palgan_jax.benchmark.compiled import compile_lowered
+from palgan_jax.benchmark.first_step import time_to_first_step
+from palgan_jax.benchmark.sweep import overrides, settings
+from palgan_jax.benchmark.topology import describe_slice
+from palgan_jax.cli import main
+from palgan_jax.config import load_config
+from palgan_jax.distributed.mesh import make_mesh, replicated
+from palgan_jax.errors import UserError
+from palgan_jax.training.compile import make_program
+from tests.support.places import COMPILATION_CACHE, ROOT
+
+TINY = str(ROOT / "configs" / "tiny.py")
+
+needs_libtpu = pytest.mark.skipif(find_spec("libtpu") is None, reason="libtpu is for Linux on x86-64")
+
+
+@pytest.fixture(autouse=True)
+def _environment_as_before():
+    """The command sets variables for libtpu."""
+    before = dict(os.environ)
+    yield
+    for name in os.environ.keys() - before.keys():
+        del os.environ[name]
+
+
+def refusal(capsys, *words: str) -> str:
+    capsys.readouterr()
+    assert main(["benchmark", *words]) == 2
+    out, err = capsys.readouterr()
+    (line,) = err.splitlines()
+    assert out == "" and line.startswith("palgan: error: ")
+    return line
+
+
+def elements(tree) -> int:
+    return sum(leaf.size for leaf in jax.tree.leaves(tree))
+
+
+@needs_libtpu
+def test_the_only_collectives_of_a_step_are_sums_of_gradients_and_batch_statistics(tmp_path):
+    """Compiled for four chips: the partitioning is that of any number of them."""
+    figures, words = tmp_path / "figures.json", ["--topology", "v5e:2x2", "--batch", "2", "--only", "train"]
+    command = [sys.executable, "-m", "palgan_jax.cli", "benchmark", "--config", TINY, *words, "--json", str(figures)]
+    # Effort of the compiler changes how fast a program is, and not what its devices tell each other.
+    environment = {**os.environ, "JAX_OPTIMIZATION_LEVEL": "O0"}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(figures.read_text())
+
+    state = make_program(load_config(TINY), make_mesh(devices=jax.devices()[:1]), 1000, 500).abstract_state
+    gradients = 4 * (elements(state.generator["params"]) + elements(state.discriminator["params"]))
+    statistics = 4 * elements(state.generator["batch_stats"])
+    assert set(found["collectives"]) == {"all-reduce"}
+    summed = found["collectives"]["all-reduce"]
+    # Forward mean and mean square, backward two sums more, which may be gradients already; and some losses. Kernels of
+    # strips are summed with their zeros.
+    assert gradients + statistics < summed["bytes"] <= 1.05 * gradients + 2 * statistics + 4 * 16
+    assert summed["sent"] == pytest.approx(2 * 3 / 4 * summed["bytes"])
+
+    assert (found["chips"], found["images_per_chip"]) == (4, 2)
+    assert found["gflop_per_image"] > 0 and found["gb_per_image"] > 0
+    assert 0 < found["hbm_gib_per_chip"] < 1 and found["images_per_second_per_chip"] > 0
+    state_gib = sum(leaf.size * 4 for leaf in jax.tree.leaves(state) if leaf.dtype == "float32") / 2**30
+    assert state_gib < found["hbm_gib"]["arguments"]
+    for said in ("all-reduce", "largest arrays, train", "PalGAN/assignment_generator", "cloud.google.com/tpu/docs/v5e"):
+        assert said in done.stdout
+    assert "compiling the training step for v5e:2x2, 2 images a chip" in done.stderr
+
+
+@needs_libtpu
+def test_a_topology_that_is_not_one_is_refused(capsys):
+    for name in ("v5e:3x3", "v9:2x2", "v5e", "v5e:0x4", "cat"):
+        assert f"{name} is no" in refusal(capsys, "--config", TINY, "--topology", name)
+
+
+@needs_libtpu
+def test_what_does_not_fit_a_chip_is_refused():
+    chips = describe_slice("v5e:1x1")
+    assert chips.chips == 1
+    square = jax.ShapeDtypeStruct((60000, 60000), "float32", sharding=replicated(make_mesh(devices=chips.devices)))
+    with pytest.raises(
+        UserError, match=r"squaring of 3 images does not fit a chip of v5e:1x1 \(it needs .*G of 15.75G"
+    ):
+        compile_lowered(jax.jit(lambda x: x @ x).lower(square), "squaring", 3, chips)
+
+
+@needs_libtpu
+@pytest.mark.parametrize("name", ["v4:2x2x2", "v5p:2x2x2", "v6e:2x4"])
+def test_a_chip_is_one_device_on_which_meshes_can_be_made(name):
+    chips = describe_slice(name)
+    assert chips.chips == make_mesh(devices=chips.devices).size == 8
+
+
+def test_without_libtpu_the_command_that_brings_it_is_named(capsys, monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    assert "pip install -r requirements-tpu.txt" in refusal(capsys, "--config", TINY, "--topology", "v5e:2x2")
+
+
+def test_what_cannot_be_is_refused(capsys, tmp_path):
+    topology = ("--config", TINY, "--topology", "v5e:2x2")
+    assert "--batch=0" in refusal(capsys, *topology, "--batch", "0")
+    assert "--steps=0" in refusal(capsys, "--config", TINY, "--steps", "0")
+    assert "has no values" in refusal(capsys, *topology, "--sweep", "batch=")
+    assert "--only" in refusal(capsys, "--config", TINY, "--only", "train")
+    assert "--trace" in refusal(capsys, *topology, "--trace", str(tmp_path))
+    assert "did you mean net.width?" in refusal(capsys, *topology, "--config.net.widht=1")
+    assert "palgan benchmark" in refusal(capsys, *topology, "--fast")
+    assert "missing.py" in refusal(capsys, "--config", "missing.py")
+
+
+def test_a_sweep_is_the_product_of_its_axes():
+    assert settings([]) == [{}]
+    assert settings(["batch=8,16", "precision=float32,bfloat16"]) == [
+        {"batch": "8", "precision": "float32"},
+        {"batch": "8", "precision": "bfloat16"},
+        {"batch": "16", "precision": "float32"},
+        {"batch": "16", "precision": "bfloat16"},
+    ]
+    setting = {"topology": "v5e:2x2", "batch": "8", "width": "0.5", "perceptual": "0", "net.attention": "none"}
+    assert overrides(setting) == [
+        "net.width=0.5", "discriminator.width=0.5", "loss.perceptual=0", "net.attention=none",
+    ]  # fmt: skip
+
+
+def test_a_sweep_notes_what_cannot_be_and_goes_on(tmp_path, capsys):
+    figures = tmp_path / "figures.json"
+    axes = ["--sweep", "topology=v5e:7x7", "batch=1,x"]
+    assert main(["benchmark", "--config", TINY, *axes, "--json", str(figures)]) == 0
+    out = capsys.readouterr().out
+    rows = json.loads(figures.read_text())["rows"]
+    assert [row["setting"]["batch"] for row in rows] == ["1", "x"] and all("error" in row for row in rows)
+    assert "v5e:7x7 x: " in out
+
+
+RUN = """
+import json, sys
+from pathlib import Path
+from palgan_jax.benchmark.timed import run_and_time
+from palgan_jax.config import load_config
+print(json.dumps(run_and_time(load_config(sys.argv[1]), 2, Path(sys.argv[2]))))
+"""
+
+
+def test_steps_are_run_and_timed(tmp_path):
+    """In a process with one device, whose programs are those of the runs in test_train.py."""
+    flags = " ".join(flag for flag in os.environ["XLA_FLAGS"].split() if "device_count" not in flag)
+    environment = {**os.environ, "XLA_FLAGS": flags, "JAX_COMPILATION_CACHE_DIR": str(COMPILATION_CACHE)}
+    command = [sys.executable, "-c", RUN, TINY, str(tmp_path)]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert (found["devices"], found["images_per_chip"]) == (1, 8)
+    step = found["step_ms"]
+    assert 0 < step["least"] <= step["median"] <= step["most"]
+    assert found["images_per_second"] == pytest.approx(8 / step["median"] * 1e3)
+    assert found["inference"]["images_per_second"] > found["images_per_second"]
+    assert found["share_of_matrix_peak"] == pytest.approx(
+        found["gflop_per_image"] * found["images_per_second"] / found["matrix_peak_gflops"]
+    )
+    assert list(tmp_path.rglob("*.xplane.pb"))
+
+
+def test_a_run_that_cannot_start_says_why():
+    with pytest.raises(UserError, match=r"ended before its first step: mesh.data=3 .* does not fit"):
+        time_to_first_step(TINY, ["mesh.data=3"])

@@ -1,0 +1,128 @@
+"""The colorizer on real photographs, with a real network of random weights."""
+
+import numpy as np
+import pytest
+from skimage.color import rgb2lab
+
+from palgan_jax.checkpoint.weights_file import save_weights
+from palgan_jax.colorize import predictor
+from palgan_jax.colorize.join import join, luminance
+from palgan_jax.colorize.predictor import Colorizer
+from palgan_jax.data.decode import read_rgb
+from palgan_jax.errors import UserError
+from tests.support.colorize_model import tiny_weights
+
+
+@pytest.fixture(scope="module")
+def colorizer() -> Colorizer:
+    return Colorizer(tiny_weights())
+
+
+def test_samples_are_colourful_of_their_size_and_keep_their_luminance(colorizer, samples):
+    for path in sorted(samples.glob("*.jpg"))[::4]:
+        rgb = read_rgb(path)
+        result, palette = colorizer.colorize(rgb)
+        assert result.shape == rgb.shape and result.dtype == np.uint8
+        assert palette.shape == (256,) and palette.sum() == pytest.approx(1, abs=1e-3)
+        assert np.abs(rgb2lab(result)[..., 0] - rgb2lab(rgb)[..., 0]).max() < 1, path.name
+        assert np.ptp(result.astype(int), axis=-1).mean() > 20, path.name
+
+
+@pytest.mark.parametrize("size", [(16, 16), (16, 700), (700, 16), (63, 65), (64, 64), (2000, 33)])
+def test_any_size_and_shape(colorizer, samples, size):
+    rgb = np.resize(read_rgb(samples / "fish.jpg"), (*size, 3))
+    result, _ = colorizer.colorize(rgb)
+    assert result.shape == rgb.shape
+    assert np.abs(luminance(result) - luminance(rgb)).max() < 1
+
+
+def test_the_network_is_compiled_once_for_pictures_of_all_sizes(colorizer, samples):
+    colorizer.colorize(read_rgb(samples / "fish.jpg"))
+    compiled = predictor._predict._cache_size()
+    Colorizer(tiny_weights()).colorize(read_rgb(samples / "china.jpg"))
+    assert predictor._predict._cache_size() == compiled
+
+
+def test_the_pictures_own_colours_have_no_influence(colorizer, samples):
+    rgb = read_rgb(samples / "parrot.jpg")
+    gray = join(luminance(rgb), np.zeros((2, 2, 2), np.float32))
+    # Not exactly the same, since gray has only 256 levels.
+    ours, of_gray = (colorizer.colorize(picture)[0].astype(int) for picture in (rgb, gray))
+    assert np.abs(ours - of_gray).mean() < 1
+
+
+def test_a_given_palette_is_used_and_returned(colorizer, samples):
+    rgb = read_rgb(samples / "dog.jpg")
+    automatic, predicted = colorizer.colorize(rgb)
+    reference = colorizer.palette_of(read_rgb(samples / "hay-field.jpg"))
+    assert reference.shape == (256,) and reference.sum() == pytest.approx(1, abs=1e-3)
+    painted, used = colorizer.colorize(rgb, reference)
+    assert np.array_equal(used, reference)
+    assert np.abs(painted.astype(int) - automatic).mean() > 1
+    assert np.abs(luminance(painted) - luminance(rgb)).max() < 1
+    # The predicted palette, given, paints what it paints by itself.
+    assert np.abs(colorizer.colorize(rgb, predicted)[0].astype(int) - automatic).max() <= 1
+
+
+def test_a_gray_reference_is_the_palette_of_gray(colorizer):
+    h = colorizer.palette_of(np.full((40, 30, 3), 99, np.uint8)).reshape(16, 16)
+    assert h[7:9, 7:9] == pytest.approx(np.full((2, 2), 0.101391), abs=1e-4)  # method: section 2
+
+
+def test_a_palette_or_picture_of_another_shape_is_refused(colorizer):
+    picture = np.zeros((20, 20, 3), np.uint8)
+    with pytest.raises(ValueError, match=r"\(256,\)"):
+        colorizer.colorize(picture, np.ones(100))
+    for wrong in (picture[..., 0], picture.astype(np.float32), np.zeros((20, 20, 4), np.uint8)):
+        with pytest.raises(ValueError, match="uint8"):
+            colorizer.colorize(wrong)
+
+
+@pytest.mark.parametrize("model", ["autoencoder", "vae"])
+def test_models_without_palettes_colorize_and_refuse_a_reference(model, samples):
+    colorizer = Colorizer(tiny_weights(model))
+    rgb = read_rgb(samples / "coffee.jpg")
+    result, palette = colorizer.colorize(rgb)
+    assert np.abs(luminance(result) - luminance(rgb)).max() < 1
+    assert palette.shape == (256,) and palette.sum() == pytest.approx(1, abs=1e-3)
+    with pytest.raises(UserError, match="takes no palette"):
+        colorizer.colorize(rgb, palette)
+
+
+def test_the_same_from_a_weights_file(colorizer, samples, tmp_path):
+    weights = tiny_weights()
+    save_weights(tmp_path / "w.safetensors", weights["variables"], weights["config"], weights["step"])
+    loaded = Colorizer.load(tmp_path / "w.safetensors")
+    assert loaded.step == 1234 and "1234" in loaded.source and loaded.resolution == 64
+    rgb = read_rgb(samples / "kitchen.jpg")
+    for ours, theirs in zip(loaded.colorize(rgb), colorizer.colorize(rgb), strict=True):
+        assert np.array_equal(ours, theirs)
+
+
+@pytest.mark.parametrize(
+    ("config", "sentence"),
+    [
+        ({"seed": "x"}, "the checkpoint's config .*seed"),
+        ({"model": "foo"}, "model=foo is not known: choose one of"),
+        ({"colour": 1}, "the checkpoint's config has the field colour"),
+        ({"net": 3}, "the checkpoint's config"),
+        ({"resolution": 100}, "resolution=100 does not fit"),
+        ([], "odd.safetensors is not a readable weights file"),
+        ("net", "odd.safetensors is not a readable weights file"),
+    ],
+)
+def test_a_config_that_is_none_is_one_sentence(tmp_path, config, sentence):
+    path = tmp_path / "odd.safetensors"
+    save_weights(path, tiny_weights()["variables"], config, 1)
+    with pytest.raises(UserError, match=sentence) as error:
+        Colorizer.load(path)
+    assert "\n" not in str(error.value)
+
+
+def test_weights_that_do_not_fit_their_config_are_one_sentence():
+    weights = tiny_weights()
+    wider = {**weights["config"], "net": {**weights["config"]["net"], "width": 1 / 8}}
+    with pytest.raises(UserError, match=r"do not fit the network.*of shape"):
+        Colorizer({**weights, "config": wider})
+    with pytest.raises(UserError, match=r"do not fit the network.*batch_stats/\S+ is missing"):
+        Colorizer({**weights, "variables": {**weights["variables"], "batch_stats": {}}})

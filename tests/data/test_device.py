@@ -1,0 +1,93 @@
+"""The way from uint8 on the host to Lab on the devices."""
+
+import jax
+import numpy as np
+import pytest
+import skimage.color
+
+from palgan_jax.data.device import AHEAD, DeviceBatches, abstract_lab_batch, make_lab_stage
+from palgan_jax.distributed.mesh import make_mesh
+from palgan_jax.errors import DataStopped
+from palgan_jax.palette import PaletteSpec, histogram
+
+B, SIDE, SPEC = 16, 8, PaletteSpec()
+
+
+@pytest.fixture(scope="module")
+def rgb() -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 256, (B, SIDE, SIDE, 3), np.uint8)
+
+
+@pytest.fixture(scope="module")
+def mesh():
+    return make_mesh(devices=jax.devices())
+
+
+def test_lab_is_that_of_scikit_image_and_the_palette_is_its_histogram(rgb, mesh):
+    batch = jax.device_get(make_lab_stage(SPEC, 110.0, mesh)({"rgb": rgb}))
+    lab = skimage.color.rgb2lab(rgb)
+    np.testing.assert_allclose(batch["l"], (lab[..., :1] - 50) / 100, atol=1e-5)
+    np.testing.assert_allclose(batch["c"], lab[..., 1:] / 110, atol=1e-5)
+    np.testing.assert_allclose(batch["h"], histogram(lab[..., 1:].astype(np.float32) / 110, SPEC), atol=1e-5)
+    np.testing.assert_array_equal(batch["rgb"], rgb)
+
+
+def test_every_device_gets_its_rows_and_only_bytes_cross(rgb, mesh):
+    batch = make_lab_stage(SPEC, 110.0, mesh)({"rgb": rgb})
+    for x, expected in zip(
+        jax.tree.leaves(batch), jax.tree.leaves(abstract_lab_batch(B, SIDE, SPEC, 110.0, mesh)), strict=True
+    ):
+        assert (x.shape, x.dtype, x.sharding) == (expected.shape, expected.dtype, expected.sharding)
+        assert {shard.data.shape[0] for shard in x.addressable_shards} == {B // 8}
+
+
+def test_lab_made_on_the_host_is_the_same(rgb, mesh):
+    device, host = (
+        jax.device_get(make_lab_stage(SPEC, 110.0, mesh, host_lab=host_lab)({"rgb": rgb})) for host_lab in (False, True)
+    )
+    assert 0 < np.abs(device["c"] - host["c"]).max() * 110 < 1e-3, "the same, and yet not computed by the same code"
+    assert np.abs(device["l"] - host["l"]).max() * 100 < 1e-3
+    np.testing.assert_allclose(device["h"], host["h"], atol=1e-6)
+
+
+class Numbers:
+    """Local batches 0, 1, 2, ... that end with an error."""
+
+    def __init__(self, count: int):
+        self.given, self._count = 0, count
+
+    @property
+    def position(self) -> int:
+        return self.given * B
+
+    def __next__(self):
+        if self.given == self._count:
+            raise DataStopped("the folder is gone: mount it again.")
+        self.given += 1
+        return {"rgb": np.full((B, SIDE, SIDE, 3), self.given - 1, np.uint8)}
+
+
+def test_batches_lie_ready_while_the_position_is_that_of_the_last_one_used(mesh):
+    source = Numbers(100)
+    fed = DeviceBatches(source, make_lab_stage(SPEC, 110.0, mesh))
+    assert fed.position == 0
+    for i in range(5):
+        batch, local = next(fed)
+        assert (np.asarray(batch["rgb"]) == i).all() and (local["rgb"] == i).all()
+        assert fed.position == (i + 1) * B
+        assert source.given == i + 1 + AHEAD
+
+
+def test_all_batches_from_before_an_error_are_used(mesh):
+    fed = DeviceBatches(Numbers(4), make_lab_stage(SPEC, 110.0, mesh))
+    assert [int(local["rgb"][0, 0, 0, 0]) for _, local in (next(fed) for _ in range(4))] == [0, 1, 2, 3]
+    for _ in range(2):
+        with pytest.raises(DataStopped, match="mount it again"):
+            next(fed)
+    assert fed.position == 4 * B
+
+
+def test_a_start_without_any_batch_is_told_at_once(mesh):
+    fed = DeviceBatches(Numbers(0), make_lab_stage(SPEC, 110.0, mesh))
+    with pytest.raises(DataStopped, match="mount it again"):
+        fed.start()

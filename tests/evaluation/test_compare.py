@@ -1,0 +1,127 @@
+"""Two evaluations against each other: pairs, intervals, and what is refused."""
+
+import json
+
+import numpy as np
+import pytest
+from scipy.stats import bootstrap
+
+from palgan_jax.errors import UserError
+from palgan_jax.evaluation.compare import as_text, compare, compare_folders
+from palgan_jax.evaluation.results import write_results
+from tests.support.small_evaluation import evaluation, shown
+
+
+def better_by(gain, noise=0.1, count=300):
+    """(A, B): A's PSNR is higher by `gain` on average, and its pictures come in another order."""
+    second = evaluation(count)
+    rng = np.random.default_rng(7)
+    values = {
+        "psnr": second.values["psnr"] + gain + noise * rng.normal(size=count),
+        "ciede2000": second.values["ciede2000"] * 0.5,
+        "ssim": second.values["ssim"].copy(),
+        "colourfulness": np.full(count, 20.0),
+    }
+    order = rng.permutation(count)
+    shuffled = {name: column[order] for name, column in values.items()}
+    first = evaluation(count, system="A", names=[second.names[i] for i in order], values=shuffled, whole={"fid": 10.0})
+    return first, second, values
+
+
+def test_pictures_are_paired_by_name_and_intervals_are_those_of_scipy():
+    first, second, values = better_by(0.05, noise=1.0)
+    found = compare(first, second).metrics["psnr"]
+    differences = values["psnr"] - second.values["psnr"]
+    theirs = bootstrap((differences,), np.mean, n_resamples=4000, method="percentile", rng=np.random.default_rng(3))
+    low, high = theirs.confidence_interval
+    assert found.difference == pytest.approx(differences.mean())
+    assert (found.low, found.high) == pytest.approx((low, high), abs=0.06 * (high - low))
+    assert found.first_better == (differences > 0).mean()
+    # Side by side, the two means could not be told apart; unpaired, the interval would be several times as wide.
+    assert high - low < 0.5 * 2 * 1.96 * second.values["psnr"].std() * np.sqrt(2 / 300)
+
+
+def test_verdicts_go_the_way_of_each_metric():
+    first, second, _ = better_by(0.5)
+    found = compare(first, second)
+    assert list(found.metrics) == ["psnr", "ssim", "fid", "ciede2000"]
+    assert found.metrics["psnr"].verdict == found.metrics["ciede2000"].verdict == "A is better"
+    assert found.metrics["ciede2000"].difference < 0
+    assert found.metrics["ciede2000"].first_better == 1.0
+    assert found.metrics["ssim"].verdict == "no clear difference"
+    assert (found.metrics["ssim"].first_better, found.metrics["ssim"].ties) == (0.0, 1.0)
+    assert (found.metrics["fid"].difference, found.metrics["fid"].low) == (-2.25, None)
+    assert found.only_first == ["colourfulness"]
+    turned = compare(second, first)
+    assert turned.metrics["psnr"].verdict == turned.metrics["ciede2000"].verdict == "B is better"
+    assert turned.metrics["psnr"].low == pytest.approx(-(found.metrics["psnr"].high or 0), abs=0.01)
+
+
+def test_chance_alone_is_no_clear_difference():
+    """Two systems that differ by nothing but noise: about 1 of 20 intervals leaves 0 out."""
+    wrong = 0
+    for seed in range(100):
+        drawn = np.random.default_rng(seed).normal(24, 3, (2, 40))
+        first, second = (evaluation(40, values={"psnr": values}) for values in drawn)
+        wrong += compare(first, second, resamples=400).metrics["psnr"].verdict != "no clear difference"
+    assert 1 <= wrong <= 13
+
+
+def test_neither_direction_is_better_in_colourfulness():
+    one, other = (evaluation(9, values={"colourfulness": np.linspace(20, 30, 9) + shift}) for shift in (0, 5))
+    found = compare(one, other).metrics["colourfulness"]
+    assert (found.verdict, found.first_better) == ("a clear difference", None)
+
+
+def test_the_table_and_the_file_say_the_same(tmp_path):
+    first, second, _ = better_by(0.5, count=30)
+    for name, measured in (("a", first), ("b", second)):
+        write_results(tmp_path / name, measured, shown)
+    comparison = compare_folders(tmp_path / "a", tmp_path / "b", tmp_path / "found.json")
+    lines = as_text(comparison).splitlines()
+    written = json.loads((tmp_path / "found.json").read_text())["metrics"]["psnr"]
+    (row,) = (line for line in lines if line.startswith("PSNR"))
+    numbers = [f"{written['first']:.2f}", f"{written['second']:.2f}", f"{written['difference']:+.2f}"]
+    assert row.split()[1:4] == numbers
+    assert f"{written['low']:+.2f} to {written['high']:+.2f}" in row
+    assert row.endswith("A is better")
+    assert "Measured of A alone: CF." in lines
+    assert not any(line != line.rstrip() for line in lines)
+
+
+def test_the_same_files_in_other_folders_are_the_same_pictures():
+    names = [f"val/{i:03d}.jpg" for i in range(12)]
+    assert compare(evaluation(), evaluation(names=names)).metrics["psnr"].difference == 0
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"list_sha256": "00" * 32}, "different pictures"),
+        ({"names": [f"{i:03d}.png" for i in range(12)]}, r"different pictures \(A alone has 000.jpg, 001.jpg"),
+        ({"protocol": "coco-val2017"}, "the protocol of A is folder and that of B coco-val2017"),
+        ({"protocol_exact": False}, "the protocol of A is folder and that of B folder, without"),
+        ({"resize": "centre crop"}, "the resize of A is squashed to 256 x 256 and that of B centre crop"),
+        ({"weights": {"inception": "00" * 32}}, "different weights of inception"),
+    ],
+)
+def test_what_cannot_be_compared_is_refused(changes, message):
+    with pytest.raises(UserError, match=message):
+        compare(evaluation(), evaluation(**changes))
+
+
+def test_other_photographs_under_the_same_names_are_refused():
+    one, other = (evaluation(3, values={"colourfulness_truth": np.array([1.0, 2.0, last])}) for last in (3.0, 3.1))
+    assert list(compare(one, one).metrics) == ["fid"]  # the truth is no difference
+    with pytest.raises(UserError, match=r"different photographs under the same names \(002.jpg\)"):
+        compare(one, other)
+
+
+def test_other_numbers_of_pictures_are_refused():
+    with pytest.raises(UserError, match="the number of pictures of A is 12 and that of B 13"):
+        compare(evaluation(12), evaluation(13))
+
+
+def test_systems_may_have_other_weights():
+    first, second = (evaluation(weights={"checkpoint": digest}) for digest in ("a", "b"))
+    assert compare(first, second).metrics["psnr"].difference == 0

@@ -1,0 +1,179 @@
+"""Contact sheets: what is drawn where, and a page that needs nothing but itself."""
+
+import base64
+import io
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from palgan_jax import palette
+from palgan_jax.errors import UserError
+from palgan_jax.pages import Curve, Row, draw_sheet, read_credits, write_sheet
+from palgan_jax.pages import contact_sheet_html as page
+from palgan_jax.palette import PaletteSpec
+
+
+def _row(name: str = "a boat", size: tuple[int, int] = (48, 64), truth: bool = True, **more) -> Row:
+    height, width = size
+    flat = {
+        colour: np.full((height, width, 3), colour, np.uint8) for colour in ((99, 99, 99), (200, 30, 40), (20, 160, 60))
+    }
+    gray, ours, true = flat.values()
+    palette = np.zeros(256, np.float32)
+    palette[16 * 12 + 11] = 1
+    return Row(name, gray[..., 0], ours, true if truth else None, palette, **more)
+
+
+def _where(picture: np.ndarray, colour: tuple[int, int, int]) -> tuple[int, int, int, int]:
+    """Left, top, right, bottom of what has exactly that colour."""
+    rows, columns = np.nonzero((picture == colour).all(-1))
+    return int(columns.min()), int(rows.min()), int(columns.max()) + 1, int(rows.max()) + 1
+
+
+class _Reader(HTMLParser):
+    """Collects the images and checks that what is opened is closed."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.images: list[dict[str, str | None]] = []
+        self.open: list[str] = []
+
+    def handle_starttag(self, tag, attrs):
+        if tag == "img":
+            self.images.append(dict(attrs))
+        elif tag != "meta":
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        pass
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+
+def _read(text: str) -> _Reader:
+    reader = _Reader()
+    reader.feed(text)
+    reader.close()
+    assert not reader.open
+    return reader
+
+
+def test_the_pictures_stand_in_a_row_gray_ours_truth_palette():
+    drawn = draw_sheet([_row(caption="PSNR 24.0 dB")], "Title", ["a note"], cell=96)
+    gray, ours, truth = (_where(drawn, c) for c in ((99, 99, 99), (200, 30, 40), (20, 160, 60)))
+    assert gray[0] < gray[2] <= ours[0] < ours[2] <= truth[0] < truth[2] < drawn.shape[1]
+    assert gray[1] == ours[1] == truth[1]
+    assert (ours[2] - ours[0], ours[3] - ours[1]) == (96, 72)  # 64 x 48 fitted into 96
+    # The palette's one bin is lit, to the right of the truth; all that surrounds it has the drawing's background.
+    assert (drawn[truth[1], truth[2] :] == 24).all(-1).sum() == 48
+
+
+def test_a_sheet_without_truth_and_palette_is_narrower():
+    bare = _row(truth=False)
+    bare = Row(bare.name, bare.gray, bare.ours)
+    assert draw_sheet([bare], cell=96).shape[1] < draw_sheet([_row()], cell=96).shape[1] - 96
+
+
+@pytest.mark.parametrize("count", [1, 2, 5, 6, 7, 13])
+def test_every_row_is_drawn_whatever_their_number_and_shape(count):
+    shapes = [(64, 64), (20, 300), (300, 20)]
+    rows = []
+    for i in range(count):
+        row = _row(f"row {i}", shapes[i % 3])
+        rows.append(Row(row.name, row.gray, np.full_like(row.ours, (200, 10 * i, 77)), row.truth, row.palette))
+    drawn = draw_sheet(rows, cell=64)
+    for i in range(count):
+        left, top, right, bottom = _where(drawn, (200, 10 * i, 77))
+        assert max(right - left, bottom - top) == 64
+
+
+def test_long_text_is_shortened_not_run_over_the_edge():
+    drawn = draw_sheet([_row("n" * 500, caption="c" * 500)], "t" * 500, ["m" * 500], cell=64)
+    assert (drawn[:, :20] == drawn[0, 0]).all()
+    assert (drawn[:, -20:] == drawn[0, 0]).all()
+
+
+def test_a_palette_of_another_size_is_drawn_with_its_spec():
+    spec = PaletteSpec(bins=8)
+    row = Row("x", np.zeros((8, 8), np.uint8), np.zeros((8, 8, 3), np.uint8), None, np.full(64, 1 / 64, np.float32))
+    assert draw_sheet([row], spec=spec).ndim == 3
+
+
+def test_a_palette_is_drawn_in_the_colours_that_its_range_stands_for(tmp_path):
+    # The lit bin's colour, with a and b scaled: more saturated where 1.0 stands for more.
+    for ab_range in (60.0, 110.0):
+        drawing = palette.picture(_row().palette, cell=3, ab_range=ab_range)
+        colour = tuple(int(x) for x in drawing[3 * 4, 3 * 12])  # (i_a, i_b) = (12, 11), b upwards
+        sheet = draw_sheet([_row()], cell=96, ab_range=ab_range)
+        assert (sheet == colour).all(-1).sum() == 9
+        uris = re.findall(r"data:image/png;base64,([^\"]+)", page([_row()], "t", ab_range=ab_range))
+        last = np.asarray(Image.open(io.BytesIO(base64.b64decode(uris[-1]))))
+        assert (last == colour).all(-1).sum() == 64
+        png = write_sheet([_row()], tmp_path, "t", cell=96, ab_range=ab_range)
+        assert (np.asarray(Image.open(png)) == colour).all(-1).sum() == 9
+
+
+def test_the_page_holds_every_picture_with_alt_text_and_fetches_nothing():
+    text = page([_row('<b>boat</b> & "sea"', caption="1 < 2"), _row("two", truth=False)], "A & B", ["note <x>"])
+    reader = _read(text)
+    assert len(reader.images) == 4 + 3
+    for image in reader.images:
+        assert image["alt"]
+        kind, data = re.fullmatch(r"data:image/(png|jpeg);base64,(.+)", str(image["src"])).groups()
+        decoded = Image.open(io.BytesIO(base64.b64decode(data)))
+        assert decoded.format.lower() == kind
+        assert decoded.size == (int(image["width"]), int(image["height"]))
+    assert "<b>boat" not in text and "note &lt;x&gt;" in text and "A &amp; B" in text
+    assert not re.search(r"https?://|<script|<link|url\(", text)
+
+
+def test_the_palette_is_described_in_words():
+    text = page([_row()], "t")
+    assert "leaning towards red, entropy 0.00 nats" in text
+
+
+def test_curves_are_drawn_with_their_range_and_without_what_is_not_finite():
+    curves = [
+        Curve("loss", [0, 10, 20, 30], [4.0, float("nan"), 2.0, 1.0]),
+        Curve("one point", [5], [1.0]),
+        Curve("level", [0, 1], [3.0, 3.0]),
+        Curve("nothing", [1, 2], [float("nan"), float("inf")]),
+    ]
+    text = page([_row()], "t", curves=curves)
+    _read(text)
+    assert 'aria-label="loss: from 4 at step 0 to 1 at step 30"' in text
+    assert text.count("<polyline") == 3 and "nan" not in text and "inf<" not in text
+
+
+def test_write_sheet_leaves_two_readable_files_and_no_rubbish(tmp_path):
+    png = write_sheet([_row()], tmp_path / "a" / "b", "Title", ["note"])
+    assert sorted(p.name for p in png.parent.iterdir()) == ["index.html", "sheet.png"]
+    with Image.open(png) as picture:
+        picture.load()
+        assert picture.mode == "RGB"
+    write_sheet([_row()], png.parent, "Title", name="step-10.png", html=False, cell=64)
+    assert sorted(p.name for p in png.parent.iterdir()) == ["index.html", "sheet.png", "step-10.png"]
+
+
+def test_a_folder_that_cannot_be_made_is_one_sentence(tmp_path):
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(UserError, match="name another for the output"):
+        write_sheet([_row()], tmp_path / "file" / "sheet", "t")
+    (tmp_path / "sheet.png").mkdir()
+    with pytest.raises(UserError, match="choose another place"):
+        write_sheet([_row()], tmp_path, "t")
+    assert not list(tmp_path.glob(".*"))
+
+
+def test_credits_come_from_the_table_of_the_samples(samples: Path, tmp_path):
+    credits = read_credits(samples / "ATTRIBUTION.md")
+    assert set(credits) == {p.name for p in samples.glob("*.jpg")}
+    assert credits["china.jpg"] == "danielbuechele, CC-BY-2.0"
+    assert read_credits(tmp_path / "none.md") == {}
+    (tmp_path / "other.md").write_text("# no table\n| a | b |\n|---|---|\n| 1 | 2 |\n")
+    assert read_credits(tmp_path / "other.md") == {}

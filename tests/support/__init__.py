@@ -1,0 +1,1 @@
+"""Recipes, cases and small models that tests, golden files and comparisons share."""

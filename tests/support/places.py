@@ -1,0 +1,9 @@
+"""Folders of the checkout, and compiler flags that tests share."""
+
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+GOLDEN = ROOT / "tests" / "golden"
+COMPILATION_CACHE = ROOT / ".cache" / "jax-tests"
+
+QUICK_COMPILATION = "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"

@@ -1,0 +1,43 @@
+"""The small mode of comparisons/input_pipeline.py: that it runs and what it writes, not how fast anything is."""
+
+import importlib.util
+import json
+import subprocess
+import sys
+
+import pytest
+from PIL import Image
+
+from tests.support.places import ROOT
+
+SCRIPT = ROOT / "comparisons" / "input_pipeline.py"
+FLOORS = {flags: (f"floor_threads{flags}", f"floor_processes{flags}") for flags in ("", "_same_flags")}
+
+
+@pytest.mark.skipif(importlib.util.find_spec("torch") is not None, reason="PyTorch is installed here")
+def test_small_benchmark_measures_and_says_what_is_missing(tmp_path):
+    figures, folder = tmp_path / "figures.json", tmp_path / "jpegs"
+    command = [sys.executable, SCRIPT, "--quick", "--json", figures, "--folder", folder, "--only"]
+    command += [*FLOORS[""], *FLOORS["_same_flags"], "ours", "ours_memory", "torch"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 1, done.stderr
+    assert "PyTorch DataLoader" in done.stderr and "pip install -r requirements-benchmark.txt" in done.stderr
+    result = json.loads(figures.read_text())
+    assert result["versus_torch"] is None and result["versus_tfdata"] is None
+    rounds = result["all_rounds"]
+    assert all(len(rates) == 1 and rates[0] > 0 for rates in rounds.values())
+    for flags, names in FLOORS.items():
+        fastest = max(rounds[name][0] for name in names)
+        assert result[f"of_decode_floor{flags}"] == pytest.approx(rounds["ours"][0] / fastest, rel=0.01, abs=0.001)
+    assert result["pictures_per_second"] == {name: rates[0] for name, rates in rounds.items()}
+    assert result["jpeg_flags"] == {
+        **dict.fromkeys(FLOORS[""], "defaults"),
+        **dict.fromkeys(("ours", *FLOORS["_same_flags"]), "fastdct, fastupsample"),
+    }
+    assert 0 < result["worker_mb"] < result["memory_mb"], "a worker is one of those that take it all"
+    assert abs(result["rss_growth_mb"]) < result["memory_mb"], "memory grows by a part of itself"
+    sizes = set()
+    for path in folder.glob("*.jpg"):
+        with Image.open(path) as picture:
+            sizes.add(picture.size)
+    assert sizes <= {(500, 375), (375, 500)}

@@ -1,0 +1,324 @@
+"""Whole runs through the public command: finished, killed, stopped, resumed, and refused."""
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from palgan_jax import cli
+from palgan_jax.checkpoint.saving import Checkpoints, load_ema
+from palgan_jax.data.source import open_source
+from palgan_jax.errors import UserError
+from palgan_jax.training.timing import TELLING, MetricsWindow
+from tests.support.places import COMPILATION_CACHE, ROOT
+
+TIMES = (
+    "images_per_second",
+    "step_seconds",
+    "input_wait_seconds",
+    "input_wait_share",
+    "input_decoder_use",
+    "input_images_per_second",
+    "input_megabytes_per_second",
+)
+FAST = [
+    "--config.total=12 steps",
+    "--config.log_every=1 steps",
+    "--config.eval_every=6 steps",
+    "--config.checkpoint_every=4 steps",
+    "--config.sheet_every=0 steps",
+]
+LONG = ["--config.total=100000 steps", "--config.checkpoint_every=0 steps", "--config.eval_every=0 steps"]
+"""The length is part of what is compiled: all runs are as long as one of these two."""
+
+
+OTHER_PROCESS = """
+import runpy, types
+from jax._src import compiler
+compiler.distributed = types.SimpleNamespace(global_state=types.SimpleNamespace(process_id=0, client=None))
+runpy.run_module("palgan_jax.main", run_name="__main__", alter_sys=True)
+"""
+"""JAX keeps compiled programs of the first process alone; the others would compile theirs in every test anew."""
+
+
+def arguments(workdir: Path, *more: str) -> list[str]:
+    return ["train", "--config", str(ROOT / "configs/tiny.py"), "--workdir", str(workdir), *FAST, *more]
+
+
+@pytest.fixture(autouse=True)
+def _at_the_root(monkeypatch):
+    monkeypatch.chdir(ROOT)  # the config names the bundled photographs from there
+
+
+def lines(workdir: Path) -> list[dict]:
+    return [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
+
+
+def without_times(rows: list[dict]) -> list[dict]:
+    return [{name: value for name, value in row.items() if name not in TIMES} for row in rows]
+
+
+def start(workdir: Path, *more: str, start_new_session: bool = False, **variables: str) -> subprocess.Popen:
+    """The command as a person runs it, on one device, with environment variables beside those of the tests."""
+    flags = " ".join(flag for flag in os.environ["XLA_FLAGS"].split() if "device_count" not in flag)
+    environment = {
+        **os.environ,
+        "XLA_FLAGS": flags,
+        "JAX_COMPILATION_CACHE_DIR": str(COMPILATION_CACHE),
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+        **variables,
+    }
+    module = ["-m", "palgan_jax.main"] if variables.get("JAX_PROCESS_ID", "0") == "0" else ["-c", OTHER_PROCESS]
+    command = [sys.executable, *module, *arguments(workdir, *more)[1:]]
+    return subprocess.Popen(
+        command, env=environment, stderr=subprocess.PIPE, text=True, cwd=ROOT, start_new_session=start_new_session
+    )
+
+
+def wait_for(condition, process: subprocess.Popen, seconds: float = 240) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert process.poll() is None, process.communicate()[1]
+        assert time.monotonic() < end, "nothing happened"
+        time.sleep(0.02)
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory) -> Path:
+    workdir = tmp_path_factory.mktemp("uninterrupted")
+    finish([start(workdir, "--config.sheet_every=12 steps", "--config.tensorboard=true")])
+    return workdir
+
+
+def test_a_run_leaves_metrics_checkpoints_and_its_config(uninterrupted):
+    rows = lines(uninterrupted)
+    steps = [row["step"] for row in rows if "loss/g" in row]
+    assert steps == list(range(1, 13))
+    for row in rows:
+        assert all(np.isfinite(value) for value in row.values())
+    assert {*TIMES, "grad_norm/g", "logit/real"} <= set(rows[0])
+    measured = [row for row in rows if "val/psnr" in row]
+    assert [row["step"] for row in measured] == [6, 12]
+    assert {"val/psnr_truth_palette", "val/psnr_gray", "val/psnr_mean_ab", "val/colourfulness"} <= set(measured[0])
+    found = load_ema(uninterrupted)
+    assert found["step"] == 12
+    assert found["config"]["net"]["width"] == 1 / 16
+    assert [path.name for path in (uninterrupted / "sheets").iterdir()] == ["step_00000012.png"]
+    assert any((uninterrupted / "tensorboard").iterdir())
+
+
+def test_killed_and_resumed_gives_the_same_metrics_to_the_bit(uninterrupted, tmp_path):
+    process = start(tmp_path)
+    reached = tmp_path / "metrics.jsonl"
+    wait_for(lambda: reached.exists() and any(row["step"] >= 7 for row in _complete(reached)), process)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    killed_at = max(row["step"] for row in _complete(reached))
+    assert killed_at < 12, "the run was over before it could be killed"
+    (errors,) = finish([start(tmp_path)])
+    assert "resumed at step" in errors
+    assert without_times(lines(tmp_path)) == without_times(lines(uninterrupted))
+
+
+def _complete(path: Path) -> list[dict]:
+    return [json.loads(line) for line in path.read_text().split("\n")[:-1]]
+
+
+def test_a_finished_run_has_nothing_left_to_do(uninterrupted):
+    before = (uninterrupted / "metrics.jsonl").read_text()
+    (errors,) = finish([start(uninterrupted)])
+    assert "nothing left to do" in errors
+    assert (uninterrupted / "metrics.jsonl").read_text() == before
+
+
+def start_two(workdir: Path, *more: str, own: Sequence[Sequence[str]] = ((), ())) -> list[subprocess.Popen]:
+    """The same command in two processes that join each other; `own` is what each gets beside it."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{free.getsockname()[1]}"
+    cluster = {"JAX_COORDINATOR_ADDRESS": address, "JAX_NUM_PROCESSES": "2"}
+    return [start(workdir, *more, *own[i], **cluster, JAX_PROCESS_ID=str(i)) for i in range(2)]
+
+
+def finish(processes: list[subprocess.Popen]) -> list[str]:
+    """Waits for all of them to exit with 0; returns what each wrote."""
+    written = [process.communicate(timeout=300)[1] for process in processes]
+    assert [process.returncode for process in processes] == [0] * len(processes), written
+    return written
+
+
+def test_two_processes_train_as_one_and_any_number_goes_on(uninterrupted, tmp_path):
+    reached, more = tmp_path / "metrics.jsonl", ["--config.checkpoint_every=4 steps", "--config.eval_every=4 steps"]
+    processes = start_two(tmp_path, *LONG, *more)
+    wait_for(lambda: (tmp_path / "checkpoints" / "4").exists() and len(_complete(reached)) > 5, processes[0])
+
+    # One is killed: the other does not wait for it, and says which it was.
+    processes[1].kill()
+    written = [process.communicate(timeout=30)[1] for process in processes]
+    assert processes[0].returncode not in (0, None), written[0]
+    named = [f"process {i} of 2 (host {socket.gethostname()}, pid {processes[i].pid})" for i in range(2)]
+    assert f"palgan: error: {named[1]} is gone: " in written[0]
+    for i, rows in enumerate(("rows 0 to 3", "rows 4 to 7")):
+        assert f"{named[i]}: 1 cpu device(s)" in written[i] and f"process {i} has {rows} of each batch" in written[i]
+
+    ours, expected = [[row for row in lines(folder) if "loss/g" in row][:4] for folder in (tmp_path, uninterrupted)]
+    for row, other in zip(ours, expected, strict=True):
+        for name in set(other) - set(TIMES):
+            np.testing.assert_allclose(row[name], other[name], rtol=2e-2, atol=2e-3, err_msg=name)
+    np.testing.assert_allclose(ours[0]["loss/g"], expected[0]["loss/g"], rtol=1e-5)
+    measured, other = [next(row for row in lines(at) if "val/psnr" in row) for at in (tmp_path, uninterrupted)]
+    for name in ("val/psnr_gray", "val/psnr_mean_ab", "val/ab_error_gray", "val/colourfulness_of_truth"):
+        np.testing.assert_allclose(measured[name], other[name], rtol=1e-5, err_msg=name)
+
+    # One process goes on, is stopped, and two go on from there.
+    step, last = load_ema(tmp_path)["step"], lines(tmp_path)[-1]["step"]
+    process = start(tmp_path, *LONG)
+    wait_for(lambda: _complete(reached)[-1]["step"] > last + 1, process)
+    process.send_signal(signal.SIGTERM)
+    (errors,) = finish([process])
+    assert f"resumed at step {step} of" in errors
+    step, last = load_ema(tmp_path)["step"], lines(tmp_path)[-1]["step"]
+    assert f"saved step {step}" in errors and step >= last
+
+    processes = start_two(tmp_path, *LONG)
+    wait_for(lambda: _complete(reached)[-1]["step"] > step + 1, processes[0])
+    processes[1].send_signal(signal.SIGTERM)
+    written = finish(processes)
+    saved = f"saved step {load_ema(tmp_path)['step']}"
+    assert all(f"resumed at step {step} of" in errors and saved in errors for errors in written)
+
+
+def copies(folder: Path, count: int) -> list[Path]:
+    made = [folder / f"photos-{i}" for i in range(count)]
+    for copy in made:
+        shutil.copytree(ROOT / "examples" / "photos", copy)
+    return made
+
+
+def test_a_folder_that_vanishes_ends_the_run_with_a_saved_step_and_ctrl_c_does_too(tmp_path):
+    (photos,) = copies(tmp_path, 1)
+    workdir = tmp_path / "run"
+    # A worker process reads each picture anew; without one, so few would stay in memory.
+    data = [f"--config.data.train=folder:{photos}", "--config.data.workers=1"]
+    process = start(workdir, *LONG, *data)
+    reached = workdir / "metrics.jsonl"
+    wait_for(lambda: reached.exists() and len(_complete(reached)) > 2, process)
+    photos.rename(tmp_path / "unmounted")
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 2, errors
+    sentence = [line for line in errors.splitlines() if line.startswith("palgan: error: ")]
+    assert len(sentence) == 1 and str(photos) in sentence[0] and "is gone" in sentence[0]
+    step = load_ema(workdir)["step"]
+    assert step == lines(workdir)[-1]["step"] and f"saved step {step}" in errors
+
+    (tmp_path / "unmounted").rename(photos)
+    process = start(workdir, *LONG, *data, start_new_session=True)
+    wait_for(lambda: _complete(reached)[-1]["step"] > step, process)
+    # As a terminal does, which tells the worker processes too; it is not to be taken for their end.
+    os.killpg(process.pid, signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130, errors
+    assert f"resumed at step {step}" in errors and "other pictures" not in errors
+    assert f"saved step {load_ema(workdir)['step']}" in errors
+    assert "Traceback" not in errors and "worker process" not in errors
+
+
+def test_a_folder_that_vanishes_for_one_of_two_processes_ends_both_at_the_same_step(tmp_path):
+    workdir = tmp_path / "run"
+    own = [[f"--config.data.train=folder:{photos}", "--config.data.workers=1"] for photos in copies(tmp_path, 2)]
+    processes = start_two(workdir, *LONG, own=own)
+    reached = workdir / "metrics.jsonl"
+    wait_for(lambda: reached.exists() and len(_complete(reached)) > 2, processes[0])
+    (tmp_path / "photos-1").rename(tmp_path / "unmounted")
+    written = [process.communicate(timeout=120)[1] for process in processes]
+    assert [process.returncode for process in processes] == [0, 2], written
+    assert "photos-1" in written[1] and "is gone" in written[1]
+    saved = f"saved step {load_ema(workdir)['step']}"
+    assert all(saved in errors for errors in written)
+
+
+def test_a_process_that_cannot_even_begin_ends_the_others_too(tmp_path):
+    own = [[f"--config.data.train=folder:{photos}", "--config.data.workers=0"] for photos in copies(tmp_path, 2)]
+    for photos in (tmp_path / "photos-0", tmp_path / "photos-1"):
+        open_source(f"folder:{photos}")  # leaves an index, so that nobody looks at the pictures again
+    for path in (tmp_path / "photos-1").glob("*.jpg"):
+        stat = path.stat()
+        path.write_bytes(bytes(stat.st_size))
+        os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    processes = start_two(tmp_path / "run", *LONG, own=own)
+    written = [process.communicate(timeout=120)[1] for process in processes]
+    assert [process.returncode for process in processes] == [2, 2], written
+    assert "another process of this run has no pictures any more" in written[0]
+    assert "cannot be read any more" in written[1]
+
+
+def refusal(capsys, *command: str) -> str:
+    """The one sentence on standard error of a command that must fail."""
+    assert cli.main(list(command)) == 2
+    error = [line for line in capsys.readouterr().err.splitlines() if line.startswith("palgan: error: ")]
+    assert len(error) == 1
+    return error[0]
+
+
+def test_another_config_is_refused_with_the_fields_that_differ(uninterrupted, capsys):
+    more = ["--config.net.attention=global", "--config.loss.l1=5", "--config.log_every=3 steps"]
+    sentence = refusal(capsys, *arguments(uninterrupted, *more))
+    assert "net.attention" in sentence
+    assert "loss.l1" in sentence
+    assert "log_every" not in sentence
+
+
+def test_bad_input_gets_one_sentence(tmp_path, capsys):
+    assert "did you mean batch_size?" in refusal(capsys, *arguments(tmp_path, "--config.batch_sise=4"))
+    assert "multiple of 64" in refusal(capsys, *arguments(tmp_path, "--config.resolution=100"))
+    # The tests run on eight devices.
+    assert "batch_size=12" in refusal(capsys, *arguments(tmp_path, "--config.batch_size=12"))
+    assert "data.train is empty" in refusal(capsys, *arguments(tmp_path, "--config.data.train="))
+    (tmp_path / "notes.txt").write_text("no picture")
+    assert ".txt" in refusal(capsys, *arguments(tmp_path / "w", f"--config.data.train=folder:{tmp_path}"))
+    assert "no config file" in refusal(capsys, "train", "--config", "none.py", "--workdir", str(tmp_path))
+    (tmp_path / "file").write_text("")
+    assert "cannot be made" in refusal(capsys, *arguments(tmp_path / "file" / "run"))
+    assert "is not an option" in refusal(capsys, *arguments(tmp_path), "--fast")
+
+
+def test_training_stops_at_a_loss_that_is_not_finite(tmp_path):
+    process = start(tmp_path, "--config.optim.g_lr=1e30", "--config.optim.d_lr=1e30", "--config.ema=0.5")
+    _, errors = process.communicate(timeout=300)
+    assert process.returncode == 2
+    sentence = [line for line in errors.splitlines() if line.startswith("palgan: error: ")]
+    assert len(sentence) == 1
+    assert "not finite at step" in sentence[0]
+    rows = lines(tmp_path)
+    assert all(np.isfinite(row["loss/g"]) for row in rows if "loss/g" in row)
+
+
+def test_the_best_must_be_something_that_is_measured(tmp_path):
+    process = start(tmp_path, "--config.best=val/beauty", "--config.eval_every=1 steps")
+    _, errors = process.communicate(timeout=300)
+    assert process.returncode == 2
+    assert "--config.best=val/beauty is not measured: choose one of val/ab_error," in errors
+
+
+def test_no_state_after_a_gradient_that_is_not_finite_is_saved(tmp_path):
+    checkpoints = Checkpoints(tmp_path)
+    window = MetricsWindow(8, file_bytes=np.array([1000]), decoders=1)
+    good = dict.fromkeys(TELLING, jnp.float32(1))
+    local = {"replaced": np.array([-1]), "index": np.array([0]), "seconds": np.array([0.1])}
+    window.add(1, good, local)
+    window.check_finite(checkpoints)
+    window.add(2, {**good, "grad_norm/g": jnp.float32(np.nan)}, local)
+    window.add(3, good, local)
+    with pytest.raises(UserError, match=r"not finite at step 2 \(grad_norm/g\)"):
+        window.check_finite(checkpoints)
+    checkpoints.close()

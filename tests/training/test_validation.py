@@ -1,0 +1,91 @@
+"""Validation while training: the metrics that a config asks for beside the usual ones."""
+
+import jax
+import numpy as np
+import pytest
+import safetensors.numpy
+from PIL import Image
+from skimage.color import deltaE_ciede2000, lab2rgb, rgb2lab
+from skimage.metrics import structural_similarity
+
+from palgan_jax.colorize.predictor import Colorizer
+from palgan_jax.config import from_dict
+from palgan_jax.data.source import open_source
+from palgan_jax.data.train_batches import eval_batches
+from palgan_jax.distributed.mesh import make_mesh
+from palgan_jax.errors import UserError
+from palgan_jax.metrics import frechet
+from palgan_jax.pretrained.inception import inception_features
+from palgan_jax.pretrained.load import load_metric_weights
+from palgan_jax.pretrained.store import import_weights
+from palgan_jax.training import validation as validation_lib
+from palgan_jax.training.validation import Validation
+from tests.pretrained.test_inception import torch_shapes
+from tests.support.colorize_model import tiny_weights
+from tests.support.metric_recipe import inception_state
+
+SIDE, COUNT = 64, 10
+
+
+# scikit-image warns of colours that no light has; the random network paints them.
+pytestmark = pytest.mark.filterwarnings("ignore:Conversion from CIE-LAB:UserWarning")
+
+
+@pytest.fixture(scope="module")
+def squares(samples, tmp_path_factory):
+    """A source of real photographs at the network's size, and the same as arrays."""
+    folder = tmp_path_factory.mktemp("squares")
+    for path in sorted(samples.glob("*.jpg"))[:COUNT]:
+        with Image.open(path) as picture:
+            picture.convert("RGB").resize((SIDE, SIDE)).save(folder / f"{path.stem}.png")
+    source = open_source(f"folder:{folder}", near_gray=0)
+    return source, [source.read(i) for i in range(COUNT)]
+
+
+def validation(squares, metrics: str) -> Validation:
+    colorizer = Colorizer(tiny_weights())
+    config = from_dict({**tiny_weights()["config"], "eval_metrics": metrics})
+    batches = eval_batches(squares[0], resolution=SIDE, batch_size=8)
+    return Validation(config, colorizer.network, make_mesh(), np.zeros(2, np.float32), batches)
+
+
+def clamped(colorizer: Colorizer, rgb: np.ndarray) -> np.ndarray:
+    """The automatic colours as validation renders them: what is out of gamut is clamped."""
+    lightness = rgb2lab(rgb)[..., 0].astype(np.float32)
+    _, ab = colorizer.predict(lightness)
+    return np.round(np.clip(lab2rgb(np.concatenate([lightness[..., None], ab], -1)), 0, 1) * 255).astype(np.uint8)
+
+
+def test_metrics_that_are_asked_for_are_means_over_the_automatic_colours(squares, tmp_path, monkeypatch):
+    monkeypatch.setenv("PALGAN_CACHE", str(tmp_path / "cache"))
+    safetensors.numpy.save_file(inception_state(torch_shapes()), tmp_path / "inception.safetensors")
+    import_weights(str(tmp_path / "inception.safetensors"))
+    colorizer = Colorizer(tiny_weights())
+    compared: list[frechet.Moments] = []
+    # The distance itself takes seconds, and is tested beside its definition.
+    monkeypatch.setattr(validation_lib, "frechet_distance", lambda *moments: compared.extend(moments) or 1.5)
+    found = validation(squares, "fid, ssim,ciede2000").run(colorizer.variables)
+    assert found["val/fid_other_weights"] == 1.5
+
+    painted = [clamped(colorizer, rgb) for rgb in squares[1]]
+    options = {"gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False, "channel_axis": -1}
+    pairs = list(zip(squares[1], painted, strict=True))
+    ssim = [structural_similarity(rgb, other, **options) for rgb, other in pairs]
+    assert found["val/ssim"] == pytest.approx(np.mean(ssim), abs=2e-3)
+    ciede = [deltaE_ciede2000(rgb2lab(rgb), rgb2lab(other)).mean() for rgb, other in pairs]
+    assert found["val/ciede2000"] == pytest.approx(np.mean(ciede), rel=2e-3)
+
+    features, params = jax.jit(inception_features), load_metric_weights("inception")
+    for pictures, moments in zip((painted, squares[1]), compared, strict=True):
+        mean = np.asarray(features(params, np.stack(pictures).astype(np.float32) / 127.5 - 1)).mean(axis=0)
+        assert moments.count == COUNT
+        np.testing.assert_allclose(moments.mean, mean, atol=0.02 * np.abs(mean).max())
+    assert not {name for name in found if "lpips" in name or "features" in name or "mask" in name}
+
+
+def test_a_metric_that_is_not_known_or_not_there_is_named_before_training(squares, tmp_path, monkeypatch):
+    monkeypatch.setenv("PALGAN_CACHE", str(tmp_path))
+    with pytest.raises(UserError, match=r"--config\.eval_metrics names beauty, which is not known: name some of ssim"):
+        validation(squares, "ssim,beauty")
+    with pytest.raises(UserError, match=r"asks for fid, and there are no weights of the InceptionV3 of FID"):
+        validation(squares, "fid")
