@@ -3,7 +3,7 @@
     python comparisons/evaluation.py [--json FILE]
         # in an environment with requirements-porting.txt and requirements-metrics.txt
 
-"The set" is what a table of colorizations has: PSNR, SSIM, LPIPS of AlexNet, colourfulness, and the features that FID
+"The set" is what a table of colorizations has: PSNR, SSIM, LPIPS of AlexNet, colorfulness, and the features that FID
 compares, of predictions and photographs; `speedup` is others' time for it by ours. Ours is one program with a device
 for each core, as in `palgan evaluate`; others are called one after the other, as their authors have them called. Below
 it stand single metrics, on one device.
@@ -40,8 +40,8 @@ from skimage.color import deltaE_ciede2000, rgb2lab  # noqa: E402
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity  # noqa: E402
 
 from palgan_jax.distributed.mesh import batch_sharding, make_cores_devices, make_mesh, replicated  # noqa: E402
-from palgan_jax.metrics.ciede2000 import colour_difference  # noqa: E402
-from palgan_jax.metrics.colorfulness import colourfulness  # noqa: E402
+from palgan_jax.metrics.ciede2000 import color_difference  # noqa: E402
+from palgan_jax.metrics.colorfulness import colorfulness  # noqa: E402
 from palgan_jax.metrics.lpips import Network, lpips  # noqa: E402
 from palgan_jax.metrics.measure import FEATURES, measure  # noqa: E402
 from palgan_jax.metrics.ssim import ssim  # noqa: E402
@@ -59,8 +59,8 @@ def network_input(pictures: np.ndarray) -> np.ndarray:
 
 
 SSIM = {"channel_axis": -1, "data_range": 255, "gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False}
-SET = ("psnr", "ssim", "lpips_alexnet", "colourfulness", "fid")
-VALUES = ("psnr", "ssim", "lpips_alexnet", "colourfulness", "colourfulness_truth", *FEATURES)
+SET = ("psnr", "ssim", "lpips_alexnet", "colorfulness", "fid")
+VALUES = ("psnr", "ssim", "lpips_alexnet", "colorfulness", "colorfulness_truth", *FEATURES)
 
 
 def the_set(inception: torch.nn.Module, params: Any) -> tuple[Measure, Measure]:
@@ -81,8 +81,8 @@ def the_set(inception: torch.nn.Module, params: Any) -> tuple[Measure, Measure]:
             [peak_signal_noise_ratio(b, a, data_range=255) for a, b in zip(predicted, truth, strict=True)],
             [structural_similarity(a, b, **SSIM) for a, b in zip(predicted, truth, strict=True)],
             distance(2 * p - 1, 2 * t - 1)[:, 0, 0, 0].numpy(),
-            colourfulness(predicted),
-            colourfulness(truth),
+            colorfulness(predicted),
+            colorfulness(truth),
             *(inception(rgb)[0][:, :, 0, 0].numpy() for rgb in (p, t)),
         ]
         return np.concatenate([np.asarray(column).reshape(len(truth), -1) for column in columns], axis=1)
@@ -114,7 +114,7 @@ def one_by_one(measure: Callable[[np.ndarray, np.ndarray], float]) -> Measure:
 
 
 def classical_pairs() -> dict[str, tuple[Measure, Measure]]:
-    run_ssim, run_difference = jax.jit(ssim), jax.jit(colour_difference)
+    run_ssim, run_difference = jax.jit(ssim), jax.jit(color_difference)
     return {
         "SSIM": (
             lambda predicted, truth: np.asarray(run_ssim(predicted, truth)),

@@ -3,7 +3,7 @@ photographs.
 
     palgan train --config configs/tiny.py --workdir runs/tiny
 
-Its colours are worth nothing. It is there to see whether an installation, a cluster or a change works.
+Its colors are worth nothing. It is there to see whether an installation, a cluster or a change works.
 """
 
 from ml_collections import ConfigDict

@@ -98,14 +98,14 @@ def draw(output: Path, workdir: Path) -> Path:
     curves = [
         Curve(title, [row["step"] for row in lines if name in row], [row[name] for row in lines if name in row])
         for name, title in [
-            ("loss/l1", "demo run: colour loss (10 x L1)"),
+            ("loss/l1", "demo run: color loss (10 x L1)"),
             ("loss/palette", "demo run: palette loss"),
             ("val/psnr", "demo run: PSNR on the samples, dB"),
             ("val/psnr_truth_palette", "demo run: PSNR with the truth's palette, dB"),
         ]
     ]
     notes = [
-        f"Colours: {colorizer.source}.",
+        f"Colors: {colorizer.source}.",
         f"Curves: the demo run of {lines[-1]['step']} steps on the bundled photographs.",
     ]
     return write_sheet(
@@ -115,7 +115,7 @@ def draw(output: Path, workdir: Path) -> Path:
 
 
 def in_gray(rgb: np.ndarray) -> np.ndarray:
-    """The picture without its colours, at the same luminance L."""
+    """The picture without its colors, at the same luminance L."""
     from palgan_jax.colorize.join import join, luminance
 
     return join(luminance(rgb), np.zeros((2, 2, 2), np.float32))

@@ -1,7 +1,7 @@
 """sRGB <-> CIE Lab (D65, 2 degrees) and the value ranges that the networks see.
 
 One contract for the module: the last axis holds the channels, everything is float32, and every function can be
-jitted and differentiated everywhere, black, white, gray and out-of-gamut colours included. sRGB is in [0, 1], L in
+jitted and differentiated everywhere, black, white, gray and out-of-gamut colors included. sRGB is in [0, 1], L in
 [0, 100], and a and b are in about [-110, 110]. The numbers are those of scikit-image, so that the two agree.
 
 From sRGB to Lab, NumPy arrays are computed with NumPy, on the host, and everything else with JAX.
@@ -67,7 +67,7 @@ def rgb_to_lab(rgb: Array) -> Array:
 
 
 def lab_to_rgb(lab: jax.Array) -> jax.Array:
-    """Lab (..., 3) to sRGB (..., 3), not clamped: colours out of gamut leave [0, 1], so that they keep a gradient.
+    """Lab (..., 3) to sRGB (..., 3), not clamped: colors out of gamut leave [0, 1], so that they keep a gradient.
 
     Clamp to [0, 1] before showing or storing a picture; clamped, it agrees with scikit-image everywhere.
     """
@@ -80,19 +80,19 @@ def lab_to_rgb(lab: jax.Array) -> jax.Array:
     return linear_to_srgb(_apply_matrix(_RGB_FROM_XYZ, xyz * jnp.asarray(_WHITE_D65, jnp.float32)))
 
 
-def normalise_lab(lab: Array, ab_range: float = AB_RANGE) -> tuple[Array, Array]:
+def normalize_lab(lab: Array, ab_range: float = AB_RANGE) -> tuple[Array, Array]:
     """Lab (..., 3) to what the networks see: l = (L - 50) / 100 of shape (..., 1) and c = ab / ab_range (..., 2)."""
     return (lab[..., :1] - 50) / 100, lab[..., 1:] / ab_range
 
 
-def denormalise_lab(l: jax.Array, c: jax.Array, ab_range: float = AB_RANGE) -> jax.Array:
-    """The inverse of `normalise_lab`: l (..., 1) and c (..., 2) to Lab (..., 3)."""
+def denormalize_lab(l: jax.Array, c: jax.Array, ab_range: float = AB_RANGE) -> jax.Array:
+    """The inverse of `normalize_lab`: l (..., 1) and c (..., 2) to Lab (..., 3)."""
     return jnp.concatenate([l * 100 + 50, c * ab_range], axis=-1)
 
 
 def render(l: jax.Array, c: jax.Array, ab_range: float = AB_RANGE) -> jax.Array:
-    """Normalised l (..., 1) and c (..., 2) to the RGB (..., 3) of D and of the perceptual network: [-1, 1] in gamut."""
-    return lab_to_rgb(denormalise_lab(l, c, ab_range)) * 2 - 1
+    """Normalized l (..., 1) and c (..., 2) to the RGB (..., 3) of D and of the perceptual network: [-1, 1] in gamut."""
+    return lab_to_rgb(denormalize_lab(l, c, ab_range)) * 2 - 1
 
 
 def bytes_to_lab(rgb: Array) -> Array:
@@ -106,10 +106,10 @@ def rgb_to_bytes(rgb: jax.Array) -> jax.Array:
 
 
 def from_bytes(rgb: jax.Array, ab_range: float = AB_RANGE) -> tuple[jax.Array, jax.Array]:
-    """8-bit sRGB (..., 3), of any type, to normalised l (..., 1) and c (..., 2)."""
-    return normalise_lab(bytes_to_lab(rgb), ab_range)
+    """8-bit sRGB (..., 3), of any type, to normalized l (..., 1) and c (..., 2)."""
+    return normalize_lab(bytes_to_lab(rgb), ab_range)
 
 
 def to_bytes(l: jax.Array, c: jax.Array, ab_range: float = AB_RANGE) -> jax.Array:
-    """Normalised l (..., 1) and c (..., 2) to sRGB (..., 3), uint8; what is out of gamut is clamped."""
-    return rgb_to_bytes(lab_to_rgb(denormalise_lab(l, c, ab_range)))
+    """Normalized l (..., 1) and c (..., 2) to sRGB (..., 3), uint8; what is out of gamut is clamped."""
+    return rgb_to_bytes(lab_to_rgb(denormalize_lab(l, c, ab_range)))

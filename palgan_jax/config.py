@@ -23,7 +23,7 @@ from palgan_jax.nn.norms import Norm
 from palgan_jax.nn.ops.tpu.kernel import are_tpus
 from palgan_jax.nn.palette_generator import Init, Tap
 from palgan_jax.nn.palgan import Model
-from palgan_jax.palette import Kernel, Normalisation, PaletteSpec
+from palgan_jax.palette import Kernel, Normalization, PaletteSpec
 
 CHOICES = {
     "model": get_args(Model),
@@ -35,7 +35,7 @@ CHOICES = {
     "net.palette_init": get_args(Init),
     "discriminator.kind": get_args(Kind),
     "palette.kernel": get_args(Kernel),
-    "palette.normalisation": get_args(Normalisation),
+    "palette.normalization": get_args(Normalization),
 }
 
 TINY, HUGE = 1e-9, 1e9
@@ -110,7 +110,7 @@ def default_config() -> ConfigDict:
     config.net.guided_radius = 4
     config.net.guided_eps = 1e-3
     config.net.palette_scale = 256.0
-    config.net.normalise_palette = True
+    config.net.normalize_palette = True
     config.net.tap = "after"
     config.net.palette_init = "he"
     config.net.spectral = True
@@ -125,7 +125,7 @@ def default_config() -> ConfigDict:
     config.palette.half_range = 1.0
     config.palette.sigma = 0.1
     config.palette.kernel = "inverse_quadratic"
-    config.palette.normalisation = "sum"
+    config.palette.normalization = "sum"
 
     config.loss = ConfigDict()
     config.loss.l1 = 10.0
@@ -260,6 +260,15 @@ def flatten(config: ConfigDict | dict) -> dict[str, Any]:
     return flat
 
 
+RENAMED = {"net.normalise_palette": "net.normalize_palette", "palette.normalisation": "palette.normalization"}
+"""Fields of checkpoints that spell a name differently, and the name that is used here."""
+
+
+def flatten_saved(fields: dict) -> dict[str, Any]:
+    """Flattens the config of a checkpoint, as `flatten`, with the names of fields that are used here."""
+    return {RENAMED.get(name, name): value for name, value in flatten(fields).items()}
+
+
 def from_dict(fields: dict[str, Any]) -> ConfigDict:
     """The config of a checkpoint. Fields that the checkpoint did not know take their defaults.
 
@@ -268,7 +277,7 @@ def from_dict(fields: dict[str, Any]) -> ConfigDict:
     config = default_config()
     known = flatten(config)
     try:
-        for name, value in flatten(fields).items():
+        for name, value in flatten_saved(fields).items():
             if name not in known:
                 raise UserError(
                     f"the checkpoint's config has the field {name}, unknown to this version: update the package."

@@ -1,4 +1,4 @@
-"""Palettes: the 16 x 16 histogram of a picture's colours, how far two lie apart, and a drawing of one.
+"""Palettes: the 16 x 16 histogram of a picture's colors, how far two lie apart, and a drawing of one.
 
 Axis glossary of the whole package: B batch, H W pixels, C channels, K palette bins (16 x 16 = 256), N attention tokens.
 A palette is float32 of shape (..., K); the flat index of bin (i_a, i_b) is `bins * i_a + i_b`.
@@ -14,7 +14,7 @@ import numpy as np
 from palgan_jax.color import AB_RANGE, lab_to_rgb
 
 Kernel = Literal["inverse_quadratic", "gaussian", "hard"]
-Normalisation = Literal["sum", "max"]
+Normalization = Literal["sum", "max"]
 
 
 @dataclass(frozen=True)
@@ -23,17 +23,17 @@ class PaletteSpec:
 
     Attributes:
       bins: bins along a and along b.
-      half_range: the normalised a or b at which the outermost bin centres lie.
-      sigma: width of the kernel, in normalised units.
-      kernel: how a pixel's vote falls off with its distance from a bin's centre.
-      normalisation: divide by the sum (a distribution) or by the largest bin.
+      half_range: the normalized a or b at which the outermost bin centers lie.
+      sigma: width of the kernel, in normalized units.
+      kernel: how a pixel's vote falls off with its distance from a bin's center.
+      normalization: divide by the sum (a distribution) or by the largest bin.
     """
 
     bins: int = 16
     half_range: float = 1.0
     sigma: float = 0.1
     kernel: Kernel = "inverse_quadratic"
-    normalisation: Normalisation = "sum"
+    normalization: Normalization = "sum"
 
     @property
     def size(self) -> int:
@@ -41,14 +41,14 @@ class PaletteSpec:
         return self.bins**2
 
 
-def bin_centres(spec: PaletteSpec = PaletteSpec()) -> np.ndarray:
-    """The centres of the bins along one axis, (bins,), normalised units."""
+def bin_centers(spec: PaletteSpec = PaletteSpec()) -> np.ndarray:
+    """The centers of the bins along one axis, (bins,), normalized units."""
     return np.linspace(-spec.half_range, spec.half_range, spec.bins, dtype=np.float32)
 
 
 def _votes(x: jax.Array, spec: PaletteSpec) -> jax.Array:
     """The vote (..., bins) of the coordinate x (...) for each bin of one axis."""
-    distance = x[..., None] - bin_centres(spec)
+    distance = x[..., None] - bin_centers(spec)
     if spec.kernel == "inverse_quadratic":
         return 1 / (1 + (distance / spec.sigma) ** 2)
     if spec.kernel == "gaussian":
@@ -57,7 +57,7 @@ def _votes(x: jax.Array, spec: PaletteSpec) -> jax.Array:
 
 
 def histogram(ab: jax.Array, spec: PaletteSpec = PaletteSpec()) -> jax.Array:
-    """The palette (..., K) of normalised ab (..., H, W, 2), which is ab / 110 (method: section 2).
+    """The palette (..., K) of normalized ab (..., H, W, 2), which is ab / 110 (method: section 2).
 
     Every pixel votes for all bins through the kernel, the same whatever its luminance. It is one contraction of
     (pixels x bins) with (pixels x bins), so it is cheap on any device and has a gradient (not with kernel "hard").
@@ -68,7 +68,7 @@ def histogram(ab: jax.Array, spec: PaletteSpec = PaletteSpec()) -> jax.Array:
         "...pi,...pj->...ij", _votes(ab[..., 0], spec), _votes(ab[..., 1], spec), precision=jax.lax.Precision.HIGHEST
     )  # (..., bins, bins)
     counts = counts.reshape(*batch, spec.size)  # (..., K)
-    scale = jnp.sum if spec.normalisation == "sum" else jnp.max
+    scale = jnp.sum if spec.normalization == "sum" else jnp.max
     return counts / (scale(counts, axis=-1, keepdims=True) + 1e-6)
 
 
@@ -89,9 +89,9 @@ def hellinger(h: jax.Array, g: jax.Array) -> jax.Array:
     return jnp.sqrt(0.5 * jnp.sum(difference**2, axis=-1) + 1e-12)
 
 
-def bin_colours(spec: PaletteSpec = PaletteSpec(), lightness: float = 65.0, ab_range: float = AB_RANGE) -> np.ndarray:
-    """The sRGB colour (bins, bins, 3) in [0, 1] that each bin (i_a, i_b) stands for, at the lightness L given."""
-    a, b = np.meshgrid(bin_centres(spec) * ab_range, bin_centres(spec) * ab_range, indexing="ij")
+def bin_colors(spec: PaletteSpec = PaletteSpec(), lightness: float = 65.0, ab_range: float = AB_RANGE) -> np.ndarray:
+    """The sRGB color (bins, bins, 3) in [0, 1] that each bin (i_a, i_b) stands for, at the lightness L given."""
+    a, b = np.meshgrid(bin_centers(spec) * ab_range, bin_centers(spec) * ab_range, indexing="ij")
     lab = np.stack([np.full_like(a, lightness), a, b], axis=-1)
     return np.clip(np.asarray(lab_to_rgb(jnp.asarray(lab))), 0, 1)
 
@@ -107,11 +107,11 @@ def picture(
 ) -> np.ndarray:
     """Draws one palette (K,) over the ab plane, a to the right and b upwards.
 
-    Each bin is a square of `cell` pixels in the colour that it stands for, lit by the square root of its share of the
-    largest bin, so that rare colours can still be seen. Returns uint8 (bins * cell, bins * cell, 3).
+    Each bin is a square of `cell` pixels in the color that it stands for, lit by the square root of its share of the
+    largest bin, so that rare colors can still be seen. Returns uint8 (bins * cell, bins * cell, 3).
     """
     weights = np.asarray(h, np.float32).reshape(spec.bins, spec.bins, 1)
     light = np.sqrt(np.clip(weights / max(float(weights.max()), 1e-12), 0, 1))
-    cells = light * bin_colours(spec, lightness, ab_range) * 255 + (1 - light) * background  # (i_a, i_b, 3)
+    cells = light * bin_colors(spec, lightness, ab_range) * 255 + (1 - light) * background  # (i_a, i_b, 3)
     upright = cells.transpose(1, 0, 2)[::-1]  # rows: b from high to low; columns: a
     return np.round(np.kron(upright, np.ones((cell, cell, 1)))).astype(np.uint8)

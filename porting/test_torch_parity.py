@@ -51,7 +51,7 @@ def test_layer(name, mode):
         {"norm": "spade"},
         {"norm": "instance"},
         {"tap": "before"},
-        {"normalise_palette": False, "palette_scale": 1.0},
+        {"normalize_palette": False, "palette_scale": 1.0},
         {"model": "autoencoder"},
     ],
     ids=lambda option: "-".join(f"{key}-{value}" for key, value in option.items()),

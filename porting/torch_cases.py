@@ -37,7 +37,7 @@ FUNCTIONS: dict[str, Callable[..., Tensor]] = {
     "render": losses.render,
     "histogram": losses.histogram,
     "histogram_gaussian": partial(losses.histogram, kernel="gaussian", sigma=0.15),
-    "histogram_max": partial(losses.histogram, normalisation="max", bins=8),
+    "histogram_max": partial(losses.histogram, normalization="max", bins=8),
     "histogram_hard": partial(losses.histogram, kernel="hard"),
     "entropy": losses.entropy,
     "hellinger": losses.hellinger,

@@ -23,7 +23,7 @@ leaky = nn.LeakyReLU(0.2)  # a module, so that a hook can watch its inputs
 
 
 def up2(x: Tensor) -> Tensor:
-    """Bilinear upsampling by two with half-pixel centres: (B, C, H, W) -> (B, C, 2H, 2W)."""
+    """Bilinear upsampling by two with half-pixel centers: (B, C, H, W) -> (B, C, 2H, 2W)."""
     return F.interpolate(x, scale_factor=2, mode="bilinear", align_corners=False)
 
 
@@ -52,7 +52,7 @@ class SpectralMixin(nn.Module):
         if spectral:
             self.register_buffer("u", torch.randn(self.weight.shape[0]))
 
-    def normalised_weight(self) -> Tensor:
+    def normalized_weight(self) -> Tensor:
         if not self.spectral:
             return self.weight
         matrix = self.weight.flatten(1)  # (out, in * kh * kw)
@@ -66,7 +66,7 @@ class SpectralMixin(nn.Module):
 
 
 class Conv(nn.Conv2d, SpectralMixin):
-    """A square convolution, padded by half its kernel unless told; spectral normalisation on demand."""
+    """A square convolution, padded by half its kernel unless told; spectral normalization on demand."""
 
     def __init__(
         self,
@@ -82,22 +82,22 @@ class Conv(nn.Conv2d, SpectralMixin):
         self.make_spectral(spectral)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self._conv_forward(x, self.normalised_weight(), self.bias)
+        return self._conv_forward(x, self.normalized_weight(), self.bias)
 
 
 class Dense(nn.Linear, SpectralMixin):
-    """A fully connected layer; spectral normalisation on demand."""
+    """A fully connected layer; spectral normalization on demand."""
 
     def __init__(self, fin: int, fout: int, spectral: bool = False) -> None:
         super().__init__(fin, fout)
         self.make_spectral(spectral)
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.linear(x, self.normalised_weight(), self.bias)
+        return F.linear(x, self.normalized_weight(), self.bias)
 
 
 class BatchNorm(nn.Module):
-    """Batch normalisation; running = 0.9 running + 0.1 batch, with the biased variance (torch's own is unbiased)."""
+    """Batch normalization; running = 0.9 running + 0.1 batch, with the biased variance (torch's own is unbiased)."""
 
     def __init__(self, channels: int, affine: bool = False, eps: float = 1e-5, keep: float = 0.9) -> None:
         super().__init__()
@@ -122,7 +122,7 @@ class BatchNorm(nn.Module):
 
 
 class PalNorm(nn.Module):
-    """Normalisation whose scale and offset come from the palette: `n (1 + gamma(z)) + beta(z)`, `z = act(FC(s h))`.
+    """Normalization whose scale and offset come from the palette: `n (1 + gamma(z)) + beta(z)`, `z = act(FC(s h))`.
 
     `kind`: "palette" (n is a batch norm without affine), "instance" (n is an instance norm), "batch" (a batch norm
     with its own affine, no palette), or "spade": z, gamma and beta are maps, `z = act(conv3x3(l) + FC(s h))`, with l
@@ -158,7 +158,7 @@ class PalNorm(nn.Module):
 
 
 class ResBlock(nn.Module):
-    """Pre-activation residual block with palette normalisation (SPADE's block, with PalNorm in its place)."""
+    """Pre-activation residual block with palette normalization (SPADE's block, with PalNorm in its place)."""
 
     def __init__(
         self,

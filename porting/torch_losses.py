@@ -1,4 +1,4 @@
-"""Colour, palettes and losses of PalGAN in PyTorch: the second implementation that the JAX one is compared with.
+"""Color, palettes and losses of PalGAN in PyTorch: the second implementation that the JAX one is compared with.
 
 Pictures are NHWC here, as in the JAX code: nothing in this file convolves. Functions keep their input's precision.
 """
@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-# ---- colour ----------------------------------------------------------------------------------------------------------
+# ---- color ----------------------------------------------------------------------------------------------------------
 
 WHITE_D65 = (0.95047, 1.0, 1.08883)
 XYZ_FROM_RGB = ((0.412453, 0.357580, 0.180423), (0.212671, 0.715160, 0.072169), (0.019334, 0.119193, 0.950227))
@@ -38,7 +38,7 @@ def lab_to_rgb(lab: Tensor) -> Tensor:
 
 
 def render(l: Tensor, ab: Tensor) -> Tensor:
-    """Normalised l (..., 1) and ab (..., 2) to the RGB (..., 3) in [-1, 1] that D sees."""
+    """Normalized l (..., 1) and ab (..., 2) to the RGB (..., 3) in [-1, 1] that D sees."""
     return 2 * lab_to_rgb(torch.cat([100 * l + 50, 110 * ab], -1)) - 1
 
 
@@ -46,11 +46,11 @@ def render(l: Tensor, ab: Tensor) -> Tensor:
 
 
 def histogram(
-    ab: Tensor, bins: int = 16, sigma: float = 0.1, kernel: str = "inverse_quadratic", normalisation: str = "sum"
+    ab: Tensor, bins: int = 16, sigma: float = 0.1, kernel: str = "inverse_quadratic", normalization: str = "sum"
 ) -> Tensor:
-    """Normalised ab (B, H, W, 2) -> palette (B, bins * bins); the flat index is `bins * i_a + i_b`."""
-    centres = torch.linspace(-1, 1, bins, dtype=ab.dtype)
-    distance = ab.flatten(1, 2)[..., None] - centres  # (B, HW, 2, bins)
+    """Normalized ab (B, H, W, 2) -> palette (B, bins * bins); the flat index is `bins * i_a + i_b`."""
+    centers = torch.linspace(-1, 1, bins, dtype=ab.dtype)
+    distance = ab.flatten(1, 2)[..., None] - centers  # (B, HW, 2, bins)
     if kernel == "inverse_quadratic":
         votes = 1 / (1 + (distance / sigma) ** 2)
     elif kernel == "gaussian":
@@ -58,7 +58,7 @@ def histogram(
     else:
         votes = F.one_hot(distance.abs().argmin(-1), bins).to(ab.dtype)
     counts = (votes[:, :, 0].transpose(1, 2) @ votes[:, :, 1]).flatten(1)  # (B, bins * bins)
-    scale = counts.sum(-1, keepdim=True) if normalisation == "sum" else counts.amax(-1, keepdim=True)
+    scale = counts.sum(-1, keepdim=True) if normalization == "sum" else counts.amax(-1, keepdim=True)
     return counts / (scale + 1e-6)
 
 

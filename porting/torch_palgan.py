@@ -28,7 +28,7 @@ class Options:
     guided_radius: int = 4
     guided_eps: float = 1e-3
     palette_scale: float = 256.0
-    normalise_palette: bool = True
+    normalize_palette: bool = True
     tap: str = "after"
     spectral: bool = True
 
@@ -131,11 +131,11 @@ class PaletteGenerator(nn.Module):
         bins: int = BINS,
         fin: int = 1,
         head: str = "palette",
-        normalise: bool = True,
+        normalize: bool = True,
         tap: str = "after",
     ) -> None:
         super().__init__()
-        self.kind, self.normalise, self.tap = head, normalise, tap
+        self.kind, self.normalize, self.tap = head, normalize, tap
         channels = [fin, *(scaled(c, width) for c in (32, 64, 128, 256, 256, 256))]
         self.depth = 4 if head == "none" else 6  # without a head nothing looks beyond M4
         for i in range(self.depth):
@@ -156,11 +156,11 @@ class PaletteGenerator(nn.Module):
         if self.kind == "code":
             return code, maps
         h = torch.sigmoid(code)
-        return h / h.sum(-1, keepdim=True) if self.normalise else h, maps
+        return h / h.sum(-1, keepdim=True) if self.normalize else h, maps
 
 
 class PaletteAssignmentGenerator(nn.Module):
-    """G: luminance, E's maps and a palette -> normalised ab (B, 2, R, R) in [-1, 1]."""
+    """G: luminance, E's maps and a palette -> normalized ab (B, 2, R, R) in [-1, 1]."""
 
     def __init__(self, options: Options = Options()) -> None:
         super().__init__()
@@ -202,7 +202,7 @@ class PalGAN(nn.Module):
         super().__init__()
         head = {"palgan": "palette", "autoencoder": "code", "vae": "none"}[options.model]
         self.palette_generator = PaletteGenerator(
-            options.width, resolution, head=head, normalise=options.normalise_palette, tap=options.tap
+            options.width, resolution, head=head, normalize=options.normalize_palette, tap=options.tap
         )
         if options.model != "palgan":
             options = replace(options, palette_scale=1.0)
@@ -217,7 +217,7 @@ class PalGAN(nn.Module):
         return predicted, self.assignment_generator(l, maps, predicted if palette is None else palette)
 
     def posterior(self, l: Tensor, ab: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean and log variance (B, K) of the code of a coloured picture."""
+        """Mean and log variance (B, K) of the code of a colored picture."""
         code, _ = self.posterior_network(torch.cat([l, ab], 1))
         return code.chunk(2, -1)
 
@@ -226,7 +226,7 @@ class PalGAN(nn.Module):
 
 
 class ColorDiscriminator(nn.Module):
-    """D: normalised ab (B, 2, R, R), RGB in [-1, 1] (B, 3, R, R) and the palette (B, K) -> logits.
+    """D: normalized ab (B, 2, R, R), RGB in [-1, 1] (B, 3, R, R) and the palette (B, K) -> logits.
 
     "projection": `logit = w . phi + b + <phi, h>` (B,), the projection discriminator (Miyato and Koyama) with the
     palette as the class. "patch": (B, R/8 - 2, R/8 - 2), the 70x70 PatchGAN (Isola et al.), which sees no palette.

@@ -1,4 +1,4 @@
-"""Colour conversion against scikit-image, and its gradients."""
+"""Color conversion against scikit-image, and its gradients."""
 
 import jax
 import jax.numpy as jnp
@@ -8,7 +8,7 @@ import skimage.color
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from palgan_jax.color import denormalise_lab, lab_to_rgb, linear_to_srgb, normalise_lab, rgb_to_lab, srgb_to_linear
+from palgan_jax.color import denormalize_lab, lab_to_rgb, linear_to_srgb, normalize_lab, rgb_to_lab, srgb_to_linear
 
 EDGES = np.array(
     [[r, g, b] for r in (0, 1e-6, 0.04045, 0.5, 1) for g in (0, 1 / 255, 0.04045, 1) for b in (0, 0.0031308, 0.5, 1)],
@@ -60,15 +60,15 @@ def test_gradients_agree_with_finite_differences(convert):
         np.testing.assert_allclose(jacobian[..., i], difference, rtol=2e-2, atol=2e-2)
 
 
-def test_out_of_gamut_colours_keep_a_gradient():
+def test_out_of_gamut_colors_keep_a_gradient():
     gradient = jax.grad(lambda lab: lab_to_rgb(lab).sum())(jnp.array([60.0, 120.0, -100.0]))
     assert float(jnp.abs(gradient).min()) > 0
 
 
 @settings(deadline=None)
 @given(st.floats(0, 100), st.floats(-128, 128), st.floats(-128, 128), st.sampled_from([100.0, 110.0, 128.0]))
-def test_normalise_and_back(lightness, a, b, ab_range):
+def test_normalize_and_back(lightness, a, b, ab_range):
     lab = np.array([lightness, a, b], np.float32)
-    l, c = normalise_lab(lab, ab_range)
+    l, c = normalize_lab(lab, ab_range)
     assert -0.5 <= float(l[0]) <= 0.5
-    np.testing.assert_allclose(denormalise_lab(l, c, ab_range), lab, atol=1e-3)
+    np.testing.assert_allclose(denormalize_lab(l, c, ab_range), lab, atol=1e-3)

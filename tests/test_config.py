@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from palgan_jax.checkpoint.compatibility import check_fits
 from palgan_jax.config import (
     CHOICES,
     apply_overrides,
@@ -119,6 +120,16 @@ def test_a_config_survives_its_checkpoint(width, norm, model):
     config.net.width, config.net.norm, config.model = width, norm, model
     assert flatten(from_dict(config.to_dict())) == flatten(config)
     assert build_generator(config.to_dict()) == build_generator(config)
+
+
+def test_fields_that_checkpoints_spell_differently_are_read():
+    fields = default_config().to_dict()
+    del fields["palette"]["normalization"], fields["net"]["normalize_palette"]
+    fields["palette"]["normalisation"], fields["net"]["normalise_palette"] = "max", False
+    config = from_dict(fields)
+    assert config.palette.normalization == "max"
+    assert config.net.normalize_palette is False
+    check_fits(fields, config.to_dict())
 
 
 @pytest.mark.parametrize(

@@ -94,7 +94,7 @@ def _step_once(config, rgb, vgg=None):
 
 
 def _filled(abstract):
-    """A state of these shapes: the initialisers would take as long to compile as the step."""
+    """A state of these shapes: the initializers would take as long to compile as the step."""
     rng = np.random.default_rng(0)
 
     def leaf(path, spec):
@@ -134,7 +134,7 @@ def test_the_small_variant_makes_a_step(name, one_step):
 
 
 def test_the_perceptual_loss_takes_part_in_the_step(pictures):
-    """The small variants leave it out, the large configs do not; random weights serve as well as learnt ones."""
+    """The small variants leave it out, the large configs do not; random weights serve as well as learned ones."""
     config = load("coco256", "runlocal")
     config.loss.perceptual = 2.0
     config.net.width = config.discriminator.width = 1 / 16

@@ -23,7 +23,7 @@ from palgan_jax.config import duration_in_steps, load_config
 from tests.support.places import ROOT
 
 LAUNCH = ROOT / "launch"
-GOOGLE = {"PALGAN_PROJECT": "colours", "PALGAN_ZONE": "us-west4-a", "PALGAN_BUCKET": "pictures"}
+GOOGLE = {"PALGAN_PROJECT": "colors", "PALGAN_ZONE": "us-west4-a", "PALGAN_BUCKET": "pictures"}
 IMAGE = {"PALGAN_IMAGE": "registry/palgan:1"}
 NEEDED = {
     "tpu_vm.sh": GOOGLE,
@@ -335,7 +335,7 @@ def test_a_tpu_vm_is_created_and_all_its_machines_train(cloud):
     assert result.returncode == 0, result.stderr
     (create,) = [call for call in cloud.calls if "create" in call]
     assert {"--spot", "--accelerator-type=v5litepod-16", "--version=v2-alpha-tpuv5-lite"} <= set(create)
-    assert {"--project=colours", "--zone=us-west4-a"} <= set(create)
+    assert {"--project=colors", "--zone=us-west4-a"} <= set(create)
     trainings = [call for call in cloud.calls if call[0] == "python"]
     assert len(trainings) == 2 and trainings[0] == trainings[1]
     assert trainings[0][-1] == "--config.data.train=folder:it's a b"
@@ -654,7 +654,7 @@ def test_the_jobset_is_one_by_its_schema(world, topology, chips, hosts):
     assert pod["volumes"][0]["csi"]["volumeAttributes"]["bucketName"] == "pictures"
 
 
-def test_the_schema_of_the_jobset_refuses_what_is_misspelt(world):
+def test_the_schema_of_the_jobset_refuses_what_is_misspelled(world):
     for path, value in [
         (("spec", "failurePolicy", "maxRestart"), 3),
         (("spec", "failurePolicy", "maxRestarts"), "3"),

@@ -236,7 +236,7 @@ def test_each_bundled_photograph_has_its_attribution(name):
     folder = ROOT / "examples" / name
     rows = attributed(folder)
     assert set(rows) == {path.name for path in folder.glob("*.jpg")}
-    licences = (folder / "ATTRIBUTION.md").read_text().partition("## The licences")[2]
+    licenses = (folder / "ATTRIBUTION.md").read_text().partition("## The licenses")[2]
     for file, row in rows.items():
         assert all(row), f"{file} has an empty cell"
-        assert row[3].startswith("Public-Domain") or row[3] in licences, f"{row[3]} of {file} is not explained"
+        assert row[3].startswith("Public-Domain") or row[3] in licenses, f"{row[3]} of {file} is not explained"

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from palgan_jax.palette import PaletteSpec, bin_colours, entropy, hellinger, histogram, picture
+from palgan_jax.palette import PaletteSpec, bin_colors, entropy, hellinger, histogram, picture
 
 GOLDEN = [  # ab, largest bin, its share, entropy in nats
     ((0, 0), (7, 7), 0.101391, 3.7480),
@@ -30,24 +30,24 @@ def test_golden_values(ab, largest, share, nats):
 
 def _slow_histogram(ab: np.ndarray, spec: PaletteSpec) -> np.ndarray:
     """One pixel and one bin at a time, in float64."""
-    centres = np.linspace(-spec.half_range, spec.half_range, spec.bins)
+    centers = np.linspace(-spec.half_range, spec.half_range, spec.bins)
     counts = np.zeros((spec.bins, spec.bins))
     for a, b in ab.reshape(-1, 2).astype(np.float64):
-        distance = [np.abs(x - centres) / spec.sigma for x in (a, b)]
+        distance = [np.abs(x - centers) / spec.sigma for x in (a, b)]
         if spec.kernel == "hard":
             votes = [np.eye(spec.bins)[d.argmin()] for d in distance]
         else:
             kernel = {"inverse_quadratic": lambda d: 1 / (1 + d**2), "gaussian": lambda d: np.exp(-(d**2) / 2)}
             votes = [kernel[spec.kernel](d) for d in distance]
         counts += np.outer(*votes)
-    return (counts / (counts.sum() if spec.normalisation == "sum" else counts.max())).ravel()
+    return (counts / (counts.sum() if spec.normalization == "sum" else counts.max())).ravel()
 
 
 @pytest.mark.parametrize("kernel", ["inverse_quadratic", "gaussian", "hard"])
-@pytest.mark.parametrize("normalisation", ["sum", "max"])
+@pytest.mark.parametrize("normalization", ["sum", "max"])
 @pytest.mark.parametrize(("bins", "half_range", "sigma"), [(16, 1.0, 0.1), (8, 0.9, 0.2)])
-def test_agrees_with_a_slow_histogram(kernel, normalisation, bins, half_range, sigma):
-    spec = PaletteSpec(bins, half_range, sigma, kernel, normalisation)
+def test_agrees_with_a_slow_histogram(kernel, normalization, bins, half_range, sigma):
+    spec = PaletteSpec(bins, half_range, sigma, kernel, normalization)
     ab = np.random.default_rng(0).uniform(-1, 1, (6, 7, 2)).astype(np.float32)
     np.testing.assert_allclose(histogram(ab, spec), _slow_histogram(ab, spec), atol=2e-6)
 
@@ -100,4 +100,4 @@ def test_the_picture_has_a_to_the_right_and_b_upwards():
     assert lit.max(0).tolist() == [31, 63]
     red, green, _ = drawn[28, 60].astype(int)
     assert red > green
-    np.testing.assert_array_equal(drawn[28, 60], np.round(bin_colours()[15, 8] * 255).astype(np.uint8))
+    np.testing.assert_array_equal(drawn[28, 60], np.round(bin_colors()[15, 8] * 255).astype(np.uint8))

@@ -1,4 +1,4 @@
-"""Ablation row "AE": a free code of the luminance in place of the palette, learnt from the other losses alone.
+"""Ablation row "AE": a free code of the luminance in place of the palette, learned from the other losses alone.
 
 The paper reports PSNR 25.89, SSIM .928, LPIPS .146, FID 14.15 (COCO-Stuff; see README.md here). Otherwise
 configs/coco256.py, and as long a run.

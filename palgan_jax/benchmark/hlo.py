@@ -396,7 +396,7 @@ def _shape(siblings: Mapping[str, Instruction], operand: str) -> Sequence[Array]
 
 
 def parse(text: str, devices: int) -> Program:
-    """Parses the text of an optimised HLO module (`compiled.as_text()`) of a program for so many devices."""
+    """Parses the text of an optimized HLO module (`compiled.as_text()`) of a program for so many devices."""
     computations: dict[str, dict[str, Instruction]] = {}
     entry, current = "", None
     for line in text.splitlines():

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jax.tree_util import keystr, tree_leaves_with_path
 
-from palgan_jax.config import default_config, flatten
+from palgan_jax.config import default_config, flatten, flatten_saved
 from palgan_jax.errors import UserError
 
 
@@ -26,7 +26,7 @@ def check_fits(saved: Mapping, current: Mapping, free: Collection[str] = (), whe
     # Through JSON, as the saved one went: tuples and lists are the same.
     here = flatten(json.loads(json.dumps(current)))
     defaults = {name: value for name, value in flatten(default_config()).items() if name in here}
-    there = {**defaults, **flatten(json.loads(json.dumps(saved)))}
+    there = {**defaults, **flatten_saved(json.loads(json.dumps(saved)))}
 
     def may_differ(name: str) -> bool:
         return any(name == prefix or name.startswith(prefix + ".") for prefix in free)

@@ -92,7 +92,7 @@ def _exif(picture: Image.Image, turned: int) -> bytes:
 
 
 def _without_paper(rgb: np.ndarray, alpha: np.ndarray) -> np.ndarray:
-    """The colours (H, W, 3) that lie on white paper with opacity alpha (H, W) where the picture shows rgb."""
+    """The colors (H, W, 3) that lie on white paper with opacity alpha (H, W) where the picture shows rgb."""
     opacity = np.maximum(alpha, 1)[..., None].astype(np.float32) / 255
     return np.clip(np.rint((rgb - 255 * (1 - opacity)) / opacity), 0, 255).astype(np.uint8)
 

@@ -1,4 +1,4 @@
-"""A picture's luminance and its joining with predicted colour (method: section 9).
+"""A picture's luminance and its joining with predicted color (method: section 9).
 
 The contract of the module: pictures are uint8 sRGB (H, W, 3) on the host, L is float32 (H, W) in [0, 100], ab is
 float32 (h, w, 2) in Lab units. Work goes over the picture in bands of rows, so that a large picture needs little more
@@ -30,7 +30,7 @@ def _inside(rgb: jax.Array) -> jax.Array:
 
 @jax.jit
 def _to_rgb(lab: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Lab (..., 3) to sRGB bytes (..., 3), clamped, and whether each colour is inside the gamut (...)."""
+    """Lab (..., 3) to sRGB bytes (..., 3), clamped, and whether each color is inside the gamut (...)."""
     rgb = lab_to_rgb(lab)
     return rgb_to_bytes(rgb), _inside(rgb)
 
@@ -57,7 +57,7 @@ def _to_rgb_in_gamut(lab: jax.Array) -> jax.Array:
 
 
 def lab_to_bytes(lab: jax.Array) -> jax.Array:
-    """Lab (..., 3) to sRGB bytes (..., 3) of the same luminance, as `colours_to_bytes`, within a program of JAX."""
+    """Lab (..., 3) to sRGB bytes (..., 3) of the same luminance, as `colors_to_bytes`, within a program of JAX."""
     rgb, inside = _to_rgb(lab)
     return jnp.where(inside[..., None], rgb, _to_rgb_in_gamut(lab))
 
@@ -99,10 +99,10 @@ def _stretched_rows(planes: list[Image.Image], height: int, width: int, top: int
     return np.stack([np.asarray(p.resize(size, Image.Resampling.BICUBIC, box=box)) for p in planes], axis=-1)
 
 
-def colours_to_bytes(lab: np.ndarray) -> np.ndarray:
-    """Lab colours (N, 3), L in [0, 100], to sRGB bytes (N, 3) of the same luminance.
+def colors_to_bytes(lab: np.ndarray) -> np.ndarray:
+    """Lab colors (N, 3), L in [0, 100], to sRGB bytes (N, 3) of the same luminance.
 
-    A colour outside the sRGB gamut goes towards gray at constant L until it is inside, where a plain clamp would
+    A color outside the sRGB gamut goes towards gray at constant L until it is inside, where a plain clamp would
     change how light it is. Rounding to bytes moves L by less than 1.
     """
     pieces = _in_pieces(_to_rgb, lab)
@@ -119,7 +119,7 @@ def join(luminance: np.ndarray, ab: np.ndarray) -> np.ndarray:
     planes = [Image.fromarray(np.ascontiguousarray(ab[..., i], np.float32)) for i in range(2)]
     rgb = np.empty((height, width, 3), np.uint8)
     for top, bottom in _bands(height, width):
-        colour = _stretched_rows(planes, height, width, top, bottom)
-        lab = np.concatenate([luminance[top:bottom, :, None], colour], axis=-1)
-        rgb[top:bottom] = colours_to_bytes(lab.reshape(-1, 3)).reshape(bottom - top, width, 3)
+        color = _stretched_rows(planes, height, width, top, bottom)
+        lab = np.concatenate([luminance[top:bottom, :, None], color], axis=-1)
+        rgb[top:bottom] = colors_to_bytes(lab.reshape(-1, 3)).reshape(bottom - top, width, 3)
     return rgb

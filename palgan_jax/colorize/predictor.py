@@ -12,7 +12,7 @@ from PIL import Image
 
 from palgan_jax.checkpoint.compatibility import shapes
 from palgan_jax.checkpoint.weights_file import find_weights
-from palgan_jax.color import denormalise_lab, from_bytes, normalise_lab
+from palgan_jax.color import denormalize_lab, from_bytes, normalize_lab
 from palgan_jax.colorize.join import join, luminance, squash
 from palgan_jax.config import build_generator, from_dict, palette_spec
 from palgan_jax.errors import UserError
@@ -30,14 +30,14 @@ def predict_batch(
 ) -> tuple[jax.Array, jax.Array]:
     """L (B, R, R) and palettes (B, K) or None -> the palettes used (B, K) and ab (B, R, R, 2) in Lab units."""
     lab = jnp.pad(lightness[..., None], ((0, 0), (0, 0), (0, 0), (0, 2)))
-    l, _ = normalise_lab(lab, ab_range)
+    l, _ = normalize_lab(lab, ab_range)
     output: Any = network.apply(variables, l, palette, train=False)
     predicted, c = output  # (B, K), (B, R, R, 2)
     c = c.astype(jnp.float32)
     if network.model != "palgan":  # what they predict is a code; the palette of what they paint stands for it
         predicted = histogram(c, spec)
     used = predicted if palette is None else palette
-    return used, denormalise_lab(l, c, ab_range)[..., 1:]
+    return used, denormalize_lab(l, c, ab_range)[..., 1:]
 
 
 # Of the module, so that it is compiled once for all colorizers with networks of one kind and size.
@@ -47,8 +47,8 @@ _predict = jax.jit(predict_batch, static_argnums=(0, 1, 2))
 class Colorizer:
     """Colorizes pictures (method: section 9).
 
-    The network sees a picture's luminance squashed to `resolution` x `resolution`; the colours that it predicts are
-    stretched back over the picture, whose luminance stays as it was, at full resolution. The picture's own colours
+    The network sees a picture's luminance squashed to `resolution` x `resolution`; the colors that it predicts are
+    stretched back over the picture, whose luminance stays as it was, at full resolution. The picture's own colors
     have no influence on the result.
 
     Attributes:
@@ -100,7 +100,7 @@ class Colorizer:
         return jax.device_put({name: tree for name, tree in variables.items() if tree})
 
     def predict(self, lightness: np.ndarray, palette: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
-        """The colours for an L (H, W) in [0, 100].
+        """The colors for an L (H, W) in [0, 100].
 
         Returns the palette (K,) that was used, the predicted one unless it was given, and ab (R, R, 2) in Lab units,
         which covers the picture whatever its shape. Raises UserError for a palette and a model that takes none.

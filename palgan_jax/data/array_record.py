@@ -217,7 +217,7 @@ _Example = _example_class()
 
 
 def example_bytes(record: bytes, keys: Collection[str]) -> dict[str, bytes]:
-    """The first bytes of those features of a serialised `tf.train.Example` that are named and there.
+    """The first bytes of those features of a serialized `tf.train.Example` that are named and there.
 
     Raises `google.protobuf.message.DecodeError` where it is damaged.
     """

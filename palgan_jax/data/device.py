@@ -18,7 +18,7 @@ import numpy as np
 from jax.experimental import multihost_utils
 from jax.sharding import Mesh
 
-from palgan_jax.color import bytes_to_lab, normalise_lab
+from palgan_jax.color import bytes_to_lab, normalize_lab
 from palgan_jax.distributed.mesh import batch_sharding, to_devices
 from palgan_jax.errors import DataStopped
 from palgan_jax.palette import PaletteSpec, histogram
@@ -41,7 +41,7 @@ def lab_batch(rgb: jax.Array, spec: PaletteSpec, ab_range: float, lab: jax.Array
 
     `lab`, float32 (B, H, W, 3), spares the conversion where it was done on the host.
     """
-    l, c = normalise_lab(bytes_to_lab(rgb) if lab is None else lab, ab_range)
+    l, c = normalize_lab(bytes_to_lab(rgb) if lab is None else lab, ab_range)
     return {"rgb": rgb, "l": l, "c": c, "h": histogram(c, spec)}
 
 

@@ -1,4 +1,4 @@
-"""What is known of every picture of a set before training: can it be read, its size, how much colour it has.
+"""What is known of every picture of a set before training: can it be read, its size, how much color it has.
 
 Made once by decoding every picture to a thumbnail, and kept in a small file beside the pictures, so that leaving out
 near-gray and unreadable ones costs nothing later. Several processes share the work out in blocks. Finished blocks are
@@ -26,7 +26,7 @@ from palgan_jax.color import bytes_to_lab
 from palgan_jax.data.decode import decode_rgb, picture_size_of
 from palgan_jax.data.protocols import Pictures
 from palgan_jax.errors import UserError
-from palgan_jax.metrics.colorfulness import colourfulness
+from palgan_jax.metrics.colorfulness import colorfulness
 from palgan_jax.util.files import make_folder, write_file
 from palgan_jax.util.threads import available_cores
 
@@ -43,7 +43,7 @@ ROW = np.dtype([
     ("height", "i4"),
     ("file_bytes", "i8"),
     ("range_ab", "f4", (2,)),  # largest minus smallest a and b on the thumbnail, in units of Lab
-    ("colourfulness", "f4"),
+    ("colorfulness", "f4"),
 ])  # fmt: skip
 
 Progress = Callable[[int, int], None]
@@ -254,17 +254,17 @@ def _look(pictures: Pictures, i: int) -> dict[str, object] | _Unreadable:
         "width": width,
         "height": height,
         "file_bytes": len(data),
-        **colour_statistics(np.asarray(thumbnail)),
+        **color_statistics(np.asarray(thumbnail)),
     }
 
 
-def colour_statistics(rgb: np.ndarray) -> dict[str, object]:
-    """uint8 (H, W, 3) -> range_ab (2,), in units of Lab, and colourfulness."""
+def color_statistics(rgb: np.ndarray) -> dict[str, object]:
+    """uint8 (H, W, 3) -> range_ab (2,), in units of Lab, and colorfulness."""
     lab = np.asarray(bytes_to_lab(rgb))  # type: ignore[arg-type]  # NumPy's in, NumPy's out
     ab = np.ascontiguousarray(lab.reshape(-1, 3).T[1:])  # (2, H * W): NumPy reduces rows many times as fast as columns
     return {
         "range_ab": ab.max(axis=1) - ab.min(axis=1),
-        "colourfulness": colourfulness(rgb[None].astype(np.float32))[0],
+        "colorfulness": colorfulness(rgb[None].astype(np.float32))[0],
     }
 
 

@@ -66,9 +66,9 @@ def describe(source: Source) -> list[str]:
         f"{small} ({small / len(source):.1%}) with a side under {SMALL}",
         f"files: {in_words(total, 1)}, {in_words(total / len(source), 1)} a picture",
     ]
-    if len(colour := colourfulness(source)):
-        low, *quartiles, high = (f"{value:.1f}" for value in np.quantile(colour, (0, 0.25, 0.5, 0.75, 1)))
-        lines.append(f"colourfulness: from {low} to {high}, quartiles {', '.join(quartiles)}")
+    if len(color := colorfulness(source)):
+        low, *quartiles, high = (f"{value:.1f}" for value in np.quantile(color, (0, 0.25, 0.5, 0.75, 1)))
+        lines.append(f"colorfulness: from {low} to {high}, quartiles {', '.join(quartiles)}")
     lines.append(f"identity: {source.identity()}")
     for part in _parts(source):
         if isinstance(part, StoredSource):
@@ -76,20 +76,20 @@ def describe(source: Source) -> list[str]:
     return lines
 
 
-def colourfulness(source: Source) -> np.ndarray:
+def colorfulness(source: Source) -> np.ndarray:
     """Hasler and Süsstrunk's, of the thumbnail of each picture: float32 (N,), or empty where not all were measured."""
-    parts = [part.colourfulness for part in _parts(source) if isinstance(part, StoredSource)]
+    parts = [part.colorfulness for part in _parts(source) if isinstance(part, StoredSource)]
     return np.concatenate(parts) if sum(map(len, parts)) == len(source) else np.zeros(0, np.float32)
 
 
 def draw_sheet(source: Source, notes: Sequence[str]) -> np.ndarray:
-    """48 pictures evenly over the set, and the least and the most colourful ones: uint8 (H, W, 3)."""
+    """48 pictures evenly over the set, and the least and the most colorful ones: uint8 (H, W, 3)."""
     spread = np.unique(np.linspace(0, len(source) - 1, SPREAD).round().astype(int))
     sections = [Section("evenly over the set", _read(source, spread))]
-    if len(colour := colourfulness(source)):
-        order = np.argsort(colour, kind="stable")
-        sections.append(Section("the least colourful", _read(source, order[:EXTREMES])))
-        sections.append(Section("the most colourful", _read(source, order[::-1][:EXTREMES])))
+    if len(color := colorfulness(source)):
+        order = np.argsort(color, kind="stable")
+        sections.append(Section("the least colorful", _read(source, order[:EXTREMES])))
+        sections.append(Section("the most colorful", _read(source, order[::-1][:EXTREMES])))
     return draw_grid(sections, source.name, notes, cell=_CELL)
 
 

@@ -15,7 +15,7 @@ Plain interpolation misses no pixel up to 2, and differs from Pillow's antialias
 reduction by 1.1, 2.3 at 1.5 and 3.2 at 1.7; smoothing there too would leave 1 and cost 5 % of the pipeline's rate.
 """
 
-_EDGES = cv2.BORDER_REPLICATE | cv2.BORDER_ISOLATED  # a crop's neighbours aren't looked at
+_EDGES = cv2.BORDER_REPLICATE | cv2.BORDER_ISOLATED  # a crop's neighbors aren't looked at
 
 
 def resize_into(rgb: np.ndarray, out: np.ndarray) -> None:
@@ -44,7 +44,7 @@ def smoothing(factor: float) -> np.ndarray:
     """The kernel that goes before a reduction by `factor` along one side: float32 (2n + 1,), sum 1; [1] for nothing.
 
     For a whole factor n the triangle of width n, sampled, makes exactly the antialiased filter: [1, 2, 1] / 4 for 2. In
-    between, the kernels of both neighbours are mixed to the variance that is due.
+    between, the kernels of both neighbors are mixed to the variance that is due.
     """
     if factor < ALIASES_FROM:
         return _NOTHING

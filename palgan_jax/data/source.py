@@ -1,6 +1,6 @@
 """Opens a set of pictures to train or evaluate on, named by one string (`data/spec.py`).
 
-Every picture is looked at once (`data/index.py`); what cannot be read and what has next to no colour is left out by
+Every picture is looked at once (`data/index.py`); what cannot be read and what has next to no color is left out by
 number, so that nothing is filtered later.
 """
 
@@ -37,8 +37,8 @@ class StoredSource:
     rows: np.ndarray  # int32 (N,): which of the stored pictures
     sizes: np.ndarray
     file_bytes: np.ndarray
-    colourfulness: np.ndarray  # float32 (N,), on a thumbnail
-    near_gray: int  # left out: next to no colour
+    colorfulness: np.ndarray  # float32 (N,), on a thumbnail
+    near_gray: int  # left out: next to no color
     unreadable: tuple[tuple[str, str], ...]  # left out: name, reason
     digest: str
     index_file: Path | None
@@ -154,7 +154,7 @@ def _open_single(
         rows=usable.astype(np.int32),
         sizes=np.stack([rows["width"], rows["height"]], axis=1),
         file_bytes=rows["file_bytes"],
-        colourfulness=rows["colourfulness"],
+        colorfulness=rows["colorfulness"],
         near_gray=len(index) - len(index.unreadable) - len(usable),
         unreadable=unreadable,
         digest=hashlib.sha256(b"".join(rows[column].tobytes() for column in _IDENTITY)).hexdigest()[:16],
@@ -185,7 +185,7 @@ def _nothing_usable(
     also = f" ({bad} more cannot be read)" if bad else ""
     return (
         f"{name} holds {total - bad} pictures{also}, all of them gray or next to gray (range of a + range of b under "
-        f"{near_gray:g}): name a set of pictures in colour."
+        f"{near_gray:g}): name a set of pictures in color."
     )
 
 

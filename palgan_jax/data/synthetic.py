@@ -8,12 +8,12 @@ import numpy as np
 from PIL import Image
 
 SHORT, LONG = 384, 512
-_PATCHES = 10  # of colour along each side of the canvas
+_PATCHES = 10  # of color along each side of the canvas
 
 
 @dataclass(frozen=True)
 class SyntheticSource:
-    """Smooth colourful pictures, every other one upright; the same on every machine. A `Source`."""
+    """Smooth colorful pictures, every other one upright; the same on every machine. A `Source`."""
 
     name: str
     count: int
@@ -64,8 +64,8 @@ class SyntheticSource:
 @functools.lru_cache(maxsize=4)
 def _canvas(side: int) -> np.ndarray:
     """uint8 (side, side, 3), of which each picture is a part: cutting it out costs a fraction of drawing it."""
-    colours = np.random.default_rng(0).integers(0, 256, (_PATCHES, _PATCHES, 3), np.uint8)
-    return np.array(Image.fromarray(colours).resize((side, side), Image.Resampling.BILINEAR))
+    colors = np.random.default_rng(0).integers(0, 256, (_PATCHES, _PATCHES, 3), np.uint8)
+    return np.array(Image.fromarray(colors).resize((side, side), Image.Resampling.BILINEAR))
 
 
 def _size(i: int, at_least: int | None) -> tuple[int, int]:

@@ -177,7 +177,7 @@ def train_batches(
     except ValueError as error:
         raise UserError(f"{error}.") from None
     if cache is None:
-        # The crops of a picture are taken from one of two neighbouring reductions.
+        # The crops of a picture are taken from one of two neighboring reductions.
         needed = 1.25 * source.decoded_bytes(rule.at_least(resolution))
         cache = workers in ("auto", 0) and needed <= CACHE_BYTES
     workers = _worker_count(workers, cache)

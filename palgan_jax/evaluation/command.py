@@ -32,7 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     system.add_argument(
         "--baseline",
         choices=("gray", "mean", "nearest"),
-        help="gray; one mean colour; or the truth's own colours, given out by luminance",
+        help="gray; one mean color; or the truth's own colors, given out by luminance",
     )
     parser.add_argument(
         "--palette",
@@ -40,7 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default="automatic",
         help="of a checkpoint: predicted (default), the photograph's own, or that of another photograph",
     )
-    parser.add_argument("--train", metavar="SPEC", help="the set whose mean colour --baseline mean is (default: truth)")
+    parser.add_argument("--train", metavar="SPEC", help="the set whose mean color --baseline mean is (default: truth)")
     parser.add_argument("--label", metavar="TEXT", default="", help="what the system is called in tables")
     parser.add_argument(
         "--metrics",
@@ -147,14 +147,14 @@ def _system(args: argparse.Namespace, truth: Any, protocol: Any) -> Any:
 
 def _mean(args: argparse.Namespace, truth: Any, protocol: Any) -> Any:
     from palgan_jax.evaluation.protocols import select
-    from palgan_jax.evaluation.systems import mean_colour
+    from palgan_jax.evaluation.systems import mean_color
     from palgan_jax.evaluation.truth import open_truth, sample
 
     if args.train:
         pictures = open_truth(args.train, args.data_dir)
-        return mean_colour(sample(pictures, range(len(pictures))), f"{args.train}", args.label)
+        return mean_color(sample(pictures, range(len(pictures))), f"{args.train}", args.label)
     rows = select(protocol, [truth.picture_name(i) for i in range(len(truth))])
-    return mean_colour(sample(truth, rows), "the truth", args.label)
+    return mean_color(sample(truth, rows), "the truth", args.label)
 
 
 def _compare(args: argparse.Namespace) -> int:

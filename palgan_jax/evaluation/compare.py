@@ -16,7 +16,7 @@ from palgan_jax.pretrained.kinds import KINDS
 from palgan_jax.util.files import write_file
 
 SAME_TRUTH = 0.01
-"""How far the colourfulness of the same photograph may lie apart, for the rounding of other devices."""
+"""How far the colorfulness of the same photograph may lie apart, for the rounding of other devices."""
 
 
 @dataclass(frozen=True)
@@ -109,8 +109,8 @@ def _pairing(first: Evaluation, second: Evaluation) -> list[int]:
         )
     places = {name: i for i, name in enumerate(b)}
     order = [places[name] for name in a]
-    if all("colourfulness_truth" in measured.values for measured in (first, second)):
-        here, there = first.values["colourfulness_truth"], second.values["colourfulness_truth"][order]
+    if all("colorfulness_truth" in measured.values for measured in (first, second)):
+        here, there = first.values["colorfulness_truth"], second.values["colorfulness_truth"][order]
         if len(other := np.flatnonzero(np.abs(here - there) > SAME_TRUTH)):
             raise UserError(
                 f"the two have different photographs under the same names ({shown([a[i] for i in other])}): measure "

@@ -29,7 +29,7 @@ from palgan_jax.evaluation.results import RESULTS, read_results, write_results
 from palgan_jax.evaluation.resume import Partial
 from palgan_jax.evaluation.systems import Checkpoint, Predictions, System
 from palgan_jax.evaluation.truth import RESIZES
-from palgan_jax.metrics.colorfulness import delta_colourfulness
+from palgan_jax.metrics.colorfulness import delta_colorfulness
 from palgan_jax.metrics.frechet import Moments, empty, frechet_distance, update
 from palgan_jax.metrics.measure import DEFAULT, FEATURES, METRICS, Networks, load_networks
 from palgan_jax.pretrained.inception import FEATURES as INCEPTION_FEATURES
@@ -41,7 +41,7 @@ SECONDS_BETWEEN_SAVES = 30.0
 FEWEST_FOR_FID = 2048
 """With fewer pictures than features the covariance is singular, and the number says next to nothing."""
 _MOST_IN_A_ROW = 100  # unreadable photographs; then the truth is taken for gone
-_CALIBRATED = 0.05  # how far the truth's mean colourfulness may be off what is published
+_CALIBRATED = 0.05  # how far the truth's mean colorfulness may be off what is published
 _ON_CPU, _ON_ACCELERATOR = 8, 16  # photographs a device and batch
 
 
@@ -289,8 +289,8 @@ class _Job:
     ) -> tuple[dict[str, float], dict[str, str]]:
         """The numbers of the whole set, and why others cannot be had of it."""
         whole: dict[str, float] = {}
-        if "colourfulness" in values:
-            whole["delta_cf"] = delta_colourfulness(values["colourfulness"], values["colourfulness_truth"])
+        if "colorfulness" in values:
+            whole["delta_cf"] = delta_colorfulness(values["colorfulness"], values["colorfulness_truth"])
         if "fid" not in self._metrics:
             return whole, {}
         predicted = moments[FEATURES[0]]
@@ -328,12 +328,12 @@ class _Job:
         return facts if differs or lost else facts | self._calibration(values)
 
     def _calibration(self, values: dict[str, np.ndarray]) -> dict[str, str]:
-        """The truth's colourfulness beside what is published of it: another tells of another resize or decoder."""
-        published = self._protocol.truth_colourfulness
-        if published is None or "colourfulness_truth" not in values:
+        """The truth's colorfulness beside what is published of it: another tells of another resize or decoder."""
+        published = self._protocol.truth_colorfulness
+        if published is None or "colorfulness_truth" not in values:
             return {}
-        found = values["colourfulness_truth"].mean()
-        said = f"the truth's mean colourfulness is {found:.2f} and published as {published:.2f}"
+        found = values["colorfulness_truth"].mean()
+        said = f"the truth's mean colorfulness is {found:.2f} and published as {published:.2f}"
         if abs(found - published) > _CALIBRATED:
             log.warning("%s: look for what is different about these pictures", said)
         return {"calibration": said}

@@ -107,7 +107,7 @@ class Programs:
         assert isinstance(self._system, Checkpoint)
         side = large.shape[1] // max(SIZES)
         given = [squared(large[..., None], side * times)[..., 0] for times in SIZES]
-        return size_consistency([self._system.colours(variables, l) for l in given])
+        return size_consistency([self._system.colors(variables, l) for l in given])
 
 
 def _measure(

@@ -36,7 +36,7 @@ class Protocol:
       among: names that must be there where there is no list.
       reference: the list of the other pictures that FID is taken against; None: the truth's own.
       side: pixels.
-      truth_colourfulness: what others publish of the photographs themselves, to compare reading and resizing with.
+      truth_colorfulness: what others publish of the photographs themselves, to compare reading and resizing with.
     """
 
     name: str
@@ -49,7 +49,7 @@ class Protocol:
     among: tuple[str, ...] = ()
     reference: Callable[[], tuple[str, ...]] | None = None
     side: int = SIDE
-    truth_colourfulness: float | None = None
+    truth_colorfulness: float | None = None
 
 
 def _imagenet(numbers: Iterable[int]) -> tuple[str, ...]:
@@ -90,7 +90,7 @@ PROTOCOLS = {
             lambda: _imagenet(range(1, 50_001)),
             "c212211fc64b53a65e24dea8698efd5a820b32d33bc6065776993462893e114d",
             50_000,
-            truth_colourfulness=39.09,
+            truth_colorfulness=39.09,
         ),
         Protocol(
             "imagenet-ctest10k",
@@ -107,7 +107,7 @@ PROTOCOLS = {
             lambda: _imagenet(range(1, 5_001)),
             "fddf179692dd54869181f4325a1e28796b678152fdc2768e1acd8be9e5bf1912",
             5_000,
-            truth_colourfulness=38.21,
+            truth_colorfulness=38.21,
         ),
         Protocol(
             "imagenet-coltran5k",

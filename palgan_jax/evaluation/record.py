@@ -37,15 +37,15 @@ METRICS = {
     "lpips_vgg16": Metric("LPIPS (VGG16)", "distance in VGG16's features, 0 for equal pictures", "lower"),
     "fid": Metric("FID", "distance of the two sets in Inception's features, 0 for equal sets", "lower", 2),
     "fid_other_weights": Metric("FID, other weights", "of another Inception than the field's: not its FID", "lower", 2),
-    "colourfulness": Metric("CF", "colourfulness of the prediction, opponent channels taken absolutely", decimals=2),
-    "colourfulness_truth": Metric("CF of the truth", "the same of the truth", decimals=2),
-    "colourfulness_signed": Metric("CF, signed", "colourfulness as Hasler and Süsstrunk define it", decimals=2),
-    "colourfulness_signed_truth": Metric("CF of the truth, signed", "the same of the truth", decimals=2),
+    "colorfulness": Metric("CF", "colorfulness of the prediction, opponent channels taken absolutely", decimals=2),
+    "colorfulness_truth": Metric("CF of the truth", "the same of the truth", decimals=2),
+    "colorfulness_signed": Metric("CF, signed", "colorfulness as Hasler and Süsstrunk define it", decimals=2),
+    "colorfulness_signed_truth": Metric("CF of the truth, signed", "the same of the truth", decimals=2),
     "delta_cf": Metric("delta CF", "|mean CF of the predictions - mean CF of the truths|", "lower", 2),
-    "ciede2000": Metric("CIEDE2000", "mean colour difference; 1 is just visible", "lower", 2),
+    "ciede2000": Metric("CIEDE2000", "mean color difference; 1 is just visible", "lower", 2),
     "palette_distance": Metric("palette distance", "Hellinger distance to the truth's palette, 0 to 1", "lower"),
     "luminance_error": Metric("luminance error", "largest change of L in a picture, 0 to 100", "lower", 2),
-    "bleeding": Metric("bleeding", "how smeared colours are at edges, 0 sharp, 1 as if there were none", "lower"),
+    "bleeding": Metric("bleeding", "how smeared colors are at edges, 0 sharp, 1 as if there were none", "lower"),
     "diversity": Metric("diversity", "mean LPIPS between several answers to one photograph"),
     "size_consistency": Metric("size consistency", "ab difference of a picture given at several sizes", "lower", 2),
 }
@@ -128,7 +128,7 @@ def ordered(names: Mapping[str, Any]) -> list[str]:
     return [name for name in METRICS if name in names] + sorted(name for name in names if name not in METRICS)
 
 
-def summarise(evaluation: Evaluation) -> Summary:
+def summarize(evaluation: Evaluation) -> Summary:
     """What is printed of each metric, in the order of METRICS.
 
     A metric with a value a picture has mean, low and high (the 95 % bootstrap interval of the mean over pictures),

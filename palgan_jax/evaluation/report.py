@@ -206,13 +206,13 @@ def _card(evaluation: Evaluation, number: int, shown: Shown) -> str:
     images = [
         image(shown.gray, "gray", f"{name}, in gray, as given to the system"),
         image(shown.predicted, "predicted", f"{name}, as colorized"),
-        image(shown.truth, "truth", f"{name}, in its true colours"),
+        image(shown.truth, "truth", f"{name}, in its true colors"),
     ]
     used = shown.palette if shown.palette is not None else _palette(shown.predicted)
-    label = "palette" if shown.palette is not None else "its colours"
+    label = "palette" if shown.palette is not None else "its colors"
     drawings = "".join(
         image(palettes.picture(h, spec), text, f"{text} of {name}: {palette_in_words(h, spec)}", kind="palette")
-        for h, text in ((used, label), (_palette(shown.truth), "true colours"))
+        for h, text in ((used, label), (_palette(shown.truth), "true colors"))
         for spec in [palettes.PaletteSpec(bins=math.isqrt(len(h)))]
     )
     figures = ", ".join(

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from palgan_jax.errors import UserError
-from palgan_jax.evaluation.record import Evaluation, Shown, Summary, ordered, summarise
+from palgan_jax.evaluation.record import Evaluation, Shown, Summary, ordered, summarize
 from palgan_jax.evaluation.report import report
 from palgan_jax.evaluation.table import markdown
 from palgan_jax.metrics.confidence import LEVEL, RESAMPLES
@@ -30,7 +30,7 @@ def write_results(folder: str | Path, evaluation: Evaluation, pictures: Callable
     """
     folder = Path(folder)
     make_folder(folder)
-    summary = summarise(evaluation)
+    summary = summarize(evaluation)
     contents = {
         PICTURES: _as_csv(evaluation),
         ROW: markdown(evaluation, summary).encode("utf-8", "replace"),

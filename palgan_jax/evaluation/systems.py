@@ -67,15 +67,15 @@ def squared(x: jax.Array, side: int, method: str = "linear") -> jax.Array:
 
 def join_batch(luminance: jax.Array, ab: jax.Array) -> jax.Array:
     """L (B, S, S) and ab (B, R, R, 2), stretched to it, to sRGB uint8 (B, S, S, 3), as `colorize.join.join` does it."""
-    colour = squared(ab, luminance.shape[1], "cubic")  # (B, S, S, 2)
-    return lab_to_bytes(jnp.concatenate([luminance[..., None], colour], axis=-1))
+    color = squared(ab, luminance.shape[1], "cubic")  # (B, S, S, 2)
+    return lab_to_bytes(jnp.concatenate([luminance[..., None], color], axis=-1))
 
 
 # ----------------------------------------------------------------------------------------------------------- checkpoint
 
 
 class Checkpoint:
-    """A model of ours, painting as `palgan colorize` does: at the model's own size, colours stretched over the picture.
+    """A model of ours, painting as `palgan colorize` does: at the model's own size, colors stretched over the picture.
 
     palette: "automatic": the predicted one; "truth": the photograph's own; "random": that of another photograph.
     Raises UserError for a model that takes no palette and another choice.
@@ -113,7 +113,7 @@ class Checkpoint:
         small = squared(rgb.astype(jnp.float32), self.colorizer.resolution)
         return histogram(from_bytes(small, self.colorizer.config.ab_range)[1], self.colorizer.spec)
 
-    def colours(self, variables: Any, luminance: jax.Array) -> jax.Array:
+    def colors(self, variables: Any, luminance: jax.Array) -> jax.Array:
         """The ab (B, R, R, 2), in Lab units, for the L (B, S, S) of photographs of any size S, not yet stretched."""
         return self._predict(variables, self._small(luminance), None)[1]
 
@@ -204,7 +204,7 @@ class Predictions:
 
 @dataclass(frozen=True)
 class Uniform:
-    """One colour everywhere: ab (2,) in Lab units. (0, 0) is a gray picture."""
+    """One color everywhere: ab (2,) in Lab units. (0, 0) is a gray picture."""
 
     label: str
     variables: np.ndarray
@@ -219,14 +219,14 @@ class Uniform:
 
 @dataclass(frozen=True)
 class NearestPalette:
-    """The photograph's own colours, given to its pixels by the rank of their luminance.
+    """The photograph's own colors, given to its pixels by the rank of their luminance.
 
-    The truth's palette without any idea of what is where: the 256 bins of its histogram, each with the mean colour of
+    The truth's palette without any idea of what is where: the 256 bins of its histogram, each with the mean color of
     its pixels, are ordered by their mean luminance and take as many pixels as they had, from the darkest on. What a
     network with the truth's palette does better than this is what it knows of pictures.
     """
 
-    label: str = "the truth's colours by luminance"
+    label: str = "the truth's colors by luminance"
     variables: Any = ()
     weights: dict[str, str] = field(default_factory=dict)
     palette: str = "truth"
@@ -259,7 +259,7 @@ def gray(label: str = "") -> Uniform:
     return Uniform(label or "gray", np.zeros(2, np.float32))
 
 
-def mean_colour(photographs: Iterable[np.ndarray], what: str, label: str = "") -> Uniform:
+def mean_color(photographs: Iterable[np.ndarray], what: str, label: str = "") -> Uniform:
     """The mean ab of all pixels of photographs, uint8 (H, W, 3), each counting alike; `what` they are, in words."""
     total, count = np.zeros(2), 0
     for rgb in photographs:
@@ -267,5 +267,5 @@ def mean_colour(photographs: Iterable[np.ndarray], what: str, label: str = "") -
         count += 1
     mean = (total / max(count, 1)).astype(np.float32)
     return Uniform(
-        label or f"the mean colour of {what}", mean, {"mean colour": hashlib.sha256(mean.tobytes()).hexdigest()}
+        label or f"the mean color of {what}", mean, {"mean color": hashlib.sha256(mean.tobytes()).hexdigest()}
     )

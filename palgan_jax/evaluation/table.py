@@ -14,7 +14,7 @@ COLUMNS = {
     "ssim": "SSIM",
     "lpips": "LPIPS",
     "fid": "FID",
-    "colourfulness": "CF",
+    "colorfulness": "CF",
     "delta_cf": "delta CF",
 }
 """The columns of the table, by metric. LPIPS is of any network: the published rows do not name theirs."""

@@ -42,7 +42,7 @@ class Resize:
     function: Callable[[np.ndarray, int], np.ndarray]
 
 
-def centre_crop(rgb: np.ndarray) -> np.ndarray:
+def center_crop(rgb: np.ndarray) -> np.ndarray:
     """The square in the middle, as long as the short side; where a pixel is left over, it is that at the end."""
     height, width = rgb.shape[:2]
     side = min(height, width)
@@ -62,12 +62,12 @@ _linear, _area = _cv2(cv2.INTER_LINEAR), _cv2(cv2.INTER_AREA)
 RESIZES = {
     "squash-cv2": Resize("squashed to {side} x {side}, bilinear without antialiasing (OpenCV)", _linear),
     "crop-cv2": Resize(
-        "centre crop of the short side, then {side} x {side}, bilinear without antialiasing (OpenCV)",
-        lambda rgb, side: _linear(centre_crop(rgb), side),
+        "center crop of the short side, then {side} x {side}, bilinear without antialiasing (OpenCV)",
+        lambda rgb, side: _linear(center_crop(rgb), side),
     ),
     "crop-area": Resize(
-        "centre crop of the short side, then {side} x {side}, mean of areas (OpenCV)",
-        lambda rgb, side: _area(centre_crop(rgb), side),
+        "center crop of the short side, then {side} x {side}, mean of areas (OpenCV)",
+        lambda rgb, side: _area(center_crop(rgb), side),
     ),
     "squash": Resize("squashed to {side} x {side}, bilinear with antialiasing (Pillow)", squash),
 }
@@ -127,7 +127,7 @@ def partners(count: int, seed: int) -> np.ndarray:
 
 
 SAMPLE = 5000
-"""Photographs that a mean colour is taken of, at most."""
+"""Photographs that a mean color is taken of, at most."""
 
 
 def sample(pictures: Pictures, rows: Sequence[int], count: int = SAMPLE) -> Iterator[np.ndarray]:
@@ -142,10 +142,10 @@ def sample(pictures: Pictures, rows: Sequence[int], count: int = SAMPLE) -> Iter
             _, data = pictures.load(row)
             return decode_rgb(data, name=pictures.label(row), at_least=SIDE)
         except UserError as error:
-            log.warning("left out of the mean colour: %s", error)
+            log.warning("left out of the mean color: %s", error)
             return None
 
-    progress, found = Progress("mean colour", len(chosen), unit="picture"), 0
+    progress, found = Progress("mean color", len(chosen), unit="picture"), 0
     try:
         for rgb in in_order(read, chosen, 2 * available_cores()):
             progress.advance()
@@ -156,5 +156,5 @@ def sample(pictures: Pictures, rows: Sequence[int], count: int = SAMPLE) -> Iter
         progress.close()
     if not found:
         raise UserError(
-            f"none of the pictures of {pictures.place} can be read, so they have no mean colour: name others."
+            f"none of the pictures of {pictures.place} can be read, so they have no mean color: name others."
         )

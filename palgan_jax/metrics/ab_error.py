@@ -1,4 +1,4 @@
-"""The colour error alone: how far a and b are off."""
+"""The color error alone: how far a and b are off."""
 
 import jax
 import jax.numpy as jnp

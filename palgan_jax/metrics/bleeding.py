@@ -1,10 +1,10 @@
-"""Colour bleeding: how far a colour is smeared over the edges at which it should end.
+"""Color bleeding: how far a color is smeared over the edges at which it should end.
 
 A colorizer that does not know where an object ends paints over its outline (Kim et al., "Deep Edge-Aware Interactive
 Colorization against Color-Bleeding Effects", ICCV 2021). They count pairs of pixels that lie in different superpixels
 of the truth and in one of the result; which ones hangs on the clustering and its settings. Here the width of the
 transition is measured instead, as Marziliano et al. ("A no-reference perceptual blur metric", ICIP 2002) do for
-luminance: where the truth's colour changes sharply at an edge of its luminance, the step of the predicted colour close
+luminance: where the truth's color changes sharply at an edge of its luminance, the step of the predicted color close
 across that edge is compared with its step farther across. The measure is this project's own.
 """
 
@@ -16,21 +16,21 @@ from palgan_jax.color import bytes_to_lab
 NEAR, FAR = 1, 6
 """Pixels to either side of an edge at which a narrow and a wide step of ab are taken, at 256 x 256."""
 LUMINANCE_STEP = 10.0
-"""The step of L between the two neighbours of a pixel that makes it an edge."""
-COLOUR_STEP = 10.0
+"""The step of L between the two neighbors of a pixel that makes it an edge."""
+COLOR_STEP = 10.0
 """The wide step of ab, in units of Lab, that the truth has at least."""
 SHARPNESS = 0.7
 """The share of the truth's wide step that its narrow step has at least."""
 
 
-def colour_bleeding(predicted: jax.Array, truth: jax.Array) -> jax.Array:
-    """How smeared the colours of a picture are at the truth's edges, (B,), of sRGB (B, H, W, 3) in [0, 255].
+def color_bleeding(predicted: jax.Array, truth: jax.Array) -> jax.Array:
+    """How smeared the colors of a picture are at the truth's edges, (B,), of sRGB (B, H, W, 3) in [0, 255].
 
-    0: the predicted colours change within a pixel of the edges, 1: as evenly as if there were no edges, and seldom
+    0: the predicted colors change within a pixel of the edges, 1: as evenly as if there were no edges, and seldom
     outside of that. With n and f the steps of the predicted ab over `NEAR` and `FAR` pixels to either side, it is
     (1 - sum(n . f) / sum(f . f)) / (1 - NEAR / FAR), over all edges of a picture along rows and columns: an edge at
-    which no colour was predicted has no weight, so that pale colours are no worse than strong ones. A picture without
-    such an edge, or without colour, has 0: read it beside colourfulness. The truth itself has about 0.1.
+    which no color was predicted has no weight, so that pale colors are no worse than strong ones. A picture without
+    such an edge, or without color, has 0: read it beside colorfulness. The truth itself has about 0.1.
     """
     true_lab, ab = bytes_to_lab(truth), bytes_to_lab(predicted)[..., 1:]
     sums = [_steps(true_lab, ab, axis) for axis in (1, 2)]
@@ -55,6 +55,6 @@ def _steps(true_lab: jax.Array, ab: jax.Array, axis: int) -> tuple[jax.Array, ja
     # A thin edge: the pixel where L changes fastest. Of two that are equal, one counts.
     edge = (here >= LUMINANCE_STEP) & (here > before) & (here >= after)
     true_product, true_square = products(true_lab[..., 1:])
-    edge &= (true_square >= COLOUR_STEP**2) & (true_product >= SHARPNESS * true_square)
+    edge &= (true_square >= COLOR_STEP**2) & (true_product >= SHARPNESS * true_square)
     product, square = products(ab)
     return jnp.sum(jnp.where(edge, product, 0), axis=(1, 2)), jnp.sum(jnp.where(edge, square, 0), axis=(1, 2))

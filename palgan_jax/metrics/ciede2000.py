@@ -1,4 +1,4 @@
-"""The CIEDE2000 colour difference (CIE 142-2001), in the form of Sharma, Wu and Dalal (2005)."""
+"""The CIEDE2000 color difference (CIE 142-2001), in the form of Sharma, Wu and Dalal (2005)."""
 
 import math
 
@@ -9,9 +9,9 @@ from palgan_jax.color import bytes_to_lab
 
 
 def ciede2000(lab: jax.Array, other: jax.Array) -> jax.Array:
-    """The difference (...) of two Lab colours (..., 3), all parametric factors 1.
+    """The difference (...) of two Lab colors (..., 3), all parametric factors 1.
 
-    0 for equal colours, about 1 where the eye begins to see it, at most about 120 in sRGB. Symmetric. It is not
+    0 for equal colors, about 1 where the eye begins to see it, at most about 120 in sRGB. Symmetric. It is not
     continuous where two hues lie opposite each other (the formula, not the arithmetic).
     """
     l1, a1, b1 = (lab[..., i] for i in range(3))
@@ -74,6 +74,6 @@ def _hue(a: jax.Array, b: jax.Array) -> jax.Array:
     return jnp.where(angle < 0, angle + 2 * jnp.pi, angle)
 
 
-def colour_difference(predicted: jax.Array, truth: jax.Array) -> jax.Array:
+def color_difference(predicted: jax.Array, truth: jax.Array) -> jax.Array:
     """The mean CIEDE2000 difference (B,) over the pixels of sRGB pictures (B, H, W, 3) in [0, 255]."""
     return jnp.mean(ciede2000(bytes_to_lab(predicted), bytes_to_lab(truth)), axis=(1, 2))

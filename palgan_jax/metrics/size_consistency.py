@@ -1,4 +1,4 @@
-"""Whether the same photograph gets the same colours at other sizes."""
+"""Whether the same photograph gets the same colors at other sizes."""
 
 from collections.abc import Sequence
 from itertools import combinations

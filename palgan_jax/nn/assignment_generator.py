@@ -16,7 +16,7 @@ from palgan_jax.nn.ops.upsampling import resize, upsample
 class PaletteAssignmentGenerator(nn.Module):
     """From luminance, palette and the features of E to ab (method: section 4).
 
-    Call with l (B, H, W, 1), taps [M1, ..., M4] and h (B, K); returns normalised ab (B, H, W, 2) in [-1, 1], float32.
+    Call with l (B, H, W, 1), taps [M1, ..., M4] and h (B, K); returns normalized ab (B, H, W, 2) in [-1, 1], float32.
     `tpus`: for a program for these chips, the last stage is in pairs of columns (columns.py), and the attention takes
     the kernels written for them where they fit. What is computed is the same.
     """
@@ -64,6 +64,6 @@ class PaletteAssignmentGenerator(nn.Module):
             name="attention",
         )
         x = attention(s, f, resize(l, *m1.shape[1:3]), train)
-        colour = Conv(2, spectral=self.spectral, doubled=True, strips=(strips, 1), dtype=self.dtype, name="colour")
-        x = colour(x, train)
+        color = Conv(2, spectral=self.spectral, doubled=True, strips=(strips, 1), dtype=self.dtype, name="colour")
+        x = color(x, train)
         return jnp.tanh(x.astype(jnp.float32))  # (B, 256, 256, 2)

@@ -1,4 +1,4 @@
-"""Chromatic attention: where colours go, seen globally through S and delineated locally by the luminance."""
+"""Chromatic attention: where colors go, seen globally through S and delineated locally by the luminance."""
 
 from typing import Any, Literal
 

@@ -1,4 +1,4 @@
-"""The colour discriminator D: whether these colours, with this palette, are a photograph's."""
+"""The color discriminator D: whether these colors, with this palette, are a photograph's."""
 
 from typing import Any, Literal
 
@@ -14,7 +14,7 @@ Kind = Literal["projection", "patch"]
 class ColorDiscriminator(nn.Module):
     """Projection discriminator on the palette (method: section 6), or a patch discriminator (the row "w PatchD").
 
-    Call with normalised ab c (B, H, W, 2), RGB in [-1, 1] (B, H, W, 3) and the palette h (B, K). "projection" returns
+    Call with normalized ab c (B, H, W, 2), RGB in [-1, 1] (B, H, W, 3) and the palette h (B, K). "projection" returns
     logits (B,), "patch" a map of logits (B, H / 8 - 2, W / 8 - 2) that does not look at the palette. float32.
     `strips`: the first layer of "projection" makes strips of so many columns (1, 2, 4, ...), and each further one of
     half as many (nn/ops/columns.py). What is computed is the same.

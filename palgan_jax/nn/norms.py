@@ -1,4 +1,4 @@
-"""PalNorm, which lets the palette set scale and shift of normalised features, and its rivals."""
+"""PalNorm, which lets the palette set scale and shift of normalized features, and its rivals."""
 
 from typing import Any, Literal
 
@@ -39,7 +39,7 @@ class BatchNorm(nn.Module):
         else:
             moments = mean.value, variance.value
         scale = self.param("scale", nn.initializers.ones, (channels,)) if self.affine else None
-        n = _normalised(x, *moments, self.strips, scale)
+        n = _normalized(x, *moments, self.strips, scale)
         if self.affine:
             n += spread(self.param("bias", nn.initializers.zeros, (channels,)), self.strips)
         return n.astype(self.dtype or jnp.float32)
@@ -52,7 +52,7 @@ def _moments(x: jax.Array, axes: tuple[int, ...], strips: int) -> tuple[jax.Arra
     return mean, jnp.maximum(0, square - mean**2)
 
 
-def _normalised(x: jax.Array, mean: jax.Array, variance: jax.Array, strips: int, scale: Any = None) -> jax.Array:
+def _normalized(x: jax.Array, mean: jax.Array, variance: jax.Array, strips: int, scale: Any = None) -> jax.Array:
     gain = jax.lax.rsqrt(variance + EPSILON)
     if scale is not None:
         gain *= scale
@@ -60,7 +60,7 @@ def _normalised(x: jax.Array, mean: jax.Array, variance: jax.Array, strips: int,
 
 
 class PalNorm(nn.Module):
-    """Normalises the features and lets the palette set their scale and shift (method: section 4).
+    """Normalizes the features and lets the palette set their scale and shift (method: section 4).
 
     `kind` is "palette" (batch norm modulated by the palette, the paper's), "instance" (the same over instance norm),
     "batch" (batch norm with its own affine: the paper's row "w BN") or "spade" (batch norm modulated pixel by pixel by
@@ -81,7 +81,7 @@ class PalNorm(nn.Module):
         channels = x.shape[-1] // self.strips
         if self.kind == "instance":
             mean, variance = (m[:, None, None] for m in _moments(x, (1, 2), self.strips))  # (B, 1, 1, C)
-            n = _normalised(x, mean, variance, self.strips).astype(self.dtype or jnp.float32)
+            n = _normalized(x, mean, variance, self.strips).astype(self.dtype or jnp.float32)
         else:
             n = BatchNorm(self.kind == "batch", self.strips, self.dtype)(x, train)
         if self.kind == "batch":

@@ -1,4 +1,4 @@
-"""The palette generator E: which colours a gray photograph has."""
+"""The palette generator E: which colors a gray photograph has."""
 
 from typing import Any, Literal
 
@@ -24,7 +24,7 @@ class PaletteGenerator(nn.Module):
     Call with l (B, H, W, C), H and W multiples of 64 (C = 1: the luminance); returns the head's output (B, bins),
     float32, and [M1 (B, H/2, W/2, .), ..., M4 (B, H/16, W/16, .)].
 
-    `head`: "palette" (the sigmoid, divided by its sum unless `normalise` is off), "code" (the bare dense layer: the
+    `head`: "palette" (the sigmoid, divided by its sum unless `normalize` is off), "code" (the bare dense layer: the
     latent code of the rows AE and VAE) or "none" (None is returned in its place).
     `tap`: M_i are taken after or before the LeakyReLU.
     `kernel_init`: without a norm, Xavier's gain of 0.02 shrinks the signal by about 50 a layer and E does not start to
@@ -34,7 +34,7 @@ class PaletteGenerator(nn.Module):
     bins: int = 256
     width: float = 1.0
     head: Head = "palette"
-    normalise: bool = True
+    normalize: bool = True
     tap: Tap = "after"
     kernel_init: Init = "he"
     dtype: Any = None
@@ -56,6 +56,6 @@ class PaletteGenerator(nn.Module):
         if self.head == "code":
             return Dense(self.bins, name="head")(x), taps
         # Without the division by the sum the sigmoid itself has to start near 1 / bins.
-        bias = nn.initializers.zeros if self.normalise else nn.initializers.constant(-5.5)
+        bias = nn.initializers.zeros if self.normalize else nn.initializers.constant(-5.5)
         h = nn.sigmoid(Dense(self.bins, bias_init=bias, name="head")(x))  # (B, bins)
-        return as_distribution(h) if self.normalise else h, taps
+        return as_distribution(h) if self.normalize else h, taps

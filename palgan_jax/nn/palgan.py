@@ -32,7 +32,7 @@ class PalGAN(nn.Module):
     guided_radius: int = 4
     guided_eps: float = 1e-3
     palette_scale: float = 256.0
-    normalise_palette: bool = True
+    normalize_palette: bool = True
     tap: Tap = "after"
     palette_init: Init = "he"
     spectral: bool = True
@@ -42,7 +42,7 @@ class PalGAN(nn.Module):
     def setup(self):
         heads: dict[Model, Head] = {"palgan": "palette", "autoencoder": "code", "vae": "none"}
         self.palette_generator = PaletteGenerator(
-            self.bins, self.width, heads[self.model], self.normalise_palette, self.tap, self.palette_init, self.dtype
+            self.bins, self.width, heads[self.model], self.normalize_palette, self.tap, self.palette_init, self.dtype
         )
         self.assignment_generator = PaletteAssignmentGenerator(
             self.width,
@@ -72,7 +72,7 @@ class PalGAN(nn.Module):
 
         `use_predicted` (B,), bool, marks pictures that take the predicted palette, without a gradient into it, although
         a palette is given (method: section 7, conditioning).
-        Returns the predicted palette (B, K) (the code, where the model is not "palgan") and normalised ab (B, H, W, 2).
+        Returns the predicted palette (B, K) (the code, where the model is not "palgan") and normalized ab (B, H, W, 2).
         """
         predicted, taps = self.palette_generator(l, train)
         if predicted is None:  # "vae": the mean of the prior
@@ -84,7 +84,7 @@ class PalGAN(nn.Module):
         return predicted, self.assignment_generator(l, taps, palette, train)
 
     def posterior(self, l: jax.Array, c: jax.Array) -> tuple[jax.Array, jax.Array]:
-        """Mean and log variance (B, K) each of the code of a coloured picture, l (B, H, W, 1) and c (B, H, W, 2)."""
+        """Mean and log variance (B, K) each of the code of a colored picture, l (B, H, W, 1) and c (B, H, W, 2)."""
         code, _ = self.posterior_network(jnp.concatenate([l, c], axis=-1))
         assert code is not None
         return code[:, : self.bins], code[:, self.bins :]

@@ -17,7 +17,7 @@ def _card(row: Row, spec: palettes.PaletteSpec, ab_range: float) -> str:
         image(row.ours, "ours", f"{row.name}, colorized by the model"),
     ]
     if row.truth is not None:
-        images.append(image(row.truth, "truth", f"{row.name}, in its true colours"))
+        images.append(image(row.truth, "truth", f"{row.name}, in its true colors"))
     if row.palette is not None:
         drawing = palettes.picture(row.palette, spec, cell=8, ab_range=ab_range)
         alt = f"the palette predicted for {row.name}: {palette_in_words(row.palette, spec)}"

@@ -85,19 +85,19 @@ def _data_uri(picture: np.ndarray, *, lossless: bool) -> str:
     if lossless:
         drawing.save(buffer, "PNG")
     else:
-        # Full chroma resolution: colour is what the reader has come to judge.
+        # Full chroma resolution: color is what the reader has come to judge.
         drawing.save(buffer, "JPEG", quality=88, subsampling=0)
     kind = "png" if lossless else "jpeg"
     return f"data:image/{kind};base64,{base64.b64encode(buffer.getvalue()).decode()}"
 
 
 def palette_in_words(h: np.ndarray, spec: palettes.PaletteSpec) -> str:
-    """What a palette holds, for those who can't see its drawing: the mean colour and how widely the palette spreads."""
+    """What a palette holds, for those who can't see its drawing: the mean color and how widely the palette spreads."""
     share = np.asarray(h, np.float64)
     share = share / max(share.sum(), 1e-12)
-    centres = palettes.bin_centres(spec).astype(np.float64)
+    centers = palettes.bin_centers(spec).astype(np.float64)
     grid = share.reshape(spec.bins, spec.bins)
-    a, b = float(grid.sum(1) @ centres), float(grid.sum(0) @ centres)
+    a, b = float(grid.sum(1) @ centers), float(grid.sum(0) @ centers)
     hue = _HUES[round(math.degrees(math.atan2(b, a)) / 30) % 12]
     entropy = abs(float((share * np.log(np.maximum(share, 1e-12))).sum()))
     tint = "balanced around gray" if math.hypot(a, b) < 0.04 else f"leaning towards {hue}"

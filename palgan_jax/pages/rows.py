@@ -19,7 +19,7 @@ class Row:
       truth: the picture as taken, uint8 (H, W, 3); None where nobody knows.
       palette: the predicted palette (K,); None draws none.
       caption: one line on the picture: figures, a remark.
-      credit: author and licence, shown on the web page.
+      credit: author and license, shown on the web page.
     """
 
     name: str
@@ -47,7 +47,7 @@ class Curve:
 
 
 def read_credits(attribution: Path) -> dict[str, str]:
-    """Author and licence by file name, out of an ATTRIBUTION.md: a Markdown table with columns file, author, licence.
+    """Author and license by file name, out of an ATTRIBUTION.md: a Markdown table with columns file, author, license.
 
     Returns an empty dictionary where there is no such file.
     """
@@ -58,12 +58,12 @@ def read_credits(attribution: Path) -> dict[str, str]:
         for line in attribution.read_text(encoding="utf-8").splitlines()
         if line.lstrip().startswith("|")
     ]
-    if not table or not {"file", "author", "licence"} <= set(table[0]):
+    if not table or not {"file", "author", "license"} <= set(table[0]):
         return {}
-    file, author, licence = (table[0].index(column) for column in ("file", "author", "licence"))
+    file, author, license = (table[0].index(column) for column in ("file", "author", "license"))
     # The address in brackets behind an author's name is too long for a caption.
     return {
-        cells[file]: f"{re.sub(r' *[(].*[)]', '', cells[author])}, {cells[licence]}"
+        cells[file]: f"{re.sub(r' *[(].*[)]', '', cells[author])}, {cells[license]}"
         for cells in table[2:]
         if len(cells) == len(table[0])
     }

@@ -34,7 +34,7 @@ def write_sheet(
       rows: the pictures, at least one.
       output_dir: the folder.
       title: what the sheet shows.
-      notes: a line each, such as which checkpoint and step the colours come from.
+      notes: a line each, such as which checkpoint and step the colors come from.
       curves: training curves, for the page only.
       name: file name of the picture.
       html: whether to write the page; samples drawn while training need none.

@@ -2,7 +2,7 @@
 
 Its weights are not those of torchvision, and it has quirks of its own, kept here as pytorch-fid keeps them: the average
 pools do not count the padding, and the last block pools with a maximum where the paper has an average. Names are
-torchvision's, so that a state dict maps to parameters one to one. Batch normalisation is folded into the convolutions
+torchvision's, so that a state dict maps to parameters one to one. Batch normalization is folded into the convolutions
 (by `weight_kinds`), since its statistics never change here.
 
 The parameters are an argument of every call, never a constant of the compiled program: they take 87 MB.

@@ -58,7 +58,7 @@ def _inception_shapes() -> Shapes:
 
 
 def _inception_from_torch(state: Arrays) -> dict[str, np.ndarray]:
-    """Convolution and batch normalisation become one convolution; in float64, so that it costs no accuracy."""
+    """Convolution and batch normalization become one convolution; in float64, so that it costs no accuracy."""
     arrays = {}
     for module in {name.rpartition("/")[0] for name in _inception_shapes()}:
         parts = ("conv.weight", "bn.weight", "bn.bias", "bn.running_mean", "bn.running_var")
@@ -137,7 +137,7 @@ KINDS: Mapping[str, Kind] = {
         from_torch=_inception_from_torch,
     ),
     "vgg16": Kind(
-        what="VGG16 without batch normalisation",
+        what="VGG16 without batch normalization",
         needed_by="the perceptual loss, LPIPS with VGG16",
         file="vgg16-397923af.pth",
         origin=TORCHVISION,
@@ -179,7 +179,7 @@ PREFIXES = ("Conv2d_", "Mixed_", "AuxLogits.fc.", "features.", "lin")
 """How the names of all that is wanted of a PyTorch state dict start; VGG16's classifier alone would take half a GB."""
 
 
-def recognise(state: Arrays, source: str) -> str:
+def recognize(state: Arrays, source: str) -> str:
     """The kind of a PyTorch state dict, told by its names and shapes. Raises UserError where it is none of them."""
     if "Mixed_7c.branch3x3dbl_3b.conv.weight" in state:
         if "AuxLogits.fc.weight" in state:

@@ -197,7 +197,7 @@ _TORCH_NAMES = {
     "torch.FloatStorage": _StorageKind("f4"),
     "torch.DoubleStorage": _StorageKind("f8"),
     "torch.HalfStorage": _StorageKind("f2"),
-    # Batch-normalisation counters, so that their networks are told apart by name and not by this.
+    # Batch-normalization counters, so that their networks are told apart by name and not by this.
     "torch.LongStorage": _StorageKind("i8"),
 }
 

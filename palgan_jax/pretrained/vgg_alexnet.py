@@ -10,7 +10,7 @@ and its compilation.
 The layers and their weights are inferred: the paper names no perceptual network. They are those of pix2pixHD and
 SPADE (Park et al., 2019, whose residual block the paper's supplement cites): the first activation of each of the five
 stages, weighted 1/32, 1/16, 1/8, 1/4 and 1. Those use VGG19, which equals VGG16 up to relu3_3; VGG16 is taken because
-its weights come with a package, and because LPIPS then shares them. The input is normalised as the weights were
+its weights come with a package, and because LPIPS then shares them. The input is normalized as the weights were
 trained with (ImageNet).
 """
 
@@ -56,7 +56,7 @@ IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 
 
-def normalise_imagenet(rgb: jax.Array) -> jax.Array:
+def normalize_imagenet(rgb: jax.Array) -> jax.Array:
     """sRGB in [-1, 1], (..., 3), to the zero-mean, unit-deviation input that ImageNet classifiers are trained with."""
     mean, std = jnp.asarray(IMAGENET_MEAN, rgb.dtype), jnp.asarray(IMAGENET_STD, rgb.dtype)
     return (rgb * 0.5 + 0.5 - mean) / std
@@ -79,7 +79,7 @@ class VGG16(nn.Module):
         if unknown or not self.layers:
             raise ValueError(f"layers of VGG16 must be among conv1_1 .. conv5_3, got {tuple(self.layers)}")
         found: dict[str, jax.Array] = {}
-        x, stage = normalise_imagenet(rgb), "1"
+        x, stage = normalize_imagenet(rgb), "1"
         for name, width in VGG16_CONVS:
             if name[4] != stage:
                 x, stage = nn.max_pool(x, (2, 2), (2, 2)), name[4]
@@ -109,7 +109,7 @@ class AlexNet(nn.Module):
     @nn.compact
     def __call__(self, rgb: jax.Array) -> tuple[jax.Array, ...]:
         """(B, H, W, 3) in [-1, 1], H and W at least 32 -> five of (B, h, w, C); h is H / 4, / 8, / 16, / 16, / 16."""
-        found, x = [], normalise_imagenet(rgb)
+        found, x = [], normalize_imagenet(rgb)
         for name, width, size in ALEXNET_CONVS:
             if name in ("conv2", "conv3"):
                 x = halving_max_pool(x)

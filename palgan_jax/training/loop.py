@@ -34,8 +34,8 @@ from palgan_jax.util.progress import Progress
 
 log = logging.getLogger(__name__)
 
-MEAN_COLOUR_PICTURES = 5000
-"""The baseline's mean colour is taken from at most so many training pictures."""
+MEAN_COLOR_PICTURES = 5000
+"""The baseline's mean color is taken from at most so many training pictures."""
 
 
 @dataclass(frozen=True)
@@ -130,7 +130,7 @@ def train(config: ConfigDict, workdir: str | Path) -> int:
             log.info("there is nothing left to do: lengthen --config.total to go on")
     validation = sheets = None
     if val_source is not None and spans.eval and step < spans.total:
-        mean = mean_ab(config, mesh, whole(source, -(-MEAN_COLOUR_PICTURES // _eval_size(config, mesh))))
+        mean = mean_ab(config, mesh, whole(source, -(-MEAN_COLOR_PICTURES // _eval_size(config, mesh))))
         validation = Validation(config, program.generator, mesh, mean, whole(val_source))
     if val_source is not None and spans.sheet and step < spans.total:
         sheets = SampleSheets(config, program.generator, mesh, val_source, workdir / "sheets")

@@ -16,8 +16,8 @@ def hinge_generator(fake: jax.Array) -> jax.Array:
     return -jnp.mean(fake)
 
 
-def colour_l1(c_hat: jax.Array, c: jax.Array) -> jax.Array:
-    """Mean absolute difference of normalised ab, (B, H, W, 2) each."""
+def color_l1(c_hat: jax.Array, c: jax.Array) -> jax.Array:
+    """Mean absolute difference of normalized ab, (B, H, W, 2) each."""
     return jnp.mean(jnp.abs(c_hat - c))
 
 

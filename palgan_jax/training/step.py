@@ -31,7 +31,7 @@ def make_train_step(
 ) -> Callable[[TrainState, Batch, Any], tuple[TrainState, Metrics]]:
     """Returns step(state, batch, vgg) -> (state, metrics): one update of E + G and one of D, at the same time.
 
-    The batch is data/device.py's: "rgb", uint8 (B, H, W, 3), sRGB, and, made of it, normalised l (B, H, W, 1) and
+    The batch is data/device.py's: "rgb", uint8 (B, H, W, 3), sRGB, and, made of it, normalized l (B, H, W, 1) and
     c (B, H, W, 2) and the palette h (B, K). `vgg` holds the parameters of the perceptual network, or None where its
     weight is 0. `gathered` is where the parameters are wanted while they are used (with FSDP: on every device).
     All losses come from one joint forward pass; its transpose is pulled back once for each player, so D is run once.
@@ -133,7 +133,7 @@ def _make_forward(config: ConfigDict, generator: nn.Module, discriminator: nn.Mo
         def pair(real: jax.Array, fake: jax.Array, dtype: Any = jnp.float32) -> jax.Array:
             return jnp.stack([real, fake], axis=1).reshape(-1, *real.shape[1:]).astype(dtype)  # (2B, ...)
 
-        seen = dtype or jnp.float32  # of the colours: D's first convolution would round them anyway
+        seen = dtype or jnp.float32  # of the colors: D's first convolution would round them anyway
         logits, d_updates = discriminator.apply(
             {**state.discriminator, "params": d_params}, pair(c, c_hat, seen), pair(rgb, rgb_hat, seen), pair(h, h),
             True, mutable=["spectral"],
@@ -141,7 +141,7 @@ def _make_forward(config: ConfigDict, generator: nn.Module, discriminator: nn.Mo
         real, fake = logits[0::2], logits[1::2]
         loss_d = losses.hinge_discriminator(real, fake)
 
-        terms["l1"] = weight.l1 * losses.colour_l1(c_hat, c)
+        terms["l1"] = weight.l1 * losses.color_l1(c_hat, c)
         if weight.perceptual:
             terms["perceptual"] = weight.perceptual * perceptual_loss(vgg, rgb_hat, rgb, dtype=dtype)
         if weight.adversarial:
@@ -163,7 +163,7 @@ def _make_forward(config: ConfigDict, generator: nn.Module, discriminator: nn.Mo
 
 
 def make_predict(config: ConfigDict, generator: nn.Module) -> Callable[..., tuple[jax.Array, jax.Array]]:
-    """Returns predict(variables, rgb, palette=None) -> (h_hat (B, K), normalised ab (B, H, W, 2)).
+    """Returns predict(variables, rgb, palette=None) -> (h_hat (B, K), normalized ab (B, H, W, 2)).
 
     rgb is uint8 (B, H, W, 3), of which only the luminance is looked at.
     """

@@ -17,7 +17,7 @@ from palgan_jax.data.train_batches import EvalBatches
 from palgan_jax.distributed.mesh import replicated, to_devices
 from palgan_jax.errors import DataStopped, UserError
 from palgan_jax.metrics.ab_error import ab_error
-from palgan_jax.metrics.colorfulness import colourfulness
+from palgan_jax.metrics.colorfulness import colorfulness
 from palgan_jax.metrics.frechet import empty, frechet_distance, update
 from palgan_jax.metrics.measure import DEFAULT, FEATURES, FID_OTHER, load_networks
 from palgan_jax.metrics.measure import measure as metrics_of_batch
@@ -30,7 +30,7 @@ log = logging.getLogger(__name__)
 Sums = dict[str, jax.Array]
 
 
-MORE = tuple(name for name in DEFAULT if name not in ("psnr", "colourfulness", "palette_distance"))
+MORE = tuple(name for name in DEFAULT if name not in ("psnr", "colorfulness", "palette_distance"))
 """What `eval_metrics` may ask for beside what is always measured."""
 LESS_IS_BETTER = ("ab_error", "ab_error_truth_palette", "palette_distance", "lpips_alexnet", "lpips_vgg16", "fid",
                   FID_OTHER, "ciede2000", "luminance_error", "bleeding")  # fmt: skip
@@ -51,11 +51,11 @@ def make_measure(config: ConfigDict, generator: nn.Module) -> Callable[..., tupl
     """Returns measure(variables, params, batch, mean_ab) -> sums over the pictures of the batch, and features.
 
     batch holds "rgb", uint8 (B, H, W, 3), and "mask" (B,), which is False for padding; mean_ab (2,) is the training
-    set's mean colour, normalised; params has the networks that `eval_metrics` needs. Each metric is measured for the
-    automatic colours (no suffix), the usual ones also for those painted with the truth's palette ("_truth_palette"),
-    and for the baselines without colour ("_gray") and with the mean colour everywhere ("_mean_ab"). PSNR is in dB on
+    set's mean color, normalized; params has the networks that `eval_metrics` needs. Each metric is measured for the
+    automatic colors (no suffix), the usual ones also for those painted with the truth's palette ("_truth_palette"),
+    and for the baselines without color ("_gray") and with the mean color everywhere ("_mean_ab"). PSNR is in dB on
     8-bit sRGB, ab_error in units of Lab. The sums have the number of pictures beside them, "count"; the features,
-    (B, 2048) of the automatic colours and of the truth, are for FID alone and have "mask" beside them.
+    (B, 2048) of the automatic colors and of the truth, are for FID alone and have "mask" beside them.
     """
     spec, more = palette_spec(config), more_metrics(config)
 
@@ -67,7 +67,7 @@ def make_measure(config: ConfigDict, generator: nn.Module) -> Callable[..., tupl
         h = histogram(truth, spec)  # (B, K)
         h_hat, automatic = generator.apply(variables, l)  # type: ignore[misc]
         rivals = {"": automatic, "_gray": jnp.zeros_like(truth), "_mean_ab": jnp.broadcast_to(mean_ab, truth.shape)}
-        values = {"colourfulness_of_truth": colourfulness(truth_rgb)}
+        values = {"colorfulness_of_truth": colorfulness(truth_rgb)}
         if config.model == "palgan":
             values["palette_distance"] = hellinger(h_hat, h)
             _, rivals["_truth_palette"] = generator.apply(variables, l, h)  # type: ignore[misc]
@@ -78,7 +78,7 @@ def make_measure(config: ConfigDict, generator: nn.Module) -> Callable[..., tupl
             values[f"psnr{suffix}"] = psnr(rgb, truth_rgb)
             values[f"ab_error{suffix}"] = ab_error(c * config.ab_range, truth * config.ab_range)
             if suffix in ("", "_truth_palette"):
-                values[f"colourfulness{suffix}"] = colourfulness(rgb)
+                values[f"colorfulness{suffix}"] = colorfulness(rgb)
         mask = batch["mask"]
         features = {name: values.pop(name) for name in FEATURES if name in values} | {"mask": mask}
         sums = {name: jnp.sum(jnp.where(mask, value, 0)) for name, value in values.items()}
@@ -138,7 +138,7 @@ class Validation:
 
 
 def mean_ab(config: ConfigDict, mesh: Mesh, batches: Iterable[dict[str, np.ndarray]]) -> np.ndarray:
-    """The mean normalised ab (2,) of all pixels of a set of pictures: the baseline's one colour."""
+    """The mean normalized ab (2,) of all pixels of a set of pictures: the baseline's one color."""
 
     def sums(rgb: jax.Array, mask: jax.Array) -> jax.Array:
         _, c = from_bytes(rgb, config.ab_range)

@@ -65,7 +65,7 @@ def _keeps_luminance(result: Path, source: Path) -> bool:
     return bool(np.abs(luminance(read_rgb(result)) - luminance(read_rgb(source))).max() < 1)
 
 
-def _is_colourful(path: Path) -> bool:
+def _is_colorful(path: Path) -> bool:
     return bool(np.ptp(read_rgb(path).astype(int), axis=-1).mean() > 20)
 
 
@@ -79,7 +79,7 @@ def test_a_photograph_becomes_a_png_and_the_checkpoint_is_told(palgan, samples, 
     result = tmp_path / "out" / "parrot.png"
     assert f"{samples / 'parrot.jpg'} -> {result}" in out
     assert _open(result).format == "PNG" and _open(result).size == (512, 512)
-    assert _keeps_luminance(result, samples / "parrot.jpg") and _is_colourful(result)
+    assert _keeps_luminance(result, samples / "parrot.jpg") and _is_colorful(result)
     assert [p.name for p in result.parent.iterdir()] == ["parrot.png"]
 
 
@@ -157,7 +157,7 @@ def test_every_kind_of_picture(palgan, photo, tmp_path, name):
     result = tmp_path / "out" / f"{source.stem}.png"
     assert _open(result).mode == "RGB"
     assert read_rgb(result).shape == read_rgb(source).shape
-    assert _keeps_luminance(result, source) and (_is_colourful(result) or name == "bits.png")
+    assert _keeps_luminance(result, source) and (_is_colorful(result) or name == "bits.png")
 
 
 def test_a_profile_is_used_and_not_copied(palgan, photo, tmp_path):
@@ -186,7 +186,7 @@ def test_transparency_is_kept(palgan, photo, tmp_path, mode):
     assert result.mode == "RGBA" and result.size == (160, 96) and result.getexif()[ORIENTATION] == 6
     kept = np.asarray(result)
     assert np.array_equal(kept[..., 3], alpha)
-    # Where there is something to see, the colours under the transparency are as light as they were.
+    # Where there is something to see, the colors under the transparency are as light as they were.
     seen = alpha > 128
     before = luminance(np.asarray(picture.convert("RGBA"))[..., :3].copy())
     assert np.abs(luminance(kept[..., :3].copy()) - before)[seen].max() < 2
@@ -199,7 +199,7 @@ def test_an_opaque_alpha_channel_is_left_out(palgan, photo, tmp_path):
     assert _open(tmp_path / "out" / "x.png").mode == "RGB"
 
 
-def test_a_reference_changes_the_colours_and_not_the_luminance(palgan, samples, tmp_path):
+def test_a_reference_changes_the_colors_and_not_the_luminance(palgan, samples, tmp_path):
     source = samples / "dog.jpg"
     palgan(source, output=tmp_path / "automatic")
     gray = _png(tmp_path / "gray.png", np.full((50, 40), 128, np.uint8))
@@ -229,7 +229,7 @@ def test_a_picture_that_was_given_is_never_overwritten(palgan, photo, tmp_path):
     before = source.read_bytes()
     assert palgan(source, output=tmp_path)[0] == 0
     assert source.read_bytes() == before
-    assert _is_colourful(tmp_path / "x-2.png")
+    assert _is_colorful(tmp_path / "x-2.png")
     assert palgan(source, output=tmp_path)[0] == 0  # again: the result of the first time is replaced
     assert sorted(p.name for p in tmp_path.glob("*.png")) == ["x-2.png", "x.png"]
 

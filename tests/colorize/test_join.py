@@ -1,4 +1,4 @@
-"""Luminance and its joining with colour: what a colorizer promises whatever the network paints."""
+"""Luminance and its joining with color: what a colorizer promises whatever the network paints."""
 
 import numpy as np
 import pytest
@@ -10,7 +10,7 @@ from skimage.metrics import structural_similarity
 from skimage.transform import resize
 
 from palgan_jax.colorize import join as joining
-from palgan_jax.colorize.join import colours_to_bytes, join, luminance, squash
+from palgan_jax.colorize.join import colors_to_bytes, join, luminance, squash
 from palgan_jax.data.decode import read_rgb
 
 
@@ -18,7 +18,7 @@ def _luminance_of(rgb: np.ndarray) -> np.ndarray:
     return rgb2lab(rgb)[..., 0]
 
 
-def _strong_colours(height: int, width: int, seed: int = 0) -> np.ndarray:
+def _strong_colors(height: int, width: int, seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).uniform(-110, 110, (height, width, 2)).astype(np.float32)
 
 
@@ -31,57 +31,57 @@ def test_luminance_is_scikit_images(samples):
     lab=arrays.arrays(np.float32, st.tuples(st.integers(1, 40), st.just(3)), elements=st.floats(-150, 150, width=32))
 )
 @settings(max_examples=60, deadline=None)
-def test_any_colour_keeps_its_luminance(lab):
+def test_any_color_keeps_its_luminance(lab):
     lab[:, 0] = np.abs(lab[:, 0]) / 1.5
-    rgb = colours_to_bytes(lab)
+    rgb = colors_to_bytes(lab)
     assert rgb.dtype == np.uint8
     # One channel's half step, at worst in all three: 0.2 in the middle, a little more where the sRGB curve is steep.
     assert np.abs(_luminance_of(rgb) - lab[:, 0]).max() < 0.5
 
 
-def test_colours_in_gamut_are_those_of_scikit_image():
+def test_colors_in_gamut_are_those_of_scikit_image():
     rgb = np.random.default_rng(0).integers(0, 256, (4096, 3), dtype=np.uint8)
     lab = rgb2lab(rgb).astype(np.float32)
-    assert np.array_equal(colours_to_bytes(lab), rgb)
+    assert np.array_equal(colors_to_bytes(lab), rgb)
 
 
-def test_colours_out_of_gamut_keep_their_hue_and_as_much_chroma_as_fits():
+def test_colors_out_of_gamut_keep_their_hue_and_as_much_chroma_as_fits():
     rng = np.random.default_rng(1)
     lightness, hue = rng.uniform(5, 95, 2000), rng.uniform(-np.pi, np.pi, 2000)
     direction = np.stack([np.cos(hue), np.sin(hue)], axis=-1)
-    rgb = colours_to_bytes(np.column_stack([lightness, 180 * direction]).astype(np.float32))
+    rgb = colors_to_bytes(np.column_stack([lightness, 180 * direction]).astype(np.float32))
     ab = rgb2lab(rgb)[:, 1:]
     chroma = np.linalg.norm(ab, axis=-1)
-    colourful = chroma > 15  # where rounding to bytes cannot turn the hue much
-    assert colourful.mean() > 0.9
-    assert (np.sum(ab * direction, axis=-1) / chroma)[colourful].min() > 0.98
+    colorful = chroma > 15  # where rounding to bytes cannot turn the hue much
+    assert colorful.mean() > 0.9
+    assert (np.sum(ab * direction, axis=-1) / chroma)[colorful].min() > 0.98
     # A little more chroma would not fit: some channel is within a step or two of black or white.
     more = np.column_stack([lightness, (chroma[:, None] + 4) * direction])
     raw = lab2rgb(more[:, None])  # scikit-image clips, so that what is out of gamut changes its luminance
     outside = np.abs(rgb2lab(raw)[:, 0, 0] - lightness) > 1e-3
-    assert outside[colourful].mean() > 0.98
+    assert outside[colorful].mean() > 0.98
 
 
 @pytest.mark.parametrize("lightness", [0.0, 1e-3, 99.999, 100.0])
-def test_black_and_white_stay_so_whatever_the_colour(lightness):
-    lab = np.column_stack([np.full(100, lightness), _strong_colours(1, 100)[0]]).astype(np.float32)
-    assert (colours_to_bytes(lab) == (0 if lightness < 50 else 255)).all()
+def test_black_and_white_stay_so_whatever_the_color(lightness):
+    lab = np.column_stack([np.full(100, lightness), _strong_colors(1, 100)[0]]).astype(np.float32)
+    assert (colors_to_bytes(lab) == (0 if lightness < 50 else 255)).all()
 
 
 @pytest.mark.parametrize("name", ["astronaut", "beach-malibu", "cincinnati-bridge", "seeding-by-clements-engelhardt"])
-def test_photographs_keep_their_luminance_under_any_colours(samples, name):
+def test_photographs_keep_their_luminance_under_any_colors(samples, name):
     rgb = read_rgb(samples / f"{name}.jpg")
     lightness = luminance(rgb)
-    joined = join(lightness, _strong_colours(64, 64))
+    joined = join(lightness, _strong_colors(64, 64))
     assert joined.shape == rgb.shape
     assert np.abs(_luminance_of(joined) - lightness).max() < 1
-    assert np.ptp(joined.astype(int), axis=-1).mean() > 20  # it is colourful: the promise was not kept by painting gray
+    assert np.ptp(joined.astype(int), axis=-1).mean() > 20  # it is colorful: the promise was not kept by painting gray
 
 
 @pytest.mark.parametrize("size", [(16, 16), (64, 64), (17, 500), (500, 17), (16, 20_000), (333, 1001)])
 def test_bands_join_to_what_one_band_gives(size, monkeypatch):
     lightness = np.random.default_rng(0).uniform(20, 80, size).astype(np.float32)
-    ab = _strong_colours(64, 64)
+    ab = _strong_colors(64, 64)
     whole = join(lightness, ab)
     monkeypatch.setattr(
         joining, "_bands", lambda height, width: [(y, min(y + 37, height)) for y in range(0, height, 37)]
@@ -91,8 +91,8 @@ def test_bands_join_to_what_one_band_gives(size, monkeypatch):
     assert whole.shape == (*size, 3)
 
 
-def test_colour_lands_where_it_was_predicted():
-    # Left half red, right half blue; the top quarter of each without colour.
+def test_color_lands_where_it_was_predicted():
+    # Left half red, right half blue; the top quarter of each without color.
     ab = np.zeros((64, 64, 2), np.float32)
     ab[16:, :32] = (50, 30)
     ab[16:, 32:] = (10, -50)

@@ -18,7 +18,7 @@ def colorizer() -> Colorizer:
     return Colorizer(tiny_weights())
 
 
-def test_samples_are_colourful_of_their_size_and_keep_their_luminance(colorizer, samples):
+def test_samples_are_colorful_of_their_size_and_keep_their_luminance(colorizer, samples):
     for path in sorted(samples.glob("*.jpg"))[::4]:
         rgb = read_rgb(path)
         result, palette = colorizer.colorize(rgb)
@@ -43,7 +43,7 @@ def test_the_network_is_compiled_once_for_pictures_of_all_sizes(colorizer, sampl
     assert predictor._predict._cache_size() == compiled
 
 
-def test_the_pictures_own_colours_have_no_influence(colorizer, samples):
+def test_the_pictures_own_colors_have_no_influence(colorizer, samples):
     rgb = read_rgb(samples / "parrot.jpg")
     gray = join(luminance(rgb), np.zeros((2, 2, 2), np.float32))
     # Not exactly the same, since gray has only 256 levels.

@@ -261,7 +261,7 @@ def shard_path(pictures: RecordPictures, number: int) -> Path:
     return Path(pictures.found.folder) / pictures.found.shards[number].name
 
 
-def test_a_damaged_record_is_named_and_its_neighbours_are_read(many):
+def test_a_damaged_record_is_named_and_its_neighbors_are_read(many):
     path = shard_path(many, 2)
     data = bytearray(path.read_bytes())
     at = data.find(content(11)[:100])
@@ -304,7 +304,7 @@ def test_an_index_leaves_damaged_records_out(sets):
 
 
 def write_solid_pictures(path: Path, side: int, count: int = 5) -> None:
-    """A shard of `count` records with PNG pictures of one colour."""
+    """A shard of `count` records with PNG pictures of one color."""
     buffer = io.BytesIO()
     Image.new("RGB", (side, 32), (200, 90, 30)).save(buffer, "PNG")
     writer = ArrayRecordWriter(str(path), "group_size:1")

@@ -183,7 +183,7 @@ def test_smoothing_makes_a_triangle_of_the_right_width():
 
 @given(width=st.integers(1, 80), height=st.integers(1, 80), side=st.integers(1, 40), level=st.integers(0, 255))
 @settings(deadline=None)
-def test_one_colour_stays_that_colour(width, height, side, level):
+def test_one_color_stays_that_color(width, height, side, level):
     out = np.empty((side, side, 3), np.uint8)
     resize_into(np.full((height, width, 3), level, np.uint8), out)
     assert (out == level).all()

@@ -31,7 +31,7 @@ def decode(data: bytes, **options) -> np.ndarray:
 
 
 def smooth(width: int, height: int, seed: int = 0) -> Image.Image:
-    """A colourful picture that JPEG hardly changes."""
+    """A colorful picture that JPEG hardly changes."""
     cells = np.random.default_rng(seed).integers(0, 256, (3, 4, 3), dtype=np.uint8)
     return Image.fromarray(cells).resize((width, height), Image.Resampling.BICUBIC)
 
@@ -78,7 +78,7 @@ def test_formats(china, kind, mode, options):
     got = decode(data)
     assert got.shape == (china.height, china.width, 3)
     assert np.abs(got.astype(int) - expected).max() <= 2
-    # The colours are still those of the picture, not their negative: the modes with colour stay near it.
+    # The colors are still those of the picture, not their negative: the modes with color stay near it.
     if mode in ("RGB", "CMYK"):
         assert np.abs(got.astype(int) - np.asarray(china)).mean() < 6
 
@@ -93,7 +93,7 @@ def test_transparency_lies_over_white(china, kind, alpha):
     assert np.abs(got - expected).max() <= 1
 
 
-def test_transparent_palette_colour_and_gray_with_alpha(china):
+def test_transparent_palette_color_and_gray_with_alpha(china):
     indexed = china.quantize(16)
     pixels = np.asarray(indexed)
     got = decode(encode(indexed, "PNG", transparency=3))
@@ -113,7 +113,7 @@ def test_16_bit_gray(kind):
     assert (got == np.rint(wide / 257).astype(np.uint8)[..., None]).all()
 
 
-def test_16_bit_colour_png():
+def test_16_bit_color_png():
     wide = np.random.default_rng(0).integers(0, 65536, (20, 30, 3), dtype=np.uint16)
     rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in wide)
 

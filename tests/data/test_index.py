@@ -14,7 +14,7 @@ from PIL import Image
 
 from palgan_jax.data import index as index_lib
 from palgan_jax.data.folder import Listing, list_pictures
-from palgan_jax.data.index import ROW, colour_statistics, load_or_build
+from palgan_jax.data.index import ROW, color_statistics, load_or_build
 from palgan_jax.data.source import open_source
 from palgan_jax.errors import UserError
 from tests.support.places import ROOT
@@ -27,9 +27,9 @@ def folder(tmp_path) -> Path:
     """23 small pictures, one of them damaged."""
     root = tmp_path / "pictures"
     root.mkdir()
-    colours = np.random.default_rng(0).integers(0, 256, (COUNT, 2, 3, 3), np.uint8)
+    colors = np.random.default_rng(0).integers(0, 256, (COUNT, 2, 3, 3), np.uint8)
     for i in range(COUNT):
-        Image.fromarray(colours[i]).resize((40 + i, 32), Image.Resampling.BICUBIC).save(root / f"{i:02}.png")
+        Image.fromarray(colors[i]).resize((40 + i, 32), Image.Resampling.BICUBIC).save(root / f"{i:02}.png")
     (root / "07.png").write_bytes((root / "07.png").read_bytes()[:60])
     return root
 
@@ -58,12 +58,12 @@ def test_statistics_are_those_of_scikit_image():
     for seed in range(5):
         rgb = np.random.default_rng(seed).integers(0, 256, (8, 9, 3), dtype=np.uint8)
         ab = color.rgb2lab(rgb)[..., 1:]
-        found = colour_statistics(rgb)
+        found = color_statistics(rgb)
         np.testing.assert_allclose(found["range_ab"], np.ptp(ab, axis=(0, 1)), atol=2e-3)
         red, green, blue = rgb.astype(np.float64).transpose(2, 0, 1)
         rg, yb = abs(red - green), abs((red + green) / 2 - blue)
         expected = np.hypot(rg.std(), yb.std()) + 0.3 * np.hypot(rg.mean(), yb.mean())
-        np.testing.assert_allclose(found["colourfulness"], expected, rtol=1e-5)
+        np.testing.assert_allclose(found["colorfulness"], expected, rtol=1e-5)
 
 
 def test_a_row_says_what_is_in_the_file(folder):
@@ -76,7 +76,7 @@ def test_a_row_says_what_is_in_the_file(folder):
             thumbnail = np.asarray(picture.resize((64, 64), Image.Resampling.BILINEAR))
         row = index.rows[i]
         assert (row["width"], row["height"], row["file_bytes"]) == (40 + i, 32, path.stat().st_size)
-        for name, value in colour_statistics(thumbnail).items():
+        for name, value in color_statistics(thumbnail).items():
             np.testing.assert_allclose(row[name], value, rtol=1e-5)
     assert len(np.unique(index.rows["name"])) == COUNT
 

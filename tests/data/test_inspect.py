@@ -12,7 +12,7 @@ from palgan_jax.cli import main
 from palgan_jax.data.inspect import draw_sheet, inspect
 from palgan_jax.data.source import open_source
 from palgan_jax.errors import UserError
-from palgan_jax.metrics.colorfulness import colourfulness
+from palgan_jax.metrics.colorfulness import colorfulness
 from palgan_jax.pages.grid import Section, draw_grid
 from tests.support.places import GOLDEN
 
@@ -61,11 +61,11 @@ def test_numbers_of_a_folder(folder, capsys):
     assert lines[30] == f"  all of them: {report}" and len(report.read_text().splitlines()) == 23
 
 
-def test_colourfulness_of_thumbnails_is_near_that_of_the_pictures(folder):
-    line = next(line for line in inspect(str(folder)).lines if line.startswith("colourfulness"))
+def test_colorfulness_of_thumbnails_is_near_that_of_the_pictures(folder):
+    line = next(line for line in inspect(str(folder)).lines if line.startswith("colorfulness"))
     found = [float(number) for number in re.findall(r"\d+\.\d", line)]
     source = open_source(str(folder), max_unreadable=1)
-    whole = [colourfulness(source.read(i)[None].astype(np.float32))[0] for i in range(12)]
+    whole = [colorfulness(source.read(i)[None].astype(np.float32))[0] for i in range(12)]
     np.testing.assert_allclose(found, np.quantile(whole, (0, 1, 0.25, 0.5, 0.75)), rtol=0.15)
 
 
@@ -83,34 +83,34 @@ def test_the_sheet_takes_the_place_of_an_older_one_but_of_no_other_picture(folde
         assert sheet.read_bytes() == before
 
 
-def test_the_sheet_shows_the_least_and_the_most_colourful_pictures(tmp_path):
+def test_the_sheet_shows_the_least_and_the_most_colorful_pictures(tmp_path):
     for number in range(30):
-        colour = (128 + 4 * number, 128, 128 - 4 * number)
-        picture = np.full((40, 40, 3), colour, np.uint8)
+        color = (128 + 4 * number, 128, 128 - 4 * number)
+        picture = np.full((40, 40, 3), color, np.uint8)
         picture[:20] = 128
         Image.fromarray(picture).save(tmp_path / f"{number:02}.png")
     source = open_source(str(tmp_path), near_gray=0)
     sheet = draw_sheet(source, []).astype(int)
 
     def at(row: int, column: int) -> tuple[int, ...]:
-        """The colour in the lower half of a picture: three rows evenly, then headings and one row each."""
+        """The color in the lower half of a picture: three rows evenly, then headings and one row each."""
         top = 74 + 30 * (1 + (row >= 3) + (row >= 4)) + row * 156
         return tuple(sheet[top + 100, 24 + column * 136 + 64])
 
-    def colour_of(number: int) -> tuple[int, ...]:
+    def color_of(number: int) -> tuple[int, ...]:
         return (128 + 4 * number, 128, 128 - 4 * number)
 
-    assert [at(0, 0), at(1, 0), at(2, 5)] == [colour_of(0), colour_of(12), colour_of(29)]
-    assert [at(3, 0), at(3, 11)] == [colour_of(0), colour_of(11)]
-    assert [at(4, 0), at(4, 11)] == [colour_of(29), colour_of(18)]
+    assert [at(0, 0), at(1, 0), at(2, 5)] == [color_of(0), color_of(12), color_of(29)]
+    assert [at(3, 0), at(3, 11)] == [color_of(0), color_of(11)]
+    assert [at(4, 0), at(4, 11)] == [color_of(29), color_of(18)]
 
 
 def test_a_grid_holds_every_picture_and_cuts_long_names():
-    red, blue = (np.full((10, 20, 3), colour, np.uint8) for colour in ((255, 0, 0), (0, 0, 255)))
+    red, blue = (np.full((10, 20, 3), color, np.uint8) for color in ((255, 0, 0), (0, 0, 255)))
     sections = [Section("red", [("a" * 60, red)] * 5), Section("none", []), Section("blue", [("b", blue)])]
     sheet = draw_grid(sections, "title", ["a note", "another"], cell=40, columns=3)
-    for colour, count in (((255, 0, 0), 5), ((0, 0, 255), 1)):
-        assert (sheet == colour).all(axis=2).sum() == count * 40 * 20
+    for color, count in (((255, 0, 0), 5), ((0, 0, 255), 1)):
+        assert (sheet == color).all(axis=2).sum() == count * 40 * 20
     assert sheet.shape[1] == 2 * 24 + 3 * 40 + 2 * 8
 
 
@@ -125,7 +125,7 @@ def test_mixtures_prepared_sets_and_synthetic_pictures(folder, capsys):
     assert "sheet: mini_coco-2017-1.1.0-train-pictures-sheet.jpg" in out
     lines = inspect("synthetic:5").lines
     assert lines[0] == "synthetic:5: 5 pictures made from their numbers" and lines[-1] == "sheet: synthetic-sheet.jpg"
-    assert not [line for line in lines if line.startswith(("colourfulness", "index"))]
+    assert not [line for line in lines if line.startswith(("colorfulness", "index"))]
 
 
 def test_a_bad_source_is_one_sentence(tmp_path, capsys):

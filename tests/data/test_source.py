@@ -9,17 +9,17 @@ from PIL import Image
 
 from palgan_jax.data.decode import decoded_size, read_rgb
 from palgan_jax.data.folder import list_pictures
-from palgan_jax.data.index import colour_statistics
+from palgan_jax.data.index import color_statistics
 from palgan_jax.data.source import Source, open_source
 from palgan_jax.errors import UserError
 
 
-def save(path: Path, colours: np.ndarray | None = None, size: tuple[int, int] = (48, 32), **options) -> Path:
-    """A picture whose colours run smoothly between the few given ones."""
+def save(path: Path, colors: np.ndarray | None = None, size: tuple[int, int] = (48, 32), **options) -> Path:
+    """A picture whose colors run smoothly between the few given ones."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    if colours is None:
-        colours = np.random.default_rng(len(str(path.name))).integers(0, 256, (2, 3, 3))
-    Image.fromarray(colours.astype(np.uint8)).resize(size, Image.Resampling.BICUBIC).save(path, **options)
+    if colors is None:
+        colors = np.random.default_rng(len(str(path.name))).integers(0, 256, (2, 3, 3))
+    Image.fromarray(colors.astype(np.uint8)).resize(size, Image.Resampling.BICUBIC).save(path, **options)
     return path
 
 
@@ -214,7 +214,7 @@ def test_list_errors(folder):
     assert "cannot be read" in complaint(f"list:{folder}")
 
 
-def test_synthetic_pictures_are_smooth_colourful_and_always_the_same():
+def test_synthetic_pictures_are_smooth_colorful_and_always_the_same():
     source = open_source("synthetic:50")
     assert len(source) == 50 and len(open_source("synthetic")) == 10_000
     assert source.sizes.tolist()[:2] == [[512, 384], [384, 512]] and not source.file_bytes.any()
@@ -222,7 +222,7 @@ def test_synthetic_pictures_are_smooth_colourful_and_always_the_same():
         rgb = source.read(i)
         assert rgb.shape[1::-1] == tuple(source.sizes[i])
         assert np.abs(np.diff(rgb.astype(int), axis=1)).max() < 8
-        assert colour_statistics(rgb)["range_ab"].sum() > 20
+        assert color_statistics(rgb)["range_ab"].sum() > 20
         np.testing.assert_array_equal(rgb, open_source("synthetic").read(i))
         assert min(source.read(i, at_least=100).shape[:2]) == 100
     assert source.decoded_bytes(100) >= sum(source.read(i, at_least=100).nbytes for i in range(50))

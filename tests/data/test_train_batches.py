@@ -89,7 +89,7 @@ def test_what_a_batch_holds(expected):
 
 
 def test_a_crop_shows_its_picture(source, expected):
-    """The mean colour of a crop is nearer to that of its own picture than to that of most others."""
+    """The mean color of a crop is nearer to that of its own picture than to that of most others."""
     means = np.stack([source.read(i).mean(axis=(0, 1)) for i in range(len(source))])
     ranks = []
     for batch in expected:

@@ -16,7 +16,7 @@ from palgan_jax.evaluation.results import PICTURES, REPORT, RESULTS, ROW
 from palgan_jax.metrics.measure import DEFAULT, METRICS
 from tests.support.places import QUICK_COMPILATION
 
-METRICS_HERE = ("--metrics", "psnr,colourfulness")
+METRICS_HERE = ("--metrics", "psnr,colorfulness")
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +55,7 @@ def test_the_bundled_model_beats_the_baseline_with_the_truths_palette(photograph
     assert results["system"].startswith("step 3000 of small.safetensors")
     # A picture could not be read: even a folder's numbers do not count as those of the whole folder then.
     assert results["facts"]["unreadable"] == ["broken.jpg"] and not results["protocol_exact"]
-    assert sorted(results["absent"]) == sorted(set(METRICS) - {"psnr", "colourfulness"})
+    assert sorted(results["absent"]) == sorted(set(METRICS) - {"psnr", "colorfulness"})
     model, baseline = numbers(tmp_path), numbers(mean)
     assert model.keys() == baseline.keys()
     assert np.mean([row["psnr"] for row in model.values()]) > 2 + np.mean([row["psnr"] for row in baseline.values()])

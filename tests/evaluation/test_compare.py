@@ -20,7 +20,7 @@ def better_by(gain, noise=0.1, count=300):
         "psnr": second.values["psnr"] + gain + noise * rng.normal(size=count),
         "ciede2000": second.values["ciede2000"] * 0.5,
         "ssim": second.values["ssim"].copy(),
-        "colourfulness": np.full(count, 20.0),
+        "colorfulness": np.full(count, 20.0),
     }
     order = rng.permutation(count)
     shuffled = {name: column[order] for name, column in values.items()}
@@ -51,7 +51,7 @@ def test_verdicts_go_the_way_of_each_metric():
     assert found.metrics["ssim"].verdict == "no clear difference"
     assert (found.metrics["ssim"].first_better, found.metrics["ssim"].ties) == (0.0, 1.0)
     assert (found.metrics["fid"].difference, found.metrics["fid"].low) == (-2.25, None)
-    assert found.only_first == ["colourfulness"]
+    assert found.only_first == ["colorfulness"]
     turned = compare(second, first)
     assert turned.metrics["psnr"].verdict == turned.metrics["ciede2000"].verdict == "B is better"
     assert turned.metrics["psnr"].low == pytest.approx(-(found.metrics["psnr"].high or 0), abs=0.01)
@@ -67,9 +67,9 @@ def test_chance_alone_is_no_clear_difference():
     assert 1 <= wrong <= 13
 
 
-def test_neither_direction_is_better_in_colourfulness():
-    one, other = (evaluation(9, values={"colourfulness": np.linspace(20, 30, 9) + shift}) for shift in (0, 5))
-    found = compare(one, other).metrics["colourfulness"]
+def test_neither_direction_is_better_in_colorfulness():
+    one, other = (evaluation(9, values={"colorfulness": np.linspace(20, 30, 9) + shift}) for shift in (0, 5))
+    found = compare(one, other).metrics["colorfulness"]
     assert (found.verdict, found.first_better) == ("a clear difference", None)
 
 
@@ -101,7 +101,7 @@ def test_the_same_files_in_other_folders_are_the_same_pictures():
         ({"names": [f"{i:03d}.png" for i in range(12)]}, r"different pictures \(A alone has 000.jpg, 001.jpg"),
         ({"protocol": "coco-val2017"}, "the protocol of A is folder and that of B coco-val2017"),
         ({"protocol_exact": False}, "the protocol of A is folder and that of B folder, without"),
-        ({"resize": "centre crop"}, "the resize of A is squashed to 256 x 256 and that of B centre crop"),
+        ({"resize": "center crop"}, "the resize of A is squashed to 256 x 256 and that of B center crop"),
         ({"weights": {"inception": "00" * 32}}, "different weights of inception"),
     ],
 )
@@ -111,7 +111,7 @@ def test_what_cannot_be_compared_is_refused(changes, message):
 
 
 def test_other_photographs_under_the_same_names_are_refused():
-    one, other = (evaluation(3, values={"colourfulness_truth": np.array([1.0, 2.0, last])}) for last in (3.0, 3.1))
+    one, other = (evaluation(3, values={"colorfulness_truth": np.array([1.0, 2.0, last])}) for last in (3.0, 3.1))
     assert list(compare(one, one).metrics) == ["fid"]  # the truth is no difference
     with pytest.raises(UserError, match=r"different photographs under the same names \(002.jpg\)"):
         compare(one, other)

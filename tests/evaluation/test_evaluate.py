@@ -26,7 +26,7 @@ from palgan_jax.evaluation.measure import Programs
 from palgan_jax.evaluation.protocols import PROTOCOLS
 from palgan_jax.evaluation.results import RESULTS
 from palgan_jax.evaluation.resume import FILE, FOLDER
-from palgan_jax.evaluation.systems import Checkpoint, NearestPalette, Predictions, gray, mean_colour
+from palgan_jax.evaluation.systems import Checkpoint, NearestPalette, Predictions, gray, mean_color
 from palgan_jax.evaluation.truth import RESIZES, open_truth, partners, read_picture
 from palgan_jax.metrics.lpips import diversity
 from palgan_jax.metrics.measure import Networks
@@ -40,7 +40,7 @@ from tests.support.metric_recipe import inception_state
 
 SIDE = 64
 SMALL = replace(PROTOCOLS["folder"], side=SIDE)
-CHEAP = ("psnr", "ciede2000", "colourfulness")
+CHEAP = ("psnr", "ciede2000", "colorfulness")
 COUNT = 11
 
 
@@ -192,29 +192,29 @@ def test_several_answers_and_several_sizes_on_request(model, photographs, tmp_pa
 
     for i, rgb in enumerate(pictures):
         large = luminance(RESIZES["squash"].function(rgb, 4 * SIDE))
-        colours = [model.colorizer.predict(squash(large, size * SIDE))[1][None] for size in (1, 2, 4)]
-        assert found.values["size_consistency"][i] == pytest.approx(float(size_consistency(colours)[0]), abs=0.02)
+        colors = [model.colorizer.predict(squash(large, size * SIDE))[1][None] for size in (1, 2, 4)]
+        assert found.values["size_consistency"][i] == pytest.approx(float(size_consistency(colors)[0]), abs=0.02)
 
 
 # -------------------------------------------------------------------------------------------------------- baselines
 
 
 def test_baselines_know_what_they_are_said_to_know(truth, squares, tmp_path):
-    """Gray has no colour, the mean has the truth's mean, and the truth's colours by luminance have its palette."""
-    metrics = ("psnr", "colourfulness", "palette_distance", "luminance_error")
-    mean = mean_colour(iter(squares), "the truth")
+    """Gray has no color, the mean has the truth's mean, and the truth's colors by luminance have its palette."""
+    metrics = ("psnr", "colorfulness", "palette_distance", "luminance_error")
+    mean = mean_color(iter(squares), "the truth")
     np.testing.assert_allclose(mean.variables, np.mean([rgb2lab(s)[..., 1:] for s in squares], (0, 1, 2)), atol=1e-3)
     found = {
         system.label: evaluate(system, truth, SMALL, tmp_path / str(i), metrics=metrics, batch_size=8).evaluation.values
         for i, system in enumerate((gray(), mean, NearestPalette()))
     }
     flat, mean_values, nearest = found.values()
-    assert flat["colourfulness"].max() < 1
+    assert flat["colorfulness"].max() < 1
     for i, square in enumerate(squares):
         lab = rgb2lab(square)
         lab[..., 1:] = 0
-        colourless = np.round(np.clip(lab2rgb(lab), 0, 1) * 255).astype(np.uint8)
-        assert flat["psnr"][i] == pytest.approx(peak_signal_noise_ratio(square, colourless), abs=0.01)
+        colorless = np.round(np.clip(lab2rgb(lab), 0, 1) * 255).astype(np.uint8)
+        assert flat["psnr"][i] == pytest.approx(peak_signal_noise_ratio(square, colorless), abs=0.01)
     assert mean_values["psnr"].mean() > flat["psnr"].mean()
     assert nearest["psnr"].mean() > mean_values["psnr"].mean()
     assert (nearest["palette_distance"] < 0.5 * mean_values["palette_distance"]).all()
@@ -222,7 +222,7 @@ def test_baselines_know_what_they_are_said_to_know(truth, squares, tmp_path):
         assert values["luminance_error"].max() < 0.5
 
 
-def test_colours_by_luminance_are_those_of_a_picture_whose_colours_go_by_luminance(squares):
+def test_colors_by_luminance_are_those_of_a_picture_whose_colors_go_by_luminance(squares):
     """Where hue follows luminance the baseline is perfect: it must return such a picture as it is."""
     l = np.linspace(20, 80, SIDE * SIDE, dtype=np.float32).reshape(SIDE, SIDE)
     steps = np.minimum(np.arange(SIDE * SIDE) * 4 // (SIDE * SIDE), 3).reshape(SIDE, SIDE)
@@ -279,7 +279,7 @@ def test_interrupted_and_resumed_gives_the_same_bytes(photographs, tmp_path, mon
     assert [path.name for path in again.iterdir()] == [FOLDER]
 
     # Nobody else goes on from there, and nothing is lost by trying.
-    for other, message in [(gray(), "the truth's colours by luminance on folder"), (NearestPalette("x"), "another")]:
+    for other, message in [(gray(), "the truth's colors by luminance on folder"), (NearestPalette("x"), "another")]:
         with pytest.raises(UserError, match=f"beginning of another evaluation.*{message}"):
             evaluate(other, truth, protocol, again, **options)
     evaluate(NearestPalette(), truth, protocol, again, **options)
@@ -302,7 +302,7 @@ def test_interrupted_and_resumed_gives_the_same_bytes(photographs, tmp_path, mon
     before = files(again)
     evaluate(NearestPalette(), truth, protocol, again, **options)
     assert "holds the results of" in caplog.text
-    with pytest.raises(UserError, match="holds the results of the truth's colours by luminance on folder"):
+    with pytest.raises(UserError, match="holds the results of the truth's colors by luminance on folder"):
         evaluate(gray(), truth, protocol, again, **options)
     assert files(again) == before
 
@@ -394,15 +394,15 @@ def test_predictions_that_do_not_fit_are_named(truth, squares, tmp_path):
     assert f"{stems[1]}.png" in refused(folder, truth, tmp_path)
 
 
-def test_a_truth_of_another_colourfulness_than_the_published_one_is_told(photographs, tmp_path, caplog):
-    protocol = replace(SMALL, truth_colourfulness=39.09)
-    options = {"metrics": ("colourfulness",), "batch_size": 8}
+def test_a_truth_of_another_colorfulness_than_the_published_one_is_told(photographs, tmp_path, caplog):
+    protocol = replace(SMALL, truth_colorfulness=39.09)
+    options = {"metrics": ("colorfulness",), "batch_size": 8}
     found = evaluate(gray(), open_truth(str(photographs)), protocol, tmp_path / "first", **options).evaluation
-    own = found.values["colourfulness_truth"].mean()
+    own = found.values["colorfulness_truth"].mean()
     assert found.facts["calibration"] in caplog.text
     assert f"is {own:.2f} and published as 39.09" in caplog.text
     caplog.clear()
-    protocol = replace(SMALL, truth_colourfulness=own + 0.04)
+    protocol = replace(SMALL, truth_colorfulness=own + 0.04)
     found = evaluate(gray(), open_truth(str(photographs)), protocol, tmp_path / "second", **options).evaluation
     assert "published" in found.facts["calibration"] and "published" not in caplog.text
 

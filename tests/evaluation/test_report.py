@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from palgan_jax.evaluation.record import summarise
+from palgan_jax.evaluation.record import summarize
 from palgan_jax.evaluation.report import chosen, report
 from tests.support.small_evaluation import NASTY, evaluation, shown
 
@@ -48,7 +48,7 @@ class Reader(HTMLParser):
 
 
 def read(measured):
-    page = report(measured, summarise(measured), shown)
+    page = report(measured, summarize(measured), shown)
     page.encode()  # no lone surrogates
     reader = Reader()
     reader.feed(page)
@@ -115,8 +115,8 @@ def test_the_best_the_middle_and_the_worst_are_shown_with_palettes(nasty):
     assert decoded.format == "JPEG"
     assert error < 4
     labels = reader.texts("span")
-    assert labels.count("true colours") == 12
-    assert {"palette", "its colours"} <= set(labels)  # of systems with a palette, and without
+    assert labels.count("true colors") == 12
+    assert {"palette", "its colors"} <= set(labels)  # of systems with a palette, and without
 
 
 def test_the_tables_hold_the_numbers(nasty):

@@ -13,7 +13,7 @@ from scipy.stats import bootstrap
 from palgan_jax.errors import UserError
 from palgan_jax.evaluation import results
 from palgan_jax.evaluation.protocols import PROTOCOLS
-from palgan_jax.evaluation.record import summarise
+from palgan_jax.evaluation.record import summarize
 from palgan_jax.evaluation.results import PICTURES, RESULTS, read_results, write_results
 from palgan_jax.evaluation.table import COLUMNS, NOTHING, PAPER, PUBLISHED, markdown
 from tests.support.places import ROOT
@@ -57,7 +57,7 @@ def test_the_same_evaluation_gives_the_same_bytes(folder, tmp_path):
 def test_intervals_are_those_of_scipy(seed):
     measured = evaluation(400, seed)
     for name, values in measured.values.items():
-        entry = summarise(measured)[name]
+        entry = summarize(measured)[name]
         theirs = bootstrap((values,), np.mean, n_resamples=4000, method="percentile", rng=np.random.default_rng(5))
         width = theirs.confidence_interval.high - theirs.confidence_interval.low
         assert entry["low"] == pytest.approx(theirs.confidence_interval.low, abs=0.06 * width)
@@ -147,10 +147,10 @@ def test_the_row_of_other_pictures_has_no_protocol_and_nothing_published_beside_
     exact, other = (
         evaluation(protocol="imagenet-ctest10k", protocol_exact=exact, palette="truth") for exact in (True, False)
     )
-    text = markdown(other, summarise(other))
+    text = markdown(other, summarize(other))
     assert text.count("| Wang") == 0
     assert "no protocol (the 12 pictures seen are not those of imagenet-ctest10k)" in text
-    assert markdown(exact, summarise(exact)).count("| Wang") == len(PUBLISHED["imagenet-ctest10k"]) == 9
+    assert markdown(exact, summarize(exact)).count("| Wang") == len(PUBLISHED["imagenet-ctest10k"]) == 9
 
 
 def test_the_row_is_as_it_is_in_the_papers():
@@ -164,7 +164,7 @@ def test_the_row_is_as_it_is_in_the_papers():
         absent={"ssim": "it was not asked for", "lpips_alexnet": "no.", "bleeding": "it was not asked for"},
         whole={"delta_cf": 1.0, "fid": 2.345},
     )
-    assert markdown(measured, summarise(measured)) == (
+    assert markdown(measured, summarize(measured)) == (
         "# a\\|b \\<i\\>, the truth's palette\n"
         "\n"
         "| system | PSNR | SSIM | LPIPS | FID | CF | delta CF | source |\n"
@@ -193,7 +193,7 @@ def test_the_row_is_as_it_is_in_the_papers():
 
 def test_a_nasty_label_stays_in_its_cell():
     measured = evaluation(system=NASTY + "\n| x |")
-    text = markdown(measured, summarise(measured)).encode("utf-8", "strict").decode()
+    text = markdown(measured, summarize(measured)).encode("utf-8", "strict").decode()
     (row,) = (line for line in text.splitlines() if "measured by palgan" in line)
     assert len(re.findall(r"(?<!\\)[|]", row)) == len(COLUMNS) + 3
 

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from palgan_jax.errors import UserError
-from palgan_jax.evaluation.truth import RESIZES, centre_crop, in_order, open_truth, read_picture, sample
+from palgan_jax.evaluation.truth import RESIZES, center_crop, in_order, open_truth, read_picture, sample
 
 
 @pytest.fixture(scope="module")
@@ -36,8 +36,8 @@ def test_a_folder_is_squashed_as_colorizing_does_it(photograph):
 def test_the_crop_is_the_middle(height, width, top, left):
     rgb = np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8)
     side = min(height, width)
-    np.testing.assert_array_equal(centre_crop(rgb), rgb[top : top + side, left : left + side])
-    np.testing.assert_array_equal(RESIZES["crop-cv2"].function(rgb, side), centre_crop(rgb))
+    np.testing.assert_array_equal(center_crop(rgb), rgb[top : top + side, left : left + side])
+    np.testing.assert_array_equal(RESIZES["crop-cv2"].function(rgb, side), center_crop(rgb))
 
 
 def test_areas_are_means_of_pixels():
@@ -65,7 +65,7 @@ def test_a_sample_is_spread_over_all_and_leaves_out_what_is_broken(samples, tmp_
     pictures = open_truth(str(tmp_path))
     reds = [int(rgb[0, 0, 0]) // 20 for rgb in sample(pictures, range(10), 5)]
     assert reds == [0, 2, 6, 8]
-    with pytest.raises(UserError, match="no mean colour"):
+    with pytest.raises(UserError, match="no mean color"):
         list(sample(pictures, [4]))
 
 

@@ -17,9 +17,9 @@ from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 from palgan_jax.color import bytes_to_lab, lab_to_rgb, rgb_to_bytes
 from palgan_jax.errors import UserError
 from palgan_jax.metrics import frechet
-from palgan_jax.metrics.bleeding import colour_bleeding
-from palgan_jax.metrics.ciede2000 import ciede2000, colour_difference
-from palgan_jax.metrics.colorfulness import colourfulness, delta_colourfulness
+from palgan_jax.metrics.bleeding import color_bleeding
+from palgan_jax.metrics.ciede2000 import ciede2000, color_difference
+from palgan_jax.metrics.colorfulness import colorfulness, delta_colorfulness
 from palgan_jax.metrics.confidence import interval, paired_interval, resampled_means
 from palgan_jax.metrics.luminance import luminance_error
 from palgan_jax.metrics.psnr import psnr
@@ -73,7 +73,7 @@ def test_ssim_of_tiny_pictures_is_refused():
 
 # ------------------------------------------------------------------------------------------------------------ CIEDE2000
 
-# Table 1 of Sharma, Wu and Dalal (2005): L, a and b of both colours, and the difference.
+# Table 1 of Sharma, Wu and Dalal (2005): L, a and b of both colors, and the difference.
 SHARMA = """
 50.0000 2.6772 -79.7751 50.0000 0.0000 -82.7485 2.0425
 50.0000 3.1571 -77.2803 50.0000 0.0000 -82.7485 2.8615
@@ -131,13 +131,13 @@ def test_ciede2000_is_that_of_scikit_image():
     assert not np.asarray(difference(first, second))[:20].any()
 
 
-def test_colour_difference_is_the_mean_over_pixels():
+def test_color_difference_is_the_mean_over_pixels():
     red, green = np.array([255, 0, 0], np.uint8), np.array([0, 255, 0], np.uint8)
     truth = np.broadcast_to(red, (2, 4, 4, 3)).copy()
     predicted = truth.copy()
     predicted[1, :2] = green
     # 86.6082 is CIEDE2000 of sRGB red and green under D65.
-    np.testing.assert_allclose(colour_difference(predicted, truth), [0, 86.6082 / 2], atol=0.01)
+    np.testing.assert_allclose(color_difference(predicted, truth), [0, 86.6082 / 2], atol=0.01)
 
 
 # ----------------------------------------------------------------------------------------------------- smaller measures
@@ -149,29 +149,29 @@ def test_bytes_do_not_wrap(pairs):
     wanted = [peak_signal_noise_ratio(t, p, data_range=255) for p, t in zip(*floats, strict=True) if (p != t).any()]
     np.testing.assert_allclose(psnr(predicted, truth)[1:], wanted, rtol=1e-5)
     assert psnr(predicted, truth)[0] == 100
-    np.testing.assert_allclose(colourfulness(jnp.asarray(truth)), colourfulness(floats[1]), rtol=1e-5)
-    np.testing.assert_allclose(colourfulness(truth), colourfulness(floats[1]), rtol=1e-5)
+    np.testing.assert_allclose(colorfulness(jnp.asarray(truth)), colorfulness(floats[1]), rtol=1e-5)
+    np.testing.assert_allclose(colorfulness(truth), colorfulness(floats[1]), rtol=1e-5)
 
 
-def test_colourfulness_of_means_and_in_both_forms(pairs):
+def test_colorfulness_of_means_and_in_both_forms(pairs):
     rgb = pairs[1].astype(np.float32)
     # Hasler and Süsstrunk, straight from the formula.
     for signed in (True, False):
         rg, yb = rgb[..., 0] - rgb[..., 1], (rgb[..., 0] + rgb[..., 1]) / 2 - rgb[..., 2]
         rg, yb = (rg, yb) if signed else (np.abs(rg), np.abs(yb))
         wanted = [np.hypot(r.std(), y.std()) + 0.3 * np.hypot(r.mean(), y.mean()) for r, y in zip(rg, yb, strict=True)]
-        np.testing.assert_allclose(colourfulness(jnp.asarray(rgb), signed=signed), wanted, rtol=1e-5)
-    assert delta_colourfulness(np.array([10.0, 30.0]), np.array([30.0, 16.0])) == 3
+        np.testing.assert_allclose(colorfulness(jnp.asarray(rgb), signed=signed), wanted, rtol=1e-5)
+    assert delta_colorfulness(np.array([10.0, 30.0]), np.array([30.0, 16.0])) == 3
 
 
-def test_luminance_error_is_the_largest_and_colour_is_none():
+def test_luminance_error_is_the_largest_and_color_is_none():
     gray = np.full((2, 8, 8, 3), 119, np.uint8)  # L = 50.0
     changed = gray.copy()
     changed[1, 3, 5] = 0
     np.testing.assert_allclose(luminance_error(changed, gray), [0, 50.03], atol=0.01)
 
 
-def test_size_consistency_sees_colour_and_not_detail():
+def test_size_consistency_sees_color_and_not_detail():
     small = uniform("small", (2, 8, 8, 2), -50, 50)
     enlarged = small.repeat(4, axis=1).repeat(4, axis=2)
     detail = np.tile([[1, -1], [-1, 1]], (16, 16))[None, :, :, None] * 20
@@ -185,7 +185,7 @@ def test_size_consistency_sees_colour_and_not_detail():
 
 
 bleeding, to_lab, to_bytes = (
-    jax.jit(colour_bleeding),
+    jax.jit(color_bleeding),
     jax.jit(bytes_to_lab),
     jax.jit(lambda x: rgb_to_bytes(lab_to_rgb(x))),
 )
@@ -196,7 +196,7 @@ def photographs(samples, count=6):
     return np.stack([np.asarray(Image.open(file).convert("RGB").resize((256, 256))) for file in files])
 
 
-def with_colours(rgb, change):
+def with_colors(rgb, change):
     """Pictures whose ab was changed, their L as it was."""
     lab = np.asarray(to_lab(rgb))
     return np.asarray(to_bytes(np.concatenate([lab[..., :1], change(lab[..., 1:])], axis=-1)))
@@ -204,13 +204,13 @@ def with_colours(rgb, change):
 
 def test_bleeding_of_photographs_grows_with_the_smear(samples):
     truth = photographs(samples)
-    blurred = [with_colours(truth, lambda ab, s=s: gaussian_filter(ab, (0, s, s, 0))) for s in (1, 2, 4)]
+    blurred = [with_colors(truth, lambda ab, s=s: gaussian_filter(ab, (0, s, s, 0))) for s in (1, 2, 4)]
     own, *values = [np.asarray(bleeding(p, truth)) for p in (truth, *blurred)]
     assert (np.diff([own, *values], axis=0) > 0.05).all()
     assert (own > -0.05).all() and (own < 0.3).all() and (values[-1] < 1.05).all()
-    # Colours half as strong are not smeared, nor are other ones.
+    # Colors half as strong are not smeared, nor are other ones.
     for change in (lambda ab: 0.5 * ab, lambda ab: 0.5 * ab[..., ::-1]):
-        np.testing.assert_allclose(bleeding(with_colours(truth, change), truth), own, atol=0.1)
+        np.testing.assert_allclose(bleeding(with_colors(truth, change), truth), own, atol=0.1)
 
 
 def test_bleeding_of_a_step_that_is_known():
@@ -219,12 +219,12 @@ def test_bleeding_of_a_step_that_is_known():
     l = np.asarray(to_lab(truth))[..., :1]
     x = np.arange(80) - 39.5
 
-    def painted(width):  # a colour that sets in evenly over so many pixels
+    def painted(width):  # a color that sets in evenly over so many pixels
         ramp = np.clip(x / width + 0.5, 0, 1)[None, None, :, None] * np.array([24.0, 12.0])
         ramp = np.broadcast_to(ramp, (1, 40, 80, 2))
         return np.asarray(to_bytes(np.concatenate([l, ramp], axis=-1)))
 
-    # Of a colour that sets in over 20 pixels, 2 / 20 lie within the narrow step and 12 / 20 within the wide one.
+    # Of a color that sets in over 20 pixels, 2 / 20 lie within the narrow step and 12 / 20 within the wide one.
     measured = [float(bleeding(painted(width), truth)[0]) for width in (1, 20)]
     np.testing.assert_allclose(measured, [0, 1], atol=0.06)
     np.testing.assert_allclose(
@@ -237,7 +237,7 @@ def test_bleeding_of_a_step_that_is_known():
 def test_values_do_not_depend_on_the_number_of_devices(pairs):
     def measure(predicted, truth):
         p, t = predicted.astype(jnp.float32), truth.astype(jnp.float32)
-        return psnr(p, t), ssim(p, t), colour_difference(p, t), luminance_error(p, t), colourfulness(p)
+        return psnr(p, t), ssim(p, t), color_difference(p, t), luminance_error(p, t), colorfulness(p)
 
     mesh = Mesh(np.array(jax.devices()), ("data",))
     sharding = NamedSharding(mesh, PartitionSpec("data"))

@@ -21,7 +21,7 @@ TINY = 1 / 16
 
 
 def filled(shapes, scale: float = 0.1):
-    """Random values for variables of which only the shapes are known: quicker than to compile an initialisation."""
+    """Random values for variables of which only the shapes are known: quicker than to compile an initialization."""
     rng = np.random.default_rng(0)
     filled = jax.tree.map(lambda leaf: (scale * rng.normal(size=leaf.shape)).astype(np.float32), dict(shapes))
     # Variances are positive.
@@ -125,9 +125,9 @@ def test_use_predicted_takes_the_predicted_palette_where_it_is_marked():
     assert float(jnp.abs(automatic - painted).max()) > 1e-3
 
 
-@pytest.mark.parametrize(("normalise", "total"), [(True, 1.0), (False, 256 / (1 + np.exp(5.5)))])
-def test_a_new_palette_generator_predicts_an_even_palette(normalise, total):
-    net = PaletteGenerator(width=TINY, normalise=normalise)
+@pytest.mark.parametrize(("normalize", "total"), [(True, 1.0), (False, 256 / (1 + np.exp(5.5)))])
+def test_a_new_palette_generator_predicts_an_even_palette(normalize, total):
+    net = PaletteGenerator(width=TINY, normalize=normalize)
     l = jax.random.normal(KEY, (2, 64, 64, 1)) * 0.3
     h, _ = net.apply(jax.jit(net.init)(KEY, l), l)
     np.testing.assert_allclose(h.sum(-1), total, rtol=0.02)
@@ -220,7 +220,7 @@ def test_guided_filter_is_the_mean_of_ridge_regressions(with_b):
     for channel in range(2):
         for i, j, rows, columns in slow_windows(x[0], radius):
             g, y = guide[0, rows, columns, channel].ravel(), x[0, rows, columns, channel].ravel()
-            # Ridge regression of y in g with an offset: minimises the mean of (a g + b - y)^2 + eps a^2.
+            # Ridge regression of y in g with an offset: minimizes the mean of (a g + b - y)^2 + eps a^2.
             design = np.stack([g, np.ones_like(g)], axis=1)
             solution = np.linalg.solve(design.T @ design + g.size * np.diag([eps, 0]), design.T @ y)
             a[0, i, j, channel], b[0, i, j, channel] = solution
@@ -261,7 +261,7 @@ def test_attend_is_a_softmax_weighted_mean():
     np.testing.assert_allclose(attend(*map(jnp.asarray, (q, k, v)))[0], expected, atol=1e-5)
 
 
-def test_upsample_is_bilinear_with_half_pixel_centres():
+def test_upsample_is_bilinear_with_half_pixel_centers():
     x = jnp.array([0.0, 4.0]).reshape(1, 1, 2, 1)
     np.testing.assert_allclose(upsample(x)[0, 0, :, 0], [0, 1, 3, 4], atol=1e-6)
 

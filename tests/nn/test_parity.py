@@ -1,4 +1,4 @@
-"""Networks, palettes, colour, losses and the training step against golden files that PyTorch made.
+"""Networks, palettes, color, losses and the training step against golden files that PyTorch made.
 
 The files come from porting/make_golden.py; porting/test_torch_parity.py compares with PyTorch itself.
 """

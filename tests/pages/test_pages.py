@@ -12,15 +12,14 @@ from PIL import Image
 
 from palgan_jax import palette
 from palgan_jax.errors import UserError
-from palgan_jax.pages import Curve, Row, draw_sheet, read_credits, write_sheet
-from palgan_jax.pages import contact_sheet_html as page
+from palgan_jax.pages import Curve, Row, draw_sheet, page, read_credits, write_sheet
 from palgan_jax.palette import PaletteSpec
 
 
 def _row(name: str = "a boat", size: tuple[int, int] = (48, 64), truth: bool = True, **more) -> Row:
     height, width = size
     flat = {
-        colour: np.full((height, width, 3), colour, np.uint8) for colour in ((99, 99, 99), (200, 30, 40), (20, 160, 60))
+        color: np.full((height, width, 3), color, np.uint8) for color in ((99, 99, 99), (200, 30, 40), (20, 160, 60))
     }
     gray, ours, true = flat.values()
     palette = np.zeros(256, np.float32)
@@ -28,9 +27,9 @@ def _row(name: str = "a boat", size: tuple[int, int] = (48, 64), truth: bool = T
     return Row(name, gray[..., 0], ours, true if truth else None, palette, **more)
 
 
-def _where(picture: np.ndarray, colour: tuple[int, int, int]) -> tuple[int, int, int, int]:
-    """Left, top, right, bottom of what has exactly that colour."""
-    rows, columns = np.nonzero((picture == colour).all(-1))
+def _where(picture: np.ndarray, color: tuple[int, int, int]) -> tuple[int, int, int, int]:
+    """Left, top, right, bottom of what has exactly that color."""
+    rows, columns = np.nonzero((picture == color).all(-1))
     return int(columns.min()), int(rows.min()), int(columns.max()) + 1, int(rows.max()) + 1
 
 
@@ -104,18 +103,18 @@ def test_a_palette_of_another_size_is_drawn_with_its_spec():
     assert draw_sheet([row], spec=spec).ndim == 3
 
 
-def test_a_palette_is_drawn_in_the_colours_that_its_range_stands_for(tmp_path):
-    # The lit bin's colour, with a and b scaled: more saturated where 1.0 stands for more.
+def test_a_palette_is_drawn_in_the_colors_that_its_range_stands_for(tmp_path):
+    # The lit bin's color, with a and b scaled: more saturated where 1.0 stands for more.
     for ab_range in (60.0, 110.0):
         drawing = palette.picture(_row().palette, cell=3, ab_range=ab_range)
-        colour = tuple(int(x) for x in drawing[3 * 4, 3 * 12])  # (i_a, i_b) = (12, 11), b upwards
+        color = tuple(int(x) for x in drawing[3 * 4, 3 * 12])  # (i_a, i_b) = (12, 11), b upwards
         sheet = draw_sheet([_row()], cell=96, ab_range=ab_range)
-        assert (sheet == colour).all(-1).sum() == 9
+        assert (sheet == color).all(-1).sum() == 9
         uris = re.findall(r"data:image/png;base64,([^\"]+)", page([_row()], "t", ab_range=ab_range))
         last = np.asarray(Image.open(io.BytesIO(base64.b64decode(uris[-1]))))
-        assert (last == colour).all(-1).sum() == 64
+        assert (last == color).all(-1).sum() == 64
         png = write_sheet([_row()], tmp_path, "t", cell=96, ab_range=ab_range)
-        assert (np.asarray(Image.open(png)) == colour).all(-1).sum() == 9
+        assert (np.asarray(Image.open(png)) == color).all(-1).sum() == 9
 
 
 def test_the_page_holds_every_picture_with_alt_text_and_fetches_nothing():

@@ -163,7 +163,7 @@ def test_what_tfds_does_not_mend_can_be_read_too(imagenet):
     assert len(names) == 60
     for name in (CMYK_UNKNOWN, PNG_UNKNOWN, CMYK_KNOWN, PNG_KNOWN):
         rgb = source.read(names.index(name))
-        assert np.ptp(rgb, axis=2).max() > 8, "it has colours"
+        assert np.ptp(rgb, axis=2).max() > 8, "it has colors"
     gray = source.read(names.index(GRAY))
     assert np.ptp(gray, axis=2).max() == 0
 

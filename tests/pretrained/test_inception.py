@@ -27,7 +27,7 @@ def network_input(pictures):
 
 
 def torch_shapes():
-    """The tensors of pytorch-fid's Inception, from our parameters: a convolution and its batch normalisation."""
+    """The tensors of pytorch-fid's Inception, from our parameters: a convolution and its batch normalization."""
     shapes = {}
     for name, shape in KINDS["inception"].shapes().items():
         module, _, part = name.replace("/", ".").rpartition(".")

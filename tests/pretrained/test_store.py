@@ -1,4 +1,4 @@
-"""Importing the weights of others: what is recognised, checked and refused, and who finds what was imported."""
+"""Importing the weights of others: what is recognized, checked and refused, and who finds what was imported."""
 
 import hashlib
 import importlib.metadata

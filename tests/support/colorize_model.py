@@ -11,7 +11,7 @@ from palgan_jax.config import build_generator, default_config
 
 @cache
 def tiny_weights(model: str = "palgan") -> dict:
-    """What `find_weights` returns, of a network of width 1/16 at 64 x 64 whose colours are far from gray."""
+    """What `find_weights` returns, of a network of width 1/16 at 64 x 64 whose colors are far from gray."""
     config = default_config()
     config.update({"resolution": 64, "model": model})
     config.net.update({"width": 1 / 16})

@@ -25,7 +25,7 @@ def spread(name: str, shape: tuple[int, ...], scale: float = 1.0) -> np.ndarray:
 
 
 def palette(name: str, batch: int, bins: int = 256) -> np.ndarray:
-    """Palettes (batch, bins) with a few strong colours each, sum 1; no bin is empty, as none of a real palette is."""
+    """Palettes (batch, bins) with a few strong colors each, sum 1; no bin is empty, as none of a real palette is."""
     h = uniform(name, (batch, bins)) ** 4 + np.float32(1e-3)
     return h / h.sum(-1, keepdims=True)
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from tests.support import golden_recipe as recipe
 
-LAB_SCALE, LAB_CENTRE = np.float32([50, 110, 110]), np.float32([50, 0, 0])
+LAB_SCALE, LAB_CENTER = np.float32([50, 110, 110]), np.float32([50, 0, 0])
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ def draw_inputs(case: Case, salt: int) -> dict[str, np.ndarray]:
         "ab": lambda name, shape: recipe.uniform(name, shape, -0.9, 0.9),
         "rgb": lambda name, shape: recipe.uniform(name, shape, -1.0, 1.0),
         "unit": lambda name, shape: recipe.uniform(name, shape, 0.0, 1.0),
-        "lab": lambda name, shape: recipe.uniform(name, shape, -0.9, 0.9) * LAB_SCALE + LAB_CENTRE,
+        "lab": lambda name, shape: recipe.uniform(name, shape, -0.9, 0.9) * LAB_SCALE + LAB_CENTER,
         "picture": lambda name, shape: recipe.uniform(name, shape, 0.0, 256.0).astype(np.uint8),
         "features": recipe.spread,
         # Faint channels show the epsilon of a norm.
@@ -69,7 +69,7 @@ def direction(name: str, shape: tuple[int, ...]) -> np.ndarray:
 
 
 def function_case() -> Case:
-    """Colour, palettes and losses. Inputs are named `function/argument`: each function has a gradient of its own."""
+    """Color, palettes and losses. Inputs are named `function/argument`: each function has a gradient of its own."""
     ab, palette, logits = ("ab", (2, 12, 10, 2)), ("palette", (2, 256)), ("features", (6,))
     arguments = {
         "rgb_to_lab": [("unit", (2, 12, 10, 3))],

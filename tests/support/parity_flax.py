@@ -31,7 +31,7 @@ MODULES = {
 }
 ARGUMENTS = {"discriminator": ("ab", "rgb", "h"), "norm": ("x", "h", "l"), "attention": ("s", "f", "l")}
 
-# Machine code that is not optimised: the arithmetic is the same, and compiling takes half the time.
+# Machine code that is not optimized: the arithmetic is the same, and compiling takes half the time.
 QUICK: Any = {"xla_backend_optimization_level": 0}
 
 
@@ -103,13 +103,13 @@ FUNCTIONS: dict[str, Callable[..., jax.Array]] = {
     "render": render,
     "histogram": histogram,
     "histogram_gaussian": partial(histogram, spec=PaletteSpec(kernel="gaussian", sigma=0.15)),
-    "histogram_max": partial(histogram, spec=PaletteSpec(normalisation="max", bins=8)),
+    "histogram_max": partial(histogram, spec=PaletteSpec(normalization="max", bins=8)),
     "histogram_hard": partial(histogram, spec=PaletteSpec(kernel="hard")),
     "entropy": entropy,
     "hellinger": hellinger,
     "discriminator_loss": losses.hinge_discriminator,
     "adversarial_loss": losses.hinge_generator,
-    "l1_loss": losses.colour_l1,
+    "l1_loss": losses.color_l1,
     "palette_loss": _palette_loss,
     "consistency_loss": partial(losses.palette_consistency, spec=PaletteSpec()),
     "kl_loss": losses.kl_from_standard_normal,

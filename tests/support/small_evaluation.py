@@ -37,7 +37,7 @@ def evaluation(count: int = 12, seed: int = 0, **changes) -> Evaluation:
 
 
 def shown(number: int) -> Shown:
-    """A sample photograph, half as colourful as its truth; every other one with a palette."""
+    """A sample photograph, half as colorful as its truth; every other one with a palette."""
     photograph = Image.open(SAMPLES[number % len(SAMPLES)]).convert("RGB")
     truth = np.asarray(photograph.resize((256, 256), Image.Resampling.BILINEAR))
     gray = np.repeat(np.asarray(photograph.convert("L").resize((256, 256)))[..., None], 3, axis=-1)

@@ -109,7 +109,7 @@ def test_a_run_leaves_metrics_checkpoints_and_its_config(uninterrupted):
     assert {*TIMES, "grad_norm/g", "logit/real"} <= set(rows[0])
     measured = [row for row in rows if "val/psnr" in row]
     assert [row["step"] for row in measured] == [6, 12]
-    assert {"val/psnr_truth_palette", "val/psnr_gray", "val/psnr_mean_ab", "val/colourfulness"} <= set(measured[0])
+    assert {"val/psnr_truth_palette", "val/psnr_gray", "val/psnr_mean_ab", "val/colorfulness"} <= set(measured[0])
     found = load_ema(uninterrupted)
     assert found["step"] == 12
     assert found["config"]["net"]["width"] == 1 / 16
@@ -177,7 +177,7 @@ def test_two_processes_train_as_one_and_any_number_goes_on(uninterrupted, tmp_pa
             np.testing.assert_allclose(row[name], other[name], rtol=2e-2, atol=2e-3, err_msg=name)
     np.testing.assert_allclose(ours[0]["loss/g"], expected[0]["loss/g"], rtol=1e-5)
     measured, other = [next(row for row in lines(at) if "val/psnr" in row) for at in (tmp_path, uninterrupted)]
-    for name in ("val/psnr_gray", "val/psnr_mean_ab", "val/ab_error_gray", "val/colourfulness_of_truth"):
+    for name in ("val/psnr_gray", "val/psnr_mean_ab", "val/ab_error_gray", "val/colorfulness_of_truth"):
         np.testing.assert_allclose(measured[name], other[name], rtol=1e-5, err_msg=name)
 
     # One process goes on, is stopped, and two go on from there.

@@ -11,7 +11,7 @@ import optax
 import pytest
 from ml_collections import ConfigDict
 
-from palgan_jax.color import lab_to_rgb, normalise_lab, render, rgb_to_lab
+from palgan_jax.color import lab_to_rgb, normalize_lab, render, rgb_to_lab
 from palgan_jax.config import build_discriminator, build_generator, default_config, palette_spec
 from palgan_jax.data.device import abstract_lab_batch, make_lab_stage
 from palgan_jax.distributed import mesh as sharding
@@ -72,7 +72,7 @@ def compile_step(config: ConfigDict, devices: int = 1, fsdp: int = 1, tx: optax.
     key = jax.random.key(0)
     abstract = jax.eval_shape(init, key)
     shardings = sharding.state_shardings(mesh, abstract)
-    # Random values are quicker to have from numpy than from a compiled initialisation.
+    # Random values are quicker to have from numpy than from a compiled initialization.
     state = jax.device_put(filled(abstract).replace(key=key), shardings)
     step = jax.jit(
         make_train_step(config, generator, discriminator, tx, tx, everywhere if fsdp > 1 else None),
@@ -87,7 +87,7 @@ def compile_step(config: ConfigDict, devices: int = 1, fsdp: int = 1, tx: optax.
 
 @pytest.fixture(scope="module")
 def rgb() -> np.ndarray:
-    # Smooth random pictures: large patches of strong colour.
+    # Smooth random pictures: large patches of strong color.
     coarse = np.random.default_rng(0).integers(0, 256, (BATCH, 4, 4, 3))
     return np.kron(coarse, np.ones((1, SIZE // 4, SIZE // 4, 1))).astype(np.uint8)
 
@@ -203,7 +203,7 @@ def test_the_joint_pass_gives_each_player_its_own_gradient(descent, rgb):
     config, state = tiny(**{"net.norm": "instance"}), descent[1].state
     generator, discriminator = build_generator(config), build_discriminator(config)
     picture = jnp.asarray(rgb, jnp.float32) / 255
-    l, c = normalise_lab(rgb_to_lab(picture))
+    l, c = normalize_lab(rgb_to_lab(picture))
     h = histogram(c)
 
     def judge(d_params, c, rgb):
@@ -264,7 +264,7 @@ def test_spectral_vectors_turn_towards_the_largest_singular_value(one, rgb):
     assert share(after) > 0.97
 
 
-def test_training_lowers_the_colour_loss(one, rgb):
+def test_training_lowers_the_color_loss(one, rgb):
     _, first = one.run(rgb)
     _, last = one.run(rgb, steps=40)
     assert last["loss/l1"] < 0.9 * first["loss/l1"]

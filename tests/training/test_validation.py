@@ -27,7 +27,7 @@ from tests.support.metric_recipe import inception_state
 SIDE, COUNT = 64, 10
 
 
-# scikit-image warns of colours that no light has; the random network paints them.
+# scikit-image warns of colors that no light has; the random network paints them.
 pytestmark = pytest.mark.filterwarnings("ignore:Conversion from CIE-LAB:UserWarning")
 
 
@@ -50,13 +50,13 @@ def validation(squares, metrics: str) -> Validation:
 
 
 def clamped(colorizer: Colorizer, rgb: np.ndarray) -> np.ndarray:
-    """The automatic colours as validation renders them: what is out of gamut is clamped."""
+    """The automatic colors as validation renders them: what is out of gamut is clamped."""
     lightness = rgb2lab(rgb)[..., 0].astype(np.float32)
     _, ab = colorizer.predict(lightness)
     return np.round(np.clip(lab2rgb(np.concatenate([lightness[..., None], ab], -1)), 0, 1) * 255).astype(np.uint8)
 
 
-def test_metrics_that_are_asked_for_are_means_over_the_automatic_colours(squares, tmp_path, monkeypatch):
+def test_metrics_that_are_asked_for_are_means_over_the_automatic_colors(squares, tmp_path, monkeypatch):
     monkeypatch.setenv("PALGAN_CACHE", str(tmp_path / "cache"))
     safetensors.numpy.save_file(inception_state(torch_shapes()), tmp_path / "inception.safetensors")
     import_weights(str(tmp_path / "inception.safetensors"))

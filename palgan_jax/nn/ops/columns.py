@@ -1,4 +1,4 @@
-"""Pictures whose pixels are strips: n neighbouring columns as one pixel of n times the channels.
+"""Pictures whose pixels are strips: n neighboring columns as one pixel of n times the channels.
 
 (B, H, W, C) is (B, H, W / n, n C), the same numbers in the same order. A TPU keeps 128 channels together in memory and
 multiplies as many at a time: pictures of 64 take the room and the time of 128, and pairs of columns do not. A

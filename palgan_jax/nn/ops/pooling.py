@@ -12,14 +12,14 @@ import numpy as np
 
 
 def average_pool(x: jax.Array) -> jax.Array:
-    """(B, H, W, C) -> the same: the mean of each pixel and its neighbours, those outside the picture not counted."""
+    """(B, H, W, C) -> the same: the mean of each pixel and its neighbors, those outside the picture not counted."""
     sums = _combine(jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0))), jnp.add, 1)
     rows, columns = (np.convolve(np.ones(n), np.ones(3), "same") for n in x.shape[1:3])
     return sums * jnp.asarray(1 / np.outer(rows, columns), x.dtype)[..., None]
 
 
 def max_pool(x: jax.Array) -> jax.Array:
-    """(B, H, W, C) -> the same: the largest of each pixel and its neighbours."""
+    """(B, H, W, C) -> the same: the largest of each pixel and its neighbors."""
     return _combine(jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)), constant_values=-jnp.inf), jnp.maximum, 1)
 
 

@@ -54,8 +54,8 @@ def _upsample_by_sums(x: jax.Array) -> jax.Array:
     height, width = x.shape[1:3]
     seen = padded(x, (0, 0), (1, 1), (1, 1), (0, 0))
     y: Any = 0.0
-    for i, by_row in enumerate(_neighbours(height)):
-        for j, by_column in enumerate(_neighbours(width)):
+    for i, by_row in enumerate(_neighbors(height)):
+        for j, by_column in enumerate(_neighbors(width)):
             weight = by_row[:, :, None, None, None] * by_column[:, :, None]  # (H, 2, W, 2, 1)
             y += weight * seen[:, i : i + height, None, j : j + width, None].astype(jnp.float32)
     return y.reshape(-1, 2 * height, 2 * width, x.shape[-1]).astype(x.dtype)
@@ -65,8 +65,8 @@ def _upsample_transposed(_: Any, g: jax.Array) -> tuple[jax.Array]:
     height, width = g.shape[1:3]
     seen = padded(g, (0, 0), (1, 1), (1, 1), (0, 0))
     x: Any = 0.0
-    for j, by_column in enumerate(_seen_by_neighbours(width // 2)):
-        for i, by_row in enumerate(_seen_by_neighbours(height // 2)):
+    for j, by_column in enumerate(_seen_by_neighbors(width // 2)):
+        for i, by_row in enumerate(_seen_by_neighbors(height // 2)):
             weight = by_row[:, None, None] * by_column[:, None]  # (H, W, 1)
             x += weight * seen[:, i : i + height : 2, j : j + width : 2].astype(jnp.float32)
     return (x.astype(g.dtype),)
@@ -75,7 +75,7 @@ def _upsample_transposed(_: Any, g: jax.Array) -> tuple[jax.Array]:
 _upsample_by_sums.defvjp(lambda x: (_upsample_by_sums(x), None), _upsample_transposed)
 
 
-def _neighbours(size: int) -> np.ndarray:
+def _neighbors(size: int) -> np.ndarray:
     """(3, N, 2): what pixel n - 1, n, n + 1 counts for in pixels 2n and 2n + 1 of the doubled axis."""
     weights = np.zeros((3, size, 2), np.float32)
     weights[0, 1:, 0] = weights[2, :-1, 1] = 0.25
@@ -83,9 +83,9 @@ def _neighbours(size: int) -> np.ndarray:
     return weights
 
 
-def _seen_by_neighbours(size: int) -> np.ndarray:
+def _seen_by_neighbors(size: int) -> np.ndarray:
     """(4, N): what pixel n counts for in pixels 2n - 1 to 2n + 2 of the doubled axis."""
-    before, own, after = _neighbours(size)
+    before, own, after = _neighbors(size)
     zero = np.zeros(1, np.float32)
     return np.stack([np.append(zero, after[:-1, 1]), own[:, 0], own[:, 1], np.append(before[1:, 0], zero)])
 
