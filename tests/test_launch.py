@@ -18,8 +18,8 @@ import jsonschema
 import pytest
 import yaml
 
-from palgan_jax.cli import add_train_arguments
 from palgan_jax.config import duration_in_steps, load_config
+from palgan_jax.training.command import add_arguments
 from tests.support.places import ROOT
 
 LAUNCH = ROOT / "launch"
@@ -191,7 +191,7 @@ def test_the_training_command_is_one_that_palgan_takes(world, script):
     assert words[:2] == ["bash", "launch/train.sh"] and (ROOT / words[1]).is_file()
     assert words[3:5] == ["-m", "palgan_jax.main"]
     parser = argparse.ArgumentParser(exit_on_error=False)
-    add_train_arguments(parser)
+    add_arguments(parser)
     args, rest = parser.parse_known_args(words[5:])
     assert (args.distributed, args.workdir) == ("on", "/mnt/palgan/runs/second")
     assert all(re.match(r"--config\.[\w.]+=", word) for word in rest)

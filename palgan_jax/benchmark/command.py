@@ -3,7 +3,6 @@
 import argparse
 import json
 import logging
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +19,7 @@ collectives, and the time of their roofline."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The arguments of `palgan benchmark`, for its parser; `--config.field=value` is taken beside them."""
+    """Adds the arguments of `palgan benchmark`; `--config.field=value` is taken beside them."""
     parser.description = DESCRIPTION
     parser.add_argument(
         "--config",
@@ -47,6 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--trace", type=Path, metavar="DIR", help="write a profile of the timed steps, for xprof")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there as well")
     parser.epilog = "Any field of the config can be set: --config.net.width=0.5"
+    parser.set_defaults(run=run)
 
 
 def compiles_only(args: argparse.Namespace) -> bool:
@@ -54,7 +54,7 @@ def compiles_only(args: argparse.Namespace) -> bool:
     return bool(args.topology) or any(axis.startswith("topology=") for axis in args.sweep)
 
 
-def run(args: argparse.Namespace, overrides: Sequence[str]) -> int:
+def run(args: argparse.Namespace) -> int:
     """Runs the command; returns its exit code. To be called before JAX looks for devices."""
     rows = settings(args.sweep)
     for name, value in (("batch", args.batch), ("steps", args.steps), ("top", args.top)):
@@ -71,7 +71,7 @@ def run(args: argparse.Namespace, overrides: Sequence[str]) -> int:
 
     found: list[dict[str, Any]] = []
     for row in rows:
-        found.append(_measure(args, list(overrides), row))
+        found.append(_measure(args, args.overrides, row))
         if args.json:  # after each, since compiling takes minutes and a sweep may be broken off
             result: Any = {"rows": found} if args.sweep else found[0]
             write_file(args.json, (json.dumps(result, indent=2) + "\n").encode())

@@ -11,7 +11,7 @@ from palgan_jax.errors import UserError
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The arguments of `palgan colorize`, for its parser."""
+    """Adds the arguments of `palgan colorize`."""
     parser.add_argument("pictures", nargs="+", metavar="PICTURE", type=Path, help="JPEG, PNG, WebP, TIFF or BMP files")
     parser.add_argument(
         "--output", required=True, metavar="DIR", type=Path, help="folder for the PNGs; made if missing"
@@ -27,6 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=Path,
         help="paint with the palette of this picture instead of a predicted one",
     )
+    parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -51,6 +52,9 @@ def run(args: argparse.Namespace) -> int:
     make_folder(args.output)
 
     from palgan_jax.colorize.predictor import Colorizer
+    from palgan_jax.util.compile_cache import keep_compiled_programs
+
+    keep_compiled_programs()
 
     colorizer = Colorizer.load(args.checkpoint)
     print(f"Loaded {colorizer.source}.", flush=True)

@@ -13,7 +13,7 @@ Writes results.json, pictures.csv, row.md and report.html. The same command goes
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The arguments of `palgan evaluate`, for its parser."""
+    """Adds the arguments of `palgan evaluate`."""
     from palgan_jax.evaluation.protocols import PROTOCOLS
 
     parser.usage = f"{parser.prog} --truth SPEC --output DIR [options]\n       {parser.prog} compare A B [--json FILE]"
@@ -65,6 +65,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     compare.add_argument("first", metavar="A", type=Path)
     compare.add_argument("second", metavar="B", type=Path)
     compare.add_argument("--json", metavar="FILE", type=Path, help="write the comparison there as well")
+    parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -78,6 +79,9 @@ def run(args: argparse.Namespace) -> int:
         raise UserError("--palette is for checkpoints: leave it out.")
     if args.train and args.baseline != "mean":
         raise UserError("--train is for --baseline mean: leave it out.")
+    from palgan_jax.util.compile_cache import keep_compiled_programs
+
+    keep_compiled_programs()
     from palgan_jax.distributed.join import joined
     from palgan_jax.distributed.mesh import make_cores_devices
 

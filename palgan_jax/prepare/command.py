@@ -14,7 +14,7 @@ log = logging.getLogger(__name__)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The arguments of `palgan prepare`, for its parser."""
+    """Adds the arguments of `palgan prepare`."""
     parser.add_argument("set", choices=sorted(SETS), help="which set")
     parser.add_argument(
         "--manual-dir",
@@ -29,10 +29,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.epilog = _epilog()
+    parser.set_defaults(run=run)
 
 
 def _epilog() -> str:
-
     lines = ["archives:"]
     for name, picture_set in SETS.items():
         archives = dict.fromkeys(archive for split in picture_set.splits if split.needed for archive in split.archives)

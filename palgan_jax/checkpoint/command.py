@@ -1,0 +1,40 @@
+"""`palgan info [CHECKPOINT]` and `palgan export CHECKPOINT FILE.safetensors`."""
+
+import argparse
+
+
+def add_info_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the arguments of `palgan info`."""
+    parser.add_argument(
+        "checkpoint", nargs="?", help="weights file, working directory or checkpoint; default: the bundled weights"
+    )
+    parser.set_defaults(run=run_info)
+
+
+def add_export_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the arguments of `palgan export`."""
+    parser.add_argument("checkpoint", help="working directory or checkpoint")
+    parser.add_argument("output", help="the file to write, ending in .safetensors")
+    parser.add_argument("--dtype", choices=("float32", "float16"), default="float32", help="how to store parameters")
+    parser.add_argument("--best", action="store_true", help="the best checkpoint, not the latest")
+    parser.set_defaults(run=run_export)
+
+
+def run_info(args: argparse.Namespace) -> int:
+    """Prints what a checkpoint holds; returns 0."""
+    from palgan_jax.checkpoint.weights_file import describe
+
+    print(describe(args.checkpoint))
+    return 0
+
+
+def run_export(args: argparse.Namespace) -> int:
+    """Writes the weights of a checkpoint into one file; returns 0."""
+    from palgan_jax.checkpoint.weights_file import find_weights, save_weights
+
+    weights = find_weights(args.checkpoint, "best" if args.best else None)
+    save_weights(
+        args.output, weights["variables"], weights["config"], weights["step"], args.dtype, weights.get("metrics")
+    )
+    print(f"{args.output}: {weights['source']}")
+    return 0

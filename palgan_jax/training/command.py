@@ -1,0 +1,37 @@
+"""`palgan train --config FILE.py --workdir DIR [--config.field=value ...]`."""
+
+import argparse
+import signal
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the arguments of `palgan train`; `--config.field=value` is taken beside them."""
+    parser.add_argument(
+        "--config", required=True, metavar="FILE.py[:VARIANT]", help="config file, e.g. configs/demo.py"
+    )
+    parser.add_argument("--workdir", required=True, metavar="DIR", help="where the run lives; resumed if it exists")
+    parser.add_argument(
+        "--distributed",
+        choices=("auto", "on", "off"),
+        default="auto",
+        help="join the other processes of a cluster (auto: where the environment tells of one)",
+    )
+    parser.epilog = "Any field of the config can be set: --config.net.width=0.5"
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Trains; returns 0 when finished or stopped by SIGTERM."""
+    from palgan_jax.util.compile_cache import keep_compiled_programs
+
+    keep_compiled_programs()
+    from palgan_jax.config import load_config
+
+    config = load_config(args.config, args.overrides)
+    from palgan_jax.distributed.join import joined
+
+    with joined(args.distributed):
+        from palgan_jax.training.loop import train
+
+        stopped_by = train(config, args.workdir)
+    return 128 + stopped_by if stopped_by == signal.SIGINT else 0
