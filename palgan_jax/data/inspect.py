@@ -14,7 +14,7 @@ from palgan_jax.data.source import StoredSource, open_source
 from palgan_jax.errors import UserError
 from palgan_jax.pages.grid import Section, draw_grid
 from palgan_jax.util.files import cache_folder, make_folder, write_file
-from palgan_jax.util.progress import ProgressOfLooking
+from palgan_jax.util.progress import ScanProgress
 from palgan_jax.util.text import in_words
 
 SMALL = 256
@@ -41,7 +41,7 @@ def inspect(spec: str, output: str | Path = ".", *, tfds_dir: str | Path | None 
     written or would take the place of another picture.
     """
     source = open_source(
-        spec, tfds_dir=tfds_dir, cache_dir=_cache(), max_unreadable=1, progress=ProgressOfLooking(spec)
+        spec, tfds_dir=tfds_dir, cache_dir=_cache(), max_unreadable=1, progress=ScanProgress(spec)
     )  # fmt: skip
     sheet = Path(output) / f"{_title(source)}-sheet.jpg"
     if sheet.exists() and not _is_ours(sheet):

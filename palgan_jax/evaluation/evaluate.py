@@ -192,9 +192,9 @@ class _Job:
 
     def _measure_all(self, found: Partial, programs: Programs, stop: StopRequest) -> None:
         total, share = len(self._photographs), (jax.process_index(), jax.process_count())
-        progress = Progress("evaluating", -(-total // self._size), found.done // self._size, unit="batch")
+        steps, done, shown = -(-total // self._size), found.done // self._size, jax.process_index() == 0
         saved, unreadable = time.monotonic(), 0
-        try:
+        with Progress("evaluating", steps, done, unit="batch", shown=shown) as progress:
             batches = self._photographs.batches(found.done, self._size, share)
             for step, values in enumerate(_one_behind(programs.measure(batch) for batch in batches)):
                 real = {name: value[: total - found.done] for name, value in values.items()}
@@ -212,8 +212,6 @@ class _Job:
                     saved = time.monotonic()
                 if stopped:
                     return
-        finally:
-            progress.close()
 
     def _add(self, found: Partial, values: dict[str, np.ndarray]) -> None:
         mask = values["mask"]
@@ -228,9 +226,9 @@ class _Job:
         """The features of the photographs that the protocol's FID is taken against."""
         rows = select_reference(self._protocol, self._names)
         photographs = Photographs(self._truth, self._names, rows, self._protocol)
-        progress = Progress("reference", -(-len(rows) // self._size), unit="batch")
         moments, left = empty(INCEPTION_FEATURES), len(rows)
-        try:
+        steps, shown = -(-len(rows) // self._size), jax.process_index() == 0
+        with Progress("reference", steps, unit="batch", shown=shown) as progress:
             for batch in photographs.batches(0, self._size, (jax.process_index(), jax.process_count())):
                 features, mask = jax.device_get(programs.features(batch))
                 if not mask[:left].all():
@@ -241,8 +239,6 @@ class _Job:
                 moments = update(moments, features[:left])
                 left -= self._size
                 progress.advance()
-        finally:
-            progress.close()
         found.moments["reference"] = moments
         self._save(found)
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 import cv2
+import jax
 import numpy as np
 
 from palgan_jax.data.crop import squash
@@ -145,16 +146,14 @@ def sample(pictures: Pictures, rows: Sequence[int], count: int = SAMPLE) -> Iter
             log.warning("left out of the mean color: %s", error)
             return None
 
-    progress, found = Progress("mean color", len(chosen), unit="picture"), 0
-    try:
+    count = 0
+    with Progress("mean color", len(chosen), unit="picture", shown=jax.process_index() == 0) as progress:
         for rgb in in_order(read, chosen, 2 * available_cores()):
             progress.advance()
             if rgb is not None:
-                found += 1
+                count += 1
                 yield rgb
-    finally:
-        progress.close()
-    if not found:
+    if not count:
         raise UserError(
             f"none of the pictures of {pictures.place} can be read, so they have no mean color: name others."
         )

@@ -113,7 +113,8 @@ def _builder_of_one_split(picture_set: PictureSet, split: Split, found: dict[str
         def _generate_examples(self, *args: Any, **kwargs: Any) -> Iterator[Any]:
             self.generated = 0
             total = found[split.archives[0].file].members or split.pictures
-            with _bar(f"{split.name}: reading", total, "class" if split.group else "picture") as progress:
+            unit = "class" if split.group else "picture"
+            with Progress(f"{split.name}: reading", total, unit=unit) as progress:
                 group = None
                 for key, example in super()._generate_examples(*args, **kwargs):
                     self.generated += 1
@@ -146,15 +147,6 @@ class _CountingWriter:
         for example in examples:
             yield example
             progress.advance()
-
-
-@contextlib.contextmanager
-def _bar(title: str, total: int, unit: str) -> Iterator[Progress]:
-    progress = Progress(title, total, unit=unit)
-    try:
-        yield progress
-    finally:
-        progress.close()
 
 
 def _checksums(published: dict[str, Any], found: dict[str, Found]) -> dict[str, Any]:

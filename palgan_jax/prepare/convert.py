@@ -35,13 +35,10 @@ def convert(folder: Path) -> None:
         )
     left = [(source, target) for source, target in zip(old, new, strict=True) if not _is_done(folder, target)]
     _check_room(folder, sum((folder / source.name).stat().st_size for source, _ in left))
-    progress = Progress("converting", len(old), done=len(old) - len(left), unit="shard")
-    try:
+    with Progress("converting", len(old), done=len(old) - len(left), unit="shard") as progress:
         for source, target in left:
             _convert_shard(folder, source, target)
             progress.advance()
-    finally:
-        progress.close()
     others = info.get("alternativeFileFormats", [])
     write_info(folder, info | {"alternativeFileFormats": [*others, ARRAY_RECORD]})
 

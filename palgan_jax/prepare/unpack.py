@@ -21,13 +21,12 @@ def unpack(entry: Found, folder: Path) -> None:
     if target.exists():
         return
     unfinished = folder / f"{target.name}.unfinished"
-    progress = Progress(f"unpacking {entry.path.name}", entry.members, unit="file")
-    try:
-        with zipfile.ZipFile(entry.path) as archive:
-            for member in archive.infolist():
-                if re.fullmatch(entry.archive.members, member.filename):
-                    archive.extract(member, unfinished)
-                    progress.advance()
-    finally:
-        progress.close()
+    with (
+        Progress(f"unpacking {entry.path.name}", entry.members, unit="file") as progress,
+        zipfile.ZipFile(entry.path) as archive,
+    ):
+        for member in archive.infolist():
+            if re.fullmatch(entry.archive.members, member.filename):
+                archive.extract(member, unfinished)
+                progress.advance()
     unfinished.rename(target)

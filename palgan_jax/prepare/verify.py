@@ -26,9 +26,8 @@ def verify(folder: Path, picture_set: PictureSet) -> None:
       UserError: a shard is missing or damaged, or its records are not as many as `dataset_info.json` says.
     """
     splits = shards(read_info(folder), ARRAY_RECORD)
-    progress = Progress("checking", sum(map(len, splits.values())), unit="shard")
     odd: list[str] = []
-    try:
+    with Progress("checking", sum(map(len, splits.values())), unit="shard") as progress:
         for name, files in splits.items():
             pictures = RecordPictures(find_split(TfdsFolderSpec(str(folder), name)))
             first = 0
@@ -38,8 +37,6 @@ def verify(folder: Path, picture_set: PictureSet) -> None:
                 odd += [problem for n in sorted(looked_at) if (problem := _problem(pictures, first + n))]
                 first += shard.records
                 progress.advance()
-    finally:
-        progress.close()
     for name, files in splits.items():
         _say(picture_set, name, sum(shard.records for shard in files), len(files))
     if grouped := [shard.name for files in splits.values() for shard in files if not _single(folder / shard.name)]:

@@ -11,7 +11,7 @@ from palgan_jax.data.protocols import Source
 from palgan_jax.data.source import open_source
 from palgan_jax.errors import UserError
 from palgan_jax.util.files import make_folder, write_file
-from palgan_jax.util.progress import ProgressOfLooking
+from palgan_jax.util.progress import ScanProgress
 
 log = logging.getLogger(__name__)
 
@@ -26,7 +26,7 @@ def open_data(config: ConfigDict, kind: str, near_gray: float, workdir: Path) ->
         raise UserError(f"--config.data.{kind} is empty: say where the photographs are, e.g. folder:/path/to/photos.")
     source = open_source(
         spec, tfds_dir=config.data.tfds_dir or None, cache_dir=workdir / "data", near_gray=near_gray,
-        max_unreadable=config.data.max_unreadable, progress=ProgressOfLooking(spec),
+        max_unreadable=config.data.max_unreadable, progress=ScanProgress(spec, shown=jax.process_index() == 0),
     )  # fmt: skip
     log.info("%s", source.summary())
     _note_identity(source, workdir / "data" / f"{kind}.identity", kind)

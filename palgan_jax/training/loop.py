@@ -146,7 +146,7 @@ def train(config: ConfigDict, workdir: str | Path) -> int:
     stage = make_lab_stage(palette_spec(config), config.ab_range, mesh, host_lab=config.data.host_lab)
 
     # ------------------------------------------------------------------------------------------------------------ loop
-    progress = Progress("training", spans.total, step)
+    progress = Progress("training", spans.total, step, shown=jax.process_index() == 0)
     window = MetricsWindow(config.batch_size, source.file_bytes, batches.decoders)
     fed = DeviceBatches(batches, stage, window.waiting)
     watch, lost = InputWatch(), LostPictures(workdir / "data")

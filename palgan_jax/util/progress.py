@@ -3,8 +3,8 @@
 import logging
 import sys
 import time
+from typing import Any
 
-import jax
 from tqdm import tqdm
 
 log = logging.getLogger(__name__)
@@ -13,17 +13,28 @@ SECONDS_BETWEEN_LINES = 30.0
 
 
 class Progress:
-    """Counts up to `total`. On a terminal it draws a bar; elsewhere it writes a line every half minute."""
+    """Counts up to `total`. On a terminal it draws a bar; elsewhere it writes a line every half minute.
 
-    def __init__(self, title: str, total: int, done: int = 0, unit: str = "step"):
+    A context manager that ends the bar's line. `shown`: False for all but one of several processes at the same work.
+    """
+
+    def __init__(self, title: str, total: int, done: int = 0, unit: str = "step", shown: bool = True):
         self._title, self._total, self._done, self._unit = title, total, done, unit
         self._start, self._first, self._last_line = time.monotonic(), done, time.monotonic()
-        quiet = jax.process_index() > 0 or not sys.stderr.isatty()
-        self._bar = tqdm(total=total, initial=done, desc=title, unit=unit, disable=quiet, dynamic_ncols=True)
-        self._lines = quiet and jax.process_index() == 0
+        terminal = sys.stderr.isatty()
+        self._bar = tqdm(
+            total=total, initial=done, desc=title, unit=unit, disable=not (shown and terminal), dynamic_ncols=True
+        )
+        self._lines = shown and not terminal
+
+    def __enter__(self) -> "Progress":
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        self.close()
 
     def advance(self, note: str = "") -> None:
-        """One more is done; `note` is shown beside the count."""
+        """Counts one more; `note` is shown beside the count."""
         self._done += 1
         self._bar.update()
         if note:
@@ -44,16 +55,16 @@ class Progress:
         self._bar.close()
 
 
-class ProgressOfLooking:
-    """What `open_source` calls with (done, total): a bar for each set, or part of a mixture, that is looked at."""
+class ScanProgress:
+    """Shows the progress of `open_source`, which calls it with (done, total) for each set, or part of a mixture."""
 
-    def __init__(self, title: str):
-        self._title = title
+    def __init__(self, title: str, shown: bool = True):
+        self._title, self._shown = title, shown
         self._bar: Progress | None = None
 
     def __call__(self, done: int, total: int) -> None:
         if done == 1:
-            self._bar = Progress(f"looking at {self._title}", total, unit="picture")
+            self._bar = Progress(f"looking at {self._title}", total, unit="picture", shown=self._shown)
         if self._bar is not None:
             self._bar.advance()
             if done == total:

@@ -1,0 +1,60 @@
+"""Progress as it is shown: a bar on a real terminal, lines elsewhere, and no use of JAX."""
+
+import os
+import pty
+import subprocess
+import sys
+import termios
+
+import pytest
+
+from tests.support.places import ROOT
+
+COUNT_TO_THREE = """
+import logging, sys
+from palgan_jax.util.progress import Progress
+logging.basicConfig(level=logging.INFO, format="%(message)s")
+with Progress("counting", 3, unit="sheep", shown={shown}) as progress:
+    for _ in range(3):
+        progress.advance("black")
+        {then}
+print("jax" in sys.modules)
+"""
+
+
+def run(code: str, terminal: bool) -> tuple[str, str]:
+    """Returns standard output and what a process wrote to standard error, which is a terminal or a pipe."""
+    ours, theirs = pty.openpty() if terminal else os.pipe()
+    if terminal:
+        termios.tcsetwinsize(ours, (24, 80))
+    process = subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, stdout=subprocess.PIPE, stderr=theirs, text=True)
+    os.close(theirs)
+    output, _ = process.communicate(timeout=60)
+    written = b""
+    try:
+        while piece := os.read(ours, 65536):
+            written += piece
+    except OSError:  # the end of a terminal
+        pass
+    os.close(ours)
+    return output, written.decode()
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_a_bar_on_a_terminal_and_a_line_elsewhere(terminal):
+    output, written = run(COUNT_TO_THREE.format(shown=True, then=""), terminal)
+    assert output.strip() == "False", "a bar needs no JAX, which would take the chip"
+    assert "counting" in written and "3/3" in written and "black" in written
+    assert ("sheep/s, 0:00 left" in written) != terminal
+    assert ("\r" in written.replace("\r\n", "")) == terminal
+    assert written.endswith("\n"), "the next line begins on its own"
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_nothing_is_shown_by_the_other_processes(terminal):
+    assert run(COUNT_TO_THREE.format(shown=False, then=""), terminal)[1] == ""
+
+
+def test_the_line_of_a_bar_ends_where_the_work_fails():
+    _, written = run(COUNT_TO_THREE.format(shown=True, then="sys.exit('broken')"), terminal=True)
+    assert "1/3" in written and written.splitlines()[-1] == "broken"
