@@ -10,7 +10,8 @@ from palgan_jax.errors import UserError
 from palgan_jax.evaluation.measure import ANSWERS, LARGE, SIZES, answer
 from palgan_jax.evaluation.protocols import Protocol
 from palgan_jax.evaluation.systems import Predictions, System
-from palgan_jax.evaluation.truth import RESIZES, in_order, partners, read_picture
+from palgan_jax.evaluation.truth import RESIZES, partners, read_picture
+from palgan_jax.util.threads import available_cores, ordered_map
 
 log = logging.getLogger(__name__)
 
@@ -62,7 +63,7 @@ class Photographs:
         process, count = share
         local = size // count
         numbers = [start + process * local + row for start in range(first, len(self), size) for row in range(local)]
-        loaded = in_order(self._load, numbers, _AHEAD * local)
+        loaded = ordered_map(self._load, numbers, available_cores(), _AHEAD * local)
         for _ in range(first, len(self), size):
             yield self._stacked([next(loaded) for _ in range(local)])
 

@@ -4,11 +4,8 @@ Pictures are decoded whole: reduced while decoding, as for training, they would 
 """
 
 import logging
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
 
 import cv2
 import jax
@@ -22,12 +19,9 @@ from palgan_jax.data.spec import MixtureSpec, SyntheticSpec, parse
 from palgan_jax.errors import UserError
 from palgan_jax.evaluation.protocols import SIDE
 from palgan_jax.util.progress import Progress
-from palgan_jax.util.threads import available_cores
+from palgan_jax.util.threads import available_cores, ordered_map
 
 log = logging.getLogger(__name__)
-
-T = TypeVar("T")
-S = TypeVar("S")
 
 
 @dataclass(frozen=True)
@@ -92,25 +86,6 @@ def read_picture(pictures: Pictures, i: int) -> np.ndarray:
     return decode_rgb(data, name=pictures.label(i))
 
 
-def in_order(function: Callable[[T], S], items: Iterable[T], ahead: int) -> Iterator[S]:
-    """function(item) of all items, in order, computed by a thread a core up to `ahead` items in advance.
-
-    What decodes pictures releases the interpreter's lock. An error is raised where its result would have come.
-    """
-    with ThreadPoolExecutor(available_cores()) as pool:
-        waiting: deque = deque()
-        try:
-            for item in items:
-                waiting.append(pool.submit(function, item))
-                if len(waiting) > ahead:
-                    yield waiting.popleft().result()
-            while waiting:
-                yield waiting.popleft().result()
-        finally:
-            for future in waiting:
-                future.cancel()
-
-
 def partners(count: int, seed: int) -> np.ndarray:
     """Another picture for each of `count`, int (count,): a permutation that leaves none in its place.
 
@@ -146,14 +121,14 @@ def sample(pictures: Pictures, rows: Sequence[int], count: int = SAMPLE) -> Iter
             log.warning("left out of the mean color: %s", error)
             return None
 
-    count = 0
+    readable = 0
     with Progress("mean color", len(chosen), unit="picture", shown=jax.process_index() == 0) as progress:
-        for rgb in in_order(read, chosen, 2 * available_cores()):
+        for rgb in ordered_map(read, chosen, available_cores(), 2 * available_cores()):
             progress.advance()
             if rgb is not None:
-                count += 1
+                readable += 1
                 yield rgb
-    if not count:
+    if not readable:
         raise UserError(
             f"none of the pictures of {pictures.place} can be read, so they have no mean color: name others."
         )

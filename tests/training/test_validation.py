@@ -20,8 +20,8 @@ from palgan_jax.pretrained.load import load_metric_weights
 from palgan_jax.pretrained.store import import_weights
 from palgan_jax.training import validation as validation_lib
 from palgan_jax.training.validation import Validation
-from tests.pretrained.test_inception import torch_shapes
 from tests.support.colorize_model import tiny_weights
+from tests.support.inception import torch_shapes
 from tests.support.metric_recipe import inception_state
 
 SIDE, COUNT = 64, 10
