@@ -17,6 +17,7 @@ import numpy as np
 
 ROOT = Path(__file__).resolve().parent.parent
 SAMPLES = ROOT / "examples" / "samples"
+STOPPED = 75  # the exit code of a run that was stopped early and saved
 
 
 def main() -> int:
@@ -74,7 +75,7 @@ def train(workdir: Path, until=None) -> None:
                 process.send_signal(signal.SIGTERM)
                 told = True
             time.sleep(0.2)
-    if process.returncode:
+    if process.returncode and not (told and process.returncode == STOPPED):
         sys.exit(process.returncode)
 
 

@@ -39,6 +39,7 @@ while kill -0 "$training" 2>/dev/null; do
   code=0
   wait "$training" || code=$?
 done
+if ((code == 75)); then code=143; fi
 if ((code == 0 || code == 2)); then
   wait "$reader" || true
   if ((code == 0)) && [[ ! -s $said/finished ]]; then code=143; fi

@@ -1,7 +1,9 @@
 """`palgan train --config FILE.py --workdir DIR [--config.field=value ...]`."""
 
 import argparse
-import signal
+
+STOPPED = 75
+"""The exit code of a run that was stopped early and saved (EX_TEMPFAIL of sysexits.h): the same command goes on."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -21,7 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Trains; returns 0 when finished or stopped by SIGTERM."""
+    """Trains; returns 0 when finished, STOPPED when stopped early and saved, by SIGTERM or Ctrl-C."""
     from palgan_jax.util.compile_cache import keep_compiled_programs
 
     keep_compiled_programs()
@@ -31,7 +33,7 @@ def run(args: argparse.Namespace) -> int:
     from palgan_jax.distributed.join import joined
 
     with joined(args.distributed):
-        from palgan_jax.training.loop import train
+        from palgan_jax.training.loop import Outcome, train
 
-        stopped_by = train(config, args.workdir)
-    return 128 + stopped_by if stopped_by == signal.SIGINT else 0
+        outcome = train(config, args.workdir)
+    return 0 if outcome is Outcome.FINISHED else STOPPED

@@ -1,5 +1,6 @@
 """The training loop: data, step, metrics, validation, sample sheets and checkpoints, resumable at any step."""
 
+import enum
 import json
 import logging
 from dataclasses import dataclass
@@ -38,6 +39,13 @@ MEAN_COLOR_PICTURES = 5000
 """The baseline's mean color is taken from at most so many training pictures."""
 
 
+class Outcome(enum.Enum):
+    """How a call of `train` ended."""
+
+    FINISHED = "finished"
+    STOPPED = "stopped"  # early and saved, by SIGTERM or Ctrl-C: the same call goes on from there
+
+
 @dataclass(frozen=True)
 class Durations:
     """The config's durations, in steps; 0 is never."""
@@ -66,13 +74,13 @@ def durations(config: ConfigDict, epoch_examples: int) -> Durations:
     )
 
 
-def train(config: ConfigDict, workdir: str | Path) -> int:
+def train(config: ConfigDict, workdir: str | Path) -> Outcome:
     """Trains until the config's total, or until told to stop; the same call goes on where a run ended.
 
-    Writes WORKDIR/{config.json,metrics.jsonl,checkpoints,sheets,data}. Returns the signal that ended it, or 0.
+    Writes WORKDIR/{config.json,metrics.jsonl,checkpoints,sheets,data}.
 
     Raises UserError for a config that does not fit the machine, the data or WORKDIR's checkpoints, and where a loss or
-    a gradient is no longer finite.
+    a gradient is no longer finite; DataStopped, after saving, where the pictures are gone.
     """
     check_config(config)
     if "://" in str(workdir):
@@ -214,7 +222,8 @@ def train(config: ConfigDict, workdir: str | Path) -> int:
         raise gone
     if step == spans.total:
         log.info("finished at step %d; checkpoints are in %s", step, workdir / FOLDER)
-    return stop.signal or 0
+        return Outcome.FINISHED
+    return Outcome.STOPPED
 
 
 def _check_best(best: str, measured: dict[str, float]) -> None:

@@ -19,6 +19,7 @@ from palgan_jax import cli
 from palgan_jax.checkpoint.saving import Checkpoints, load_ema
 from palgan_jax.data.source import open_source
 from palgan_jax.errors import UserError
+from palgan_jax.training.command import STOPPED
 from palgan_jax.training.timing import TELLING, MetricsWindow
 from tests.support.places import COMPILATION_CACHE, ROOT
 
@@ -150,10 +151,10 @@ def start_two(workdir: Path, *more: str, own: Sequence[Sequence[str]] = ((), ())
     return [start(workdir, *more, *own[i], **cluster, JAX_PROCESS_ID=str(i)) for i in range(2)]
 
 
-def finish(processes: list[subprocess.Popen]) -> list[str]:
-    """Waits for all of them to exit with 0; returns what each wrote."""
+def finish(processes: list[subprocess.Popen], code: int = 0) -> list[str]:
+    """Waits for all of them to exit with this code; returns what each wrote."""
     written = [process.communicate(timeout=300)[1] for process in processes]
-    assert [process.returncode for process in processes] == [0] * len(processes), written
+    assert [process.returncode for process in processes] == [code] * len(processes), written
     return written
 
 
@@ -185,7 +186,7 @@ def test_two_processes_train_as_one_and_any_number_goes_on(uninterrupted, tmp_pa
     process = start(tmp_path, *LONG)
     wait_for(lambda: _complete(reached)[-1]["step"] > last + 1, process)
     process.send_signal(signal.SIGTERM)
-    (errors,) = finish([process])
+    (errors,) = finish([process], STOPPED)
     assert f"resumed at step {step} of" in errors
     step, last = load_ema(tmp_path)["step"], lines(tmp_path)[-1]["step"]
     assert f"saved step {step}" in errors and step >= last
@@ -193,7 +194,7 @@ def test_two_processes_train_as_one_and_any_number_goes_on(uninterrupted, tmp_pa
     processes = start_two(tmp_path, *LONG)
     wait_for(lambda: _complete(reached)[-1]["step"] > step + 1, processes[0])
     processes[1].send_signal(signal.SIGTERM)
-    written = finish(processes)
+    written = finish(processes, STOPPED)
     saved = f"saved step {load_ema(tmp_path)['step']}"
     assert all(f"resumed at step {step} of" in errors and saved in errors for errors in written)
 
@@ -227,7 +228,7 @@ def test_a_folder_that_vanishes_ends_the_run_with_a_saved_step_and_ctrl_c_does_t
     # As a terminal does, which tells the worker processes too; it is not to be taken for their end.
     os.killpg(process.pid, signal.SIGINT)
     _, errors = process.communicate(timeout=60)
-    assert process.returncode == 130, errors
+    assert process.returncode == STOPPED, errors
     assert f"resumed at step {step}" in errors and "other pictures" not in errors
     assert f"saved step {load_ema(workdir)['step']}" in errors
     assert "Traceback" not in errors and "worker process" not in errors
@@ -241,7 +242,7 @@ def test_a_folder_that_vanishes_for_one_of_two_processes_ends_both_at_the_same_s
     wait_for(lambda: reached.exists() and len(_complete(reached)) > 2, processes[0])
     (tmp_path / "photos-1").rename(tmp_path / "unmounted")
     written = [process.communicate(timeout=120)[1] for process in processes]
-    assert [process.returncode for process in processes] == [0, 2], written
+    assert [process.returncode for process in processes] == [STOPPED, 2], written
     assert "photos-1" in written[1] and "is gone" in written[1]
     saved = f"saved step {load_ema(workdir)['step']}"
     assert all(saved in errors for errors in written)
