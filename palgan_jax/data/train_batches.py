@@ -34,7 +34,7 @@ _MAX_THREADS = 16
 class TrainBatches:
     """Endless training batches; made by `train_batches`."""
 
-    def __init__(self, fill: "_TrainShare", workers: int, max_replaced: float):
+    def __init__(self, fill: "_TrainShare", workers: int, max_replaced: float, position: int):
         self._fill = fill
         self._source = fill.source
         self.workers = workers
@@ -43,20 +43,19 @@ class TrainBatches:
         """Processes or threads that decode side by side."""
         self._replacements = Replacements(self._source.name, len(self._source), max_replaced)
         self._notes: WorkerNotes | None = None
-        self._iterator: Any
-        self._start(0)
-
-    def _start(self, position: int) -> None:
         self._first, self._taken = position, 0
-        if not self.workers:
-            self._iterator = iter(_shares(self._fill.starting_at(position)).to_iter_dataset(_threads()))
-            return
+        self._iterator: Any = self._in_processes() if workers else self._in_threads()
+
+    def _in_threads(self) -> Any:
+        return iter(_shares(self._fill.starting_at(self._first)).to_iter_dataset(_threads()))
+
+    def _in_processes(self) -> Any:
         if not flags.FLAGS.is_parsed():
             flags.FLAGS.mark_as_parsed()  # grain reads its flags when it starts a worker; no command line need set them
         self._notes = WorkerNotes(self.workers)
         note = self._notes.writer()
         # A worker decodes in its main thread.
-        shares = _shares(self._fill.starting_at(position, note)).to_iter_dataset(
+        shares = _shares(self._fill.starting_at(self._first, note)).to_iter_dataset(
             grain.ReadOptions(num_threads=0, prefetch_buffer_size=0)
         )
         options = grain.MultiprocessingOptions(num_workers=self.workers, per_worker_buffer_size=self._fill.ahead())
@@ -64,7 +63,7 @@ class TrainBatches:
         shares = grain.experimental.WithOptionsIterDataset(
             shares, grain.experimental.DatasetOptions(min_shm_size=65_536)
         )
-        self._iterator = iter(shares.mp_prefetch(options, functools.partial(start_worker, note)))
+        return iter(shares.mp_prefetch(options, functools.partial(start_worker, note)))
 
     def __iter__(self) -> "TrainBatches":
         return self
@@ -105,20 +104,8 @@ class TrainBatches:
 
     @property
     def position(self) -> int:
-        """Samples handed out since the start of the run, over all processes. Set it to go on exactly there."""
+        """Samples handed out since the start of the run, over all processes: where another one is to go on."""
         return self._first + self._taken * self._fill.batch_size
-
-    @position.setter
-    def position(self, position: int) -> None:
-        if position < 0:
-            raise ValueError(f"position must not be negative, got {position}")
-        self.close()
-        self._start(position)
-
-    @property
-    def epoch(self) -> float:
-        """Times that as many samples were handed out as the source has pictures."""
-        return self.position / len(self._source)
 
     def close(self) -> None:
         """Ends worker processes and threads."""
@@ -145,8 +132,8 @@ def train_batches(
     process_index: int = 0,
     process_count: int = 1,
     min_scale: float = CropRule.min_scale,
-    jitter: float = CropRule.jitter,
-    max_replaced: float = 0.01,
+    max_replaced: float = 1.0,
+    position: int = 0,
     cache: bool | None = None,
 ) -> TrainBatches:
     """Batches for training: shuffled anew every epoch, randomly cropped and flipped.
@@ -162,9 +149,10 @@ def train_batches(
         one less than there are cores.
       process_index, process_count: this process's place; it gets rows [i * b, (i + 1) * b), b = batch_size / count, of
         each global batch.
-      min_scale, jitter: of the crops; see CropRule.
+      min_scale: of the crops; see CropRule.
       max_replaced: the largest share of pictures that others may stand in for because they cannot be read any more; see
         `faults.Replacements`.
+      position: samples that the run has had already, over all processes; the first batch is what follows.
       cache: whether decoded pictures stay in memory. None: where they take less than CACHE_BYTES and no workers were
         asked for. The batches are the same either way.
 
@@ -173,7 +161,7 @@ def train_batches(
     """
     _check_share(batch_size, process_count)
     try:
-        rule = CropRule(min_scale, jitter)
+        rule = CropRule(min_scale)
     except ValueError as error:
         raise UserError(f"{error}.") from None
     if cache is None:
@@ -183,7 +171,7 @@ def train_batches(
     workers = _worker_count(workers, cache)
     shard = (process_index, process_count)
     fill = _TrainShare(source, rule, resolution, batch_size, shard, seed % 2**32, cache and not workers)
-    return TrainBatches(fill, workers, max_replaced)
+    return TrainBatches(fill, workers, max_replaced, position)
 
 
 class EvalBatches:

@@ -148,9 +148,8 @@ def train(config: ConfigDict, workdir: str | Path) -> Outcome:
     batches = train_batches(
         source, resolution=config.resolution, batch_size=config.batch_size, seed=config.seed,
         workers=config.data.workers if config.data.workers >= 0 else "auto", min_scale=config.data.min_scale,
-        max_replaced=config.data.max_unreadable, **share,
+        max_replaced=config.data.max_unreadable, position=position, **share,
     )  # fmt: skip
-    batches.position = position
     stage = make_lab_stage(palette_spec(config), config.ab_range, mesh, host_lab=config.data.host_lab)
 
     # ------------------------------------------------------------------------------------------------------------ loop

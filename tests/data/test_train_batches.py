@@ -14,6 +14,7 @@ from PIL import Image
 
 from palgan_jax.data import train_batches as pipeline
 from palgan_jax.data.mixture import MixtureSource
+from palgan_jax.data.order import Order
 from palgan_jax.data.source import StoredSource, open_source
 from palgan_jax.data.train_batches import CACHE_BYTES, eval_batches, train_batches
 from palgan_jax.data.workers import Replacements
@@ -51,8 +52,7 @@ def fragile(folder, tmp_path) -> tuple[StoredSource, Path]:
 
 def take(source, count: int = 6, position: int = 0, **options) -> list[dict[str, np.ndarray]]:
     options = {"resolution": SIDE, "batch_size": BATCH, "seed": 3, **options}
-    with train_batches(source, **options) as batches:
-        batches.position = position
+    with train_batches(source, position=position, **options) as batches:
         taken = [next(batches) for _ in range(count)]
         assert batches.position == position + count * options["batch_size"]
         return taken
@@ -119,17 +119,13 @@ def test_resuming_is_exact(source, expected):
         assert_same(take(source, len(expected) - start, start * BATCH), expected[start:])
 
 
-def test_position_can_be_set_in_the_middle_of_use(source, expected):
-    with train_batches(source, resolution=SIDE, batch_size=BATCH, seed=3) as batches:
-        assert batches.position == 0 and batches.epoch == 0
-        assert_same([next(batches) for _ in range(5)], expected[:5])
-        batches.position = 2 * BATCH
-        assert_same([next(batches)], expected[2:3])
-        batches.position = 0
-        assert_same([next(batches)], expected[:1])
-        assert batches.epoch == BATCH / 21
-        with pytest.raises(ValueError, match="negative"):
-            batches.position = -1
+def test_reading_starts_at_the_position_and_nowhere_else(source, monkeypatch):
+    read, decode = [], StoredSource.read
+    monkeypatch.setattr(pipeline, "available_cores", lambda: 1)
+    monkeypatch.setattr(StoredSource, "read", lambda self, i, **size: read.append(i) or decode(self, i, **size))
+    take(source, 1, position=10, batch_size=1, workers=0, cache=False)
+    order = Order(source.parts, 3)
+    assert read == [order(n) for n in range(10, 10 + len(read))] and len(read) < 10
 
 
 @pytest.mark.parametrize("count", [2, 4, 8])
