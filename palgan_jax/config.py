@@ -1,11 +1,11 @@
-"""The config: its fields with their defaults, how files and the command line change it, and what is refused.
+"""The config: its fields and their defaults, files and overrides that change them, and checks of the result.
 
 Each choice that the paper leaves open is one field here, with its alternatives named in CHOICES.
 """
 
 import ast
 import difflib
-import math
+import re
 import runpy
 from pathlib import Path
 from typing import Any, get_args
@@ -37,6 +37,8 @@ CHOICES = {
     "palette.kernel": get_args(Kernel),
     "palette.normalization": get_args(Normalization),
 }
+
+DURATION = r"(?P<amount>(\d+\.?\d*|\.\d+)(e[+-]?\d{1,2})?) *(?P<unit>steps?|epochs?|examples?|%)?"
 
 TINY, HUGE = 1e-9, 1e9
 
@@ -83,14 +85,13 @@ FREE = (
     "data.val",
     "data.tfds_dir",
     "data.max_unreadable",
-    "data.host_lab",
     "loss.perceptual_weights",
 )
 """Fields (or groups of fields) that a run may change when it resumes."""
 
 
 def default_config() -> ConfigDict:
-    """The default model on 256 x 256 pictures (method: sections 2 to 8)."""
+    """Returns the config of the default model on 256 x 256 pictures (method: sections 2 to 8)."""
     config = ConfigDict()
     config.seed = 0
     config.resolution = 256  # a multiple of 64
@@ -153,7 +154,6 @@ def default_config() -> ConfigDict:
     config.data.near_gray = 5.0  # pictures whose range of a + range of b is smaller are left out
     config.data.max_unreadable = 0.01  # share of the pictures; above it the run stops
     config.data.workers = -1  # worker processes; -1 follows the machine
-    config.data.host_lab = False  # sRGB -> Lab on the host, to compare what that costs
 
     config.mesh = ConfigDict()
     config.mesh.data = -1
@@ -171,9 +171,9 @@ def default_config() -> ConfigDict:
 
 
 def variant(config: ConfigDict, name: str = "") -> ConfigDict:
-    """The config itself for "", or changed in place to a run of seconds on a laptop's processor for "runlocal".
+    """Returns the config: as it is for "", for "runlocal" changed to a run of seconds on a laptop's processor.
 
-    "runlocal" keeps what makes the config its own (networks, losses, optimizer) and shrinks the rest. It needs no file
+    "runlocal" keeps the config's own kind of networks, losses and optimizer and shrinks the rest. It needs no files
     but the photographs bundled in examples/, and so runs from the project's root. Raises UserError for other names.
     """
     if name == "runlocal":
@@ -222,7 +222,7 @@ def load_config(spec: str, overrides: list[str] = ()) -> ConfigDict:  # type: ig
 
 
 def apply_overrides(config: ConfigDict, overrides: list[str]) -> None:
-    """Sets fields given as "net.width=0.5". Raises UserError for unknown fields and values of another type."""
+    """Sets the field of each "net.width=0.5". Raises UserError for unknown fields and values of another type."""
     known = flatten(config)
     for override in overrides:
         name, has_value, text = override.partition("=")
@@ -250,7 +250,7 @@ def _parse(name: str, text: str, current: Any) -> Any:
 
 
 def flatten(config: ConfigDict | dict) -> dict[str, Any]:
-    """All fields by their dotted names."""
+    """Returns all fields by their dotted names, such as "net.width"."""
     flat = {}
     for name, value in config.items():
         if isinstance(value, ConfigDict | dict):
@@ -260,17 +260,22 @@ def flatten(config: ConfigDict | dict) -> dict[str, Any]:
     return flat
 
 
-RENAMED = {"net.normalise_palette": "net.normalize_palette", "palette.normalisation": "palette.normalization"}
-"""Fields of checkpoints that spell a name differently, and the name that is used here."""
+RENAMED = {
+    "net.normalise_palette": "net.normalize_palette",
+    "palette.normalisation": "palette.normalization",
+    "data.host_lab": None,
+}
+"""Fields of earlier checkpoints, and their names here; None for those that made no difference to the result."""
 
 
 def flatten_saved(fields: dict) -> dict[str, Any]:
-    """Flattens the config of a checkpoint, as `flatten`, with the names of fields that are used here."""
-    return {RENAMED.get(name, name): value for name, value in flatten(fields).items()}
+    """Flattens the config of a checkpoint, as `flatten`, to the fields of this version."""
+    renamed = {RENAMED.get(name, name): value for name, value in flatten(fields).items()}
+    return {name: value for name, value in renamed.items() if name is not None}
 
 
 def from_dict(fields: dict[str, Any]) -> ConfigDict:
-    """The config of a checkpoint. Fields that the checkpoint did not know take their defaults.
+    """Returns the config of a checkpoint; fields that are missing there have their defaults.
 
     Raises UserError where the checkpoint holds a field that this version does not know, or values that do not fit.
     """
@@ -295,7 +300,7 @@ def from_dict(fields: dict[str, Any]) -> ConfigDict:
 
 
 def check_config(config: ConfigDict) -> None:
-    """Raises UserError, with one sentence, for a value that cannot work."""
+    """Raises UserError for a field that is missing or unknown, and for a value that cannot work."""
     flat, known = flatten(config), flatten(default_config())
     for name in flat.keys() ^ known.keys():
         problem = "is not a field of the config" if name in flat else "is missing from the config"
@@ -315,33 +320,24 @@ def check_config(config: ConfigDict) -> None:
 
 
 def duration_in_steps(duration: str | int, name: str, *, batch_size: int, epoch_examples: int, total: int = 0) -> int:
-    """A duration such as "500 steps", "30 epochs", "1e6 examples" or, of `total` steps, "50%": in steps, at least 1.
+    """Converts "500 steps", "30 epochs", "1e6 examples" or "50%", which is of `total` steps, to steps, at least 1.
 
-    A bare number is a number of steps, and 0 of anything is 0: never. Raises UserError for anything else.
+    A bare number is a number of steps, and 0 of any unit is 0: never. Raises UserError, which names the field `name`,
+    for anything else.
     """
-    text = str(duration).strip().removesuffix("%")
-    amount, _, unit = text.partition(" ")
-    unit = "%" if str(duration).strip().endswith("%") else unit.strip().rstrip("s") or "step"
-    steps = {
-        "step": 1.0,
-        "epoch": epoch_examples / batch_size,
-        "example": 1 / batch_size,
-        "%": total / 100,
-    }.get(unit)
-    try:
-        value = float(amount)
-    except ValueError:
-        value = -1.0
-    if steps is None or not 0 <= value < math.inf or (unit == "%" and name == "total"):
+    match = re.fullmatch(DURATION, str(duration).strip())
+    if match is None or (match["unit"] == "%" and name == "total"):
         raise UserError(
             f"--config.{name}={duration} is not a duration: write it as '500 steps', '30 epochs', '1e6 examples' "
             "or, but for the total itself, '10%'."
         )
-    return max(1, round(value * steps)) if value else 0
+    amount, unit = float(match["amount"]), (match["unit"] or "step").removesuffix("s")
+    in_steps = {"step": 1, "epoch": epoch_examples / batch_size, "example": 1 / batch_size, "%": total / 100}
+    return max(1, round(amount * in_steps[unit])) if amount else 0
 
 
 def palette_spec(config: ConfigDict) -> PaletteSpec:
-    """How this config counts palettes."""
+    """Returns the palette's bins, kernel and normalization (method: section 2)."""
     return PaletteSpec(**config.palette)
 
 

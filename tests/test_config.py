@@ -32,13 +32,17 @@ from palgan_jax.training.loop import durations
         ("50%", 400),
         ("0 steps", 0),
         ("0.01 epochs", 1),
+        (" 2.5e-1 epochs ", 2),
+        (".5 %", 4),
     ],
 )
 def test_durations(duration, steps):
     assert duration_in_steps(duration, "log_every", batch_size=10, epoch_examples=100, total=800) == steps
 
 
-@pytest.mark.parametrize("duration", ["soon", "3 weeks", "-1 steps", "epochs 3", "", "nan", "inf steps", "1e400"])
+@pytest.mark.parametrize(
+    "duration", ["soon", "3 weeks", "-1 steps", "epochs 3", "", "nan", "inf steps", "1e400", "5 5 steps", "%"]
+)
 def test_durations_that_are_none(duration):
     with pytest.raises(UserError, match=r"^--config\.total=.* is not a duration"):
         duration_in_steps(duration, "total", batch_size=10, epoch_examples=100)
@@ -122,10 +126,11 @@ def test_a_config_survives_its_checkpoint(width, norm, model):
     assert build_generator(config.to_dict()) == build_generator(config)
 
 
-def test_fields_that_checkpoints_spell_differently_are_read():
+def test_fields_that_earlier_checkpoints_hold_are_read():
     fields = default_config().to_dict()
     del fields["palette"]["normalization"], fields["net"]["normalize_palette"]
     fields["palette"]["normalisation"], fields["net"]["normalise_palette"] = "max", False
+    fields["data"]["host_lab"] = True
     config = from_dict(fields)
     assert config.palette.normalization == "max"
     assert config.net.normalize_palette is False

@@ -18,7 +18,7 @@ import numpy as np
 from jax.experimental import multihost_utils
 from jax.sharding import Mesh
 
-from palgan_jax.color import bytes_to_lab, normalize_lab
+from palgan_jax.color import from_bytes
 from palgan_jax.distributed.mesh import batch_sharding, to_devices
 from palgan_jax.errors import DataStopped
 from palgan_jax.palette import PaletteSpec, histogram
@@ -30,18 +30,16 @@ LocalBatch = dict[str, np.ndarray]
 DeviceBatch = dict[str, jax.Array]
 
 
-def lab_batch(rgb: jax.Array, spec: PaletteSpec, ab_range: float, lab: jax.Array | None = None) -> DeviceBatch:
-    """What the training step receives of uint8 sRGB (B, H, W, 3).
+def lab_batch(rgb: jax.Array, spec: PaletteSpec, ab_range: float) -> DeviceBatch:
+    """Returns what the training step receives of uint8 sRGB (B, H, W, 3).
 
     Returns:
       rgb: as given.
       l: float32 (B, H, W, 1), luminance in [-0.5, 0.5] (method: section 1).
       c: float32 (B, H, W, 2), a and b in units of `ab_range`.
       h: float32 (B, K), the palette of c (method: section 2).
-
-    `lab`, float32 (B, H, W, 3), spares the conversion where it was done on the host.
     """
-    l, c = normalize_lab(bytes_to_lab(rgb) if lab is None else lab, ab_range)
+    l, c = from_bytes(rgb, ab_range)
     return {"rgb": rgb, "l": l, "c": c, "h": histogram(c, spec)}
 
 
@@ -53,27 +51,10 @@ def abstract_lab_batch(batch_size: int, resolution: int, spec: PaletteSpec, ab_r
     return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=place), shapes)
 
 
-def make_lab_stage(
-    spec: PaletteSpec, ab_range: float, mesh: Mesh, *, host_lab: bool = False
-) -> Callable[[LocalBatch], DeviceBatch]:
-    """Returns stage(local) -> the global `lab_batch` on the mesh, of this process's rows, uint8 (b, H, W, 3) at "rgb".
-
-    `host_lab` converts to Lab on the host, with NumPy, to compare what it costs.
-    """
-    split = batch_sharding(mesh)
-
-    def convert(rgb: jax.Array, lab: jax.Array | None = None) -> DeviceBatch:
-        return lab_batch(rgb, spec, ab_range, lab)
-
-    jitted = jax.jit(convert, out_shardings=split)
-
-    def stage(local: LocalBatch) -> DeviceBatch:
-        given = {"rgb": local["rgb"]}
-        if host_lab:
-            given["lab"] = bytes_to_lab(local["rgb"])
-        return jitted(**to_devices(given, mesh))
-
-    return stage
+def make_lab_stage(spec: PaletteSpec, ab_range: float, mesh: Mesh) -> Callable[[LocalBatch], DeviceBatch]:
+    """Returns stage(local) -> the global `lab_batch` on the mesh, of this process's rows "rgb", uint8 (b, H, W, 3)."""
+    convert = jax.jit(partial(lab_batch, spec=spec, ab_range=ab_range), out_shardings=batch_sharding(mesh))
+    return lambda local: convert(**to_devices({"rgb": local["rgb"]}, mesh))
 
 
 @dataclass(frozen=True)

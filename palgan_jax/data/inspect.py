@@ -8,6 +8,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 from PIL import Image
 
+from palgan_jax.config import default_config
 from palgan_jax.data.mixture import MixtureSource
 from palgan_jax.data.protocols import Source
 from palgan_jax.data.source import StoredSource, open_source
@@ -40,8 +41,9 @@ def inspect(spec: str, output: str | Path = ".", *, tfds_dir: str | Path | None 
     Raises UserError as `open_source` does, but for no share of unreadable pictures; and where the sheet cannot be
     written or would take the place of another picture.
     """
+    near_gray = default_config().data.near_gray
     source = open_source(
-        spec, tfds_dir=tfds_dir, cache_dir=_cache(), max_unreadable=1, progress=ScanProgress(spec)
+        spec, tfds_dir=tfds_dir, cache_dir=_cache(), near_gray=near_gray, progress=ScanProgress(spec)
     )  # fmt: skip
     sheet = Path(output) / f"{_title(source)}-sheet.jpg"
     if sheet.exists() and not _is_ours(sheet):

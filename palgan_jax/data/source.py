@@ -24,9 +24,6 @@ from palgan_jax.data.tfds_layout import find_split
 from palgan_jax.errors import UserError
 from palgan_jax.util.files import make_folder, write_file
 
-NEAR_GRAY = 5.0
-MAX_UNREADABLE = 0.01
-
 
 @dataclass(frozen=True)
 class StoredSource:
@@ -92,8 +89,8 @@ def open_source(
     *,
     tfds_dir: str | Path | None = None,
     cache_dir: str | Path | None = None,
-    near_gray: float = NEAR_GRAY,
-    max_unreadable: float = MAX_UNREADABLE,
+    near_gray: float = 0.0,
+    max_unreadable: float = 1.0,
     progress: index_lib.Progress | None = None,
 ) -> Source:
     """Opens a set of pictures, and looks at each of those once that it does not know yet.

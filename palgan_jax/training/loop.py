@@ -150,7 +150,7 @@ def train(config: ConfigDict, workdir: str | Path) -> Outcome:
         workers=config.data.workers if config.data.workers >= 0 else "auto", min_scale=config.data.min_scale,
         max_replaced=config.data.max_unreadable, position=position, **share,
     )  # fmt: skip
-    stage = make_lab_stage(palette_spec(config), config.ab_range, mesh, host_lab=config.data.host_lab)
+    stage = make_lab_stage(palette_spec(config), config.ab_range, mesh)
 
     # ------------------------------------------------------------------------------------------------------------ loop
     progress = Progress("training", spans.total, step, shown=jax.process_index() == 0)

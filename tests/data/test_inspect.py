@@ -52,7 +52,7 @@ def test_numbers_of_a_folder(folder, capsys):
     assert f"smallest {by[0]}, median {by[6]}, largest {by[-1]}" in lines[2]
     assert f"{small} ({small / 12:.1%}) with a side under 256" in lines[2]
     assert lines[3] == f"files: {total / 1e3:.1f} kB, {total / 12e3:.1f} kB a picture"
-    assert lines[5] == f"identity: {open_source(str(folder), max_unreadable=1).identity()}"
+    assert lines[5] == f"identity: {open_source(str(folder), near_gray=5).identity()}"
     assert lines[6] == f"index: {folder / '.palgan-index.npz'}"
     assert lines[7] == "sheet: out/pictures-sheet.jpg"
     assert lines[9] == "  broken00.jpg: is empty (0 bytes): get the file again"
@@ -64,7 +64,7 @@ def test_numbers_of_a_folder(folder, capsys):
 def test_colorfulness_of_thumbnails_is_near_that_of_the_pictures(folder):
     line = next(line for line in inspect(str(folder)).lines if line.startswith("colorfulness"))
     found = [float(number) for number in re.findall(r"\d+\.\d", line)]
-    source = open_source(str(folder), max_unreadable=1)
+    source = open_source(str(folder), near_gray=5)
     whole = [colorfulness(source.read(i)[None].astype(np.float32))[0] for i in range(12)]
     np.testing.assert_allclose(found, np.quantile(whole, (0, 1, 0.25, 0.5, 0.75)), rtol=0.15)
 

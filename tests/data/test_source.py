@@ -57,13 +57,13 @@ def names(source: Source) -> tuple[str, ...]:
 
 
 def open_any(spec: Path | str, **options) -> Source:
-    """However many pictures are unreadable."""
-    return open_source(str(spec), max_unreadable=1, **options)
+    """Opens a set as training does, however many pictures are unreadable."""
+    return open_source(str(spec), **{"near_gray": 5, **options})
 
 
-def complaint(*args, max_unreadable: float = 1, **options) -> str:
+def complaint(*args, near_gray: float = 5, **options) -> str:
     with pytest.raises(UserError) as caught:
-        open_source(*args, max_unreadable=max_unreadable, **options)
+        open_source(*args, near_gray=near_gray, **options)
     assert "\n" not in str(caught.value)
     return str(caught.value)
 
@@ -159,7 +159,7 @@ def test_a_few_unreadable_pictures_are_left_out_and_many_stop_the_run(folder, tm
     assert re.search(rf"^4 of 13 pictures of .* cannot be read, more than 1\.00%, {report}$", message)
     assert next((tmp_path / "work").glob("*.unreadable.txt")).read_text().count("\n") == 5
     assert "and the first is cut.jpg is cut short" in complaint(str(folder), max_unreadable=3.9 / 13)
-    assert len(open_source(str(folder), max_unreadable=4 / 13)) == 6
+    assert len(open_any(folder, max_unreadable=4 / 13)) == 6
     for name in UNREADABLE[1:]:
         (folder / name).unlink()
     assert open_source(str(folder), max_unreadable=0).counts["unreadable"] == 1, "one picture is always left out"
