@@ -1,4 +1,4 @@
-"""COCO-Stuff at 256 x 256: the data set of the paper's ablations (see configs/ablations/).
+"""COCO-Stuff at 256 x 256: the data set of the paper's ablations (see configs/ablations.py).
 
     palgan prepare coco --manual-dir DIR-OF-THE-ZIPS --data-dir ~/tensorflow_datasets   # once, see docs/data.md
     palgan train --config configs/coco256.py --workdir runs/coco256
@@ -9,8 +9,9 @@ Perceptual loss: `pip install -r requirements-perceptual.txt`, or `--config.loss
 
 What to expect, estimated and not measured: 100 epochs of 118,287 pictures are 11.8 million pictures, 184,823 steps
 and, at 207 GFLOP a picture, 2.4e18 operations. At a quarter of the peak rate of bfloat16, which is an assumption: 1.1
-hours on 8 x A100, 8.7 hours on one, 0.9 hours on a TPU v5e-16. The paper reports PSNR 24.56, SSIM .924, LPIPS .148
-and FID 7.70 on the 5,000 pictures of val2017. The number of epochs is inferred.
+hours on 8 x A100, 8.7 hours on one, 0.9 hours on a TPU v5e-16.
+The paper's figures for the 5,000 pictures of val2017 are in docs/method.md, section 10. The number of epochs is
+inferred.
 """
 
 from ml_collections import ConfigDict

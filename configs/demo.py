@@ -1,9 +1,9 @@
-"""What `make demo` trains: the bundled photographs at 64 x 64, an eighth of the width, two minutes on two cores.
+"""The run of `make demo`: the bundled photographs at 64 x 64, an eighth of the width, two minutes on two cores.
 
     palgan train --config configs/demo.py --workdir demo/run
 
-It shows the machinery, not what the method can do: 66 photographs are too few for more than green grass and blue
-skies.
+It shows how to train, not how well the method colorizes: 66 photographs are too few for more than green grass and
+blue skies.
 """
 
 from ml_collections import ConfigDict

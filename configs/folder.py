@@ -1,4 +1,4 @@
-"""Your own photographs: a folder of them, with subfolders or without, on one accelerator.
+"""A run on a folder of your own photographs, with subfolders or without, on one accelerator.
 
     palgan train --config configs/folder.py --workdir runs/mine \
         --config.data.train=folder:/path/to/photos --config.data.val=folder:/path/to/other/photos

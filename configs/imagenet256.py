@@ -14,8 +14,8 @@ of the peak rate of bfloat16, which is an assumption:
     TPU v5e-16 (197 TFLOP/s a chip)   2.8 hours, 3,800 pictures a second
 
 At these rates decoding may be what limits: a core decodes some 500 to 1,400 JPEG files a second, so give each
-accelerator at least two. The paper reports PSNR 24.19, SSIM .917, LPIPS .161 and FID 4.60 on ctest10k. Batch size,
-epochs and learning rates are not in what is public of the paper; those here are inferred.
+accelerator at least two. The paper's figures are in docs/method.md, section 10. Batch
+size, epochs and learning rates are not in what is public of the paper: those here are inferred.
 """
 
 from ml_collections import ConfigDict

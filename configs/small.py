@@ -4,7 +4,7 @@
         --config.data.train=folder:photos/train --config.data.val=folder:photos/val
 
 The photographs are not bundled. On 2 CPU cores the 3,000 steps take about 40 minutes. With so few photographs it learns
-skies, grass and skin, and how to use a palette that it is given; for more, train `imagenet256.py` on an accelerator.
+skies, grass and skin, and how to follow a given palette; for more, train `imagenet256.py` on an accelerator.
 """
 
 from ml_collections import ConfigDict

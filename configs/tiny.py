@@ -1,9 +1,8 @@
-"""The smallest run that goes through everything: seconds on any processor once it is compiled, with bundled
-photographs.
+"""The smallest run with every part of training: seconds on any processor once compiled, on bundled photographs.
 
     palgan train --config configs/tiny.py --workdir runs/tiny
 
-Its colors are worth nothing. It is there to see whether an installation, a cluster or a change works.
+Its colors are worthless. It tests an installation, a cluster or a change.
 """
 
 from ml_collections import ConfigDict

@@ -197,16 +197,16 @@ def variant(config: ConfigDict, name: str = "") -> ConfigDict:
 
 
 def load_config(spec: str, overrides: list[str] = ()) -> ConfigDict:  # type: ignore[assignment]
-    """Reads `FILE.py` or `FILE.py:variant`, applies `field=value` overrides, and checks the result.
+    """Reads `FILE.py` or `FILE.py:ARG`, which calls the file's get_config(ARG), applies `field=value` overrides, and checks the result.
 
     Raises UserError for a missing or broken file, an unknown field or a value that does not fit.
     """
-    path, _, variant = spec.partition(":")
+    path, _, arg = spec.partition(":")
     if not Path(path).is_file():
         raise UserError(f"there is no config file at {path}: give a Python file such as configs/demo.py.")
     try:
         get_config = runpy.run_path(path)["get_config"]
-        config = get_config(variant) if variant else get_config()
+        config = get_config(arg) if arg else get_config()
     except UserError:
         raise
     except Exception as error:  # whatever a file of Python can do
