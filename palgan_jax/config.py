@@ -197,7 +197,7 @@ def variant(config: ConfigDict, name: str = "") -> ConfigDict:
 
 
 def load_config(spec: str, overrides: list[str] = ()) -> ConfigDict:  # type: ignore[assignment]
-    """Reads `FILE.py` or `FILE.py:ARG`, which calls the file's get_config(ARG), applies `field=value` overrides, and checks the result.
+    """Reads `FILE.py` or `FILE.py:ARG` (its get_config(ARG)), applies `field=value` overrides, and checks the result.
 
     Raises UserError for a missing or broken file, an unknown field or a value that does not fit.
     """
