@@ -49,8 +49,9 @@ from torch import Tensor, nn  # noqa: E402
 from torch.nn import functional as F  # noqa: E402
 from torch_palgan import ColorDiscriminator, Options, PalGAN  # noqa: E402
 
-from palgan_jax.config import build_discriminator, build_generator, default_config, palette_spec  # noqa: E402
+from palgan_jax.config import default_config, palette_spec  # noqa: E402
 from palgan_jax.data.device import lab_batch  # noqa: E402
+from palgan_jax.nn.build import build_discriminator, build_generator  # noqa: E402
 from palgan_jax.pretrained.load import load_vgg16  # noqa: E402
 from palgan_jax.pretrained.vgg_alexnet import IMAGENET_MEAN, IMAGENET_STD, PERCEPTUAL_WEIGHTS, VGG16_CONVS  # noqa: E402
 from palgan_jax.training.optimizers import make_optimizers  # noqa: E402

@@ -100,6 +100,11 @@ def bytes_to_lab(rgb: Array) -> Array:
     return rgb_to_lab(rgb.astype(np.float32) / 255)
 
 
+def bytes_to_signed(rgb: Array) -> Array:
+    """Converts 8-bit sRGB of any shape and type to float32 in [-1, 1], the range of D and of the networks of others."""
+    return rgb.astype(np.float32) / 127.5 - 1  # type: ignore[return-value]
+
+
 def rgb_to_bytes(rgb: jax.Array) -> jax.Array:
     """sRGB of any shape, in [0, 1] but for what is out of gamut, which is clamped, to uint8."""
     return jnp.round(jnp.clip(rgb, 0, 1) * 255).astype(jnp.uint8)

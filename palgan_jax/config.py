@@ -10,17 +10,12 @@ import runpy
 from pathlib import Path
 from typing import Any, get_args
 
-import jax.numpy as jnp
-import ml_collections
-from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
 from palgan_jax.errors import UserError
-from palgan_jax.nn import ColorDiscriminator, PalGAN
 from palgan_jax.nn.attention import Attention, Local
 from palgan_jax.nn.discriminator import Kind
 from palgan_jax.nn.norms import Norm
-from palgan_jax.nn.ops.tpu.kernel import are_tpus
 from palgan_jax.nn.palette_generator import Init, Tap
 from palgan_jax.nn.palgan import Model
 from palgan_jax.palette import Kernel, Normalization, PaletteSpec
@@ -339,26 +334,3 @@ def duration_in_steps(duration: str | int, name: str, *, batch_size: int, epoch_
 def palette_spec(config: ConfigDict) -> PaletteSpec:
     """Returns the palette's bins, kernel and normalization (method: section 2)."""
     return PaletteSpec(**config.palette)
-
-
-def build_generator(config: ConfigDict | dict, mesh: Mesh | None = None) -> PalGAN:
-    """E and G of a config (a ConfigDict, or the plain dict that a checkpoint holds), for programs for a mesh.
-
-    Without one, and for a mesh of other devices than TPUs, the network is the portable one.
-    """
-    config = config if isinstance(config, ml_collections.ConfigDict) else from_dict(config)
-    tpus = mesh if mesh is not None and are_tpus(mesh) else None
-    return PalGAN(
-        model=config.model, bins=config.palette.bins**2, tpus=tpus, dtype=activations_dtype(config), **config.net
-    )
-
-
-def build_discriminator(config: ConfigDict, mesh: Mesh | None = None) -> ColorDiscriminator:
-    """D of a config, for programs for a mesh: as `build_generator`."""
-    strips = 4 if mesh is not None and are_tpus(mesh) and config.discriminator.width <= 1 else 1
-    return ColorDiscriminator(strips=strips, dtype=activations_dtype(config), **config.discriminator)
-
-
-def activations_dtype(config: ConfigDict) -> Any:
-    """The type of the activations: bfloat16, or None for float32."""
-    return jnp.bfloat16 if config.precision == "bfloat16" else None

@@ -8,7 +8,6 @@ from palgan_jax.checkpoint.compatibility import check_fits
 from palgan_jax.config import (
     CHOICES,
     apply_overrides,
-    build_generator,
     check_config,
     default_config,
     duration_in_steps,
@@ -17,6 +16,7 @@ from palgan_jax.config import (
     load_config,
 )
 from palgan_jax.errors import UserError
+from palgan_jax.nn.build import build_generator
 from palgan_jax.training.loop import durations
 
 
@@ -123,7 +123,7 @@ def test_a_config_survives_its_checkpoint(width, norm, model):
     config = default_config()
     config.net.width, config.net.norm, config.model = width, norm, model
     assert flatten(from_dict(config.to_dict())) == flatten(config)
-    assert build_generator(config.to_dict()) == build_generator(config)
+    assert build_generator(from_dict(config.to_dict())) == build_generator(config)
 
 
 def test_fields_that_earlier_checkpoints_hold_are_read():

@@ -8,17 +8,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from palgan_jax.config import (
-    build_discriminator,
-    build_generator,
-    default_config,
-    flatten,
-    load_config,
-    palette_spec,
-)
+from palgan_jax.config import default_config, flatten, load_config, palette_spec
 from palgan_jax.data.decode import read_rgb
 from palgan_jax.data.device import lab_batch
 from palgan_jax.errors import UserError
+from palgan_jax.nn.build import build_discriminator, build_generator
 from palgan_jax.pretrained.vgg_alexnet import VGG16_CONVS
 from palgan_jax.training.optimizers import make_optimizers
 from palgan_jax.training.state import init_state

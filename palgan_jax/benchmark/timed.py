@@ -15,9 +15,10 @@ from ml_collections import ConfigDict
 
 from palgan_jax.benchmark.compiled import STEPS, init_vgg, lower_predict, lower_train
 from palgan_jax.benchmark.cost import cost_of
-from palgan_jax.config import activations_dtype, palette_spec
+from palgan_jax.config import palette_spec
 from palgan_jax.data.device import lab_batch
 from palgan_jax.distributed.mesh import batch_sharding, check_batch_size, make_mesh, replicated
+from palgan_jax.nn.build import activations_dtype
 from palgan_jax.training.compile import compile_step, make_program
 from palgan_jax.training.state import ema_variables
 

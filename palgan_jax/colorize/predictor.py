@@ -14,9 +14,10 @@ from palgan_jax.checkpoint.compatibility import shapes
 from palgan_jax.checkpoint.weights_file import find_weights
 from palgan_jax.color import denormalize_lab, from_bytes, normalize_lab
 from palgan_jax.colorize.join import join, luminance, squash
-from palgan_jax.config import build_generator, from_dict, palette_spec
+from palgan_jax.config import from_dict, palette_spec
 from palgan_jax.errors import UserError
 from palgan_jax.nn import PalGAN
+from palgan_jax.nn.build import build_generator
 from palgan_jax.palette import PaletteSpec, histogram
 
 

@@ -29,6 +29,7 @@ class PaletteAssignmentGenerator(nn.Module):
     guided_eps: float = 1e-3
     palette_scale: float = 256.0
     spectral: bool = True
+    columns: int = 1
     tpus: Mesh | None = None
     dtype: Any = None
 
@@ -48,7 +49,7 @@ class PaletteAssignmentGenerator(nn.Module):
         x = blocks(leaky_relu(x), 512, 0)  # (B, 16, 16, 512)
         s = blocks(jnp.concatenate([upsample(x), m3], axis=-1), 256, 1)  # (B, 32, 32, 256)
         x = blocks(jnp.concatenate([upsample(s), m2], axis=-1), 128, 2)  # (B, 64, 64, 128)
-        strips = 2 if self.tpus is not None and self.width <= 1 else 1  # wider, it fills its memory as it is
+        strips = self.columns
         x = jnp.concatenate([upsample(x), m1], axis=-1)  # (B, 128, 128, 160)
         f = blocks(x, 64, 3, strips)  # (B, 128, 128, 64), in strips
         attention = ChromaticAttention(

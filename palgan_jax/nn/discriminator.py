@@ -16,14 +16,14 @@ class ColorDiscriminator(nn.Module):
 
     Call with normalized ab c (B, H, W, 2), RGB in [-1, 1] (B, H, W, 3) and the palette h (B, K). "projection" returns
     logits (B,), "patch" a map of logits (B, H / 8 - 2, W / 8 - 2) that does not look at the palette. float32.
-    `strips`: the first layer of "projection" makes strips of so many columns (1, 2, 4, ...), and each further one of
+    `columns`: the first layer of "projection" makes strips of so many columns (1, 2, 4, ...), and each further one of
     half as many (nn/ops/columns.py). What is computed is the same.
     """
 
     width: float = 1.0
     kind: Kind = "projection"
     spectral: bool = True
-    strips: int = 1
+    columns: int = 1
     dtype: Any = None
 
     @nn.compact
@@ -34,7 +34,7 @@ class ColorDiscriminator(nn.Module):
     def _project(self, x: jax.Array, h: jax.Array, train: bool) -> jax.Array:
         seen = 1
         for i, channels in enumerate((32, 64, 128, 256, 256)):
-            made, width = max(1, self.strips >> i), scaled(channels, self.width)
+            made, width = max(1, self.columns >> i), scaled(channels, self.width)
             conv = Conv(
                 width, stride=2, spectral=self.spectral, strips=(seen, made), dtype=self.dtype, name=f"conv_{i}"
             )

@@ -21,7 +21,7 @@ TAPS = 4
 class PaletteGenerator(nn.Module):
     """Six convolutions of stride 2 and a dense layer with a sigmoid (method: section 3).
 
-    Call with l (B, H, W, C), H and W multiples of 64 (C = 1: the luminance); returns the head's output (B, bins),
+    Call with l (B, H, W, C), H and W multiples of 64 (C = 1: the luminance); returns the head's output (B, size),
     float32, and [M1 (B, H/2, W/2, .), ..., M4 (B, H/16, W/16, .)].
 
     `head`: "palette" (the sigmoid, divided by its sum unless `normalize` is off), "code" (the bare dense layer: the
@@ -31,7 +31,7 @@ class PaletteGenerator(nn.Module):
     learn, so "he" is the default.
     """
 
-    bins: int = 256
+    size: int = 256
     width: float = 1.0
     head: Head = "palette"
     normalize: bool = True
@@ -54,8 +54,8 @@ class PaletteGenerator(nn.Module):
                 taps.append(x if self.tap == "after" else raw)
         x = x.reshape(x.shape[0], -1).astype(jnp.float32)  # (B, 4096) at 256 x 256
         if self.head == "code":
-            return Dense(self.bins, name="head")(x), taps
-        # Without the division by the sum the sigmoid itself has to start near 1 / bins.
+            return Dense(self.size, name="head")(x), taps
+        # Without the division by the sum the sigmoid itself has to start near 1 / size.
         bias = nn.initializers.zeros if self.normalize else nn.initializers.constant(-5.5)
-        h = nn.sigmoid(Dense(self.bins, bias_init=bias, name="head")(x))  # (B, bins)
+        h = nn.sigmoid(Dense(self.size, bias_init=bias, name="head")(x))  # (B, size)
         return as_distribution(h) if self.normalize else h, taps

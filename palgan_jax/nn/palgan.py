@@ -24,7 +24,7 @@ class PalGAN(nn.Module):
     """
 
     model: Model = "palgan"
-    bins: int = 256
+    palette_size: int = 256
     width: float = 1.0
     norm: Norm = "palette"
     attention: Attention = "full"
@@ -36,13 +36,20 @@ class PalGAN(nn.Module):
     tap: Tap = "after"
     palette_init: Init = "he"
     spectral: bool = True
+    columns: int = 1
     tpus: Mesh | None = None
     dtype: Any = None
 
     def setup(self):
         heads: dict[Model, Head] = {"palgan": "palette", "autoencoder": "code", "vae": "none"}
         self.palette_generator = PaletteGenerator(
-            self.bins, self.width, heads[self.model], self.normalize_palette, self.tap, self.palette_init, self.dtype
+            self.palette_size,
+            self.width,
+            heads[self.model],
+            self.normalize_palette,
+            self.tap,
+            self.palette_init,
+            self.dtype,
         )
         self.assignment_generator = PaletteAssignmentGenerator(
             self.width,
@@ -53,12 +60,13 @@ class PalGAN(nn.Module):
             self.guided_eps,
             self.palette_scale if self.model == "palgan" else 1.0,
             self.spectral,
+            self.columns,
             self.tpus,
             self.dtype,
         )
         if self.model == "vae":
             self.posterior_network = PaletteGenerator(
-                2 * self.bins, self.width, "code", kernel_init=self.palette_init, dtype=self.dtype
+                2 * self.palette_size, self.width, "code", kernel_init=self.palette_init, dtype=self.dtype
             )
 
     def __call__(
@@ -76,7 +84,7 @@ class PalGAN(nn.Module):
         """
         predicted, taps = self.palette_generator(l, train)
         if predicted is None:  # "vae": the mean of the prior
-            predicted = jnp.zeros((l.shape[0], self.bins), jnp.float32)
+            predicted = jnp.zeros((l.shape[0], self.palette_size), jnp.float32)
         if palette is None:
             palette = predicted
         elif use_predicted is not None:
@@ -87,7 +95,7 @@ class PalGAN(nn.Module):
         """Mean and log variance (B, K) each of the code of a colored picture, l (B, H, W, 1) and c (B, H, W, 2)."""
         code, _ = self.posterior_network(jnp.concatenate([l, c], axis=-1))
         assert code is not None
-        return code[:, : self.bins], code[:, self.bins :]
+        return code[:, : self.palette_size], code[:, self.palette_size :]
 
     def everything(self, l: jax.Array, c: jax.Array) -> None:
         """Runs every part once, so that `init` makes the parameters of all of them."""

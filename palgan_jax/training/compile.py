@@ -16,9 +16,10 @@ from jax.sharding import Mesh
 from jax.stages import Compiled, Lowered
 from ml_collections import ConfigDict
 
-from palgan_jax.config import build_discriminator, build_generator, palette_spec
+from palgan_jax.config import palette_spec
 from palgan_jax.data.device import abstract_lab_batch
 from palgan_jax.distributed.mesh import batch_sharding, replicated, state_shardings
+from palgan_jax.nn.build import build_discriminator, build_generator
 from palgan_jax.nn.ops.tpu.kernel import are_tpus
 from palgan_jax.training.optimizers import make_optimizers
 from palgan_jax.training.state import TrainState, init_state

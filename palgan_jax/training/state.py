@@ -45,7 +45,7 @@ def init_state(
     c = jnp.zeros((1, resolution, resolution, 2))
     rgb = jnp.zeros((1, resolution, resolution, 3))
     g = dict(generator.init(jax.random.fold_in(key, 1), l, c, method="everything"))
-    d = dict(discriminator.init(jax.random.fold_in(key, 2), c, rgb, jnp.zeros((1, generator.bins))))
+    d = dict(discriminator.init(jax.random.fold_in(key, 2), c, rgb, jnp.zeros((1, generator.palette_size))))
     g.setdefault("batch_stats", {})
     g.setdefault("spectral", {})
     d.setdefault("spectral", {})

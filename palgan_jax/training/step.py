@@ -11,7 +11,8 @@ from jax.sharding import NamedSharding
 from ml_collections import ConfigDict
 
 from palgan_jax.color import from_bytes, render
-from palgan_jax.config import activations_dtype, palette_spec
+from palgan_jax.config import palette_spec
+from palgan_jax.nn.build import activations_dtype
 from palgan_jax.pretrained.vgg_alexnet import perceptual_loss
 from palgan_jax.training import losses
 from palgan_jax.training.state import TrainState

@@ -19,8 +19,9 @@ import pytest
 
 from palgan_jax.checkpoint.compatibility import is_key
 from palgan_jax.checkpoint.saving import Checkpoints, load_ema
-from palgan_jax.config import build_discriminator, build_generator, default_config
+from palgan_jax.config import default_config
 from palgan_jax.errors import UserError
+from palgan_jax.nn.build import build_discriminator, build_generator
 from palgan_jax.training.optimizers import make_optimizers
 from palgan_jax.training.state import ema_variables, init_state
 from tests.support.checkpoint_state import State, abstract, build, mesh, raw, sharded

@@ -12,8 +12,9 @@ import safetensors.numpy
 from palgan_jax.checkpoint import weights_file as weights
 from palgan_jax.checkpoint.saving import Checkpoints
 from palgan_jax.checkpoint.weights_file import describe, find_weights, load_weights, save_weights
-from palgan_jax.config import build_generator, default_config
+from palgan_jax.config import default_config, from_dict
 from palgan_jax.errors import UserError
+from palgan_jax.nn.build import build_generator
 from tests.support.checkpoint_state import build
 
 
@@ -27,7 +28,7 @@ def config() -> dict:
 
 @pytest.fixture(scope="module")
 def model(config) -> nn.Module:
-    return build_generator(config)
+    return build_generator(from_dict(config))
 
 
 @pytest.fixture(scope="module")

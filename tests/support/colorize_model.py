@@ -6,7 +6,8 @@ from functools import cache
 import jax
 import numpy as np
 
-from palgan_jax.config import build_generator, default_config
+from palgan_jax.config import default_config
+from palgan_jax.nn.build import build_generator
 
 
 @cache

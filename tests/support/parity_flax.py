@@ -9,10 +9,11 @@ import jax.numpy as jnp
 import optax
 
 from palgan_jax.color import lab_to_rgb, render, rgb_to_lab
-from palgan_jax.config import build_discriminator, build_generator, default_config, palette_spec
+from palgan_jax.config import default_config, palette_spec
 from palgan_jax.data.device import lab_batch
 from palgan_jax.nn import ColorDiscriminator, PaletteAssignmentGenerator, PaletteGenerator, PalGAN
 from palgan_jax.nn.attention import ChromaticAttention
+from palgan_jax.nn.build import build_discriminator, build_generator
 from palgan_jax.nn.norms import PalNorm
 from palgan_jax.palette import PaletteSpec, entropy, hellinger, histogram
 from palgan_jax.training import losses

@@ -9,10 +9,11 @@ import pytest
 
 from palgan_jax.benchmark.compiled import lower_predict, lower_train
 from palgan_jax.benchmark.topology import ENVIRONMENT, describe_slice
-from palgan_jax.config import build_discriminator, build_generator, load_config
+from palgan_jax.config import load_config
 from palgan_jax.distributed.mesh import batch_sharding, make_mesh, replicated
 from palgan_jax.nn import ColorDiscriminator, PalGAN
 from palgan_jax.nn.attention import attend, cut_patches, cut_slabs, fold_patches, fold_slabs
+from palgan_jax.nn.build import build_discriminator, build_generator
 from palgan_jax.nn.norms import PalNorm
 from palgan_jax.nn.ops.columns import convolve_strips, strip, unstrip
 from palgan_jax.nn.ops.guided_filter import guided_filter
@@ -253,11 +254,12 @@ def test_all_networks_paint_the_same(one, norm, attention, local):
     net = PalGAN(width=TINY, norm=norm, attention=attention, local=local)
     l, h = 0.3 * normal(0, 2, 64, 64, 1), jax.nn.softmax(normal(1, 2, 256))
     variables = strong(net, l)
+    for_tpus = net.clone(columns=2, tpus=one)
     paint = jax.jit(painted, static_argnums=2)
-    _, (ab, updates) = paint(variables["params"], variables, net.clone(tpus=one), l, h)
+    _, (ab, updates) = paint(variables["params"], variables, for_tpus, l, h)
     _, (ab_too, updates_too) = paint(variables["params"], variables, net, l, h)
     assert float(jnp.std(ab)) > 1e-3
-    program = str(jax.make_jaxpr(painted, static_argnums=2)(variables["params"], variables, net.clone(tpus=one), l, h))
+    program = str(jax.make_jaxpr(painted, static_argnums=2)(variables["params"], variables, for_tpus, l, h))
     assert program.count("pallas_call[") == (attention in ("global", "self"))
     np.testing.assert_allclose(ab, ab_too, atol=1e-4)
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4), updates, updates_too)
@@ -267,9 +269,10 @@ def test_the_network_learns_the_same(one):
     net = PalGAN(width=TINY)
     l, h = 0.3 * normal(0, 2, 64, 128, 1), jax.nn.softmax(normal(1, 2, 256))
     variables = strong(net, l)
+    for_tpus = net.clone(columns=2, tpus=one)
     learn = jax.jit(jax.grad(painted, has_aux=True), static_argnums=2)
-    found, (ab, _) = learn(variables["params"], variables, net.clone(tpus=one), l, h)
-    program = str(jax.make_jaxpr(painted, static_argnums=2)(variables["params"], variables, net.clone(tpus=one), l, h))
+    found, (ab, _) = learn(variables["params"], variables, for_tpus, l, h)
+    program = str(jax.make_jaxpr(painted, static_argnums=2)(variables["params"], variables, for_tpus, l, h))
     assert program.count("pallas_call[") == 2
     wanted, (ab_too, _) = learn(variables["params"], variables, net, l, h)
     np.testing.assert_allclose(ab, ab_too, atol=1e-4)
@@ -282,7 +285,7 @@ def test_the_discriminator_judges_the_same():
     net = ColorDiscriminator(TINY)
     variables = strong(net, c, rgb, h)
     assert_same_gradients(
-        lambda params, c: net.clone(strips=4).apply({**variables, "params": params}, c, rgb, h),
+        lambda params, c: net.clone(columns=4).apply({**variables, "params": params}, c, rgb, h),
         lambda params, c: net.apply({**variables, "params": params}, c, rgb, h),
         variables["params"], c,
     )  # fmt: skip
