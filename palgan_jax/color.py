@@ -1,7 +1,7 @@
 """sRGB <-> CIE Lab (D65, 2 degrees) and the value ranges that the networks see.
 
 One contract for the module: the last axis holds the channels, everything is float32, and every function can be
-jitted and differentiated everywhere, black, white, gray and out-of-gamut colors included. sRGB is in [0, 1], L in
+jitted and differentiated everywhere, also at black, white, gray and colors out of gamut. sRGB is in [0, 1], L in
 [0, 100], and a and b are in about [-110, 110]. The numbers are those of scikit-image, so that the two agree.
 
 From sRGB to Lab, NumPy arrays are computed with NumPy, on the host, and everything else with JAX.
@@ -16,7 +16,7 @@ import numpy as np
 Array = TypeVar("Array", jax.Array, np.ndarray)
 
 AB_RANGE = 110.0
-"""The a or b that is 1.0 to the networks (measured on the paper's poster to within 4 %)."""
+"""The a or b that the networks see as 1.0 (measured on the paper's poster to within 4 %)."""
 
 _XYZ_FROM_RGB = np.array(
     [[0.412453, 0.357580, 0.180423], [0.212671, 0.715160, 0.072169], [0.019334, 0.119193, 0.950227]]
@@ -40,22 +40,22 @@ def _apply_matrix(matrix: np.ndarray, x: Array) -> Array:
 
 
 def srgb_to_linear(rgb: Array) -> Array:
-    """Undoes the sRGB transfer curve. Any shape; sRGB in [0, 1] to linear light in [0, 1]."""
+    """Undoes the sRGB transfer curve: sRGB of any shape in [0, 1] to linear light in [0, 1]."""
     xp = _namespace(rgb)
-    bent = rgb > 0.04045
-    safe = xp.where(bent, rgb, 1.0)
-    return xp.where(bent, ((safe + 0.055) / 1.055) ** 2.4, rgb / 12.92)
+    curved = rgb > 0.04045
+    safe = xp.where(curved, rgb, 1.0)
+    return xp.where(curved, ((safe + 0.055) / 1.055) ** 2.4, rgb / 12.92)
 
 
 def linear_to_srgb(linear: jax.Array) -> jax.Array:
     """Applies the sRGB transfer curve, without clamping: negative light goes through the linear part. Any shape."""
-    bent = linear > 0.0031308
-    safe = jnp.where(bent, linear, 1.0)
-    return jnp.where(bent, 1.055 * safe ** (1 / 2.4) - 0.055, linear * 12.92)
+    curved = linear > 0.0031308
+    safe = jnp.where(curved, linear, 1.0)
+    return jnp.where(curved, 1.055 * safe ** (1 / 2.4) - 0.055, linear * 12.92)
 
 
 def rgb_to_lab(rgb: Array) -> Array:
-    """sRGB (..., 3) in [0, 1] to Lab (..., 3), L in [0, 100] (method: section 1; reference: scikit-image)."""
+    """Converts sRGB (..., 3) in [0, 1] to Lab (..., 3), L in [0, 100] (method: section 1; reference: scikit-image)."""
     xp = _namespace(rgb)
     xyz = _apply_matrix(_XYZ_FROM_RGB, srgb_to_linear(xp.asarray(rgb, xp.float32)))
     xyz = xyz / xp.asarray(_WHITE_D65, xp.float32)
@@ -67,7 +67,7 @@ def rgb_to_lab(rgb: Array) -> Array:
 
 
 def lab_to_rgb(lab: jax.Array) -> jax.Array:
-    """Lab (..., 3) to sRGB (..., 3), not clamped: colors out of gamut leave [0, 1], so that they keep a gradient.
+    """Converts Lab (..., 3) to sRGB (..., 3), not clamped: colors out of gamut leave [0, 1] and keep a gradient.
 
     Clamp to [0, 1] before showing or storing a picture; clamped, it agrees with scikit-image everywhere.
     """
@@ -81,22 +81,22 @@ def lab_to_rgb(lab: jax.Array) -> jax.Array:
 
 
 def normalize_lab(lab: Array, ab_range: float = AB_RANGE) -> tuple[Array, Array]:
-    """Lab (..., 3) to what the networks see: l = (L - 50) / 100 of shape (..., 1) and c = ab / ab_range (..., 2)."""
+    """Scales Lab (..., 3) for the networks: l = (L - 50) / 100 (..., 1), and c = ab / ab_range (..., 2)."""
     return (lab[..., :1] - 50) / 100, lab[..., 1:] / ab_range
 
 
 def denormalize_lab(l: jax.Array, c: jax.Array, ab_range: float = AB_RANGE) -> jax.Array:
-    """The inverse of `normalize_lab`: l (..., 1) and c (..., 2) to Lab (..., 3)."""
+    """Inverts `normalize_lab`: l (..., 1) and c (..., 2) to Lab (..., 3)."""
     return jnp.concatenate([l * 100 + 50, c * ab_range], axis=-1)
 
 
 def render(l: jax.Array, c: jax.Array, ab_range: float = AB_RANGE) -> jax.Array:
-    """Normalized l (..., 1) and c (..., 2) to the RGB (..., 3) of D and of the perceptual network: [-1, 1] in gamut."""
+    """Converts normalized l (..., 1) and c (..., 2) to RGB (..., 3) for D and the perceptual loss, [-1, 1] in gamut."""
     return lab_to_rgb(denormalize_lab(l, c, ab_range)) * 2 - 1
 
 
 def bytes_to_lab(rgb: Array) -> Array:
-    """8-bit sRGB (..., 3), of any type, to Lab (..., 3)."""
+    """Converts 8-bit sRGB (..., 3), of any type, to Lab (..., 3)."""
     return rgb_to_lab(rgb.astype(np.float32) / 255)
 
 
@@ -105,16 +105,32 @@ def bytes_to_signed(rgb: Array) -> Array:
     return rgb.astype(np.float32) / 127.5 - 1  # type: ignore[return-value]
 
 
+def colorfulness(rgb: Array, *, signed: bool = False) -> Array:
+    """Computes the colorfulness (B,) of sRGB pictures (B, H, W, 3) in [0, 255] of any type (Hasler, Süsstrunk, 2003).
+
+    The opponent channels are taken absolutely, as the field's tables do; `signed` takes them as the original does.
+    """
+    rgb = rgb * 1.0  # type: ignore[assignment]  # differences of bytes would wrap
+    red, green, blue = rgb[..., 0], rgb[..., 1], rgb[..., 2]
+    rg, yb = red - green, (red + green) / 2 - blue
+    if not signed:
+        rg, yb = abs(rg), abs(yb)
+    pixels = (1, 2)
+    spread = (rg.var(axis=pixels) + yb.var(axis=pixels)) ** 0.5
+    shift = (rg.mean(axis=pixels) ** 2 + yb.mean(axis=pixels) ** 2) ** 0.5
+    return spread + 0.3 * shift  # type: ignore[return-value]
+
+
 def rgb_to_bytes(rgb: jax.Array) -> jax.Array:
-    """sRGB of any shape, in [0, 1] but for what is out of gamut, which is clamped, to uint8."""
+    """Converts sRGB of any shape to uint8; [0, 1] becomes 0 to 255, and colors out of gamut are clamped."""
     return jnp.round(jnp.clip(rgb, 0, 1) * 255).astype(jnp.uint8)
 
 
 def from_bytes(rgb: jax.Array, ab_range: float = AB_RANGE) -> tuple[jax.Array, jax.Array]:
-    """8-bit sRGB (..., 3), of any type, to normalized l (..., 1) and c (..., 2)."""
+    """Converts 8-bit sRGB (..., 3), of any type, to normalized l (..., 1) and c (..., 2)."""
     return normalize_lab(bytes_to_lab(rgb), ab_range)
 
 
 def to_bytes(l: jax.Array, c: jax.Array, ab_range: float = AB_RANGE) -> jax.Array:
-    """Normalized l (..., 1) and c (..., 2) to sRGB (..., 3), uint8; what is out of gamut is clamped."""
+    """Converts normalized l (..., 1) and c (..., 2) to sRGB (..., 3), uint8; colors out of gamut are clamped."""
     return rgb_to_bytes(lab_to_rgb(denormalize_lab(l, c, ab_range)))

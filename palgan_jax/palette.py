@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from palgan_jax.color import AB_RANGE, lab_to_rgb
+from palgan_jax.color import AB_RANGE, from_bytes, lab_to_rgb
 
 Kernel = Literal["inverse_quadratic", "gaussian", "hard"]
 Normalization = Literal["sum", "max"]
@@ -19,7 +19,7 @@ Normalization = Literal["sum", "max"]
 
 @dataclass(frozen=True)
 class PaletteSpec:
-    """How a palette is counted. The defaults were measured on the paper's poster (method: section 2).
+    """Describes how a palette is counted. The defaults were measured on the paper's poster (method: section 2).
 
     Attributes:
       bins: bins along a and along b.
@@ -37,17 +37,17 @@ class PaletteSpec:
 
     @property
     def size(self) -> int:
-        """K, the number of bins in all."""
+        """Returns K, the number of bins in all."""
         return self.bins**2
 
 
 def bin_centers(spec: PaletteSpec = PaletteSpec()) -> np.ndarray:
-    """The centers of the bins along one axis, (bins,), normalized units."""
+    """Returns the centers of the bins along one axis, (bins,), normalized units."""
     return np.linspace(-spec.half_range, spec.half_range, spec.bins, dtype=np.float32)
 
 
 def _votes(x: jax.Array, spec: PaletteSpec) -> jax.Array:
-    """The vote (..., bins) of the coordinate x (...) for each bin of one axis."""
+    """Computes the votes (..., bins) of coordinates x (...) for the bins of one axis."""
     distance = x[..., None] - bin_centers(spec)
     if spec.kernel == "inverse_quadratic":
         return 1 / (1 + (distance / spec.sigma) ** 2)
@@ -57,7 +57,7 @@ def _votes(x: jax.Array, spec: PaletteSpec) -> jax.Array:
 
 
 def histogram(ab: jax.Array, spec: PaletteSpec = PaletteSpec()) -> jax.Array:
-    """The palette (..., K) of normalized ab (..., H, W, 2), which is ab / 110 (method: section 2).
+    """Counts the palette (..., K) of normalized ab (..., H, W, 2), which is ab / 110 (method: section 2).
 
     Every pixel votes for all bins through the kernel, the same whatever its luminance. It is one contraction of
     (pixels x bins) with (pixels x bins), so it is cheap on any device and has a gradient (not with kernel "hard").
@@ -72,25 +72,31 @@ def histogram(ab: jax.Array, spec: PaletteSpec = PaletteSpec()) -> jax.Array:
     return counts / (scale(counts, axis=-1, keepdims=True) + 1e-6)
 
 
+def of_picture(rgb: jax.Array, spec: PaletteSpec = PaletteSpec(), ab_range: float = AB_RANGE) -> jax.Array:
+    """Counts the palettes (..., K) of 8-bit sRGB pictures (..., H, W, 3), of any type."""
+    _, c = from_bytes(rgb, ab_range)
+    return histogram(c, spec)
+
+
 def as_distribution(h: jax.Array) -> jax.Array:
-    """The palette (..., K) divided by its sum."""
+    """Divides palettes (..., K) by their sum."""
     return h / (jnp.sum(h, axis=-1, keepdims=True) + 1e-6)
 
 
 def entropy(h: jax.Array) -> jax.Array:
-    """The entropy (...) of a palette (..., K) in nats, of the palette divided by its sum; at most log K."""
+    """Computes the entropy (...) in nats, at most log K, of palettes (..., K) divided by their sum."""
     p = as_distribution(h)
     return -jnp.sum(p * jnp.log(jnp.maximum(p, 1e-12)), axis=-1)
 
 
 def hellinger(h: jax.Array, g: jax.Array) -> jax.Array:
-    """The Hellinger distance (...) in [0, 1] of two palettes (..., K), each divided by its sum."""
+    """Computes the Hellinger distance (...), in [0, 1], of palettes h and g (..., K), each divided by its sum."""
     difference = jnp.sqrt(as_distribution(h) + 1e-12) - jnp.sqrt(as_distribution(g) + 1e-12)
     return jnp.sqrt(0.5 * jnp.sum(difference**2, axis=-1) + 1e-12)
 
 
 def bin_colors(spec: PaletteSpec = PaletteSpec(), lightness: float = 65.0, ab_range: float = AB_RANGE) -> np.ndarray:
-    """The sRGB color (bins, bins, 3) in [0, 1] that each bin (i_a, i_b) stands for, at the lightness L given."""
+    """Returns the sRGB colors (bins, bins, 3), in [0, 1], of the bin centers (i_a, i_b) at an L in [0, 100]."""
     a, b = np.meshgrid(bin_centers(spec) * ab_range, bin_centers(spec) * ab_range, indexing="ij")
     lab = np.stack([np.full_like(a, lightness), a, b], axis=-1)
     return np.clip(np.asarray(lab_to_rgb(jnp.asarray(lab))), 0, 1)
@@ -107,7 +113,7 @@ def picture(
 ) -> np.ndarray:
     """Draws one palette (K,) over the ab plane, a to the right and b upwards.
 
-    Each bin is a square of `cell` pixels in the color that it stands for, lit by the square root of its share of the
+    Each bin is a square of `cell` pixels in the color of its center, lit by the square root of its share of the
     largest bin, so that rare colors can still be seen. Returns uint8 (bins * cell, bins * cell, 3).
     """
     weights = np.asarray(h, np.float32).reshape(spec.bins, spec.bins, 1)

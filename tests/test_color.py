@@ -8,7 +8,15 @@ import skimage.color
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from palgan_jax.color import denormalize_lab, lab_to_rgb, linear_to_srgb, normalize_lab, rgb_to_lab, srgb_to_linear
+from palgan_jax.color import (
+    bytes_to_signed,
+    denormalize_lab,
+    lab_to_rgb,
+    linear_to_srgb,
+    normalize_lab,
+    rgb_to_lab,
+    srgb_to_linear,
+)
 
 EDGES = np.array(
     [[r, g, b] for r in (0, 1e-6, 0.04045, 0.5, 1) for g in (0, 1 / 255, 0.04045, 1) for b in (0, 0.0031308, 0.5, 1)],
@@ -72,3 +80,10 @@ def test_normalize_and_back(lightness, a, b, ab_range):
     l, c = normalize_lab(lab, ab_range)
     assert -0.5 <= float(l[0]) <= 0.5
     np.testing.assert_allclose(denormalize_lab(l, c, ab_range), lab, atol=1e-3)
+
+
+@pytest.mark.parametrize("xp", [np, jnp])
+def test_bytes_become_the_range_of_networks(xp):
+    signed = bytes_to_signed(xp.arange(256, dtype=xp.uint8))
+    assert signed.dtype == xp.float32
+    np.testing.assert_allclose(signed, np.linspace(-1, 1, 256), atol=1e-6)

@@ -4,10 +4,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import skimage.color
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from palgan_jax.palette import PaletteSpec, bin_colors, entropy, hellinger, histogram, picture
+from palgan_jax.palette import PaletteSpec, bin_colors, entropy, hellinger, histogram, of_picture, picture
 
 GOLDEN = [  # ab, largest bin, its share, entropy in nats
     ((0, 0), (7, 7), 0.101391, 3.7480),
@@ -101,3 +102,10 @@ def test_the_picture_has_a_to_the_right_and_b_upwards():
     red, green, _ = drawn[28, 60].astype(int)
     assert red > green
     np.testing.assert_array_equal(drawn[28, 60], np.round(bin_colors()[15, 8] * 255).astype(np.uint8))
+
+
+def test_the_palette_of_a_picture_is_that_of_its_lab_by_scikit_image():
+    rgb = np.random.default_rng(0).integers(0, 256, (2, 6, 7, 3), np.uint8)
+    spec = PaletteSpec(bins=8)
+    expected = histogram(jnp.asarray(skimage.color.rgb2lab(rgb)[..., 1:] / 90), spec)
+    np.testing.assert_allclose(of_picture(jnp.asarray(rgb), spec, 90.0), expected, atol=1e-5)

@@ -22,11 +22,10 @@ import numpy as np
 from jax.experimental import multihost_utils
 from PIL import Image
 
-from palgan_jax.color import bytes_to_lab
+from palgan_jax.color import bytes_to_lab, colorfulness
 from palgan_jax.data.decode import decode_rgb, picture_size_of
 from palgan_jax.data.protocols import Pictures
 from palgan_jax.errors import UserError
-from palgan_jax.metrics.colorfulness import colorfulness
 from palgan_jax.util.files import make_folder, write_file
 from palgan_jax.util.threads import available_cores
 

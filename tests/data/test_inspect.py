@@ -9,10 +9,10 @@ import pytest
 from PIL import Image
 
 from palgan_jax.cli import main
+from palgan_jax.color import colorfulness
 from palgan_jax.data.inspect import draw_sheet, inspect
 from palgan_jax.data.source import open_source
 from palgan_jax.errors import UserError
-from palgan_jax.metrics.colorfulness import colorfulness
 from palgan_jax.pages.grid import Section, draw_grid
 from tests.support.places import GOLDEN
 
