@@ -7,6 +7,7 @@ import ast
 import difflib
 import re
 import runpy
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
 
@@ -329,6 +330,34 @@ def duration_in_steps(duration: str | int, name: str, *, batch_size: int, epoch_
     amount, unit = float(match["amount"]), (match["unit"] or "step").removesuffix("s")
     in_steps = {"step": 1, "epoch": epoch_examples / batch_size, "example": 1 / batch_size, "%": total / 100}
     return max(1, round(amount * in_steps[unit])) if amount else 0
+
+
+@dataclass(frozen=True)
+class Durations:
+    """The config's durations in steps; 0 is never."""
+
+    total: int
+    decay_from: int
+    log: int
+    eval: int
+    checkpoint: int
+    sheet: int
+
+
+def durations(config: ConfigDict, epoch_examples: int) -> Durations:
+    """Returns a config's durations for a training set of so many pictures. Raises UserError where the total is 0."""
+
+    def steps(name: str, value: Any, total: int = 0) -> int:
+        return duration_in_steps(value, name, batch_size=config.batch_size, epoch_examples=epoch_examples, total=total)
+
+    total = steps("total", config.total)
+    if not total:
+        raise UserError(f"--config.total={config.total} trains nothing: it must be longer than 0.")
+    return Durations(
+        total,
+        steps("optim.decay_from", config.optim.decay_from, total),
+        *(steps(name, config[name], total) for name in ("log_every", "eval_every", "checkpoint_every", "sheet_every")),
+    )
 
 
 def palette_spec(config: ConfigDict) -> PaletteSpec:

@@ -11,13 +11,13 @@ from palgan_jax.config import (
     check_config,
     default_config,
     duration_in_steps,
+    durations,
     flatten,
     from_dict,
     load_config,
 )
 from palgan_jax.errors import UserError
 from palgan_jax.nn.build import build_generator
-from palgan_jax.training.loop import durations
 
 
 @pytest.mark.parametrize(

@@ -243,11 +243,27 @@ class Checkpoints:
         Raises UserError where there is no checkpoint, none is sound, or the arrays do not fit.
         """
         self.wait()
-        if step is not None and step not in self.steps:
-            raise UserError(f"there is no checkpoint of step {step} in {self._directory}: choose one of {self.steps}.")
-        candidates = [step] if step is not None else self.steps[::-1]
+        candidate = self._sound([step] if step is not None else self.steps[::-1])
+        state, note = _read_state(self._folder(candidate), abstract_state)
+        self._current = {candidate}
+        self._abandoned |= {other for other in self.steps if other > candidate}
+        return state, note["data_position"], note["metrics"]
+
+    def latest_sound_step(self) -> int:
+        """Returns the step of the latest checkpoint that is not damaged, with a warning for each that is.
+
+        Reads all files of it. Raises UserError where there is none.
+        """
+        return self._sound(self.steps[::-1])
+
+    def _sound(self, candidates: list[int]) -> int:
+        """Returns the first of the steps, all of this folder, whose checkpoint is not damaged."""
         if not candidates:
             raise UserError(f"there is no checkpoint in {self._directory}.")
+        if absent := set(candidates) - set(self.steps):
+            raise UserError(
+                f"there is no checkpoint of step {min(absent)} in {self._directory}: choose one of {self.steps}."
+            )
         problems = []
         for candidate in map(_from_first_process, candidates):
             folder = self._folder(candidate)
@@ -255,18 +271,11 @@ class Checkpoints:
             # Only when no process knows of damage do all of them load: Orbax numbers what it does, and barriers of
             # the next save would never meet if some had loaded once more than others.
             if _all_processes(problem is None):
-                break
+                return candidate
             problems.append(f"{folder} is damaged: {problem or 'another process could not read it'}")
             if candidate != candidates[-1]:
                 log.warning("the checkpoint %s; going back to the one before it", problems[-1])
-        else:
-            raise UserError(
-                f"no checkpoint can be restored ({'; '.join(problems)}): start afresh with another --workdir."
-            )
-        state, note = _read_state(folder, abstract_state)
-        self._current = {candidate}
-        self._abandoned |= {other for other in self.steps if other > candidate}
-        return state, note["data_position"], note["metrics"]
+        raise UserError(f"no checkpoint can be restored ({'; '.join(problems)}): start afresh with another --workdir.")
 
     def read_config(self, step: int | None = None) -> dict:
         """The config that a checkpoint was saved with, by default the latest readable one."""

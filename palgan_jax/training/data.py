@@ -1,8 +1,9 @@
-"""The pictures of a training run: opened, looked at, and talked about in its log."""
+"""The pictures of a training run, and what its log says of them."""
 
 import logging
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Literal
 
 import jax
 from ml_collections import ConfigDict
@@ -16,25 +17,27 @@ from palgan_jax.util.progress import ScanProgress
 log = logging.getLogger(__name__)
 
 
-def open_data(config: ConfigDict, kind: str, near_gray: float, workdir: Path) -> Source:
-    """Opens a run's pictures (`kind` is "train" or "val"), looks at those that are new, and says what there is.
+def open_data(config: ConfigDict, kind: Literal["train", "val"], workdir: Path) -> Source:
+    """Opens a run's pictures, scans those that are not in the index yet, and logs how many there are.
 
-    Raises UserError where none are named, and as `open_source` does.
+    Pictures next to gray are left out of "train" alone. Raises UserError where the config names no pictures, and as
+    `open_source` does.
     """
     spec = config.data[kind]
     if not spec:
         raise UserError(f"--config.data.{kind} is empty: say where the photographs are, e.g. folder:/path/to/photos.")
+    near_gray = config.data.near_gray if kind == "train" else 0.0
     source = open_source(
         spec, tfds_dir=config.data.tfds_dir or None, cache_dir=workdir / "data", near_gray=near_gray,
         max_unreadable=config.data.max_unreadable, progress=ScanProgress(spec, shown=jax.process_index() == 0),
     )  # fmt: skip
     log.info("%s", source.summary())
-    _note_identity(source, workdir / "data" / f"{kind}.identity", kind)
+    _warn_of_change(source, workdir / "data" / f"{kind}.identity", kind)
     return source
 
 
-def _note_identity(source: Source, file: Path, kind: str) -> None:
-    """Says so where a run goes on with other pictures than it began with; which may well be wanted."""
+def _warn_of_change(source: Source, file: Path, kind: str) -> None:
+    """Warns if the pictures changed since the last start (which may be intended), and writes their identity to FILE."""
     if jax.process_index() > 0:
         return
     identity = source.identity()
@@ -47,23 +50,23 @@ def _note_identity(source: Source, file: Path, kind: str) -> None:
 
 
 class LostPictures:
-    """Names in the log, and lists in FOLDER/replaced.txt, each picture that another one had to stand in for.
+    """Warns of each picture that cannot be read any more and was replaced by another, and lists it in a file.
 
-    Each process has its own pictures, so its own list: those beyond the first write replaced-1.txt and so on.
+    Each process has its own pictures and its own list: FOLDER/replaced.txt, replaced-1.txt and so on.
     """
 
     def __init__(self, folder: Path):
         number = f"-{jax.process_index()}" if jax.process_index() else ""
         self._file = folder / f"replaced{number}.txt"
-        self._told: set[str] = set()
+        self._reported: set[str] = set()
 
-    def tell(self, replaced: Mapping[str, int]) -> None:
-        """`replaced` says how often, by name, since the start; those that are new are named."""
-        new = sorted(replaced.keys() - self._told)
+    def report(self, replaced: Mapping[str, int]) -> None:
+        """Warns of the pictures that are new in `replaced`: how often each was replaced since the start, by name."""
+        new = sorted(replaced.keys() - self._reported)
         for name in new:
             log.warning("%s cannot be read any more; the next picture takes its place (%s)", name, self._file)
         if new:
             rows = [f"{name}\t{count}" for name, count in sorted(replaced.items())]
-            head = "# since the last start: picture, how often another one stood in for it until this was written"
+            head = "# picture, and how often another one took its place since the last start of the run"
             write_file(self._file, "\n".join([head, *rows, ""]).encode("utf-8", "surrogateescape"))
-        self._told.update(new)
+        self._reported.update(new)

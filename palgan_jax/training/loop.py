@@ -3,8 +3,9 @@
 import enum
 import json
 import logging
-from dataclasses import dataclass
-from itertools import islice
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,28 +16,28 @@ from ml_collections import ConfigDict
 
 from palgan_jax.checkpoint.compatibility import check_fits
 from palgan_jax.checkpoint.saving import FOLDER, Checkpoints
-from palgan_jax.config import FREE, check_config, duration_in_steps, palette_spec
+from palgan_jax.config import FREE, Durations, check_config, durations, palette_spec
 from palgan_jax.data.device import DeviceBatches, make_lab_stage
+from palgan_jax.data.mean_color import SIDE, mean_color
 from palgan_jax.data.protocols import Source
-from palgan_jax.data.train_batches import eval_batches, train_batches
+from palgan_jax.data.train_batches import TrainBatches, eval_batches, train_batches
 from palgan_jax.distributed.mesh import check_batch_size, make_mesh, replicated
 from palgan_jax.distributed.preemption import StopRequest
 from palgan_jax.errors import DataStopped, UserError
+from palgan_jax.nn.build import build_generator
 from palgan_jax.pretrained.load import load_vgg16
-from palgan_jax.training.compile import compile_program
+from palgan_jax.training.compile import Program, compile_program
 from palgan_jax.training.data import LostPictures, open_data
+from palgan_jax.training.finite import FiniteCheck
 from palgan_jax.training.metrics_file import MetricsWriter
 from palgan_jax.training.sample_sheets import SampleSheets
-from palgan_jax.training.state import ema_variables
+from palgan_jax.training.state import TrainState, ema_variables
 from palgan_jax.training.timing import InputWatch, MetricsWindow
-from palgan_jax.training.validation import LESS_IS_BETTER, Validation, mean_ab
+from palgan_jax.training.validation import LESS_IS_BETTER, Validation
 from palgan_jax.util.files import write_file
 from palgan_jax.util.progress import Progress
 
 log = logging.getLogger(__name__)
-
-MEAN_COLOR_PICTURES = 5000
-"""The baseline's mean color is taken from at most so many training pictures."""
 
 
 class Outcome(enum.Enum):
@@ -46,32 +47,32 @@ class Outcome(enum.Enum):
     STOPPED = "stopped"  # early and saved, by SIGTERM or Ctrl-C: the same call goes on from there
 
 
-@dataclass(frozen=True)
-class Durations:
-    """The config's durations, in steps; 0 is never."""
+@dataclass
+class Run:
+    """A run between two steps: the state, the parts that the loop uses, and how often it uses each."""
 
-    total: int
-    decay_from: int
-    log: int
-    eval: int
-    checkpoint: int
-    sheet: int
+    config: ConfigDict
+    workdir: Path
+    durations: Durations
+    step: int
+    state: TrainState
+    program: Program
+    vgg: Any  # parameters of the perceptual network, or None
+    pictures: TrainBatches
+    batches: DeviceBatches  # of `pictures`, on the devices
+    checkpoints: Checkpoints
+    writer: MetricsWriter
+    window: MetricsWindow
+    progress: Progress
+    validation: Validation | None
+    sheets: SampleSheets | None
+    lost: LostPictures
+    finite: FiniteCheck
+    input_watch: InputWatch
 
-
-def durations(config: ConfigDict, epoch_examples: int) -> Durations:
-    """Durations of a config for a training set of so many pictures."""
-
-    def steps(name: str, value: Any, total: int = 0) -> int:
-        return duration_in_steps(value, name, batch_size=config.batch_size, epoch_examples=epoch_examples, total=total)
-
-    total = steps("total", config.total)
-    if not total:
-        raise UserError(f"--config.total={config.total} trains nothing: it must be longer than 0.")
-    return Durations(
-        total,
-        steps("optim.decay_from", config.optim.decay_from, total),
-        *(steps(n, config[n], total) for n in ("log_every", "eval_every", "checkpoint_every", "sheet_every")),
-    )
+    def every(self, steps: int) -> bool:
+        """Returns True at multiples of `steps` and at the last step, and never where `steps` is 0."""
+        return steps > 0 and (self.step % steps == 0 or self.step == self.durations.total)
 
 
 def train(config: ConfigDict, workdir: str | Path) -> Outcome:
@@ -85,154 +86,212 @@ def train(config: ConfigDict, workdir: str | Path) -> Outcome:
     check_config(config)
     if "://" in str(workdir):
         raise UserError(f"--workdir={workdir} is no folder: mount the storage, and give a path that all processes see.")
-    workdir = Path(workdir)
+    with ExitStack() as stack:
+        run = prepare_run(config, Path(workdir), stack)
+        if run is None:
+            return Outcome.FINISHED
+        with StopRequest() as stop:
+            failure = None
+            try:
+                loop(run, stop)
+            except DataStopped as error:
+                failure = error
+            return finish(run, failure)
 
-    # ---------------------------------------------------------------------------------------------- machine and data
+
+# ------------------------------------------------------------------------------------------------------------- prepare
+
+
+def prepare_run(config: ConfigDict, workdir: Path, stack: ExitStack) -> Run | None:
+    """Opens, compiles and restores what a run needs; `stack` closes it. Returns None where the run has finished.
+
+    What may be refused comes before what takes long. Raises UserError as `train` does.
+    """
     mesh = make_mesh(**config.mesh)
     check_batch_size(config.batch_size, config.accumulate, mesh)
+    _make_workdir(workdir)
+    _log_devices(config, mesh)
+    checkpoints = stack.enter_context(_open_checkpoints(config, workdir))
+    source = open_data(config, "train", workdir)
+    val_source = open_data(config, "val", workdir) if config.data.val else None
+    spans = durations(config, len(source))
+    if val_source is None:
+        spans = replace(spans, eval=0, sheet=0)
+    if is_finished(checkpoints, spans.total):
+        log.info("%d steps are saved; there is nothing left to do: lengthen --config.total to go on", spans.total)
+        return None
+
+    validation = sheets = None
+    if val_source is not None and spans.eval:
+        validation = _make_validation(config, mesh, source, val_source)
+    if val_source is not None and spans.sheet:
+        sheets = SampleSheets(config, build_generator(config, mesh), mesh, val_source, workdir / "sheets")
+    vgg = None
+    if config.loss.perceptual:
+        vgg = jax.device_put(load_vgg16(config.loss.perceptual_weights or None), replicated(mesh))
+    fresh = checkpoints.latest_step is None
+    program = compile_program(config, mesh, spans.total, spans.decay_from, vgg, fresh=fresh)
+    if fresh:
+        state, position, step = program.init(jax.random.key(config.seed)), 0, 0
+        _log_parameters(state)
+    else:
+        state, position, _ = checkpoints.restore(program.abstract_state)
+        step = int(state.step)
+        log.info("resumed at step %d of %d", step, spans.total)
+
+    if jax.process_index() == 0:
+        write_file(workdir / "config.json", json.dumps(config.to_dict(), indent=2).encode())
+    writer = stack.enter_context(MetricsWriter(workdir, step, config.tensorboard))
+    pictures = stack.enter_context(
+        train_batches(
+            source, resolution=config.resolution, batch_size=config.batch_size, seed=config.seed,
+            workers=config.data.workers if config.data.workers >= 0 else "auto", min_scale=config.data.min_scale,
+            max_replaced=config.data.max_unreadable, position=position, **_place(),
+        )
+    )  # fmt: skip
+    window = stack.enter_context(MetricsWindow(config.batch_size, source.file_bytes, pictures.decoders))
+    stage = make_lab_stage(palette_spec(config), config.ab_range, mesh)
+    progress = stack.enter_context(Progress("training", spans.total, step, shown=jax.process_index() == 0))
+    return Run(
+        config, workdir, spans, step, state, program, vgg, pictures, DeviceBatches(pictures, stage, window.waiting),
+        checkpoints, writer, window, progress, validation, sheets, LostPictures(workdir / "data"), FiniteCheck(),
+        InputWatch(),
+    )  # fmt: skip
+
+
+def _make_workdir(workdir: Path) -> None:
     try:
         workdir.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(
             f"the working directory {workdir} cannot be made ({error.strerror}): choose another."
         ) from error
+
+
+def _open_checkpoints(config: ConfigDict, workdir: Path) -> Checkpoints:
+    """Opens WORKDIR/checkpoints. Raises UserError where another config made them."""
+    less = config.best.removeprefix("val/") in LESS_IS_BETTER
+    checkpoints = Checkpoints(
+        workdir / FOLDER, keep=config.keep, best=config.best or None, best_mode="min" if less else "max"
+    )
+    if checkpoints.latest_step is not None:
+        check_fits(checkpoints.read_config(), config.to_dict(), free=FREE, where=str(workdir))
+    return checkpoints
+
+
+def is_finished(checkpoints: Checkpoints, total: int) -> bool:
+    """Returns True where a checkpoint of the last step is there and not damaged."""
+    latest = checkpoints.latest_step
+    return latest is not None and latest >= total and checkpoints.latest_sound_step() >= total
+
+
+def _make_validation(config: ConfigDict, mesh: Mesh, source: Source, val_source: Source) -> Validation:
+    """Prepares validation. Raises UserError where the best checkpoint is to be chosen by what it does not measure."""
+    size = max(config.batch_size // mesh.size, 1) * mesh.size
+    batches = eval_batches(val_source, resolution=config.resolution, batch_size=size, **_place())
+    mean_ab = mean_color(partial(source.read, at_least=SIDE), range(len(source)), source.name) / config.ab_range
+    validation = Validation(config, build_generator(config, mesh), mesh, mean_ab, batches)
+    if config.best and config.best not in validation.names:
+        names = ", ".join(sorted(validation.names))
+        raise UserError(f"--config.best={config.best} is not measured: choose one of {names}.")
+    return validation
+
+
+def _place() -> dict[str, Any]:
+    return {"process_index": jax.process_index(), "process_count": jax.process_count()}
+
+
+def _log_devices(config: ConfigDict, mesh: Mesh) -> None:
     log.info("%d %s device(s), mesh %s", mesh.size, jax.default_backend(), dict(mesh.shape))
     if (count := jax.process_count()) > 1:
         rows = config.batch_size // count
         first = jax.process_index() * rows
         log.info("process %d has rows %d to %d of each batch", jax.process_index(), first, first + rows - 1)
-    checkpoints = Checkpoints(
-        workdir / FOLDER,
-        keep=config.keep,
-        best=config.best or None,
-        best_mode="min" if config.best.removeprefix("val/") in LESS_IS_BETTER else "max",
-    )
-    if checkpoints.latest_step is not None:
-        check_fits(checkpoints.read_config(), config.to_dict(), free=FREE, where=str(workdir))
-    source = open_data(config, "train", config.data.near_gray, workdir)
-    # Nothing is left out of what is measured.
-    val_source = open_data(config, "val", 0.0, workdir) if config.data.val else None
-    spans = durations(config, len(source))
-    share: Any = {"process_index": jax.process_index(), "process_count": jax.process_count()}
 
-    def whole(pictures: Source, limit: int | None = None) -> Any:
-        batches = eval_batches(pictures, resolution=config.resolution, batch_size=_eval_size(config, mesh), **share)
-        return batches if limit is None else islice(batches, limit)
 
-    # ---------------------------------------------------------------------------------------------- program and state
-    vgg = None
-    if config.loss.perceptual:
-        vgg = jax.device_put(load_vgg16(config.loss.perceptual_weights or None), replicated(mesh))
-    program = compile_program(config, mesh, spans.total, spans.decay_from, vgg, fresh=checkpoints.latest_step is None)
-    if checkpoints.latest_step is None:
-        state, position, step = program.init(jax.random.key(config.seed)), 0, 0
-        if jax.process_index() == 0:
-            parameters = {**state.generator["params"], "discriminator": state.discriminator["params"]}
-            sizes = {name: parameter_overview.count_parameters(part) for name, part in parameters.items()}
-            log.info("parameters: %s", ", ".join(f"{name} {size:,}" for name, size in sizes.items()))
-    else:
-        state, position, _ = checkpoints.restore(program.abstract_state)
-        step = int(state.step)
-        log.info("resumed at step %d of %d", step, spans.total)
-        if step >= spans.total:
-            log.info("there is nothing left to do: lengthen --config.total to go on")
-    validation = sheets = None
-    if val_source is not None and spans.eval and step < spans.total:
-        mean = mean_ab(config, mesh, whole(source, -(-MEAN_COLOR_PICTURES // _eval_size(config, mesh))))
-        validation = Validation(config, program.generator, mesh, mean, whole(val_source))
-    if val_source is not None and spans.sheet and step < spans.total:
-        sheets = SampleSheets(config, program.generator, mesh, val_source, workdir / "sheets")
+def _log_parameters(state: TrainState) -> None:
     if jax.process_index() == 0:
-        write_file(workdir / "config.json", json.dumps(config.to_dict(), indent=2).encode())
-    writer = MetricsWriter(workdir, step, config.tensorboard)
-    batches = train_batches(
-        source, resolution=config.resolution, batch_size=config.batch_size, seed=config.seed,
-        workers=config.data.workers if config.data.workers >= 0 else "auto", min_scale=config.data.min_scale,
-        max_replaced=config.data.max_unreadable, position=position, **share,
-    )  # fmt: skip
-    stage = make_lab_stage(palette_spec(config), config.ab_range, mesh)
-
-    # ------------------------------------------------------------------------------------------------------------ loop
-    progress = Progress("training", spans.total, step, shown=jax.process_index() == 0)
-    window = MetricsWindow(config.batch_size, source.file_bytes, batches.decoders)
-    fed = DeviceBatches(batches, stage, window.waiting)
-    watch, lost = InputWatch(), LostPictures(workdir / "data")
-
-    def save(metrics: dict[str, float]) -> None:
-        window.check_finite(checkpoints)
-        checkpoints.save(step, state, data_position=fed.position, config=config.to_dict(), metrics=metrics)
-
-    def due(every: int) -> bool:
-        return every > 0 and (step % every == 0 or step == spans.total)
-
-    def write_line(metrics: dict[str, jax.Array]) -> str:
-        """Returns what the progress bar shows beside the count."""
-        window.check_finite(checkpoints)
-        line = window.close(metrics)
-        writer.write(step, line)
-        if news := watch.look(line):
-            log.warning("step %d: %s", step, news)
-        lost.tell(batches.replaced)
-        return f"G {line['loss/g']:.3f} D {line['loss/d']:.3f}"
-
-    def measure() -> dict[str, float]:
-        if validation is None or not due(spans.eval):
-            return {}
-        measured = validation.run(ema_variables(state))
-        _check_best(config.best, measured)
-        writer.write(step, measured)
-        log.info("step %d: %s", step, _in_words(measured))
-        return measured
-
-    gone: DataStopped | None = None
-    try:
-        with StopRequest() as stop:
-            try:
-                if step < spans.total:
-                    fed.start()
-                with jax.transfer_guard("disallow"):
-                    while step < spans.total and not stop.asked(step):
-                        batch, local = next(fed)
-                        state, metrics = program.step(state, batch, vgg)
-                        step += 1
-                        window.add(step, metrics, local)
-                        note = write_line(metrics) if due(spans.log) else ""
-                        with window.paused, jax.transfer_guard("allow"):
-                            measured = measure()
-                            if sheets is not None and due(spans.sheet):
-                                sheets.draw(step, ema_variables(state))
-                            # What was measured is saved too: the best checkpoint can only be one that is known to be.
-                            if due(spans.checkpoint) or (measured and config.best) or step == spans.total:
-                                save(measured)
-                        progress.advance(note)
-            except DataStopped as error:
-                gone = error
-                lost.tell(batches.replaced)
-            if step and (gone is not None or step < spans.total):
-                save({})
-                log.info("stopped early and saved step %d; the same command goes on from there", step)
-            checkpoints.wait()
-    finally:
-        progress.close()
-        writer.close()
-        batches.close()
-        checkpoints.close()
-    if gone := gone or (fed.failed if step < spans.total else None):
-        raise gone
-    if step == spans.total:
-        log.info("finished at step %d; checkpoints are in %s", step, workdir / FOLDER)
-        return Outcome.FINISHED
-    return Outcome.STOPPED
+        parts = {**state.generator["params"], "discriminator": state.discriminator["params"]}
+        sizes = {name: parameter_overview.count_parameters(part) for name, part in parts.items()}
+        log.info("parameters: %s", ", ".join(f"{name} {size:,}" for name, size in sizes.items()))
 
 
-def _check_best(best: str, measured: dict[str, float]) -> None:
-    if best and best not in measured:
-        raise UserError(f"--config.best={best} is not measured: choose one of {', '.join(sorted(measured))}.")
+# ---------------------------------------------------------------------------------------------------------------- loop
 
 
-def _eval_size(config: ConfigDict, mesh: Mesh) -> int:
-    return max(config.batch_size // mesh.size, 1) * mesh.size
+def loop(run: Run, stop: StopRequest) -> None:
+    """Trains until the last step, or until it is asked to stop, which leaves the step unsaved.
+
+    Raises DataStopped where the pictures are gone, and UserError where a step is not finite.
+    """
+    spans = run.durations
+    run.batches.start()
+    with jax.transfer_guard("disallow"):
+        while run.step < spans.total and not stop.asked(run.step):
+            batch, local = next(run.batches)
+            run.state, metrics = run.program.step(run.state, batch, run.vgg)
+            run.step += 1
+            run.finite.add(run.step, metrics)
+            run.window.add(metrics, local)
+            # Metrics come first: they end the run where a step was not finite, before that state is measured or drawn,
+            # and their times leave out what is paused below.
+            note = write_metrics(run, metrics) if run.every(spans.log) else ""
+            with run.window.paused, jax.transfer_guard("allow"):
+                measured = validate(run) if run.every(spans.eval) else {}
+                if run.sheets is not None and run.every(spans.sheet):
+                    run.sheets.draw(run.step, ema_variables(run.state))
+                # Saving comes last: a checkpoint holds what was measured of it, and each that is measured is saved, so
+                # that the best one is among them. A run that is killed before this repeats the step and its lines.
+                if run.every(spans.checkpoint) or (measured and run.config.best) or run.step == spans.total:
+                    save(run, measured)
+            run.progress.advance(note)
 
 
-def _in_words(values: dict[str, float]) -> str:
-    return ", ".join(f"{name} {value:.4g}" for name, value in values.items())
+def write_metrics(run: Run, metrics: dict[str, jax.Array]) -> str:
+    """Writes a line of metrics and logs what is wrong with the input; returns the losses, for the progress bar."""
+    run.finite.check()
+    line = run.window.close(metrics)
+    run.writer.write(run.step, line)
+    if warning := run.input_watch.warning(line):
+        log.warning("step %d: %s", run.step, warning)
+    run.lost.report(run.pictures.replaced)
+    return f"G {line['loss/g']:.3f} D {line['loss/d']:.3f}"
+
+
+def validate(run: Run) -> dict[str, float]:
+    """Measures the averaged weights and writes a line of the results, which it returns."""
+    assert run.validation is not None
+    measured = run.validation.run(ema_variables(run.state))
+    run.writer.write(run.step, measured)
+    log.info("step %d: %s", run.step, ", ".join(f"{name} {value:.4g}" for name, value in measured.items()))
+    return measured
+
+
+def save(run: Run, measured: dict[str, float]) -> None:
+    """Starts to save the state. Raises UserError, and saves nothing, where a step until now was not finite."""
+    run.finite.check()
+    run.checkpoints.save(
+        run.step, run.state, data_position=run.batches.position, config=run.config.to_dict(), metrics=measured
+    )
+
+
+# -------------------------------------------------------------------------------------------------------------- finish
+
+
+def finish(run: Run, failure: DataStopped | None) -> Outcome:
+    """Saves a run that ended early, and waits until all is on disk. Raises `failure`, or that of the batches, then."""
+    finished = run.step == run.durations.total
+    # One of several processes that has no pictures any more stops with the others and keeps its reason until here.
+    failure = failure or (None if finished else run.batches.failed)
+    if failure is not None:
+        run.lost.report(run.pictures.replaced)
+    if run.step and (failure is not None or not finished):
+        save(run, {})
+        log.info("stopped early and saved step %d; the same command goes on from there", run.step)
+    run.checkpoints.wait()
+    if failure is not None:
+        raise failure
+    if not finished:
+        return Outcome.STOPPED
+    log.info("finished at step %d; checkpoints are in %s", run.step, run.workdir / FOLDER)
+    return Outcome.FINISHED

@@ -1,4 +1,4 @@
-"""Where metrics go: JSON lines always, TensorBoard when asked for. Only process 0 writes."""
+"""The file of metrics, JSON lines, and TensorBoard where the config asks for it. Only process 0 writes."""
 
 import json
 from pathlib import Path
@@ -13,8 +13,8 @@ from palgan_jax.util.files import write_file
 class MetricsWriter:
     """Appends to WORKDIR/metrics.jsonl, one object a line with its `step`, and to WORKDIR/tensorboard if asked for.
 
-    Lines of steps after `last_step` (of a run that was killed after its last checkpoint) are taken out first, so that
-    a resumed run leaves the file that an uninterrupted one would have left.
+    Lines of steps after `last_step`, which a run that was killed after its last checkpoint leaves, are removed first,
+    so that a resumed run leaves the same file as an uninterrupted one. A context manager that closes the files.
     """
 
     def __init__(self, workdir: Path, last_step: int, tensorboard: bool = False):
@@ -22,7 +22,7 @@ class MetricsWriter:
         if jax.process_index():
             return
         path = workdir / "metrics.jsonl"
-        _forget_after(path, last_step)
+        _remove_after(path, last_step)
         self._file = path.open("a", encoding="utf-8")
         if tensorboard:
             try:
@@ -34,7 +34,7 @@ class MetricsWriter:
             self._board = SummaryWriter(str(workdir / "tensorboard"), purge_step=last_step + 1)
 
     def write(self, step: int, metrics: dict[str, Any]) -> None:
-        """One line of scalars."""
+        """Appends one line of scalars."""
         if self._file is None:
             return
         self._file.write(json.dumps({"step": step, **metrics}) + "\n")
@@ -44,14 +44,16 @@ class MetricsWriter:
                 if isinstance(value, int | float):
                     self._board.add_scalar(name, value, step)
 
-    def close(self) -> None:
-        """Closes the files."""
+    def __enter__(self) -> "MetricsWriter":
+        return self
+
+    def __exit__(self, *_: object) -> None:
         for file in (self._file, self._board):
             if file is not None:
                 file.close()
 
 
-def _forget_after(path: Path, last_step: int) -> None:
+def _remove_after(path: Path, last_step: int) -> None:
     if not path.exists():
         return
     kept = []

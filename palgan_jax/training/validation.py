@@ -1,7 +1,7 @@
-"""Validation while training: what the averaged weights do on pictures that they have not seen, beside two baselines."""
+"""Validation while training: metrics of the averaged weights, and of two baselines, on pictures not trained on."""
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any
 
 import flax.linen as nn
@@ -47,6 +47,20 @@ def more_metrics(config: ConfigDict) -> tuple[str, ...]:
     return tuple(name for name in MORE if name in asked)
 
 
+SUFFIXES = ("", "_truth_palette", "_gray", "_mean_ab")
+"""Ends of the names of metrics, by how a picture is colored: by the model alone, by the model with the truth's palette,
+not at all, and with the training set's mean color."""
+
+
+def validation_names(config: ConfigDict, fid: str) -> tuple[str, ...]:
+    """Returns the names of all that validation measures; `fid` is the name that FID goes by."""
+    palettes = config.model == "palgan"
+    suffixes = [suffix for suffix in SUFFIXES if palettes or suffix != "_truth_palette"]
+    names = [f"{name}{suffix}" for name in ("psnr", "ab_error") for suffix in suffixes]
+    names += ["colorfulness_of_truth", "colorfulness", *["colorfulness_truth_palette", "palette_distance"] * palettes]
+    return (*names, *(fid if name == "fid" else name for name in more_metrics(config)))
+
+
 def make_measure(config: ConfigDict, generator: nn.Module) -> Callable[..., tuple[Sums, dict[str, jax.Array]]]:
     """Returns measure(variables, params, batch, mean_ab) -> sums over the pictures of the batch, and features.
 
@@ -90,8 +104,11 @@ def make_measure(config: ConfigDict, generator: nn.Module) -> Callable[..., tupl
 class Validation:
     """Measures weights on all pictures of a set, spread over the mesh.
 
-    `batches` is gone through anew each time, and holds this process's "rgb" (b, H, W, 3) and "mask" (b,). Raises
-    UserError where the config asks for a metric that is not known, or whose weights are not there.
+    Args:
+      mean_ab: float32 (2,), the training set's mean color, normalized.
+      batches: this process's "rgb" (b, H, W, 3) and "mask" (b,); iterated over by each run.
+
+    Raises UserError where the config asks for a metric that is not known, or whose weights are missing.
     """
 
     def __init__(
@@ -108,10 +125,12 @@ class Validation:
         for name, reason in networks.absent.items():
             raise UserError(f"--config.eval_metrics asks for {name}, and {reason}")
         self._params, self._fid = jax.device_put(networks.params, replicated(mesh)), networks.fid
+        self.names = tuple(f"val/{name}" for name in validation_names(config, networks.fid))
+        """The names of all that `run` returns."""
         self._measure = jax.jit(make_measure(config, generator), out_shardings=replicated(mesh))
 
     def run(self, variables: Any) -> dict[str, float]:
-        """The means over all pictures that can be read, named "val/...". Raises DataStopped where none can."""
+        """Returns the means over all pictures that can be read, by `names`. Raises DataStopped where none can."""
         total: Sums = {}
         moments = {name: empty(INCEPTION_FEATURES) for name in FEATURES if "fid" in self._params}
         for batch in self._batches:
@@ -131,23 +150,7 @@ class Validation:
                 "none of the pictures of --config.data.val can be read any more: bring them back and start the same "
                 "command again."
             )
-        found = {name: float(value / count) for name, value in values.items()}
+        means = {name: float(value / count) for name, value in values.items()}
         if moments and count > 1:
-            found[self._fid] = frechet_distance(*moments.values())
-        return {f"val/{name}": value for name, value in found.items()}
-
-
-def mean_ab(config: ConfigDict, mesh: Mesh, batches: Iterable[dict[str, np.ndarray]]) -> np.ndarray:
-    """The mean normalized ab (2,) of all pixels of a set of pictures: the baseline's one color."""
-
-    def sums(rgb: jax.Array, mask: jax.Array) -> jax.Array:
-        _, c = from_bytes(rgb, config.ab_range)
-        means = jnp.where(mask[:, None], jnp.mean(c, axis=(1, 2)), 0)  # (B, 2)
-        return jnp.append(jnp.sum(means, axis=0), jnp.sum(mask))
-
-    jitted = jax.jit(sums, out_shardings=replicated(mesh))
-    total = sum(
-        np.asarray(jitted(*to_devices({"rgb": b["rgb"], "mask": b["mask"]}, mesh).values()), np.float64)
-        for b in batches
-    )
-    return np.asarray(total[:2] / total[2], np.float32)  # type: ignore[index]
+            means[self._fid] = frechet_distance(*moments.values())
+        return {f"val/{name}": value for name, value in means.items()}

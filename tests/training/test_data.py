@@ -25,29 +25,29 @@ def run(tmp_path, samples):
 
 def test_other_pictures_than_before_are_noticed(run, caplog):
     config, photos, workdir = run
-    said = []
+    warnings = []
     for change in (None, None, lambda: next(photos.glob("*.jpg")).unlink(), None):
         if change is not None:
             change()
         caplog.clear()
-        open_data(config, "train", 5.0, workdir)
-        said.append([record.getMessage() for record in caplog.records if record.levelno == logging.WARNING])
-    assert said[:2] == [[], []] and said[3] == []
-    assert len(said[2]) == 1 and "not those of this run" in said[2][0]
+        open_data(config, "train", workdir)
+        warnings.append([record.getMessage() for record in caplog.records if record.levelno == logging.WARNING])
+    assert warnings[:2] == [[], []] and warnings[3] == []
+    assert len(warnings[2]) == 1 and "not those of this run" in warnings[2][0]
 
 
 def test_a_run_without_pictures_is_refused(run):
     config, _, workdir = run
     with pytest.raises(UserError, match=r"data\.val is empty"):
-        open_data(config, "val", 0.0, workdir)
+        open_data(config, "val", workdir)
 
 
 def test_lost_pictures_are_named_once_and_listed(tmp_path: Path, caplog):
     lost = LostPictures(tmp_path)
-    lost.tell({})
+    lost.report({})
     assert not (tmp_path / "replaced.txt").exists()
-    lost.tell({"b.jpg": 1})
-    lost.tell({"b.jpg": 2, "a.jpg": 1})
-    lost.tell({"b.jpg": 3, "a.jpg": 1})
+    lost.report({"b.jpg": 1})
+    lost.report({"b.jpg": 2, "a.jpg": 1})
+    lost.report({"b.jpg": 3, "a.jpg": 1})
     assert [record.args[0] for record in caplog.records if record.levelno == logging.WARNING] == ["b.jpg", "a.jpg"]
     assert (tmp_path / "replaced.txt").read_text().splitlines()[1:] == ["a.jpg\t1", "b.jpg\t2"]

@@ -11,16 +11,15 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from palgan_jax import cli
 from palgan_jax.checkpoint.saving import Checkpoints, load_ema
+from palgan_jax.config import load_config
 from palgan_jax.data.source import open_source
-from palgan_jax.errors import UserError
+from palgan_jax.training import loop
 from palgan_jax.training.command import STOPPED
-from palgan_jax.training.timing import TELLING, MetricsWindow
 from tests.support.places import COMPILATION_CACHE, ROOT
 
 TIMES = (
@@ -135,11 +134,23 @@ def _complete(path: Path) -> list[dict]:
     return [json.loads(line) for line in path.read_text().split("\n")[:-1]]
 
 
-def test_a_finished_run_has_nothing_left_to_do(uninterrupted):
+def test_a_finished_run_says_so_before_it_loads_or_compiles_anything(uninterrupted, caplog, monkeypatch):
+    for name in ("load_vgg16", "compile_program", "train_batches", "mean_color"):
+        monkeypatch.setattr(loop, name, lambda *_, name=name, **__: pytest.fail(f"{name} comes too early"))
     before = (uninterrupted / "metrics.jsonl").read_text()
-    (errors,) = finish([start(uninterrupted)])
-    assert "nothing left to do" in errors
+    caplog.set_level("INFO")
+    assert loop.train(load_config("configs/tiny.py", ["total=12 steps"]), uninterrupted) is loop.Outcome.FINISHED
+    assert "12 steps are saved; there is nothing left to do" in caplog.text
     assert (uninterrupted / "metrics.jsonl").read_text() == before
+
+
+def test_a_finished_run_whose_last_checkpoint_is_damaged_goes_on_from_the_one_before(uninterrupted, tmp_path, caplog):
+    shutil.copytree(uninterrupted / "checkpoints", tmp_path / "checkpoints")
+    largest = max((tmp_path / "checkpoints" / "12" / "state").rglob("*"), key=lambda path: path.stat().st_size)
+    largest.write_bytes(bytes(largest.stat().st_size))
+    with Checkpoints(tmp_path / "checkpoints") as checkpoints:
+        assert not loop.is_finished(checkpoints, 12) and loop.is_finished(checkpoints, 8)
+    assert "12 is damaged" in caplog.text
 
 
 def start_two(workdir: Path, *more: str, own: Sequence[Sequence[str]] = ((), ())) -> list[subprocess.Popen]:
@@ -304,22 +315,27 @@ def test_training_stops_at_a_loss_that_is_not_finite(tmp_path):
     assert all(np.isfinite(row["loss/g"]) for row in rows if "loss/g" in row)
 
 
-def test_the_best_must_be_something_that_is_measured(tmp_path):
-    process = start(tmp_path, "--config.best=val/beauty", "--config.eval_every=1 steps")
-    _, errors = process.communicate(timeout=300)
-    assert process.returncode == 2
-    assert "--config.best=val/beauty is not measured: choose one of val/ab_error," in errors
+def test_what_is_not_measured_cannot_be_the_best_and_is_refused_before_anything_is_compiled(
+    tmp_path, capsys, monkeypatch
+):
+    monkeypatch.setattr(loop, "compile_program", lambda *_, **__: pytest.fail("compiled first"))
+    sentence = refusal(capsys, *arguments(tmp_path, "--config.best=val/beauty"))
+    assert "--config.best=val/beauty is not measured: choose one of val/ab_error, val/ab_error_gray," in sentence
+    assert "val/psnr_truth_palette" in sentence and "val/ssim" in sentence
 
 
-def test_no_state_after_a_gradient_that_is_not_finite_is_saved(tmp_path):
-    checkpoints = Checkpoints(tmp_path)
-    window = MetricsWindow(8, file_bytes=np.array([1000]), decoders=1)
-    good = dict.fromkeys(TELLING, jnp.float32(1))
-    local = {"replaced": np.array([-1]), "index": np.array([0]), "seconds": np.array([0.1])}
-    window.add(1, good, local)
-    window.check_finite(checkpoints)
-    window.add(2, {**good, "grad_norm/g": jnp.float32(np.nan)}, local)
-    window.add(3, good, local)
-    with pytest.raises(UserError, match=r"not finite at step 2 \(grad_norm/g\)"):
-        window.check_finite(checkpoints)
-    checkpoints.close()
+def test_an_error_while_a_run_is_prepared_closes_what_was_open(tmp_path, capsys, monkeypatch):
+    opened, closed = [], []
+
+    class Noted(Checkpoints):
+        def __init__(self, *args, **options):
+            super().__init__(*args, **options)
+            opened.append(self)
+
+        def close(self):
+            closed.append(self)
+            super().close()
+
+    monkeypatch.setattr(loop, "Checkpoints", Noted)
+    assert "is not measured" in refusal(capsys, *arguments(tmp_path, "--config.best=val/beauty"))
+    assert len(opened) == 1 and closed == opened

@@ -1,14 +1,15 @@
-"""What a line of metrics says of the input."""
+"""The input's part of a line of metrics."""
 
+import threading
 import time
 
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from palgan_jax.training.timing import TELLING, InputWatch, MetricsWindow, bottleneck
+from palgan_jax.training.timing import InputWatch, MetricsWindow, bottleneck
 
-READY = dict.fromkeys(TELLING, jnp.float32(1))
+READY = {"loss/g": jnp.float32(1)}
 
 
 class Busy:
@@ -29,8 +30,8 @@ def batch(*numbers: int, seconds: float = 0.02) -> dict[str, np.ndarray]:
 def test_bytes_and_work_are_those_of_the_pictures_of_the_batch():
     window = MetricsWindow(4, file_bytes=np.array([10, 2000, 30_000]), decoders=2)
     start = time.monotonic()
-    window.add(1, READY, batch(0, 1))
-    window.add(2, READY, batch(2, 2))
+    window.add(READY, batch(0, 1))
+    window.add(READY, batch(2, 2))
     time.sleep(0.1)
     line = window.close(READY)
     seconds = line["step_seconds"] * 2
@@ -43,7 +44,7 @@ def test_bytes_and_work_are_those_of_the_pictures_of_the_batch():
 def wait_for_input(busy: float, wait: float) -> float:
     """Seconds of starvation, of one wait after a step that keeps the devices busy for so long."""
     window = MetricsWindow(1, file_bytes=np.array([1]), decoders=1)
-    window.add(1, {**READY, TELLING[0]: Busy(busy)}, batch(0))
+    window.add({"loss/g": Busy(busy)}, batch(0))
     with window.waiting():
         time.sleep(wait)
     return window.close(READY)["input_wait_seconds"]
@@ -53,6 +54,17 @@ def test_waiting_counts_only_while_the_devices_have_nothing_to_do():
     assert wait_for_input(busy=0.8, wait=0.1) == 0
     assert 0.15 < wait_for_input(busy=0.1, wait=0.3) < 0.3
     assert wait_for_input(busy=0.0, wait=0.2) > 0.15
+
+
+def test_no_more_than_two_steps_are_queued_and_the_thread_ends_with_the_window():
+    with MetricsWindow(1, file_bytes=np.array([1]), decoders=1) as window:
+        start = time.monotonic()
+        for _ in range(3):
+            window.add({"loss/g": Busy(0.2)}, batch(0))
+        assert time.monotonic() - start > 0.15, "the third waits for the first"
+        (thread,) = (thread for thread in threading.enumerate() if thread.name.startswith("end-of-step"))
+    thread.join(5)
+    assert not thread.is_alive()
 
 
 def line(share: float, use: float) -> dict[str, float]:
@@ -70,10 +82,10 @@ def test_the_bottleneck_is_named():
     assert decoding is not None and "20% of the time" in decoding and "500 pictures a second" in decoding
     assert "some 600" in decoding and "more cores" in decoding
     handing_over = bottleneck(line(0.2, 0.3))
-    assert handing_over is not None and "the way of the batches" in handing_over
+    assert handing_over is not None and "moving batches" in handing_over
 
 
 def test_waiting_is_told_once_each_time_that_it_begins():
     watch = InputWatch()
     shares = [0.9, 0.9, 0.9, 0.0, 0.5, 0.5]  # the first line is that of a cold start
-    assert [watch.look(line(share, 1.0)) is not None for share in shares] == [False, True, False, False, True, False]
+    assert [watch.warning(line(share, 1.0)) is not None for share in shares] == [False, True, False, False, True, False]

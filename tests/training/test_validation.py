@@ -64,7 +64,9 @@ def test_metrics_that_are_asked_for_are_means_over_the_automatic_colors(squares,
     compared: list[frechet.Moments] = []
     # The distance itself takes seconds, and is tested beside its definition.
     monkeypatch.setattr(validation_lib, "frechet_distance", lambda *moments: compared.extend(moments) or 1.5)
-    found = validation(squares, "fid, ssim,ciede2000").run(colorizer.variables)
+    measure = validation(squares, "fid, ssim,ciede2000")
+    found = measure.run(colorizer.variables)
+    assert set(found) == set(measure.names), "what is known before the first step"
     assert found["val/fid_other_weights"] == 1.5
 
     painted = [clamped(colorizer, rgb) for rgb in squares[1]]
