@@ -21,6 +21,8 @@ AB_RANGE = 110.0
 _XYZ_FROM_RGB = np.array(
     [[0.412453, 0.357580, 0.180423], [0.212671, 0.715160, 0.072169], [0.019334, 0.119193, 0.950227]]
 )
+LIGHT_OF_RGB = _XYZ_FROM_RGB[1]
+"""The shares (3,) of linear R, G and B in the luminance Y."""
 _RGB_FROM_XYZ = np.linalg.inv(_XYZ_FROM_RGB)
 _WHITE_D65 = np.array([0.95047, 1.0, 1.08883])
 _CUBE_ROOT_FROM = 0.008856
@@ -58,12 +60,22 @@ def rgb_to_lab(rgb: Array) -> Array:
     """Converts sRGB (..., 3) in [0, 1] to Lab (..., 3), L in [0, 100] (method: section 1; reference: scikit-image)."""
     xp = _namespace(rgb)
     xyz = _apply_matrix(_XYZ_FROM_RGB, srgb_to_linear(xp.asarray(rgb, xp.float32)))
-    xyz = xyz / xp.asarray(_WHITE_D65, xp.float32)
-    curved = xyz > _CUBE_ROOT_FROM
-    safe = xp.where(curved, xyz, 1.0)
-    f = xp.where(curved, xp.cbrt(safe), _LINEAR_SLOPE * xyz + _LINEAR_OFFSET)
+    f = _compress(xyz / xp.asarray(_WHITE_D65, xp.float32))
     fx, fy, fz = f[..., 0], f[..., 1], f[..., 2]
     return xp.stack([116 * fy - 16, 500 * (fx - fy), 200 * (fy - fz)], axis=-1)
+
+
+def light_to_lightness(y: Array) -> Array:
+    """Converts luminance Y in [0, 1] to L in [0, 100]. Any shape."""
+    return 116 * _compress(y) - 16
+
+
+def _compress(light: Array) -> Array:
+    """Applies the cube root of Lab, which is linear near black."""
+    xp = _namespace(light)
+    curved = light > _CUBE_ROOT_FROM
+    safe = xp.where(curved, light, 1.0)
+    return xp.where(curved, xp.cbrt(safe), _LINEAR_SLOPE * light + _LINEAR_OFFSET)
 
 
 def lab_to_rgb(lab: jax.Array) -> jax.Array:

@@ -6,22 +6,18 @@ memory than itself, and in pieces of one fixed size, so that each function is co
 """
 
 from collections.abc import Callable
+from functools import cache
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from PIL import Image
 
-from palgan_jax.color import bytes_to_lab, lab_to_rgb, rgb_to_bytes
+from palgan_jax.color import LIGHT_OF_RGB, lab_to_rgb, light_to_lightness, rgb_to_bytes, srgb_to_linear
 
 _PIECE = 1 << 16  # pixels
 _IN_GAMUT = 1e-4  # how far outside [0, 1] an sRGB value still counts as inside: about a 40th of an 8-bit step
 _HALVINGS = 12
-
-
-@jax.jit
-def _luminance(rgb: jax.Array) -> jax.Array:
-    return bytes_to_lab(rgb)[..., 0]
 
 
 def _inside(rgb: jax.Array) -> jax.Array:
@@ -80,9 +76,21 @@ def _bands(height: int, width: int) -> list[tuple[int, int]]:
 
 
 def luminance(rgb: np.ndarray) -> np.ndarray:
-    """The L (H, W) in [0, 100] of a picture (H, W, 3)."""
+    """Returns the L (H, W) in [0, 100] of a picture (H, W, 3)."""
     height, width, _ = rgb.shape
-    return np.concatenate(_in_pieces(_luminance, rgb.reshape(-1, 3))).reshape(height, width)
+    result = np.empty((height, width), np.float32)
+    red, green, blue = _light_of_bytes()
+    for top, bottom in _bands(height, width):
+        band = rgb[top:bottom]
+        result[top:bottom] = light_to_lightness(red[band[..., 0]] + green[band[..., 1]] + blue[band[..., 2]])
+    return result
+
+
+@cache
+def _light_of_bytes() -> np.ndarray:
+    """Returns what each byte of R, G and B adds to the luminance Y: float32 (3, 256)."""
+    linear = srgb_to_linear(np.arange(256, dtype=np.float32) / 255)
+    return (LIGHT_OF_RGB[:, None] * linear).astype(np.float32)
 
 
 def squash(luminance: np.ndarray, size: int) -> np.ndarray:

@@ -8,17 +8,19 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from flax.errors import FlaxError
 from PIL import Image
 
 from palgan_jax.checkpoint.compatibility import shapes
 from palgan_jax.checkpoint.weights_file import find_weights
-from palgan_jax.color import denormalize_lab, from_bytes, normalize_lab
+from palgan_jax.color import denormalize_lab, normalize_lab
 from palgan_jax.colorize.join import join, luminance, squash
 from palgan_jax.config import from_dict, palette_spec
 from palgan_jax.errors import UserError
 from palgan_jax.nn import PalGAN
 from palgan_jax.nn.build import build_generator
-from palgan_jax.palette import PaletteSpec, histogram
+from palgan_jax.nn.fold import fold_spectral_norm
+from palgan_jax.palette import PaletteSpec, histogram, of_picture
 
 
 def predict_batch(
@@ -29,20 +31,24 @@ def predict_batch(
     lightness: jax.Array,
     palette: jax.Array | None,
 ) -> tuple[jax.Array, jax.Array]:
-    """L (B, R, R) and palettes (B, K) or None -> the palettes used (B, K) and ab (B, R, R, 2) in Lab units."""
+    """Predicts colors for L (B, R, R) in [0, 100] and palettes (B, K), or None for the predicted ones.
+
+    Returns the palettes used (B, K) and ab (B, R, R, 2) in Lab units.
+    """
     lab = jnp.pad(lightness[..., None], ((0, 0), (0, 0), (0, 0), (0, 2)))
     l, _ = normalize_lab(lab, ab_range)
     output: Any = network.apply(variables, l, palette, train=False)
     predicted, c = output  # (B, K), (B, R, R, 2)
     c = c.astype(jnp.float32)
-    if network.model != "palgan":  # what they predict is a code; the palette of what they paint stands for it
+    if network.model != "palgan":  # they predict a code: the palette of the painted picture stands for it
         predicted = histogram(c, spec)
     used = predicted if palette is None else palette
     return used, denormalize_lab(l, c, ab_range)[..., 1:]
 
 
-# Of the module, so that it is compiled once for all colorizers with networks of one kind and size.
+# At the top level, so that it is compiled once for all colorizers with networks of one kind and size.
 _predict = jax.jit(predict_batch, static_argnums=(0, 1, 2))
+_palette_of = jax.jit(of_picture, static_argnums=(1, 2))
 
 
 class Colorizer:
@@ -71,40 +77,49 @@ class Colorizer:
         self.source = str(weights["source"])
         self.resolution = int(self.config.resolution)
         self.spec = palette_spec(self.config)
-        self.network = build_generator(self.config)
-        self.variables = self._checked(weights["variables"])
+        # A network without batch norm, say, has no such collection, and parts that only train are not asked for.
+        variables = {name: tree for name, tree in weights["variables"].items() if tree}
+        try:
+            self.network, folded = fold_spectral_norm(build_generator(self.config), variables)
+            self.variables: Any = jax.device_put(folded)
+            lightness = jax.ShapeDtypeStruct((1, self.resolution, self.resolution), jnp.float32)
+            _predict.eval_shape(self.network, self.spec, self.config.ab_range, self.variables, lightness, None)
+        except (FlaxError, AttributeError, KeyError, TypeError, ValueError):
+            # The shapes of all variables take as long to make as the rest of a start: only where something is wrong.
+            if misfit := self._misfit(variables):
+                raise misfit from None
+            raise
 
     @classmethod
     def load(cls, checkpoint: str | Path | None = None) -> "Colorizer":
-        """The model of a checkpoint folder, a weights file, or (None) the one that comes with the package."""
+        """Loads the model of a checkpoint folder, of a weights file, or (None) the one that comes with the package."""
         return cls(find_weights(checkpoint))
 
     @property
     def takes_reference(self) -> bool:
-        """Whether the model paints with a palette, so that another picture's can be given."""
+        """True where the model paints with a palette, so that another picture's can be used."""
         return self.config.model == "palgan"
 
-    def _checked(self, variables: Mapping[str, Any]) -> dict[str, Any]:
-        """The variables on the device, if names and shapes are those that the network of the config has."""
+    def _misfit(self, variables: Mapping[str, Any]) -> UserError | None:
+        """Returns the error that names the first array that the network does not have so; None where all fit."""
         l = jax.ShapeDtypeStruct((1, self.resolution, self.resolution, 1), jnp.float32)
-        init = partial(self.network.init, jax.random.key(0))
-        expected = shapes(jax.eval_shape(init, l))
-        # A network without batch norm, say, has no such collection, and parts that only train are not asked for.
-        given = shapes({name: tree for name, tree in variables.items() if tree})
+        network = build_generator(self.config)
+        expected = shapes(jax.eval_shape(partial(network.init, jax.random.key(0)), l))
+        actual = shapes(variables)
         for name, shape in expected.items():
-            if given.get(name) != shape:
-                problem = f"of shape {given[name]} instead of {shape}" if name in given else "missing"
-                raise UserError(
+            if actual.get(name) != shape:
+                problem = f"of shape {actual[name]} instead of {shape}" if name in actual else "missing"
+                return UserError(
                     f"the weights ({self.source}) do not fit the network that their own config describes, "
                     f"since {name} is {problem}: name another checkpoint."
                 )
-        return jax.device_put({name: tree for name, tree in variables.items() if tree})
+        return None
 
     def predict(self, lightness: np.ndarray, palette: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
-        """The colors for an L (H, W) in [0, 100].
+        """Predicts the colors for an L (H, W) in [0, 100].
 
-        Returns the palette (K,) that was used, the predicted one unless it was given, and ab (R, R, 2) in Lab units,
-        which covers the picture whatever its shape. Raises UserError for a palette and a model that takes none.
+        Returns the palette (K,) that was used, the predicted one where `palette` is None, and ab (R, R, 2) in Lab
+        units, which covers the picture whatever its shape. Raises UserError for a palette and a model that takes none.
         """
         if palette is not None:
             if not self.takes_reference:
@@ -113,8 +128,8 @@ class Colorizer:
             if palette.shape != (self.spec.size,):
                 raise ValueError(f"a palette of shape ({self.spec.size},) was expected, not {palette.shape}")
         small = squash(lightness, self.resolution)
-        given = None if palette is None else palette[None]
-        used, ab = _predict(self.network, self.spec, self.config.ab_range, self.variables, small[None], given)
+        batch = None if palette is None else palette[None]
+        used, ab = _predict(self.network, self.spec, self.config.ab_range, self.variables, small[None], batch)
         return np.asarray(used)[0], np.asarray(ab)[0]
 
     def colorize(self, rgb: np.ndarray, palette: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
@@ -133,8 +148,7 @@ class Colorizer:
         return join(lightness, ab), used
 
     def palette_of(self, rgb: np.ndarray) -> np.ndarray:
-        """The palette (K,) of a picture, uint8 (H, W, 3), as the model's training counted it. A gray one is allowed."""
+        """Returns the palette (K,) of a picture, uint8 (H, W, 3), as training counted it. A gray one is allowed."""
         size = (self.resolution, self.resolution)
         small = np.asarray(Image.fromarray(rgb).resize(size, Image.Resampling.BILINEAR))
-        _, c = from_bytes(jnp.asarray(small), self.config.ab_range)
-        return np.asarray(histogram(c, self.spec))
+        return np.asarray(_palette_of(small, self.spec, self.config.ab_range))

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from flax.traverse_util import flatten_dict, unflatten_dict
 from skimage.color import rgb2lab
 
 from palgan_jax.checkpoint.weights_file import save_weights
@@ -126,3 +127,17 @@ def test_weights_that_do_not_fit_their_config_are_one_sentence():
         Colorizer({**weights, "config": wider})
     with pytest.raises(UserError, match=r"do not fit the network.*batch_stats/\S+ is missing"):
         Colorizer({**weights, "variables": {**weights["variables"], "batch_stats": {}}})
+
+
+@pytest.mark.parametrize("collection", ["params", "batch_stats", "spectral"])
+@pytest.mark.parametrize("harm", ["missing", "of shape"])
+def test_each_array_that_is_missing_or_of_another_shape_is_named(collection, harm):
+    weights = tiny_weights()
+    flat = flatten_dict(weights["variables"])
+    path = next(path for path in flat if path[0] == collection and path[1] == "assignment_generator")
+    if harm == "missing":
+        del flat[path]
+    else:
+        flat[path] = np.zeros((*flat[path].shape[:-1], flat[path].shape[-1] + 1), np.float32)
+    with pytest.raises(UserError, match=rf"do not fit the network.*{'/'.join(path)} is {harm}"):
+        Colorizer({**weights, "variables": unflatten_dict(flat)})
