@@ -1,4 +1,4 @@
-"""`make demo`: what the project does, on the pictures that come with it.
+"""Runs the demo of `make demo`: training, resuming and colorizing, on the bundled pictures.
 
 Trains the demo config on the bundled photographs, stops it half-way and resumes it with the same command; colorizes
 the bundled samples, which no training has seen, and draws them as a contact sheet: OUTPUT/sheet.png and
@@ -45,8 +45,7 @@ def say(text: str) -> None:
 
 
 def half_way(workdir: Path):
-    """A function that says whether half of the run's steps are done."""
-
+    """Returns a function that is True once half of the run's steps are done."""
     from palgan_jax.config import load_config
 
     steps = int(load_config(str(ROOT / "configs" / "demo.py")).total.split()[0])
@@ -65,17 +64,17 @@ def metrics(workdir: Path) -> list[dict]:
 
 
 def train(workdir: Path, until=None) -> None:
-    """Runs the training command; where `until()` comes true first, tells it to stop."""
+    """Runs the training command, and sends it SIGTERM where `until()` is True before it ends."""
     command = [sys.executable, "-m", "palgan_jax.main", "--config", "configs/demo.py", "--workdir", str(workdir)]
     print("$ palgan train --config configs/demo.py --workdir", workdir, flush=True)
-    told = False
+    signaled = False
     with subprocess.Popen(command, cwd=ROOT) as process:
         while process.poll() is None:
-            if until is not None and not told and until():
+            if until is not None and not signaled and until():
                 process.send_signal(signal.SIGTERM)
-                told = True
+                signaled = True
             time.sleep(0.2)
-    if process.returncode and not (told and process.returncode == STOPPED):
+    if process.returncode and not (signaled and process.returncode == STOPPED):
         sys.exit(process.returncode)
 
 
@@ -116,7 +115,7 @@ def draw(output: Path, workdir: Path) -> Path:
 
 
 def in_gray(rgb: np.ndarray) -> np.ndarray:
-    """The picture without its colors, at the same luminance L."""
+    """Returns the picture without its colors, at the same luminance L."""
     from palgan_jax.colorize.join import join, luminance
 
     return join(luminance(rgb), np.zeros((2, 2, 2), np.float32))

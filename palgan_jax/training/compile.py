@@ -1,4 +1,4 @@
-"""The programs of a run, compiled ahead of time: the start of the state, and the step."""
+"""Compiles the programs of a run ahead of time: the initialization of the state, and the step."""
 
 import gc
 import logging
@@ -28,13 +28,13 @@ from palgan_jax.training.step import make_train_step
 log = logging.getLogger(__name__)
 
 TPU_OPTIONS: dict[str, str | bool] = {"xla_tpu_msa_inefficient_use_to_copy_ratio": "16"}
-"""Of the step: an array is moved to the vector memory only where that spares 16 times the bytes of the move. Left to
-itself, the compiler moves more in and out than it spares (docs/performance.md)."""
+"""Compiler options of the step: an array is moved to the vector memory only where that saves 16 times the bytes of the
+move. By default the compiler moves more in and out than it saves (docs/performance.md)."""
 
 
 @dataclass(frozen=True)
 class Program:
-    """The state's shape and places, and the functions of a run."""
+    """The functions of a run, and the shapes and shardings of its state."""
 
     generator: nn.Module
     abstract_state: TrainState
@@ -47,8 +47,8 @@ def compile_program(
 ) -> Program:
     """Compiles a run's step ahead of time for a mesh, and logs its cost and memory. Nothing is run or allocated.
 
-    `total` and `decay_from` are in steps; `vgg` holds the parameters of the perceptual network, or None. `fresh`: the
-    start of the state will be asked for, and is compiled at the same time.
+    `total` and `decay_from` are in steps; `vgg` holds the parameters of the perceptual network, or None. `fresh`
+    compiles the initialization of the state too, at the same time.
     """
     start = time.monotonic()
     with _no_garbage_collection(), ThreadPoolExecutor(1, "compiler") as pool:
@@ -63,7 +63,7 @@ def compile_program(
 
 @contextmanager
 def _no_garbage_collection() -> Iterator[None]:
-    """While a step is traced, what is made is kept: a quarter of that time would go into looking for what is not."""
+    """Suspends garbage collection, which finds little while a step is traced and takes a quarter of that time."""
     enabled = gc.isenabled()
     gc.disable()
     try:
@@ -74,7 +74,7 @@ def _no_garbage_collection() -> Iterator[None]:
 
 
 def make_program(config: ConfigDict, mesh: Mesh, total: int, decay_from: int) -> Program:
-    """The functions of a run on a mesh, jitted and not compiled yet; the mesh may be of devices that are not there."""
+    """Returns the functions of a run, jitted and not compiled, on a mesh, which may be of absent devices."""
     generator, discriminator = build_generator(config, mesh), build_discriminator(config, mesh)
     g_tx, d_tx = make_optimizers(config.optim, decay_from, total)
 
@@ -98,7 +98,7 @@ def make_program(config: ConfigDict, mesh: Mesh, total: int, decay_from: int) ->
 
 
 def lower_step(program: Program, config: ConfigDict, mesh: Mesh, vgg: Any) -> Lowered:
-    """The step of a run, lowered for its mesh. `vgg` may be shapes."""
+    """Returns the step of a run, lowered for its mesh. `vgg` may be shapes."""
     batch = abstract_lab_batch(config.batch_size, config.resolution, palette_spec(config), config.ab_range, mesh)
     return program.step.lower(program.abstract_state, batch, vgg)
 
@@ -117,7 +117,7 @@ def compile_step(lowered: Lowered, mesh: Mesh) -> Compiled:
 
 
 def _once() -> dict[str, Any] | None:
-    """Compiler options for what runs once: on the CPU, LLVM's work on a hundred random draws takes most of a start."""
+    """Returns compiler options for what runs once: on the CPU, LLVM would take most of a start for a hundred draws."""
     if jax.default_backend() != "cpu":
         return None
     return {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}

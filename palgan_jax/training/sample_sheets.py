@@ -1,4 +1,4 @@
-"""Sample sheets while training: the same few pictures, colorized by the averaged weights as they are now."""
+"""Sample sheets while training: the same few pictures, colorized by the averaged weights of that step."""
 
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from palgan_jax.pages import Row, write_sheet
 from palgan_jax.training.step import make_predict
 
 COUNT = 12
+"""Pictures on a sheet, at most."""
 
 
 class SampleSheets:
@@ -27,7 +28,7 @@ class SampleSheets:
     def __init__(self, config: ConfigDict, generator: nn.Module, mesh: Mesh, source: Source, folder: Path):
         self._source, self._folder = source, folder
         self._spec, self._ab_range = palette_spec(config), config.ab_range
-        self._has_palette = config.model == "palgan"  # the others have a code in its place
+        self._has_palette = config.model == "palgan"  # other models have a code in its place
         # Every process colorizes the same pictures, so that none has to send its share to the one that draws.
         count = min(COUNT, len(source))
         batch = next(iter(eval_batches(source, resolution=config.resolution, batch_size=count)))

@@ -1,4 +1,4 @@
-"""All that training carries from step to step, and how it starts."""
+"""The state that training carries from step to step, and its start."""
 
 from typing import Any
 
@@ -12,15 +12,15 @@ from palgan_jax.nn import ColorDiscriminator, PalGAN
 
 @struct.dataclass
 class TrainState:
-    """One pytree that a step takes and gives back.
+    """One pytree, which a step takes and returns.
 
     Attributes:
       step: number of updates made, int32 scalar.
       generator: variables of E and G: "params", "batch_stats" and "spectral".
       discriminator: variables of D: "params" and "spectral".
       g_opt, d_opt: states of the two optimizers.
-      ema: moving averages of the generator's "params" and "batch_stats": what is evaluated and shipped.
-      key: the root key. It is never split: a use folds its name and the step in.
+      ema: moving averages of the generator's "params" and "batch_stats", which are evaluated and exported.
+      key: the root key, which is never split: each use folds in a number of its own and the step.
     """
 
     step: jax.Array
@@ -40,7 +40,7 @@ def init_state(
     d_tx: optax.GradientTransformation,
     resolution: int,
 ) -> TrainState:
-    """The state before the first step. Pure: jit it with `out_shardings` so that nothing is built on one device."""
+    """Returns the state before the first step. Jit it with `out_shardings`, so that no device holds all of it."""
     l = jnp.zeros((1, resolution, resolution, 1))
     c = jnp.zeros((1, resolution, resolution, 2))
     rgb = jnp.zeros((1, resolution, resolution, 3))
@@ -62,5 +62,5 @@ def init_state(
 
 
 def ema_variables(state: TrainState) -> dict[str, Any]:
-    """The variables to evaluate with: averaged parameters and statistics, and the spectral vectors as they are."""
+    """Returns the variables to evaluate with: averaged parameters and statistics, and the latest spectral vectors."""
     return {**state.ema, "spectral": state.generator["spectral"]}

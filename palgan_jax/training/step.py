@@ -1,4 +1,4 @@
-"""The training step and the prediction: pure functions, made by factories from a config."""
+"""The training step and the prediction, as pure functions that factories make from a config."""
 
 from collections.abc import Callable
 from typing import Any
@@ -78,9 +78,9 @@ def make_train_step(
         d_params = optax.apply_updates(state.discriminator["params"], d_delta)
         # Early on a long average would hold little but the random start.
         decay = jnp.minimum(config.ema, (1.0 + state.step) / (10.0 + state.step))
-        seen = {"params": g_params, "batch_stats": g_updates["batch_stats"]}
+        newest = {"params": g_params, "batch_stats": g_updates["batch_stats"]}
         metrics |= {"grad_norm/g": optax.tree.norm(g_grads), "grad_norm/d": optax.tree.norm(d_grads)}
-        ema: Any = optax.incremental_update(seen, state.ema, 1 - decay)
+        ema: Any = optax.incremental_update(newest, state.ema, 1 - decay)
         new_state = TrainState(
             step=state.step + 1,
             generator={"params": g_params, **g_updates},
@@ -96,7 +96,7 @@ def make_train_step(
 
 
 def _draw(config: ConfigDict, state: TrainState, batch_size: int) -> Draws:
-    """The random numbers of one step, drawn for the whole batch so that its parts do not change them."""
+    """Draws the random numbers of one step, for the whole batch, so that `accumulate` does not change them."""
     draws = {}
     if config.predicted_share > 0:
         key = jax.random.fold_in(jax.random.fold_in(state.key, 3), state.step)
@@ -108,12 +108,15 @@ def _draw(config: ConfigDict, state: TrainState, batch_size: int) -> Draws:
 
 
 def _make_forward(config: ConfigDict, generator: nn.Module, discriminator: nn.Module) -> Callable[..., Any]:
-    """forward(g_params, d_params, state, batch, draws, vgg) -> ((L_G, L_D), ((g_updates, d_updates), metrics))."""
+    """Returns forward(g_params, d_params, state, batch, draws, vgg).
+
+    It returns ((L_G, L_D), ((g_updates, d_updates), metrics)): the two losses, and what the networks update besides.
+    """
     spec, weight = palette_spec(config), config.loss
     dtype = activations_dtype(config)
 
     def forward(g_params, d_params, state: TrainState, batch: Batch, draws: Draws, vgg: Any):
-        l, c, h = batch["l"], batch["c"], batch["h"]
+        l, c, h = batch["l"], batch["c"], batch["h"]  # (B, H, W, 1), (B, H, W, 2), (B, K)
         g_variables = {**state.generator, "params": g_params}
         terms: Metrics = {}
         code = h
@@ -121,12 +124,12 @@ def _make_forward(config: ConfigDict, generator: nn.Module, discriminator: nn.Mo
             code = None
         elif config.model == "vae":
             posterior: Any = generator.apply(g_variables, l, c, method="posterior")
-            mean, log_variance = posterior
+            mean, log_variance = posterior  # (B, K) each
             code = mean + jnp.exp(0.5 * log_variance) * draws["code"]
             terms["kl"] = weight.kl * losses.kl_from_standard_normal(mean, log_variance)
         (h_hat, c_hat), g_updates = generator.apply(
             g_variables, l, code, True, draws.get("use_predicted"), mutable=["batch_stats", "spectral"]
-        )
+        )  # (B, K), (B, H, W, 2)
         rgb_hat = render(l, c_hat, config.ab_range)  # (B, H, W, 3), [-1, 1] in gamut
         rgb = batch["rgb"].astype(jnp.float32) / 127.5 - 1  # (B, H, W, 3)
 
@@ -134,10 +137,10 @@ def _make_forward(config: ConfigDict, generator: nn.Module, discriminator: nn.Mo
         def pair(real: jax.Array, fake: jax.Array, dtype: Any = jnp.float32) -> jax.Array:
             return jnp.stack([real, fake], axis=1).reshape(-1, *real.shape[1:]).astype(dtype)  # (2B, ...)
 
-        seen = dtype or jnp.float32  # of the colors: D's first convolution would round them anyway
+        color_type = dtype or jnp.float32  # D's first convolution would round colors to it anyway
         logits, d_updates = discriminator.apply(
-            {**state.discriminator, "params": d_params}, pair(c, c_hat, seen), pair(rgb, rgb_hat, seen), pair(h, h),
-            True, mutable=["spectral"],
+            {**state.discriminator, "params": d_params},
+            pair(c, c_hat, color_type), pair(rgb, rgb_hat, color_type), pair(h, h), True, mutable=["spectral"],
         )  # fmt: skip
         real, fake = logits[0::2], logits[1::2]
         loss_d = losses.hinge_discriminator(real, fake)
@@ -166,7 +169,7 @@ def _make_forward(config: ConfigDict, generator: nn.Module, discriminator: nn.Mo
 def make_predict(config: ConfigDict, generator: nn.Module) -> Callable[..., tuple[jax.Array, jax.Array]]:
     """Returns predict(variables, rgb, palette=None) -> (h_hat (B, K), normalized ab (B, H, W, 2)).
 
-    rgb is uint8 (B, H, W, 3), of which only the luminance is looked at.
+    rgb is uint8 (B, H, W, 3); only its luminance is used. palette (B, K) takes the place of the predicted one.
     """
 
     def predict(variables: Any, rgb: jax.Array, palette: jax.Array | None = None) -> tuple[jax.Array, jax.Array]:
