@@ -19,7 +19,7 @@ COUNT = 5000
 """Pictures that a mean color is taken of, at most."""
 
 
-def mean_color(read: Callable[[int], np.ndarray], numbers: Sequence[int], name: str, count: int = COUNT) -> np.ndarray:
+def mean_ab(read: Callable[[int], np.ndarray], numbers: Sequence[int], name: str, count: int = COUNT) -> np.ndarray:
     """Returns the mean a and b, float32 (2,), in Lab units, of at most `count` pictures, each counting alike.
 
     Args:

@@ -6,7 +6,7 @@ in `asks`, so that what a number rests on can be read off. Of a checkpoint with 
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -20,8 +20,11 @@ from palgan_jax.colorize.join import lab_to_bytes
 from palgan_jax.colorize.predictor import Colorizer, predict_batch
 from palgan_jax.data.decode import read_rgb
 from palgan_jax.data.folder import Listing, list_pictures
+from palgan_jax.data.mean_color import SIDE, mean_ab
+from palgan_jax.data.protocols import Pictures
 from palgan_jax.errors import UserError
 from palgan_jax.evaluation.protocols import shown, stem
+from palgan_jax.evaluation.truth import read_picture
 from palgan_jax.palette import PaletteSpec, histogram
 
 Asks = Literal["truth", "partner", "predicted"]
@@ -259,13 +262,10 @@ def gray(label: str = "") -> Uniform:
     return Uniform(label or "gray", np.zeros(2, np.float32))
 
 
-def mean_color(photographs: Iterable[np.ndarray], what: str, label: str = "") -> Uniform:
-    """The mean ab of all pixels of photographs, uint8 (H, W, 3), each counting alike; `what` they are, in words."""
-    total, count = np.zeros(2), 0
-    for rgb in photographs:
-        total += bytes_to_lab(rgb)[..., 1:].mean(axis=(0, 1), dtype=np.float64)
-        count += 1
-    mean = (total / max(count, 1)).astype(np.float32)
-    return Uniform(
-        label or f"the mean color of {what}", mean, {"mean color": hashlib.sha256(mean.tobytes()).hexdigest()}
-    )
+def mean_color(pictures: Pictures, rows: Sequence[int], what: str, label: str = "") -> Uniform:
+    """Returns the mean color of at most 5,000 of the photographs `rows`; `what` they are, in words.
+
+    Raises DataStopped where none of them can be read.
+    """
+    ab = mean_ab(lambda row: read_picture(pictures, row, at_least=SIDE), rows, pictures.place)
+    return Uniform(label or f"the mean color of {what}", ab, {"mean color": hashlib.sha256(ab.tobytes()).hexdigest()})

@@ -3,12 +3,10 @@
 Pictures are decoded whole: reduced while decoding, as for training, they would not be those that others measure.
 """
 
-import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import cv2
-import jax
 import numpy as np
 
 from palgan_jax.data.crop import squash
@@ -17,11 +15,6 @@ from palgan_jax.data.protocols import Pictures
 from palgan_jax.data.source import stored_pictures
 from palgan_jax.data.spec import MixtureSpec, SyntheticSpec, parse
 from palgan_jax.errors import UserError
-from palgan_jax.evaluation.protocols import SIDE
-from palgan_jax.util.progress import Progress
-from palgan_jax.util.threads import available_cores, ordered_map
-
-log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -80,10 +73,13 @@ def open_truth(spec: str, data_dir: str | None = None) -> Pictures:
     return stored_pictures(parsed, data_dir)
 
 
-def read_picture(pictures: Pictures, i: int) -> np.ndarray:
-    """Picture i, uint8 (H, W, 3), whole. Raises UserError where it cannot be read."""
+def read_picture(pictures: Pictures, i: int, *, at_least: int | None = None) -> np.ndarray:
+    """Returns picture i, uint8 (H, W, 3): whole, or reduced where its short side stays `at_least` so long.
+
+    Raises UserError where it cannot be read.
+    """
     _, data = pictures.load(i)
-    return decode_rgb(data, name=pictures.label(i))
+    return decode_rgb(data, name=pictures.label(i), at_least=at_least)
 
 
 def partners(count: int, seed: int) -> np.ndarray:
@@ -100,35 +96,3 @@ def partners(count: int, seed: int) -> np.ndarray:
         j = int(words[i] % i)
         order[i], order[j] = order[j], order[i]
     return order
-
-
-SAMPLE = 5000
-"""Photographs that a mean color is taken of, at most."""
-
-
-def sample(pictures: Pictures, rows: Sequence[int], count: int = SAMPLE) -> Iterator[np.ndarray]:
-    """At most `count` of the pictures `rows`, evenly spread over them, reduced to about SIDE; unreadable ones left out.
-
-    Raises UserError where none can be read.
-    """
-    chosen = [rows[i * len(rows) // min(count, len(rows))] for i in range(min(count, len(rows)))]
-
-    def read(row: int) -> np.ndarray | None:
-        try:
-            _, data = pictures.load(row)
-            return decode_rgb(data, name=pictures.label(row), at_least=SIDE)
-        except UserError as error:
-            log.warning("left out of the mean color: %s", error)
-            return None
-
-    readable = 0
-    with Progress("mean color", len(chosen), unit="picture", shown=jax.process_index() == 0) as progress:
-        for rgb in ordered_map(read, chosen, available_cores(), 2 * available_cores()):
-            progress.advance()
-            if rgb is not None:
-                readable += 1
-                yield rgb
-    if not readable:
-        raise UserError(
-            f"none of the pictures of {pictures.place} can be read, so they have no mean color: name others."
-        )

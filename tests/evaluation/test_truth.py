@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from palgan_jax.errors import UserError
-from palgan_jax.evaluation.truth import RESIZES, center_crop, open_truth, read_picture, sample
+from palgan_jax.evaluation.truth import RESIZES, center_crop, open_truth, read_picture
 
 
 @pytest.fixture(scope="module")
@@ -53,14 +53,3 @@ def test_pictures_are_read_whole_from_any_source(samples, tmp_path):
             assert read_picture(pictures, i).shape[:2] == file.size[::-1]
     with pytest.raises(UserError, match="cannot be measured on"):
         open_truth("synthetic:10")
-
-
-def test_a_sample_is_spread_over_all_and_leaves_out_what_is_broken(samples, tmp_path):
-    for i in range(10):
-        Image.new("RGB", (20, 20), (20 * i, 0, 0)).save(tmp_path / f"{i}.png")
-    (tmp_path / "4.png").write_bytes(b"\x89PNG\r\n\x1a\nbroken")
-    pictures = open_truth(str(tmp_path))
-    reds = [int(rgb[0, 0, 0]) // 20 for rgb in sample(pictures, range(10), 5)]
-    assert reds == [0, 2, 6, 8]
-    with pytest.raises(UserError, match="no mean color"):
-        list(sample(pictures, [4]))
