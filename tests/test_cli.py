@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from palgan_jax import __version__
-from palgan_jax.checkpoint.saving import FOLDER, Checkpoints
+from palgan_jax.checkpoint.reading import FOLDER
+from palgan_jax.checkpoint.saving import Checkpoints
 from palgan_jax.checkpoint.weights_file import load_weights, save_weights
 from palgan_jax.cli import main
 from tests.support.checkpoint_state import build
@@ -36,7 +37,7 @@ def palgan(capsys):
 def workdir(tmp_path_factory) -> Path:
     """A run with two checkpoints of an artificial state, the first of them the best, the last one the weights of it."""
     workdir = tmp_path_factory.mktemp("run")
-    config = tiny_weights()["config"]
+    config = tiny_weights().config
     with Checkpoints(workdir / FOLDER, best="val/psnr") as checkpoints:
         for step, psnr in [(10, 25.5), (20, 24.0)]:
             checkpoints.save(step, build(step), data_position=0, config=config, metrics={"val/psnr": psnr})
@@ -46,8 +47,7 @@ def workdir(tmp_path_factory) -> Path:
 @pytest.fixture(scope="module")
 def weights_file(tmp_path_factory) -> Path:
     path = tmp_path_factory.mktemp("weights") / "tiny.safetensors"
-    weights = tiny_weights()
-    save_weights(path, weights["variables"], weights["config"], weights["step"])
+    save_weights(path, tiny_weights())
     return path
 
 
@@ -82,13 +82,13 @@ def test_info_describes_a_file(palgan, weights_file):
 
 
 def test_info_without_bundled_weights_says_how_to_get_some(palgan, tmp_path, monkeypatch):
-    monkeypatch.setattr("palgan_jax.checkpoint.weights_file.BUNDLED", tmp_path)
+    monkeypatch.setattr("palgan_jax.checkpoint.find.BUNDLED", tmp_path)
     code, out, err = palgan("info")
     assert (code, out) == (2, "") and is_one_sentence(err, "palgan train")
 
 
 def test_info_describes_the_bundled_weights(palgan, weights_file, monkeypatch):
-    monkeypatch.setattr("palgan_jax.checkpoint.weights_file.BUNDLED", weights_file.parent)
+    monkeypatch.setattr("palgan_jax.checkpoint.find.BUNDLED", weights_file.parent)
     code, out, _ = palgan("info")
     assert code == 0 and "step 1234 of tiny.safetensors (bundled)" in out
 
@@ -103,22 +103,28 @@ def test_export_writes_the_latest_weights(palgan, workdir, tmp_path, options):
     assert (code, err) == (0, [])
     assert out.split() == [f"{path}:", "step", "20", "of", str(workdir / FOLDER / "20")]
     assert [entry.name for entry in tmp_path.iterdir()] == ["out.safetensors"]
-    found, expected = load_weights(path), build(20)
-    assert (found["step"], found["metrics"]["val/psnr"]) == (20, 24.0)
-    assert found["config"]["net"]["width"] == 1 / 16
-    assert kernel(found["variables"]).dtype == np.float32
+    weights, expected = load_weights(path), build(20)
+    assert (weights.step, weights.metrics["val/psnr"]) == (20, 24.0)
+    assert weights.config["net"]["width"] == 1 / 16
+    assert kernel(weights.variables).dtype == np.float32
     rounding = 2**-11 if "float16" in str(options) else 0
-    np.testing.assert_allclose(kernel(found["variables"]), kernel(expected.ema), rtol=rounding, atol=2.0**-25)
-    assert rounding == 0 or not np.array_equal(kernel(found["variables"]), kernel(expected.ema))
-    np.testing.assert_array_equal(found["variables"]["spectral"]["u"], expected.generator["spectral"]["u"])
+    np.testing.assert_allclose(kernel(weights.variables), kernel(expected.ema), rtol=rounding, atol=2.0**-25)
+    assert rounding == 0 or not np.array_equal(kernel(weights.variables), kernel(expected.ema))
+    np.testing.assert_array_equal(weights.variables["spectral"]["u"], expected.generator["spectral"]["u"])
 
 
 def test_export_takes_the_best_where_asked(palgan, workdir, tmp_path):
     code, out, _ = palgan("export", workdir, tmp_path / "best.safetensors", "--best")
     assert code == 0 and "step 10 of" in out
-    found = load_weights(tmp_path / "best.safetensors")
-    assert (found["step"], found["metrics"]["val/psnr"]) == (10, 25.5)
-    np.testing.assert_array_equal(kernel(found["variables"]), kernel(build(10).ema))
+    weights = load_weights(tmp_path / "best.safetensors")
+    assert (weights.step, weights.metrics["val/psnr"]) == (10, 25.5)
+    np.testing.assert_array_equal(kernel(weights.variables), kernel(build(10).ema))
+
+
+def test_export_of_one_file_has_no_best_to_choose(palgan, weights_file, tmp_path):
+    code, out, err = palgan("export", weights_file, tmp_path / "best.safetensors", "--best")
+    assert (code, out) == (2, "") and is_one_sentence(err, "the weights of one step: name a working directory")
+    assert not list(tmp_path.iterdir())
 
 
 def test_what_was_exported_is_what_info_and_export_read(palgan, weights_file, tmp_path):

@@ -14,10 +14,11 @@ _CHUNK = 1 << 22  # bytes read at a time
 
 
 class Damaged(Exception):
-    """What is wrong with the files of a checkpoint, to be set after its name."""
+    """Says what is wrong with the files of a checkpoint; the caller names the checkpoint."""
 
 
 def _files(folder: epath.Path, prefix: str) -> Iterator[tuple[str, epath.Path]]:
+    """Yields (`prefix` + path in the folder, file) for all files below a folder, by name."""
     for entry in sorted(folder.iterdir(), key=lambda entry: entry.name):
         if entry.is_dir():
             yield from _files(entry, f"{prefix}{entry.name}/")
@@ -26,7 +27,7 @@ def _files(folder: epath.Path, prefix: str) -> Iterator[tuple[str, epath.Path]]:
 
 
 def _sum(file: epath.Path) -> list[int]:
-    """-> [length in bytes, CRC-32]."""
+    """Returns [length in bytes, CRC-32]."""
     length = crc = 0
     with file.open("rb") as stream:
         while chunk := stream.read(_CHUNK):
@@ -43,7 +44,10 @@ def write(folder: epath.Path) -> None:
 
 
 def verify(folder: epath.Path, part: str = "") -> None:
-    """Compares the files of a subfolder of `folder`, or of all, with their checksums. Raises Damaged."""
+    """Compares the files of one subfolder of `folder`, or of all, with their checksums.
+
+    Raises Damaged for a file that is missing or differs, or where the checksums themselves cannot be read.
+    """
     try:
         sums = json.loads((folder / FILE).read_text())
         for name in sums:

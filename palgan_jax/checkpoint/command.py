@@ -21,8 +21,8 @@ def add_export_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run_info(args: argparse.Namespace) -> int:
-    """Prints what a checkpoint holds; returns 0."""
-    from palgan_jax.checkpoint.weights_file import describe
+    """Prints the step, the size and the config of a checkpoint; returns 0."""
+    from palgan_jax.checkpoint.find import describe
 
     print(describe(args.checkpoint))
     return 0
@@ -30,11 +30,10 @@ def run_info(args: argparse.Namespace) -> int:
 
 def run_export(args: argparse.Namespace) -> int:
     """Writes the weights of a checkpoint into one file; returns 0."""
-    from palgan_jax.checkpoint.weights_file import find_weights, save_weights
+    from palgan_jax.checkpoint.find import find_weights
+    from palgan_jax.checkpoint.weights_file import save_weights
 
     weights = find_weights(args.checkpoint, "best" if args.best else None)
-    save_weights(
-        args.output, weights["variables"], weights["config"], weights["step"], args.dtype, weights.get("metrics")
-    )
-    print(f"{args.output}: {weights['source']}")
+    save_weights(args.output, weights, args.dtype)
+    print(f"{args.output}: {weights.source}")
     return 0

@@ -1,4 +1,4 @@
-"""Whether a checkpoint fits the run that wants to go on from it."""
+"""Compares the config and the arrays of a checkpoint with those of the run that resumes from it."""
 
 import json
 from collections.abc import Collection, Mapping
@@ -13,20 +13,18 @@ from palgan_jax.errors import UserError
 
 
 def check_fits(saved: Mapping, current: Mapping, free: Collection[str] = (), where: str = "") -> None:
-    """Refuses to resume with a config that would make another run of it.
+    """Raises UserError where the config of a run differs from that of the checkpoint it resumes from.
 
     Args:
-      saved: config of the checkpoint, as nested dicts. A field that it does not know had its default.
-      current: config of the run that wants to resume.
+      saved: config of the checkpoint, as nested dicts. A field that is missing there had its default.
+      current: config of the run, as nested dicts.
       free: fields, or groups of them, that may differ: "total", "data.workers", "mesh".
-      where: the working directory, for the sentence.
-
-    Raises UserError with all fields that differ and are not free.
+      where: the working directory, for the message, which names all fields that differ and are not free.
     """
-    # Through JSON, as the saved one went: tuples and lists are the same.
-    here = flatten(json.loads(json.dumps(current)))
-    defaults = {name: value for name, value in flatten(default_config()).items() if name in here}
-    there = {**defaults, **flatten_saved(json.loads(json.dumps(saved)))}
+    # Through JSON, as the saved config was: tuples and lists are the same.
+    ours = flatten(json.loads(json.dumps(current)))
+    defaults = {name: value for name, value in flatten(default_config()).items() if name in ours}
+    theirs = {**defaults, **flatten_saved(json.loads(json.dumps(saved)))}
 
     def may_differ(name: str) -> bool:
         return any(name == prefix or name.startswith(prefix + ".") for prefix in free)
@@ -34,8 +32,8 @@ def check_fits(saved: Mapping, current: Mapping, free: Collection[str] = (), whe
     def show(values: Mapping, name: str) -> str:
         return json.dumps(values[name]) if name in values else "absent"
 
-    names = sorted(name for name in there.keys() | here.keys() if not may_differ(name))
-    pairs = {name: (show(there, name), show(here, name)) for name in names}
+    names = sorted(name for name in theirs.keys() | ours.keys() if not may_differ(name))
+    pairs = {name: (show(theirs, name), show(ours, name)) for name in names}
     different = [f"{name} ({a} there, {b} here)" for name, (a, b) in pairs.items() if a != b]
     if different:
         raise UserError(
@@ -45,32 +43,34 @@ def check_fits(saved: Mapping, current: Mapping, free: Collection[str] = (), whe
 
 
 def is_key(leaf: Any) -> bool:
-    """Whether an array is one of typed random keys."""
+    """Returns True for an array of typed random keys (`jax.random.key`)."""
     return jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
 
 
 def shapes(tree: Any) -> dict[str, tuple[int, ...]]:
-    """The shapes of a tree's arrays by their names, such as "params/palette_generator/fc/kernel"."""
+    """Returns the shapes of a tree's leaves, each of which must have one, by names such as "params/conv_0/kernel"."""
     return {keystr(path, simple=True, separator="/"): tuple(leaf.shape) for path, leaf in tree_leaves_with_path(tree)}
 
 
-def check_shapes(stored: Any, wanted: Any, where: str) -> None:
-    """Raises UserError where the arrays of a checkpoint are not those of the state that they are wanted for.
+def check_shapes(stored: Any, expected: Any, where: str) -> None:
+    """Raises UserError where the arrays of a checkpoint are not those of a state.
 
     Args:
-      stored: tree of what has a shape; containers and fields may be dicts and lists of the same names.
-      wanted: tree of arrays or jax.ShapeDtypeStruct.
-      where: the part of the checkpoint, for the sentence.
+      stored: the checkpoint's tree, whose leaves have shapes; tuples and dataclasses of the state may be lists and
+        dicts of the same names in it.
+      expected: the state's tree, of arrays or jax.ShapeDtypeStruct.
+      where: the part of the checkpoint, for the message.
     """
 
     def numbers(leaf: Any) -> Any:  # typed keys are stored as the numbers that they are made of
         return jax.eval_shape(jax.random.key_data, leaf) if is_key(leaf) else leaf
 
-    there, here = shapes(stored), shapes(jax.tree.map(numbers, wanted))
-    different = [name for name in sorted(there.keys() | here.keys()) if there.get(name) != here.get(name)]
+    theirs, ours = shapes(stored), shapes(jax.tree.map(numbers, expected))
+    different = [name for name in sorted(theirs.keys() | ours.keys()) if theirs.get(name) != ours.get(name)]
     if different:
         name = different[0]
+        pair = f"{theirs.get(name, 'none')} there and {ours.get(name, 'none')} here"
         raise UserError(
-            f"{where} does not fit the model in {len(different)} arrays, the first of them {name} with shape "
-            f"{there.get(name, 'none')} there and {here.get(name, 'none')} here: give the config that it was made with."
+            f"{where} does not fit the model in {len(different)} arrays, the first of them {name} with shape {pair}: "
+            "give the config that it was made with."
         )

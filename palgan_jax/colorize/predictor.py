@@ -12,7 +12,8 @@ from flax.errors import FlaxError
 from PIL import Image
 
 from palgan_jax.checkpoint.compatibility import shapes
-from palgan_jax.checkpoint.weights_file import find_weights
+from palgan_jax.checkpoint.find import find_weights
+from palgan_jax.checkpoint.weights import Weights
 from palgan_jax.color import denormalize_lab, normalize_lab
 from palgan_jax.colorize.join import join, luminance, squash
 from palgan_jax.config import from_dict, palette_spec
@@ -67,18 +68,15 @@ class Colorizer:
       network, variables: the model itself, for `predict_batch`.
     """
 
-    def __init__(self, weights: Mapping[str, Any]) -> None:
-        """Takes what `checkpoint.weights_file.find_weights` returns: {"variables", "config", "step", "source"}.
-
-        Raises UserError where the variables are not those of the config's network.
-        """
-        self.config: Any = from_dict(weights["config"])
-        self.step = int(weights["step"])
-        self.source = str(weights["source"])
+    def __init__(self, weights: Weights) -> None:
+        """Raises UserError where the variables are not those of the config's network."""
+        self.config: Any = from_dict(weights.config)
+        self.step = weights.step
+        self.source = weights.source
         self.resolution = int(self.config.resolution)
         self.spec = palette_spec(self.config)
         # A network without batch norm, say, has no such collection, and parts that only train are not asked for.
-        variables = {name: tree for name, tree in weights["variables"].items() if tree}
+        variables = {name: tree for name, tree in weights.variables.items() if tree}
         try:
             self.network, folded = fold_spectral_norm(build_generator(self.config), variables)
             self.variables: Any = jax.device_put(folded)

@@ -15,6 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from palgan_jax.checkpoint.weights import Weights
 from palgan_jax.color import AB_RANGE, bytes_to_lab, from_bytes
 from palgan_jax.colorize.join import lab_to_bytes
 from palgan_jax.colorize.predictor import Colorizer, predict_batch
@@ -99,10 +100,10 @@ class Checkpoint:
     @classmethod
     def load(cls, path: str | None, palette: str = "automatic", label: str = "") -> "Checkpoint":
         """The model that `--checkpoint PATH` means; None: the bundled one. Raises UserError where there is none."""
-        from palgan_jax.checkpoint.weights_file import find_weights
+        from palgan_jax.checkpoint.find import find_weights
 
-        found = find_weights(path)
-        return cls(Colorizer(found), _sha256(found), palette, label)
+        weights = find_weights(path)
+        return cls(Colorizer(weights), _sha256(weights), palette, label)
 
     def paint(self, variables: Any, luminance: jax.Array, given: Mapping[str, jax.Array]) -> Painted:
         """See `System.paint`."""
@@ -128,14 +129,14 @@ class Checkpoint:
         return predict_batch(model.network, model.spec, model.config.ab_range, variables, small, palette)
 
 
-def _sha256(found: Mapping[str, Any]) -> str:
+def _sha256(weights: Weights) -> str:
     """Of a weights file; of the names and values of all arrays where they come from a folder."""
-    path = Path(found["path"])
+    path = Path(weights.path)
     if path.is_file():
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     digest = hashlib.sha256()
-    for name, array in sorted(jax.tree_util.tree_leaves_with_path(found["variables"]), key=lambda leaf: str(leaf[0])):
+    for name, array in sorted(jax.tree_util.tree_leaves_with_path(weights.variables), key=lambda leaf: str(leaf[0])):
         digest.update(jax.tree_util.keystr(name).encode())
         digest.update(np.ascontiguousarray(array).tobytes())
     return digest.hexdigest()

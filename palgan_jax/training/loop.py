@@ -15,7 +15,8 @@ from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
 from palgan_jax.checkpoint.compatibility import check_fits
-from palgan_jax.checkpoint.saving import FOLDER, Checkpoints
+from palgan_jax.checkpoint.reading import FOLDER
+from palgan_jax.checkpoint.saving import Checkpoints
 from palgan_jax.config import FREE, Durations, check_config, durations, palette_spec
 from palgan_jax.data.device import DeviceBatches, make_lab_stage
 from palgan_jax.data.mean_color import SIDE, mean_ab

@@ -18,7 +18,8 @@ import numpy as np
 import pytest
 
 from palgan_jax.checkpoint.compatibility import is_key
-from palgan_jax.checkpoint.saving import Checkpoints, load_ema
+from palgan_jax.checkpoint.reading import load_ema
+from palgan_jax.checkpoint.saving import Checkpoints
 from palgan_jax.config import default_config
 from palgan_jax.errors import UserError
 from palgan_jax.nn.build import build_discriminator, build_generator
@@ -99,9 +100,9 @@ def test_the_training_state_of_a_real_model_comes_back(tmp_path, one):
     with Checkpoints(tmp_path) as checkpoints:
         checkpoints.save(5, state, data_position=1, config=config.to_dict())
         assert_same(state, checkpoints.restore(state)[0])
-    found = load_ema(tmp_path)
-    assert_same(ema_variables(state), found["variables"])
-    assert found["config"] == config.to_dict()
+    weights = load_ema(tmp_path)
+    assert_same(ema_variables(state), weights.variables)
+    assert weights.config == config.to_dict()
 
 
 def test_state_may_be_donated_as_soon_as_save_returns(tmp_path, one):
@@ -171,7 +172,7 @@ def test_keeps_the_latest_and_the_best(tmp_path, state):
         checkpoints.save(8, state, data_position=0, config=CONFIG, metrics={"psnr": 26.0})
         checkpoints.wait()
         assert checkpoints.steps == [7, 8] and checkpoints.best_step == 8
-    assert load_ema(tmp_path, "best")["step"] == 8
+    assert load_ema(tmp_path, "best").step == 8
 
 
 def test_best_can_be_the_least(tmp_path, state):
@@ -180,8 +181,8 @@ def test_best_can_be_the_least(tmp_path, state):
             checkpoints.save(step, state, data_position=0, config=CONFIG, metrics={"loss": loss})
         checkpoints.wait()
         assert checkpoints.steps == [2, 3]
-    assert load_ema(tmp_path, "best")["step"] == 2
-    assert load_ema(tmp_path)["step"] == 3
+    assert load_ema(tmp_path, "best").step == 2
+    assert load_ema(tmp_path).step == 3
 
 
 # -------------------------------------------------------------------------------------------- kills and damaged files
@@ -222,7 +223,7 @@ def test_a_save_killed_half_way_is_no_checkpoint(tmp_path, state, one):
     assert process.returncode == -signal.SIGKILL and rest == ""  # it was still writing
     left = [entry.name for entry in tmp_path.iterdir()]
     assert "1" in left and "2" not in left and len(left) == 2  # the second is what was half-written
-    assert load_ema(tmp_path)["step"] == 1
+    assert load_ema(tmp_path).step == 1
     with pytest.raises(UserError, match="a save that was not finished"):
         load_ema(next(entry for entry in tmp_path.iterdir() if entry.name != "1"))
     with Checkpoints(tmp_path) as checkpoints:
@@ -347,7 +348,8 @@ import json, sys
 import jax
 jax.distributed.initialize(f"localhost:{sys.argv[1]}", num_processes=2, process_id=int(sys.argv[2]))
 from tests.support.checkpoint_state import abstract, build, mesh, raw, sharded
-from palgan_jax.checkpoint.saving import Checkpoints, load_ema
+from palgan_jax.checkpoint.reading import load_ema
+from palgan_jax.checkpoint.saving import Checkpoints
 import numpy as np
 
 def same(a, b):
@@ -367,7 +369,7 @@ with Checkpoints(folder, keep=2, best="psnr") as checkpoints:
         state, result["position"], result["metrics"] = checkpoints.restore(abstract(on))
         seed = int(state.step) - 100
         result["seed"], result["same"] = seed, same(state, build(seed))
-        result["ema"] = load_ema(folder)["step"]
+        result["ema"] = load_ema(folder).step
         checkpoints.save(9, sharded(on, 9), data_position=9, config={})
     result.update(steps=checkpoints.steps, config=checkpoints.read_config(), best=checkpoints.best_step)
 print("RESULT" + json.dumps(result))
@@ -399,7 +401,7 @@ def test_two_processes_save_and_one_restores(tmp_path):
         restored, position, metrics = checkpoints.restore(abstract(mesh(2, 1)))
         assert_same(build(3), restored)
         assert position == 3 and metrics == {"psnr": -3.0}
-    assert_same(build(3).ema["params"], load_ema(tmp_path)["variables"]["params"])
+    assert_same(build(3).ema["params"], load_ema(tmp_path).variables["params"])
 
 
 def test_one_process_saves_and_two_restore_the_newest_that_is_sound(tmp_path):
@@ -422,18 +424,18 @@ def test_ema_weights_load_without_the_training_state(tmp_path, state):
     fill(tmp_path / "checkpoints", [1, 2], state)
     shutil.rmtree(tmp_path / "checkpoints" / "2" / "state")
     for place, step in [(tmp_path, None), (tmp_path / "checkpoints", 2), (tmp_path / "checkpoints" / "2", None)]:
-        found = load_ema(place, step)
-        assert found["step"] == 2 and found["config"] == CONFIG
-        assert found["variables"].keys() == {"params", "batch_stats", "spectral"}
-        assert_same({**state.ema, "spectral": state.generator["spectral"]}, found["variables"])
-        assert {type(x) for x in jax.tree.leaves(found["variables"])} == {np.ndarray}
-    assert load_ema(str(tmp_path), 1)["step"] == 1
+        weights = load_ema(place, step)
+        assert weights.step == 2 and weights.config == CONFIG
+        assert weights.variables.keys() == {"params", "batch_stats", "spectral"}
+        assert_same({**state.ema, "spectral": state.generator["spectral"]}, weights.variables)
+        assert {type(x) for x in jax.tree.leaves(weights.variables)} == {np.ndarray}
+    assert load_ema(str(tmp_path), 1).step == 1
 
 
 def test_a_model_without_statistics_has_empty_ones(tmp_path, state, one):
     bare = state.replace(generator={"params": state.generator["params"]}, ema={"params": state.ema["params"]})
     fill(tmp_path, [1], bare)
-    variables = load_ema(tmp_path)["variables"]
+    variables = load_ema(tmp_path).variables
     assert variables["batch_stats"] == {} and variables["spectral"] == {}
     target = abstract(one)
     target = target.replace(generator={"params": target.generator["params"]}, ema={"params": target.ema["params"]})
@@ -445,7 +447,7 @@ def test_damaged_ema_weights_fall_back_with_a_warning(tmp_path, state, caplog):
     fill(tmp_path, [1, 2], state)
     truncated_arrays(tmp_path / "2")
     with caplog.at_level(logging.WARNING):
-        assert load_ema(tmp_path)["step"] == 1
+        assert load_ema(tmp_path).step == 1
     assert f"{tmp_path}/2 is not a readable PalGAN checkpoint" in caplog.text
     for place, step in [(tmp_path, 2), (tmp_path / "2", None)]:
         with pytest.raises(
@@ -481,7 +483,7 @@ def test_ema_errors_say_what_was_found(tmp_path, state):
     fill(tmp_path / "run" / "checkpoints", [4], state)
     with pytest.raises(UserError, match=r"no checkpoint of step 3 in .*: choose one of 4"):
         load_ema(tmp_path / "run", 3)
-    with pytest.raises(UserError, match="not told by which metric"):
+    with pytest.raises(UserError, match="has the metric that makes one the best"):
         load_ema(tmp_path / "run", "best")
 
 

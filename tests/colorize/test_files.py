@@ -12,7 +12,7 @@ import pytest
 from PIL import Image, ImageCms, ImageOps
 from safetensors.numpy import save_file
 
-from palgan_jax.checkpoint import weights_file as weights_module
+from palgan_jax.checkpoint import find
 from palgan_jax.checkpoint.weights_file import save_weights
 from palgan_jax.cli import main
 from palgan_jax.colorize.files import target_files
@@ -27,8 +27,7 @@ ORIENTATION, MAKER = 0x0112, 0x010F
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory) -> Path:
     path = tmp_path_factory.mktemp("weights") / "tiny.safetensors"
-    weights = tiny_weights()
-    save_weights(path, weights["variables"], weights["config"], weights["step"])
+    save_weights(path, tiny_weights())
     return path
 
 
@@ -364,7 +363,7 @@ def test_a_truncated_checkpoint_is_one_sentence(palgan, checkpoint, photo, tmp_p
 
 
 def test_without_any_checkpoint_it_fails_with_a_sentence(palgan, photo, tmp_path, monkeypatch):
-    monkeypatch.setattr(weights_module, "BUNDLED", tmp_path / "nothing")
+    monkeypatch.setattr(find, "BUNDLED", tmp_path / "nothing")
     code, _, err = palgan(_png(tmp_path / "x.png", photo), checkpoint=None)
     assert code == 2 and _is_one_sentence(err, "palgan train", "--checkpoint")
 

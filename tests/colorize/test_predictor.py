@@ -1,5 +1,7 @@
 """The colorizer on real photographs, with a real network of random weights."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from flax.traverse_util import flatten_dict, unflatten_dict
@@ -91,8 +93,7 @@ def test_models_without_palettes_colorize_and_refuse_a_reference(model, samples)
 
 
 def test_the_same_from_a_weights_file(colorizer, samples, tmp_path):
-    weights = tiny_weights()
-    save_weights(tmp_path / "w.safetensors", weights["variables"], weights["config"], weights["step"])
+    save_weights(tmp_path / "w.safetensors", tiny_weights())
     loaded = Colorizer.load(tmp_path / "w.safetensors")
     assert loaded.step == 1234 and "1234" in loaded.source and loaded.resolution == 64
     rgb = read_rgb(samples / "kitchen.jpg")
@@ -114,7 +115,7 @@ def test_the_same_from_a_weights_file(colorizer, samples, tmp_path):
 )
 def test_a_config_that_is_none_is_one_sentence(tmp_path, config, sentence):
     path = tmp_path / "odd.safetensors"
-    save_weights(path, tiny_weights()["variables"], config, 1)
+    save_weights(path, replace(tiny_weights(), config=config))
     with pytest.raises(UserError, match=sentence) as error:
         Colorizer.load(path)
     assert "\n" not in str(error.value)
@@ -122,22 +123,22 @@ def test_a_config_that_is_none_is_one_sentence(tmp_path, config, sentence):
 
 def test_weights_that_do_not_fit_their_config_are_one_sentence():
     weights = tiny_weights()
-    wider = {**weights["config"], "net": {**weights["config"]["net"], "width": 1 / 8}}
+    wider = {**weights.config, "net": {**weights.config["net"], "width": 1 / 8}}
     with pytest.raises(UserError, match=r"do not fit the network.*of shape"):
-        Colorizer({**weights, "config": wider})
+        Colorizer(replace(weights, config=wider))
     with pytest.raises(UserError, match=r"do not fit the network.*batch_stats/\S+ is missing"):
-        Colorizer({**weights, "variables": {**weights["variables"], "batch_stats": {}}})
+        Colorizer(replace(weights, variables={**weights.variables, "batch_stats": {}}))
 
 
 @pytest.mark.parametrize("collection", ["params", "batch_stats", "spectral"])
 @pytest.mark.parametrize("harm", ["missing", "of shape"])
 def test_each_array_that_is_missing_or_of_another_shape_is_named(collection, harm):
     weights = tiny_weights()
-    flat = flatten_dict(weights["variables"])
+    flat = flatten_dict(weights.variables)
     path = next(path for path in flat if path[0] == collection and path[1] == "assignment_generator")
     if harm == "missing":
         del flat[path]
     else:
         flat[path] = np.zeros((*flat[path].shape[:-1], flat[path].shape[-1] + 1), np.float32)
     with pytest.raises(UserError, match=rf"do not fit the network.*{'/'.join(path)} is {harm}"):
-        Colorizer({**weights, "variables": unflatten_dict(flat)})
+        Colorizer(replace(weights, variables=unflatten_dict(flat)))

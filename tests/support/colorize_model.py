@@ -6,13 +6,14 @@ from functools import cache
 import jax
 import numpy as np
 
+from palgan_jax.checkpoint.weights import Weights
 from palgan_jax.config import default_config
 from palgan_jax.nn.build import build_generator
 
 
 @cache
-def tiny_weights(model: str = "palgan") -> dict:
-    """What `find_weights` returns, of a network of width 1/16 at 64 x 64 whose colors are far from gray."""
+def tiny_weights(model: str = "palgan") -> Weights:
+    """Returns the weights of a network of width 1/16 at 64 x 64 whose colors are far from gray."""
     config = default_config()
     config.update({"resolution": 64, "model": model})
     config.net.update({"width": 1 / 16})
@@ -31,4 +32,4 @@ def tiny_weights(model: str = "palgan") -> dict:
         return rng.standard_normal(leaf.shape).astype(np.float32) * np.float32(1 / np.sqrt(fan_in))
 
     variables = jax.tree_util.tree_map_with_path(drawn, shapes)
-    return {"variables": variables, "config": config.to_dict(), "step": 1234, "source": "step 1234 of a tiny model"}
+    return Weights(variables, config.to_dict(), 1234, source="step 1234 of a tiny model")

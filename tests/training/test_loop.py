@@ -15,7 +15,8 @@ import numpy as np
 import pytest
 
 from palgan_jax import cli
-from palgan_jax.checkpoint.saving import Checkpoints, load_ema
+from palgan_jax.checkpoint.reading import load_ema
+from palgan_jax.checkpoint.saving import Checkpoints
 from palgan_jax.config import load_config
 from palgan_jax.data.source import open_source
 from palgan_jax.training import loop
@@ -110,9 +111,9 @@ def test_a_run_leaves_metrics_checkpoints_and_its_config(uninterrupted):
     measured = [row for row in rows if "val/psnr" in row]
     assert [row["step"] for row in measured] == [6, 12]
     assert {"val/psnr_truth_palette", "val/psnr_gray", "val/psnr_mean_ab", "val/colorfulness"} <= set(measured[0])
-    found = load_ema(uninterrupted)
-    assert found["step"] == 12
-    assert found["config"]["net"]["width"] == 1 / 16
+    weights = load_ema(uninterrupted)
+    assert weights.step == 12
+    assert weights.config["net"]["width"] == 1 / 16
     assert [path.name for path in (uninterrupted / "sheets").iterdir()] == ["step_00000012.png"]
     assert any((uninterrupted / "tensorboard").iterdir())
 
@@ -193,20 +194,20 @@ def test_two_processes_train_as_one_and_any_number_goes_on(uninterrupted, tmp_pa
         np.testing.assert_allclose(measured[name], other[name], rtol=1e-5, err_msg=name)
 
     # One process goes on, is stopped, and two go on from there.
-    step, last = load_ema(tmp_path)["step"], lines(tmp_path)[-1]["step"]
+    step, last = load_ema(tmp_path).step, lines(tmp_path)[-1]["step"]
     process = start(tmp_path, *LONG)
     wait_for(lambda: _complete(reached)[-1]["step"] > last + 1, process)
     process.send_signal(signal.SIGTERM)
     (errors,) = finish([process], STOPPED)
     assert f"resumed at step {step} of" in errors
-    step, last = load_ema(tmp_path)["step"], lines(tmp_path)[-1]["step"]
+    step, last = load_ema(tmp_path).step, lines(tmp_path)[-1]["step"]
     assert f"saved step {step}" in errors and step >= last
 
     processes = start_two(tmp_path, *LONG)
     wait_for(lambda: _complete(reached)[-1]["step"] > step + 1, processes[0])
     processes[1].send_signal(signal.SIGTERM)
     written = finish(processes, STOPPED)
-    saved = f"saved step {load_ema(tmp_path)['step']}"
+    saved = f"saved step {load_ema(tmp_path).step}"
     assert all(f"resumed at step {step} of" in errors and saved in errors for errors in written)
 
 
@@ -230,7 +231,7 @@ def test_a_folder_that_vanishes_ends_the_run_with_a_saved_step_and_ctrl_c_does_t
     assert process.returncode == 2, errors
     sentence = [line for line in errors.splitlines() if line.startswith("palgan: error: ")]
     assert len(sentence) == 1 and str(photos) in sentence[0] and "is gone" in sentence[0]
-    step = load_ema(workdir)["step"]
+    step = load_ema(workdir).step
     assert step == lines(workdir)[-1]["step"] and f"saved step {step}" in errors
 
     (tmp_path / "unmounted").rename(photos)
@@ -241,7 +242,7 @@ def test_a_folder_that_vanishes_ends_the_run_with_a_saved_step_and_ctrl_c_does_t
     _, errors = process.communicate(timeout=60)
     assert process.returncode == STOPPED, errors
     assert f"resumed at step {step}" in errors and "other pictures" not in errors
-    assert f"saved step {load_ema(workdir)['step']}" in errors
+    assert f"saved step {load_ema(workdir).step}" in errors
     assert "Traceback" not in errors and "worker process" not in errors
 
 
@@ -255,7 +256,7 @@ def test_a_folder_that_vanishes_for_one_of_two_processes_ends_both_at_the_same_s
     written = [process.communicate(timeout=120)[1] for process in processes]
     assert [process.returncode for process in processes] == [STOPPED, 2], written
     assert "photos-1" in written[1] and "is gone" in written[1]
-    saved = f"saved step {load_ema(workdir)['step']}"
+    saved = f"saved step {load_ema(workdir).step}"
     assert all(saved in errors for errors in written)
 
 

@@ -44,7 +44,7 @@ def squares(samples, tmp_path_factory):
 
 def validation(squares, metrics: str) -> Validation:
     colorizer = Colorizer(tiny_weights())
-    config = from_dict({**tiny_weights()["config"], "eval_metrics": metrics})
+    config = from_dict({**tiny_weights().config, "eval_metrics": metrics})
     batches = eval_batches(squares[0], resolution=SIDE, batch_size=8)
     return Validation(config, colorizer.network, make_mesh(), np.zeros(2, np.float32), batches)
 

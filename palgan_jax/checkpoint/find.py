@@ -1,0 +1,96 @@
+"""Finds the weights that a user names with `--checkpoint`, and describes them for `palgan info`."""
+
+import json
+import os
+import textwrap
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+from palgan_jax.checkpoint.weights import COLLECTIONS, Weights
+from palgan_jax.checkpoint.weights_file import load_weights
+from palgan_jax.errors import UserError
+from palgan_jax.util.text import in_words
+
+BUNDLED = Path(__file__).parents[1] / "bundled"
+
+
+def find_weights(path: str | os.PathLike | None = None, step: int | str | None = None) -> Weights:
+    """Loads the weights that `--checkpoint PATH` means.
+
+    Args:
+      path: a .safetensors file; a working directory, its checkpoints/ folder or one step's folder; or None for the
+        weights that come with the package.
+      step: which checkpoint of a directory: a number, "best", or None for the latest.
+
+    Raises UserError where nothing can be loaded (a model without weights would only paint gray), and for a step of a
+    single file.
+    """
+    is_file = path is None or str(path).endswith(".safetensors")
+    if is_file and step is not None:
+        raise UserError(
+            f"{path or 'the bundled file'} holds the weights of one step: name a working directory to choose the "
+            f"{step if step == 'best' else f'step {step}'} among its checkpoints."
+        )
+    if path is None:
+        bundled = sorted(BUNDLED.glob("*.safetensors"))
+        if not bundled:
+            raise UserError(
+                "no weights come with this installation: train some with `palgan train`, "
+                "or name a .safetensors file or a working directory with --checkpoint."
+            )
+        weights = load_weights(bundled[0])
+        return replace(weights, source=f"step {weights.step} of {bundled[0].name} (bundled)")
+    if is_file:
+        return load_weights(path)
+    # Orbax takes a second to import and is not needed for a single file.
+    from palgan_jax.checkpoint.reading import load_ema
+
+    return load_ema(path, step)
+
+
+def describe(path: str | os.PathLike | None = None) -> str:
+    """Returns what `palgan info PATH` prints: step, size, parameters of each part, metrics, config.
+
+    Raises UserError where `find_weights` does.
+    """
+    # clu imports JAX and Flax: only here, so that finding weights stays quick.
+    from clu.parameter_overview import count_parameters
+
+    weights = find_weights(path)
+    params = weights.variables["params"]
+    counts = {name: int(count_parameters(part)) for name, part in params.items() if isinstance(part, Mapping)}
+    statistics = int(count_parameters({c: weights.variables.get(c, {}) for c in COLLECTIONS[1:]}))
+    place = Path(weights.path)
+    size = in_words(_size(place), 1)
+    if (place / "ema").is_dir():
+        size += f", of which {in_words(_size(place / 'ema'), 1)} are EMA weights"
+    lines = [f"checkpoint   {weights.source}", f"size         {size}", "parameters"]
+    lines += [f"  {name:<24}{count:>12,}" for name, count in {**counts, "total": sum(counts.values())}.items()]
+    lines += [f"  {'(statistics)':<24}{statistics:>12,}"]
+    if weights.metrics:
+        lines += ["metrics"]
+        lines += [f"  {name:<24}{value:>12.4g}" for name, value in weights.metrics.items() if value is not None]
+    return "\n".join([*lines, "config", *_config_lines(weights.config)])
+
+
+def _size(path: Path) -> int:
+    """Returns the bytes of a file, or of all files below a folder."""
+    files = path.rglob("*") if path.is_dir() else [path]
+    return sum(file.stat().st_size for file in files if file.is_file())
+
+
+def _config_lines(config: Mapping) -> list[str]:
+    """Returns lines of `field=value`: first the fields outside sections, then each section."""
+    sections = {"run": {n: v for n, v in config.items() if not isinstance(v, Mapping)}}
+    sections.update({name: value for name, value in config.items() if isinstance(value, Mapping)})
+    lines = []
+    for name, section in sections.items():
+        if section:
+            # Lines break between fields, not within a value such as "30 epochs".
+            fields = [
+                f"{field}={json.dumps(value)}".replace(" ", "\N{NO-BREAK SPACE}") for field, value in section.items()
+            ]
+            wrapped = textwrap.wrap(" ".join(fields), 100, initial_indent=f"  {name:<15}", subsequent_indent=" " * 17)
+            lines += [line.replace("\N{NO-BREAK SPACE}", " ") for line in wrapped]
+    return lines

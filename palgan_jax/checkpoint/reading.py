@@ -1,0 +1,169 @@
+"""Reads the checkpoints of a run: their notes, their damage, and the EMA weights alone.
+
+One checkpoint is one folder, `<directory>/<step>/`:
+- `ema/`: the inference part {params, batch_stats, spectral}, which is what colorizing needs;
+- `state/`: the rest of the training state (the trained weights, both optimizers, the key, the step);
+- `_CHECKPOINT_METADATA`: written by Orbax, with the note of `Checkpoints.save` as its custom metadata: the format,
+  the step, the data position, the config, the metrics and the rule of the best checkpoint;
+- `checksums.json`: length and CRC-32 of every file of the two parts.
+"""
+
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import numpy as np
+from etils import epath
+from orbax.checkpoint import v1 as ocp
+
+from palgan_jax.checkpoint import checksums
+from palgan_jax.checkpoint.checksums import Damaged
+from palgan_jax.checkpoint.weights import Weights
+from palgan_jax.errors import UserError
+
+FOLDER = "checkpoints"  # within a working directory
+FORMAT = 1
+UNFINISHED = ".orbax-checkpoint-tmp"  # how Orbax ends the name of a folder that it is writing
+_NOTE_TYPES = {"step": int, "data_position": int, "config": dict, "metrics": dict, "best": dict}
+
+log = logging.getLogger(__name__)
+
+
+# ----------------------------------------------------------------------------------------------------------- one folder
+
+
+def own_process() -> ocp.Context:
+    """Returns a context of Orbax without barriers: a process that finds damage leaves no other waiting for it."""
+    context = ocp.Context()
+    context.multiprocessing.active_processes = {jax.process_index()}
+    context.multiprocessing.primary_host = jax.process_index()
+    return context
+
+
+def read_note(folder: epath.Path) -> tuple[dict, Any]:
+    """Returns the note beside the arrays of a checkpoint, and the shapes of its inference part.
+
+    Raises Damaged where it is not one of a PalGAN checkpoint, UserError where a newer version wrote it.
+    """
+    if not (folder / "ema").is_dir():
+        raise Damaged("it has no part named ema, which every PalGAN checkpoint has")
+    try:
+        with own_process():
+            metadata = ocp.metadata(folder, checkpointable_name="ema")
+        note: Any = metadata.custom_metadata
+    except Exception as error:
+        raise Damaged(f"its description cannot be read ({first_cause(error)})") from error
+    if not isinstance(note, dict) or not isinstance(note.get("palgan_format"), int):
+        raise Damaged("its description is missing or not that of a PalGAN checkpoint")
+    if note["palgan_format"] > FORMAT:
+        raise UserError(f"{folder} was written by a newer version of palgan_jax: update the package to read it.")
+    if wrong := [name for name, kind in _NOTE_TYPES.items() if not isinstance(note.get(name), kind)]:
+        raise Damaged(f"its description lacks {', '.join(wrong)}")
+    return note, metadata.metadata
+
+
+def find_damage(folder: epath.Path) -> str | None:
+    """Returns what is wrong with the files of a checkpoint, None where nothing is. Raises UserError as `read_note`.
+
+    The first process reads all files, the others the note alone.
+    """
+    try:
+        read_note(folder)
+        if jax.process_index() == 0:
+            checksums.verify(folder)
+    except Damaged as error:
+        return str(error)
+    return None
+
+
+def first_cause(error: BaseException) -> str:
+    """Returns the innermost reason of an error of Orbax, which wraps it in long messages, on one line."""
+    while (inner := error.__cause__ or error.__context__) is not None:
+        error = inner
+    line = " ".join(str(error).split()) or type(error).__name__
+    return line if len(line) <= 160 else line[:157] + "..."
+
+
+# --------------------------------------------------------------------------------------------------------- EMA weights
+
+
+def load_ema(directory: Any, step: int | str | None = None) -> Weights:
+    """Loads the EMA weights of a checkpoint as numpy arrays, without building or reading the training state.
+
+    Args:
+      directory: a working directory, its checkpoints/ folder, or the folder of one step.
+      step: a number, "best" (by the metric of the run's config), or None for the latest that is not damaged.
+
+    Raises UserError where there is no checkpoint or it cannot be read.
+    """
+    candidates = _candidates(epath.Path(directory).resolve(), step)
+    for folder in candidates:
+        try:
+            return _load_inference(folder)
+        except Damaged as error:
+            problem = f"{folder} is not a readable PalGAN checkpoint ({error})"
+            if folder == candidates[-1]:
+                raise UserError(f"{problem}: name another.") from error
+            log.warning("%s; going back to the one before it", problem)
+    raise AssertionError
+
+
+def _load_inference(folder: epath.Path) -> Weights:
+    note, shapes = read_note(folder)
+    checksums.verify(folder, "ema")
+    with own_process():
+        variables = ocp.load_checkpointables(folder, {"ema": jax.tree.map(lambda _: np.ndarray, shapes)})["ema"]
+    source = f"step {note['step']} of {folder}"
+    return Weights(variables, note["config"], note["step"], note["metrics"], str(folder), source)
+
+
+def _candidates(root: epath.Path, step: int | str | None) -> list[epath.Path]:
+    """Returns the folders to try, in this order. Raises UserError, which says what is at `root`, where it has none."""
+    if not root.exists():
+        raise UserError(f"there is no checkpoint at {root}, which does not exist: check the path.")
+    if not root.is_dir():
+        raise UserError(f"{root} is neither a folder of checkpoints nor a .safetensors file: name one of those.")
+    if UNFINISHED in root.name:
+        raise UserError(f"{root} is a save that was not finished: give the folder above it.")
+    if (root / "_CHECKPOINT_METADATA").exists() or (root / "ema").is_dir():
+        return [root]
+    if (root / FOLDER).is_dir():
+        root = root / FOLDER
+    steps = sorted(entry.step for entry in ocp.path.step.standard_name_format().find_all(root))
+    if not steps:
+        entries = sorted(entry.name for entry in root.iterdir())
+        content = f"holds {', '.join(entries[:3])}{', ...' if len(entries) > 3 else ''}" if entries else "is empty"
+        raise UserError(f"there is no checkpoint in {root}, which {content}: name a working directory.")
+    if step == "best":
+        return [root / str(_find_best(root, steps))]
+    if step is None:
+        return [root / str(number) for number in reversed(steps)]
+    if step not in steps:
+        raise UserError(f"there is no checkpoint of step {step} in {root}: choose one of {', '.join(map(str, steps))}.")
+    return [root / str(step)]
+
+
+def _find_best(root: epath.Path, steps: list[int]) -> int:
+    """Returns the best step by the rule in the latest readable note. Raises UserError where no metric was kept."""
+    notes = {}
+    for step in steps:
+        try:
+            notes[step] = read_note(root / str(step))[0]
+        except Damaged as error:
+            log.warning("the checkpoint %s is damaged: %s", root / str(step), error)
+    rule = notes[max(notes)]["best"] if notes else {"metric": None, "mode": "max"}
+    best = best_step({step: note["metrics"] for step, note in notes.items()}, rule["metric"], rule["mode"])
+    if best is None:
+        raise UserError(f"no checkpoint in {root} has the metric that makes one the best: take the latest.")
+    return best
+
+
+def best_step(metrics: Mapping[int, Mapping], name: str | None, mode: str) -> int | None:
+    """Returns the step whose metric `name` is best, the later of two equals; None where no step has it.
+
+    `metrics`: the figures of each step. `mode`: "max" or "min".
+    """
+    sign = 1 if mode == "max" else -1
+    values = [(sign * figures[name], step) for step, figures in metrics.items() if figures.get(name) is not None]
+    return max(values)[1] if values else None
