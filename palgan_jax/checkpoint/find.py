@@ -7,6 +7,9 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+from flax.traverse_util import flatten_dict
+
 from palgan_jax.checkpoint.weights import COLLECTIONS, Weights
 from palgan_jax.checkpoint.weights_file import load_weights
 from palgan_jax.errors import UserError
@@ -54,13 +57,10 @@ def describe(path: str | os.PathLike | None = None) -> str:
 
     Raises UserError where `find_weights` does.
     """
-    # clu imports JAX and Flax: only here, so that finding weights stays quick.
-    from clu.parameter_overview import count_parameters
-
     weights = find_weights(path)
     params = weights.variables["params"]
-    counts = {name: int(count_parameters(part)) for name, part in params.items() if isinstance(part, Mapping)}
-    statistics = int(count_parameters({c: weights.variables.get(c, {}) for c in COLLECTIONS[1:]}))
+    counts = {name: _count(part) for name, part in params.items() if isinstance(part, Mapping)}
+    statistics = _count({c: weights.variables.get(c, {}) for c in COLLECTIONS[1:]})
     place = Path(weights.path)
     size = in_words(_size(place), 1)
     if (place / "ema").is_dir():
@@ -72,6 +72,11 @@ def describe(path: str | os.PathLike | None = None) -> str:
         lines += ["metrics"]
         lines += [f"  {name:<24}{value:>12.4g}" for name, value in weights.metrics.items() if value is not None]
     return "\n".join([*lines, "config", *_config_lines(weights.config)])
+
+
+def _count(tree: Mapping) -> int:
+    """Returns the number of values in all arrays of a tree."""
+    return sum(int(np.size(value)) for value in flatten_dict(tree).values())
 
 
 def _size(path: Path) -> int:

@@ -37,9 +37,13 @@ def run(args: argparse.Namespace) -> int:
     (no checkpoint, an output folder that cannot be written to, a bad reference) raises UserError, before any long work.
     """
     # Only here, since it imports JAX: asking for help should not wait for that.
-    from palgan_jax.colorize.files import check_picture_file, colorize_file, target_files
-    from palgan_jax.data.decode import read_rgb
-    from palgan_jax.util.files import make_folder
+    from palgan_jax.util.compilation import keep_compiled_programs, no_garbage_collection
+
+    with no_garbage_collection():
+        from palgan_jax.colorize.files import check_picture_file, colorize_file, target_files
+        from palgan_jax.colorize.predictor import Colorizer
+        from palgan_jax.data.decode import read_rgb
+        from palgan_jax.util.files import make_folder
 
     sources = list(dict.fromkeys(args.pictures))
     good = [source for source in sources if _succeeds(check_picture_file, source)]
@@ -50,13 +54,9 @@ def run(args: argparse.Namespace) -> int:
         check_picture_file(args.reference)
         reference = read_rgb(args.reference)
     make_folder(args.output)
-
-    from palgan_jax.colorize.predictor import Colorizer
-    from palgan_jax.util.compile_cache import keep_compiled_programs
-
     keep_compiled_programs()
-
-    colorizer = Colorizer.load(args.checkpoint)
+    with no_garbage_collection():
+        colorizer = Colorizer.load(args.checkpoint)
     print(f"Loaded {colorizer.source}.", flush=True)
     palette = None if reference is None else colorizer.palette_of(reference)
     keep = [source for source in sources if source not in good] + ([args.reference] if args.reference else [])

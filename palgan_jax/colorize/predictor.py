@@ -11,7 +11,6 @@ import numpy as np
 from flax.errors import FlaxError
 from PIL import Image
 
-from palgan_jax.checkpoint.compatibility import shapes
 from palgan_jax.checkpoint.find import find_weights
 from palgan_jax.checkpoint.weights import Weights
 from palgan_jax.color import denormalize_lab, normalize_lab
@@ -100,6 +99,8 @@ class Colorizer:
 
     def _misfit(self, variables: Mapping[str, Any]) -> UserError | None:
         """Returns the error that names the first array that the network does not have so; None where all fit."""
+        from palgan_jax.checkpoint.compatibility import shapes
+
         l = jax.ShapeDtypeStruct((1, self.resolution, self.resolution, 1), jnp.float32)
         network = build_generator(self.config)
         expected = shapes(jax.eval_shape(partial(network.init, jax.random.key(0)), l))

@@ -16,7 +16,10 @@ import functools
 import io
 import struct
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import simplejpeg
@@ -74,9 +77,20 @@ def read_rgb(path: str | Path, *, at_least: int | None = None) -> np.ndarray:
 
 def read_bytes(path: str | Path) -> bytes:
     """The bytes of a file, with a UserError instead of whatever the system says."""
+    with (
+        _system_errors_explained(path),
+        open(path, "rb", buffering=0) as file,  # noqa: PTH123 - a Path takes as long to make as the file to read
+    ):
+        data = file.readall()
+    if not data:
+        raise UserError(f"{path} is empty (0 bytes): get the file again.")
+    return data
+
+
+@contextmanager
+def _system_errors_explained(path: str | Path) -> Iterator[None]:
     try:
-        with open(path, "rb", buffering=0) as file:  # noqa: PTH123 - a Path takes as long to make as the file to read
-            data = file.readall()
+        yield
     except FileNotFoundError:
         raise UserError(f"there is no file {path}: check the path.") from None
     except IsADirectoryError:
@@ -91,9 +105,6 @@ def read_bytes(path: str | Path) -> bytes:
         raise UserError(f"{path} {what}.") from None
     except (OSError, ValueError) as error:
         raise UserError(f"{path} cannot be read ({_reason(error)}): check the path.") from None
-    if not data:
-        raise UserError(f"{path} is empty (0 bytes): get the file again.")
-    return data
 
 
 def decode_rgb(data: bytes, *, name: str, at_least: int | None = None) -> np.ndarray:
@@ -119,13 +130,19 @@ def decode_rgb(data: bytes, *, name: str, at_least: int | None = None) -> np.nda
 
 
 def picture_size(path: str | Path) -> tuple[int, int]:
-    """Width and height of the upright picture from the file's header; raises UserError as `read_rgb` does."""
-    return picture_size_of(read_bytes(path), name=str(path))
+    """Reads width and height of the upright picture, and no more than the file's header for it.
+
+    Raises UserError as `read_rgb` does.
+    """
+    with _system_errors_explained(path), Path(path).open("rb") as file:
+        if not file.peek(1):
+            raise UserError(f"{path} is empty (0 bytes): get the file again.")
+        return picture_size_of(file, name=str(path))
 
 
-def picture_size_of(data: bytes, *, name: str) -> tuple[int, int]:
-    """`picture_size` of bytes that are already in memory."""
-    size = _plain_jpeg_size(data)
+def picture_size_of(data: bytes | BinaryIO, *, name: str) -> tuple[int, int]:
+    """Returns the `picture_size` of bytes that are already in memory, or of an open file."""
+    size = _plain_jpeg_size(data) if isinstance(data, bytes) else None
     if size is not None:
         _check_size(size, name)
         return size
@@ -135,9 +152,9 @@ def picture_size_of(data: bytes, *, name: str) -> tuple[int, int]:
         return size
 
 
-def _open(data: bytes, name: str) -> Image.Image:
+def _open(data: bytes | BinaryIO, name: str) -> Image.Image:
     try:
-        return Image.open(io.BytesIO(data))
+        return Image.open(io.BytesIO(data) if isinstance(data, bytes) else data)
     except _TOO_LARGE:
         raise UserError(_too_large(name)) from None
     except UnidentifiedImageError:

@@ -79,7 +79,7 @@ def run(args: argparse.Namespace) -> int:
         raise UserError("--palette is for checkpoints: leave it out.")
     if args.train and args.baseline != "mean":
         raise UserError("--train is for --baseline mean: leave it out.")
-    from palgan_jax.util.compile_cache import keep_compiled_programs
+    from palgan_jax.util.compilation import keep_compiled_programs
 
     keep_compiled_programs()
     from palgan_jax.distributed.join import joined

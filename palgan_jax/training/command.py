@@ -24,7 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Trains; returns 0 when finished, STOPPED when stopped early and saved, by SIGTERM or Ctrl-C."""
-    from palgan_jax.util.compile_cache import keep_compiled_programs
+    from palgan_jax.util.compilation import keep_compiled_programs
 
     keep_compiled_programs()
     from palgan_jax.config import load_config

@@ -1,12 +1,9 @@
 """Compiles the programs of a run ahead of time: the initialization of the state, and the step."""
 
-import gc
 import logging
 import math
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -24,6 +21,7 @@ from palgan_jax.nn.ops.tpu.kernel import are_tpus
 from palgan_jax.training.optimizers import make_optimizers
 from palgan_jax.training.state import TrainState, init_state
 from palgan_jax.training.step import make_train_step
+from palgan_jax.util.compilation import no_garbage_collection
 
 log = logging.getLogger(__name__)
 
@@ -51,7 +49,7 @@ def compile_program(
     compiles the initialization of the state too, at the same time.
     """
     start = time.monotonic()
-    with _no_garbage_collection(), ThreadPoolExecutor(1, "compiler") as pool:
+    with no_garbage_collection(), ThreadPoolExecutor(1, "compiler") as pool:
         program = make_program(config, mesh, total, decay_from)
         if fresh:  # the compiler leaves Python free to trace the step
             init = pool.submit(program.init.lower(jax.random.key(config.seed)).compile)
@@ -59,18 +57,6 @@ def compile_program(
         program = replace(program, step=compile_step(lower_step(program, config, mesh, vgg), mesh))
     _log_cost(program.step, config.batch_size, mesh.size, time.monotonic() - start)
     return program
-
-
-@contextmanager
-def _no_garbage_collection() -> Iterator[None]:
-    """Suspends garbage collection, which finds little while a step is traced and takes a quarter of that time."""
-    enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if enabled:
-            gc.enable()
 
 
 def make_program(config: ConfigDict, mesh: Mesh, total: int, decay_from: int) -> Program:

@@ -25,7 +25,7 @@ def initialize(network):
 @pytest.mark.parametrize("model", ["palgan", "autoencoder"])
 def test_the_folded_network_computes_the_same(model):
     network = build_generator(small_config(model=model))
-    variables = tiny_weights(model)["variables"]
+    variables = tiny_weights(model).variables
     l = np.random.default_rng(0).uniform(-0.5, 0.5, (2, 64, 64, 1)).astype(np.float32)
     expected_palette, expected = jax.jit(network.apply)(variables, l)
     folded, folded_variables = fold_spectral_norm(network, variables)

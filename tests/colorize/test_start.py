@@ -1,0 +1,63 @@
+"""The start of `palgan colorize` in a new process: what it imports, and what it reads."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from palgan_jax.checkpoint.weights_file import save_weights
+from palgan_jax.colorize.files import check_picture_file
+from tests.support.colorize_model import tiny_weights
+from tests.support.places import COMPILATION_CACHE, ROOT
+
+OF_TRAINING = {
+    "orbax", "grain", "optax", "tensorstore", "tensorflow", "tensorflow_datasets", "array_record", "clu", "cv2", "scipy"
+}  # fmt: skip
+OWN = {
+    "cli", "errors", "color", "palette", "config", "util", "nn", "colorize", "checkpoint", "checkpoint.weights",
+    "checkpoint.weights_file", "checkpoint.find", "checkpoint.command", "data", "data.decode",
+}  # fmt: skip
+"""Modules, and folders of which all may be imported but for those of `checkpoint` and `data`."""
+
+
+def test_colorizing_info_and_export_import_nothing_of_training(tmp_path, samples):
+    path = str(tmp_path / "w.safetensors")
+    save_weights(path, tiny_weights())
+    code = (
+        "import sys; from palgan_jax.cli import main\n"
+        f"code = main(sys.argv[1:]) or main(['info', '{path}']) or main(['export', '{path}', '{path}'])\n"
+        "print(code); print(*sys.modules)"
+    )
+    command = ["colorize", str(samples / "dog.jpg"), "--output", str(tmp_path), "--checkpoint", path]
+    done = subprocess.run(
+        [sys.executable, "-c", code, *command],
+        env={**os.environ, "JAX_COMPILATION_CACHE_DIR": str(COMPILATION_CACHE)}, cwd=ROOT, capture_output=True,
+        text=True, check=True,
+    )  # fmt: skip
+    *_, code, modules = done.stdout.splitlines()
+    assert code == "0" and (tmp_path / "dog.png").is_file()
+    assert not {name.partition(".")[0] for name in modules.split()} & OF_TRAINING
+    own = {name.removeprefix("palgan_jax.") for name in modules.split() if name.startswith("palgan_jax.")}
+    wide = OWN - {"checkpoint", "data"}
+    assert {name for name in own if name not in OWN and name.partition(".")[0] not in wide} == set()
+
+
+@pytest.mark.skipif(not Path("/proc/self/io").exists(), reason="Linux counts what a process reads")
+@pytest.mark.parametrize("suffix", [".jpg", ".png", ".bmp"])
+def test_a_picture_is_checked_by_its_header(tmp_path, suffix):
+    path = tmp_path / f"large{suffix}"
+    noise = np.random.default_rng(0).integers(0, 256, (1500, 1500, 3), np.uint8)
+    Image.fromarray(noise).save(path)
+    assert path.stat().st_size > 1_000_000
+
+    def bytes_read() -> int:
+        return int(Path("/proc/self/io").read_text().split()[1])
+
+    check_picture_file(path)  # Pillow imports its plugins at first use
+    before = bytes_read()
+    check_picture_file(path)
+    assert bytes_read() - before < 100_000
