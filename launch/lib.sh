@@ -122,7 +122,7 @@ check_values() {
 # Only the first process writes compiled programs down, so they lie where the others, and machines that are new, find them.
 training_command() {
   TRAIN=(env "JAX_COMPILATION_CACHE_DIR=$PALGAN_WORKDIR/compiled")
-  TRAIN+=(bash launch/train.sh "$1" -m palgan_jax.main --config "$PALGAN_CONFIG" --workdir "$PALGAN_WORKDIR" --distributed=on)
+  TRAIN+=("$1" -m palgan_jax.main --config "$PALGAN_CONFIG" --workdir "$PALGAN_WORKDIR" --distributed=on)
   [[ $PALGAN_TFDS_DIR == none ]] || TRAIN+=("--config.data.tfds_dir=$PALGAN_TFDS_DIR")
   TRAIN+=(${MORE[@]+"${MORE[@]}"})
 }

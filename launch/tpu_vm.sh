@@ -8,9 +8,9 @@
 #   launch/tpu_vm.sh --existing   as without, on a VM that is there; never creates one
 #
 # The training goes on when this script or its connection ends; the same command finds and follows it again. A run that was
-# stopped goes on where it ended. Ends with the training's code: 0 finished, 2 bad input, 143 stopped and saved; or with 75
-# where the VM is gone or cannot be reached any more. Values: launch/env.sh; PALGAN_PROJECT, PALGAN_ZONE and PALGAN_BUCKET have
-# to be given.
+# stopped goes on where it ended. Ends with the training's code: 0 finished, 2 bad input, 75 stopped and saved; also with 75
+# where the VM is gone or cannot be reached any more: the same command goes on. Values: launch/env.sh; PALGAN_PROJECT,
+# PALGAN_ZONE and PALGAN_BUCKET have to be given.
 set -euo pipefail
 # shellcheck source=launch/lib.sh
 source "$(dirname "$0")/lib.sh"

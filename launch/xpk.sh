@@ -31,9 +31,9 @@ main() {
     run)
       need PALGAN_IMAGE "the address of an image of launch/Dockerfile"
       training_command python
-      # xpk begins nothing again unless told to, and then after 127 to 255 alone: 143 is stopped and saved, 1 a crash.
+      # xpk begins nothing again unless told to, and then after 127 to 255 alone: 75 is stopped and saved, 1 a crash.
       run xpk workload create "--workload=$PALGAN_NAME" "${cluster[@]}" "--tpu-type=$PALGAN_ACCELERATOR" --num-slices=1 \
-        "--docker-image=$PALGAN_IMAGE" --storage=palgan "--max-restarts=$PALGAN_ATTEMPTS" --restart-on-exit-codes=1 \
+        "--docker-image=$PALGAN_IMAGE" --storage=palgan "--max-restarts=$PALGAN_ATTEMPTS" --restart-on-exit-codes=1,75 \
         --termination-grace-period-seconds=300 "--command=$(quoted "${TRAIN[@]}")"
       run xpk workload list "${cluster[@]}" "--wait-for-job-completion=$PALGAN_NAME"
       ;;

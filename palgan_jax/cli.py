@@ -6,12 +6,11 @@ Only the room of the chosen command is imported, and JAX only once its arguments
 import argparse
 import logging
 import pkgutil
-import signal
 import sys
 from collections.abc import Sequence
 
 from palgan_jax import __version__
-from palgan_jax.errors import UserError
+from palgan_jax.errors import UserError, report
 
 COMMANDS = {
     "train": ("training.command:add_arguments", "train a model; the same command goes on where a run ended"),
@@ -29,7 +28,7 @@ TAKE_CONFIG_FIELDS = ("train", "benchmark")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs one command; returns its exit code: 0, 2 for bad input, 130 after Ctrl-C."""
+    """Runs one command; returns its exit code, one of `errors.ExitCode`."""
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr, force=True)
     # Orbax, grain and absl log at this level what only their developers want to know.
     for noisy in ("absl", "orbax", "jax", "grain"):
@@ -42,11 +41,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         args.overrides = _config_overrides(rest, args.command)
         return args.run(args)
-    except UserError as error:
-        print(f"palgan: error: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        return 128 + signal.SIGINT
+    except (Exception, KeyboardInterrupt) as error:
+        return report(error)
 
 
 def _parser(chosen: str) -> argparse.ArgumentParser:

@@ -1,12 +1,49 @@
-"""The exceptions that are shown to a person as they are."""
+"""The exceptions that are shown to a person as one sentence, and the exit codes of all commands."""
+
+import sys
+import traceback
+from enum import IntEnum
+
+
+class ExitCode(IntEnum):
+    """Exit codes of `palgan` and of `python -m palgan_jax.main`; launchers read these and no log."""
+
+    FINISHED = 0
+    FAULT = 1
+    """A fault of the program or the machine, or other processes of the run that are missing: begin again."""
+    BAD_INPUT = 2
+    """Only the person can mend it."""
+    STOPPED = 75
+    """Stopped early and saved; the same command goes on. EX_TEMPFAIL of sysexits.h."""
+    INTERRUPTED = 130
+    """Ctrl-C outside training: 128 + SIGINT, as shells have it."""
 
 
 class UserError(Exception):
     """Bad input: one sentence that says what was wrong, where, and what to do.
 
-    The command line prints the sentence and exits with 2; a library caller can catch it.
+    The command line prints the sentence and exits with `exit_code`; a library caller can catch it.
     """
+
+    exit_code: ExitCode = ExitCode.BAD_INPUT
 
 
 class DataStopped(UserError):
-    """The data of a run that had begun gave out; what was trained until then is sound and worth saving."""
+    """The data of work that had begun gave out; what was done until then is sound and worth saving."""
+
+
+class ProcessesMissing(UserError):
+    """Other processes of the run did not come."""
+
+    exit_code = ExitCode.FAULT
+
+
+def report(error: BaseException) -> ExitCode:
+    """Writes to stderr what a person needs to know of an error that ends a command, and returns the exit code."""
+    if isinstance(error, UserError):
+        print(f"palgan: error: {error}", file=sys.stderr)
+        return error.exit_code
+    if isinstance(error, KeyboardInterrupt):
+        return ExitCode.INTERRUPTED
+    traceback.print_exception(error)
+    return ExitCode.FAULT

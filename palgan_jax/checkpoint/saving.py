@@ -16,9 +16,7 @@ from dataclasses import fields
 from typing import Any
 
 import jax
-import numpy as np
 from etils import epath
-from jax.experimental import multihost_utils
 from orbax.checkpoint import v1 as ocp
 
 from palgan_jax.checkpoint import checksums
@@ -33,6 +31,7 @@ from palgan_jax.checkpoint.reading import (
     own_process,
     read_note,
 )
+from palgan_jax.distributed.collectives import all_agree, number_of_first
 from palgan_jax.errors import UserError
 
 log = logging.getLogger(__name__)
@@ -212,12 +211,12 @@ class Checkpoints:
                 f"there is no checkpoint of step {min(absent)} in {self._directory}: choose one of {self.steps}."
             )
         problems = []
-        for candidate in map(_from_first_process, candidates):
+        for candidate in map(number_of_first, candidates):
             folder = self._folder(candidate)
             problem = find_damage(folder)
             # Only when no process knows of damage do all of them load: Orbax numbers what it does, and barriers of
             # the next save would never meet if some had loaded once more than others.
-            if _all_processes(problem is None):
+            if all_agree(problem is None):
                 return candidate
             problems.append(f"{folder} is damaged: {problem or 'another process could not read it'}")
             if candidate != candidates[-1]:
@@ -284,18 +283,3 @@ def _checksummed(folder: epath.Path) -> ocp.Context:
     # Made in the background, a folder that cannot be made is noticed only after 20 minutes of waiting for it.
     context.asynchronous.create_directories_asynchronously = False
     return context
-
-
-def _all_processes(fine: bool) -> bool:
-    """Whether `fine` is true on every process."""
-    if jax.process_count() == 1:
-        return fine
-    with jax.transfer_guard("allow"):
-        return bool(np.all(multihost_utils.process_allgather(np.int32(fine))))
-
-
-def _from_first_process(step: int) -> int:
-    if jax.process_count() == 1:
-        return step
-    with jax.transfer_guard("allow"):
-        return int(multihost_utils.broadcast_one_to_all(np.int32(step)))

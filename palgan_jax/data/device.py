@@ -15,10 +15,10 @@ from typing import Any
 
 import jax
 import numpy as np
-from jax.experimental import multihost_utils
 from jax.sharding import Mesh
 
 from palgan_jax.color import from_bytes
+from palgan_jax.distributed.collectives import any_agree
 from palgan_jax.distributed.mesh import batch_sharding, to_devices
 from palgan_jax.errors import DataStopped
 from palgan_jax.palette import PaletteSpec, histogram
@@ -93,8 +93,7 @@ class DeviceBatches:
     def start(self) -> None:
         """Fetches the first batches. Raises DataStopped in all processes where one of them has none."""
         self._fill()
-        nothing = np.array(not self._ahead)
-        if np.any(multihost_utils.process_allgather(nothing)):
+        if any_agree(not self._ahead):
             raise self.failed or DataStopped("another process of this run has no pictures any more: see its log.")
         self._tell()
 

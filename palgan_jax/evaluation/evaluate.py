@@ -11,12 +11,12 @@ from typing import Any
 
 import jax
 import numpy as np
-from jax.experimental import multihost_utils
 from jax.sharding import Mesh
 
 from palgan_jax import __version__
 from palgan_jax.colorize.join import join, luminance
 from palgan_jax.data.protocols import Pictures
+from palgan_jax.distributed.collectives import number_of_first
 from palgan_jax.distributed.mesh import make_mesh
 from palgan_jax.distributed.preemption import StopRequest
 from palgan_jax.errors import UserError
@@ -171,7 +171,7 @@ class _Job:
 
     def run(self) -> Outcome:
         found = self._begin()
-        done = _same_everywhere(-1 if isinstance(found, Evaluation) else found.done)
+        done = number_of_first(-1 if isinstance(found, Evaluation) else found.done)
         if isinstance(found, Evaluation):
             log.info("%s holds the results of %s already", self._output, self._title)
             return Outcome(found)
@@ -385,8 +385,3 @@ def _one_behind(started: Iterable[dict[str, jax.Array]]) -> Iterator[dict[str, n
         before = values
     if before is not None:
         yield jax.device_get(before)
-
-
-def _same_everywhere(number: int) -> int:
-    """The first process's number."""
-    return int(multihost_utils.broadcast_one_to_all(np.int32(number))) if jax.process_count() > 1 else number

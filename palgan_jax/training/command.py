@@ -2,9 +2,6 @@
 
 import argparse
 
-STOPPED = 75
-"""The exit code of a run that was stopped early and saved (EX_TEMPFAIL of sysexits.h): the same command goes on."""
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments of `palgan train`; `--config.field=value` is taken beside them."""
@@ -23,17 +20,4 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Trains; returns 0 when finished, STOPPED when stopped early and saved, by SIGTERM or Ctrl-C."""
-    from palgan_jax.util.compilation import keep_compiled_programs
-
-    keep_compiled_programs()
-    from palgan_jax.config import load_config
-
-    config = load_config(args.config, args.overrides)
-    from palgan_jax.distributed.join import joined
-
-    with joined(args.distributed):
-        from palgan_jax.training.loop import Outcome, train
-
-        outcome = train(config, args.workdir)
-    return 0 if outcome is Outcome.FINISHED else STOPPED
+    """Trains; returns FINISHED, or STOPPED when stopped early and saved, by SIGTERM or Ctrl-C."""

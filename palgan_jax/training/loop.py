@@ -24,7 +24,7 @@ from palgan_jax.data.protocols import Source
 from palgan_jax.data.train_batches import TrainBatches, eval_batches, train_batches
 from palgan_jax.distributed.mesh import check_batch_size, make_mesh, replicated
 from palgan_jax.distributed.preemption import StopRequest
-from palgan_jax.errors import DataStopped, UserError
+from palgan_jax.errors import DataStopped, ExitCode, UserError
 from palgan_jax.nn.build import build_generator
 from palgan_jax.pretrained.load import load_vgg16
 from palgan_jax.training.compile import Program, compile_program
@@ -291,6 +291,8 @@ def finish(run: Run, failure: DataStopped | None) -> Outcome:
         log.info("stopped early and saved step %d; the same command goes on from there", run.step)
     run.checkpoints.wait()
     if failure is not None:
+        if run.step:
+            failure.exit_code = ExitCode.STOPPED
         raise failure
     if not finished:
         return Outcome.STOPPED
