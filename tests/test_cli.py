@@ -212,3 +212,27 @@ def test_an_unknown_or_missing_argument_exits_with_2(capsys, words, named):
     out, err = capsys.readouterr()
     assert stop.value.code == 2 and out == ""
     assert named in err.splitlines()[-1] and "error:" in err.splitlines()[-1]
+
+
+END = """
+import os, signal, sys
+from palgan_jax import cli
+
+def run(args):
+    if sys.argv[1] == "interrupted":
+        os.kill(os.getpid(), signal.SIGINT)
+    raise ZeroDivisionError("a fault of ours")
+
+cli.COMMANDS["info"] = ("absent:absent", "")
+cli.pkgutil.resolve_name = lambda name: lambda parser: parser.set_defaults(run=run)
+sys.exit(cli.main(["info"]))
+"""
+
+
+@pytest.mark.parametrize(
+    ("end", "code", "errors"), [("interrupted", 130, ""), ("fault", 1, "ZeroDivisionError: a fault")]
+)
+def test_ctrl_c_and_our_faults_have_exit_codes_of_their_own(end, code, errors):
+    process = subprocess.run([sys.executable, "-c", END, end], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert process.returncode == code
+    assert errors in process.stderr and ("Traceback" in process.stderr) == bool(errors)

@@ -22,7 +22,7 @@ SMALLEST_SHARDED = 2**16
 
 
 def make_cores_devices(batch_size: int | None) -> None:
-    """Makes as many devices of the CPU as there are cores and divide the batch (None: any), 8 at most.
+    """Makes one CPU device of each core, as far as their number divides the batch (None: any), 8 at most.
 
     Cores wait for each other less in as many programs than in one. To be called before JAX looks for devices; what the
     user or the other processes of a run have settled stays. Of no effect where JAX finds an accelerator.
@@ -36,7 +36,7 @@ def make_cores_devices(batch_size: int | None) -> None:
 
 
 def make_mesh(data: int = -1, fsdp: int = 1, devices: Sequence[Any] | None = None) -> Mesh:
-    """The mesh of data x fsdp devices; -1 for data takes as many as there are.
+    """Returns the mesh of data x fsdp devices; -1 for data takes as many as there are.
 
     Raises UserError where the product is not the number of devices.
     """
@@ -51,17 +51,17 @@ def make_mesh(data: int = -1, fsdp: int = 1, devices: Sequence[Any] | None = Non
 
 
 def batch_sharding(mesh: Mesh) -> NamedSharding:
-    """The first axis split over all devices."""
+    """Splits the first axis over all devices."""
     return NamedSharding(mesh, PartitionSpec(BATCH_AXES))
 
 
 def replicated(mesh: Mesh) -> NamedSharding:
-    """The same on every device."""
+    """Places the same array on every device."""
     return NamedSharding(mesh, PartitionSpec())
 
 
 def state_shardings(mesh: Mesh, abstract_state: Any) -> Any:
-    """A sharding for each leaf of a state: large arrays split over "fsdp" along their longest axis that it divides."""
+    """Returns a sharding for each leaf of a state; large ones are split over "fsdp" along the longest axis it divides."""
     parts = mesh.shape["fsdp"]
 
     def rule(leaf: jax.ShapeDtypeStruct) -> NamedSharding:
@@ -84,7 +84,7 @@ def check_batch_size(batch_size: int, accumulate: int, mesh: Mesh) -> None:
 
 
 def to_devices(local_batch: dict[str, np.ndarray], mesh: Mesh) -> dict[str, jax.Array]:
-    """This process's share of a batch, as part of the global batch on the devices. Leaves are (b, ...)."""
+    """Puts this process's share of a batch, leaves (b, ...), on the devices as part of the global batch (B, ...)."""
     sharding = batch_sharding(mesh)
     # The loop forbids transfers that nobody asked for; this is the one that it wants.
     with jax.transfer_guard_host_to_device("allow"):

@@ -1,4 +1,4 @@
-"""Being told to stop: a SIGTERM (or Ctrl-C) to any process of a run makes all of them save the same step and end."""
+"""Stopping on request: SIGTERM or Ctrl-C to any process of a run makes all of them save the same step and end."""
 
 import os
 import signal
@@ -9,7 +9,7 @@ from jax.experimental import multihost_utils
 
 
 class StopRequest:
-    """While entered, turns SIGTERM and the first Ctrl-C into a request that the loop asks for between two steps."""
+    """Turns SIGTERM and the first Ctrl-C, in a `with` body, into a request that the loop looks up between steps."""
 
     def __init__(self) -> None:
         self.signal: int | None = None
@@ -35,7 +35,7 @@ class StopRequest:
             self.signal = number
 
     def asked(self, step: int) -> bool:
-        """Whether to stop after this step. All processes have to ask at the same steps."""
+        """Returns whether to stop after this step. All processes have to ask at the same steps."""
         if jax.process_count() == 1:
             return self.signal is not None
         if multihost_utils.reached_preemption_sync_point(step):
