@@ -61,7 +61,7 @@ def replicated(mesh: Mesh) -> NamedSharding:
 
 
 def state_shardings(mesh: Mesh, abstract_state: Any) -> Any:
-    """Returns a sharding for each leaf of a state; large ones are split over "fsdp" along the longest axis it divides."""
+    """Returns a sharding for each leaf of a state; large ones are split over "fsdp" on the longest axis it divides."""
     parts = mesh.shape["fsdp"]
 
     def rule(leaf: jax.ShapeDtypeStruct) -> NamedSharding:
