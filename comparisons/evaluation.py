@@ -39,11 +39,12 @@ from make_golden_metrics import as_torch, drawn_inception, import_torchvision, l
 from skimage.color import deltaE_ciede2000, rgb2lab  # noqa: E402
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity  # noqa: E402
 
+from palgan_jax.color import colorfulness  # noqa: E402
 from palgan_jax.distributed.mesh import batch_sharding, make_cores_devices, make_mesh, replicated  # noqa: E402
+from palgan_jax.metrics.catalogue import FEATURE_NAMES, with_companions  # noqa: E402
 from palgan_jax.metrics.ciede2000 import color_difference  # noqa: E402
-from palgan_jax.metrics.colorfulness import colorfulness  # noqa: E402
 from palgan_jax.metrics.lpips import Network, lpips  # noqa: E402
-from palgan_jax.metrics.measure import FEATURES, measure  # noqa: E402
+from palgan_jax.metrics.measure import measure  # noqa: E402
 from palgan_jax.metrics.ssim import ssim  # noqa: E402
 from palgan_jax.pretrained.inception import inception_features  # noqa: E402
 from palgan_jax.pretrained.kinds import KINDS, checked  # noqa: E402
@@ -60,7 +61,7 @@ def network_input(pictures: np.ndarray) -> np.ndarray:
 
 SSIM = {"channel_axis": -1, "data_range": 255, "gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False}
 SET = ("psnr", "ssim", "lpips_alexnet", "colorfulness", "fid")
-VALUES = ("psnr", "ssim", "lpips_alexnet", "colorfulness", "colorfulness_truth", *FEATURES)
+VALUES = ("psnr", "ssim", "lpips_alexnet", "colorfulness", "colorfulness_truth", *FEATURE_NAMES)
 
 
 def the_set(inception: torch.nn.Module, params: Any) -> tuple[Measure, Measure]:
@@ -68,11 +69,12 @@ def the_set(inception: torch.nn.Module, params: Any) -> tuple[Measure, Measure]:
     mesh = make_mesh()
     networks = {"fid": params, "lpips_alexnet": load_metric_weights("lpips-alexnet")}
     networks = jax.device_put(networks, replicated(mesh))
-    run = jax.jit(partial(measure, metrics=SET))
+    run = jax.jit(partial(measure, metrics=with_companions(SET)))
     distance = lpips_distance("alex")
 
     def ours(predicted: np.ndarray, truth: np.ndarray) -> np.ndarray:
-        values = run(networks, *jax.device_put((predicted, truth), batch_sharding(mesh)))
+        pictures = {"predicted": predicted, "truth": truth}
+        values = run(networks, jax.device_put(pictures, batch_sharding(mesh)))
         return np.concatenate([np.asarray(values[name]).reshape(len(truth), -1) for name in VALUES], axis=1)
 
     def theirs(predicted: np.ndarray, truth: np.ndarray) -> np.ndarray:
@@ -104,7 +106,7 @@ def lpips_pair(network: Network, theirs: str) -> tuple[Measure, Measure]:
     run = jax.jit(lambda weights, first, second: lpips(weights, first, second, network=network))
     distance = lpips_distance(theirs)
     return (
-        lambda predicted, truth: np.asarray(run(weights, network_input(predicted), network_input(truth))),
+        lambda predicted, truth: np.asarray(run(weights, predicted, truth)),
         lambda predicted, truth: distance(2 * as_torch(predicted) - 1, 2 * as_torch(truth) - 1)[:, 0, 0, 0].numpy(),
     )
 

@@ -46,8 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--metrics",
         metavar="LIST",
         default="default",
-        help="names with commas between them; `default` stands for all but diversity and size_consistency, which cost "
-        "more",
+        help="names with commas between them; `default` stands for all that paint a photograph only once",
     )
     parser.add_argument("--data-dir", metavar="DIR", help="where tfds sets are (default: as palgan prepare)")
     parser.add_argument(
@@ -123,16 +122,16 @@ def _evaluate(args: argparse.Namespace) -> int:
 
 def parse_metrics(text: str) -> tuple[str, ...]:
     """The metrics that `--metrics` names, in their own order. Raises UserError for unknown ones."""
-    from palgan_jax.metrics.measure import DEFAULT, METRICS
+    from palgan_jax.metrics.catalogue import DEFAULT, EVALUATION
 
     asked: set[str] = set()
     for name in filter(None, (part.strip() for part in text.split(","))):
-        if name not in (*METRICS, "default"):
-            raise UserError(f"{name} is no metric: name some of default, {', '.join(METRICS)}.")
+        if name not in (*EVALUATION, "default"):
+            raise UserError(f"{name} is no metric: name some of default, {', '.join(EVALUATION)}.")
         asked |= set(DEFAULT) if name == "default" else {name}
     if not asked:
         raise UserError("--metrics names none: leave it out for those that the tables have.")
-    return tuple(name for name in METRICS if name in asked)
+    return tuple(name for name in EVALUATION if name in asked)
 
 
 def _system(args: argparse.Namespace, truth: Any, protocol: Any) -> Any:

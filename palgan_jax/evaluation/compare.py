@@ -8,9 +8,10 @@ import numpy as np
 
 from palgan_jax.errors import UserError
 from palgan_jax.evaluation.protocols import base_name, shown
-from palgan_jax.evaluation.record import Evaluation, metric, ordered
+from palgan_jax.evaluation.record import Evaluation
 from palgan_jax.evaluation.results import read_results
 from palgan_jax.evaluation.table import protocol_in_words, system_and_palette
+from palgan_jax.metrics.catalogue import find_metric, in_order
 from palgan_jax.metrics.confidence import LEVEL, RESAMPLES, paired_interval
 from palgan_jax.pretrained.kinds import KINDS
 from palgan_jax.util.files import write_file
@@ -64,7 +65,8 @@ def compare(first: Evaluation, second: Evaluation, *, resamples: int = RESAMPLES
     order = _pairing(first, second)
     _refuse_other_networks(first, second)
     # What is measured of the truth alone is the same for both.
-    shared = [name for name in ordered(first.values) if name in second.values and not name.endswith("_truth")]
+    common = in_order(first.values.keys() & second.values.keys())
+    shared = [name for name in common if find_metric(name).inputs != ("truth",)]
     metrics: dict[str, Difference] = {}
     if shared:
         a, b = (np.stack([e.values[name] for name in shared], axis=1) for e in (first, second))
@@ -82,7 +84,7 @@ def compare(first: Evaluation, second: Evaluation, *, resamples: int = RESAMPLES
         system_and_palette(second),
         protocol_in_words(first),
         first.count,
-        {name: metrics[name] for name in ordered(metrics)},
+        {name: metrics[name] for name in in_order(metrics)},
         sorted(found[0] - both),
         sorted(found[1] - both),
     )
@@ -129,14 +131,14 @@ def _refuse_other_networks(first: Evaluation, second: Evaluation) -> None:
 
 
 def _paired(name: str, a: np.ndarray, b: np.ndarray, low: float, high: float) -> Difference:
-    better = metric(name).better
-    wins = {"higher": a > b, "lower": a < b}.get(better)
+    direction = find_metric(name).direction
+    wins = {"higher": a > b, "lower": a < b}.get(direction)
     if low <= 0 <= high:
         verdict = "no clear difference"
-    elif better == "neither":
+    elif direction == "neither":
         verdict = "a clear difference"
     else:
-        verdict = "A is better" if (low > 0) == (better == "higher") else "B is better"
+        verdict = "A is better" if (low > 0) == (direction == "higher") else "B is better"
     share = None if wins is None else float(wins.mean())
     means = float(a.mean()), float(b.mean())
     return Difference(*means, means[0] - means[1], low, high, share, float((a == b).mean()), verdict)
@@ -146,11 +148,11 @@ def as_text(comparison: Comparison) -> str:
     """The comparison as a table for people."""
     rows = [["metric", "A", "B", "A - B", "95 % interval", "A better", ""]]
     for name, found in comparison.metrics.items():
-        decimals = metric(name).decimals
+        decimals = find_metric(name).decimals
         between = "-" if found.low is None else f"{found.low:+.{decimals}f} to {found.high:+.{decimals}f}"
         share = "-" if found.first_better is None else f"{100 * found.first_better:.1f} %"
         numbers = [f"{found.first:.{decimals}f}", f"{found.second:.{decimals}f}", f"{found.difference:+.{decimals}f}"]
-        rows.append([metric(name).title, *numbers, between, share, found.verdict])
+        rows.append([find_metric(name).label, *numbers, between, share, found.verdict])
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = [
         "  ".join([row[0].ljust(widths[0]), *(c.rjust(w) for c, w in zip(row[1:6], widths[1:6], strict=True)), row[6]])
@@ -167,7 +169,7 @@ def as_text(comparison: Comparison) -> str:
     ]
     for letter, names in (("A", comparison.only_first), ("B", comparison.only_second)):
         if names:
-            said.append(f"Measured of {letter} alone: {', '.join(metric(name).title for name in names)}.")
+            said.append(f"Measured of {letter} alone: {', '.join(find_metric(name).label for name in names)}.")
     return "\n".join(said)
 
 

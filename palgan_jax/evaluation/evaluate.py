@@ -29,10 +29,10 @@ from palgan_jax.evaluation.results import RESULTS, read_results, write_results
 from palgan_jax.evaluation.resume import Partial
 from palgan_jax.evaluation.systems import Checkpoint, Predictions, System
 from palgan_jax.evaluation.truth import RESIZES
-from palgan_jax.metrics.colorfulness import delta_colorfulness
-from palgan_jax.metrics.frechet import Moments, empty, frechet_distance, update
-from palgan_jax.metrics.measure import DEFAULT, FEATURES, METRICS, Networks, load_networks
-from palgan_jax.pretrained.inception import FEATURES as INCEPTION_FEATURES
+from palgan_jax.metrics.catalogue import DEFAULT, EVALUATION, FEATURE_NAMES, METRICS, with_companions
+from palgan_jax.metrics.frechet import Moments, empty, update
+from palgan_jax.metrics.measure import Networks, load_networks
+from palgan_jax.pretrained.inception import FEATURE_SIZE
 from palgan_jax.util.progress import Progress
 
 log = logging.getLogger(__name__)
@@ -77,7 +77,7 @@ def evaluate(
     Args:
       truth: the photographs, from `truth.open_truth`; those on the protocol's list are measured.
       output: holds the finished results, or what is known of them in a folder of its own, partial.
-      metrics: some of `measure.METRICS`; what is left out is named in the results, with the reason.
+      metrics: some of `catalogue.EVALUATION`; what is left out is named in the results, with the reason.
       batch_size: of the global batch; None for a few pictures a device. It has no influence on what is measured.
       seed: which other photograph each one gets the palette of, where it gets one.
       facts: what else to write down.
@@ -114,8 +114,8 @@ class _Job:
         self._size = _batch_size(batch_size, mesh, len(rows))
         self._networks = load_networks(metrics)
         self._absent = self._networks.absent | _absent(system, metrics)
-        self._absent |= {name: "it was not asked for" for name in METRICS if name not in metrics}
-        self._metrics = tuple(name for name in METRICS if name in metrics and name not in self._absent)
+        self._absent |= {name: "it was not asked for" for name in EVALUATION if name not in metrics}
+        self._metrics = tuple(name for name in EVALUATION if name in metrics and name not in self._absent)
         self._photographs = Photographs(truth, self._names, rows, protocol, system, self._metrics, seed)
         names = self._photographs.names
         if isinstance(system, Predictions):
@@ -215,18 +215,18 @@ class _Job:
 
     def _add(self, found: Partial, values: dict[str, np.ndarray]) -> None:
         mask = values["mask"]
-        for name in FEATURES:
+        for name in FEATURE_NAMES:
             features = values.pop(name, None)
             # Every process has all values, and only the first needs the sums.
             if features is not None and jax.process_index() == 0:
-                found.moments[name] = update(found.moments.get(name, empty(INCEPTION_FEATURES)), features[mask])
+                found.moments[name] = update(found.moments.get(name, empty(FEATURE_SIZE)), features[mask])
         found.append(values)
 
     def _measure_reference(self, found: Partial, programs: Programs) -> None:
         """The features of the photographs that the protocol's FID is taken against."""
         rows = select_reference(self._protocol, self._names)
         photographs = Photographs(self._truth, self._names, rows, self._protocol)
-        moments, left = empty(INCEPTION_FEATURES), len(rows)
+        moments, left = empty(FEATURE_SIZE), len(rows)
         steps, shown = -(-len(rows) // self._size), jax.process_index() == 0
         with Progress("reference", steps, unit="batch", shown=shown) as progress:
             for batch in photographs.batches(0, self._size, (jax.process_index(), jax.process_count())):
@@ -284,19 +284,19 @@ class _Job:
         self, values: dict[str, np.ndarray], moments: dict[str, Moments]
     ) -> tuple[dict[str, float], dict[str, str]]:
         """The numbers of the whole set, and why others cannot be had of it."""
-        whole: dict[str, float] = {}
-        if "colorfulness" in values:
-            whole["delta_cf"] = delta_colorfulness(values["colorfulness"], values["colorfulness_truth"])
-        if "fid" not in self._metrics:
-            return whole, {}
-        predicted = moments[FEATURES[0]]
-        truth = moments[FEATURES[1] if self._protocol.reference is None else "reference"]
-        if min(predicted.count, truth.count) < 2:
-            return whole, {"fid": "it needs at least two pictures"}
-        whole[self._networks.fid] = frechet_distance(predicted, truth)
-        if predicted.count < FEWEST_FOR_FID:
-            log.warning("%s", _few(predicted.count))
-        return whole, {}
+        names, absent = with_companions(self._metrics), {}
+        known: dict[str, Any] = values | moments
+        if self._protocol.reference is not None and "fid" in names:
+            known[FEATURE_NAMES[1]] = moments["reference"]
+        if "fid" in names and min(known[name].count for name in FEATURE_NAMES) < 2:
+            names, absent = [name for name in names if name != "fid"], {"fid": "it needs at least two pictures"}
+        rows = [METRICS[name] for name in names if METRICS[name].of_set]
+        whole = {row.name: row.compute(*(known[key] for key in row.inputs)) for row in rows if row.compute is not None}
+        if "fid" in whole:
+            whole[self._networks.fid] = whole.pop("fid")
+            if known[FEATURE_NAMES[0]].count < FEWEST_FOR_FID:
+                log.warning("%s", _few(known[FEATURE_NAMES[0]].count))
+        return whole, absent
 
     def _own_facts(self, values: dict[str, np.ndarray], differs: Difference, lost: list[str]) -> dict[str, Any]:
         devices = f"{self._mesh.size} {jax.default_backend()}"

@@ -1,4 +1,4 @@
-"""The programs of an evaluation: paint a batch and measure it, spread over all devices of a mesh."""
+"""The compiled programs of an evaluation: paint a batch and measure it, spread over all devices of a mesh."""
 
 from collections.abc import Collection, Mapping
 from functools import partial
@@ -10,30 +10,10 @@ from jax.sharding import Mesh
 
 from palgan_jax.color import bytes_to_lab
 from palgan_jax.distributed.mesh import batch_sharding, replicated, to_devices
+from palgan_jax.evaluation.photographs import ANSWERS, LARGE, SIZES, answer
 from palgan_jax.evaluation.systems import Checkpoint, System, squared
-from palgan_jax.metrics.lpips import diversity
-from palgan_jax.metrics.measure import FEATURES, Networks, measure, network_input
-from palgan_jax.metrics.size_consistency import size_consistency
-from palgan_jax.pretrained.inception import inception_features
-
-ANSWERS = 4
-"""Palettes of other photographs that diversity paints each photograph with."""
-SIZES = (1, 2, 4)
-"""Times the protocol's side at which a photograph is given for size consistency: 256, 512 and 1024."""
-
-
-def answer(k: int) -> str:
-    """The name under which a batch has the photograph whose palette makes answer number k."""
-    return f"answer_{k}"
-
-
-LARGE = "large"
-"""The name under which a batch has the photographs at the largest of SIZES."""
-
-
-def luminance(rgb: jax.Array) -> jax.Array:
-    """L (B, S, S) of sRGB uint8 (B, S, S, 3)."""
-    return bytes_to_lab(rgb)[..., 0]
+from palgan_jax.metrics.catalogue import FEATURE_NAMES, with_companions
+from palgan_jax.metrics.measure import Networks, features, measure
 
 
 class Programs:
@@ -45,80 +25,64 @@ class Programs:
     def __init__(
         self, mesh: Mesh, system: System, networks: Networks, metrics: Collection[str], *, truth_features: bool = True
     ):
-        """`truth_features`: whether FID is taken against the photographs themselves."""
+        """`metrics`: those that were asked for. `truth_features`: False where FID is taken against other pictures."""
         everywhere, split = replicated(mesh), batch_sharding(mesh)
         # One process sees all of its devices: nothing has to cross, where XLA would end it if one core came too late.
-        seen = everywhere if jax.process_count() > 1 else split
+        visible = everywhere if jax.process_count() > 1 else split
         self._mesh, self._system, self._metrics = mesh, system, metrics
         self._truth_features = truth_features
         self.batch_multiple = mesh.size
-        """What the number of rows of a batch has to be a multiple of."""
+        """The number of rows of a batch is a multiple of this."""
         # From the host, since arrays of one process's device cannot be spread over those of others.
         self._variables, self._params = jax.device_put(jax.device_get((system.variables, networks.params)), everywhere)
-        self._luminance = jax.jit(luminance, out_shardings=split)
+        self._luminance = jax.jit(lambda rgb: bytes_to_lab(rgb)[..., 0], out_shardings=split)
         self._paint = jax.jit(system.paint, out_shardings=split)
+        self._colors = jax.jit(self._colors_by_size, out_shardings=split)
         # Inception has a program of its own, which serves predictions and truths.
-        cheap = frozenset(metrics) - {"fid"}
-        self._measure = jax.jit(partial(_measure, metrics=cheap), out_shardings=seen)
-        self._features = jax.jit(_features, out_shardings=seen)
-        self._whole = jax.jit(lambda x: x, out_shardings=seen)
-        self._diversity = jax.jit(_diversity, out_shardings=seen)
-        self._sizes = jax.jit(self._size_consistency, out_shardings=seen)
+        names = frozenset(with_companions(metrics)) - {"fid"}
+        self._measure = jax.jit(partial(measure, metrics=names), out_shardings=visible)
+        self._features = jax.jit(features, out_shardings=visible)
+        self._gather = jax.jit(lambda x: x, out_shardings=visible)
 
     def measure(self, batch: dict[str, np.ndarray]) -> dict[str, jax.Array]:
-        """This process's rows of a batch -> values of the global one: "mask", those of `measure` and those on request.
+        """Returns the values (B,) of the global batch by metric, its "mask", and FEATURE_NAMES (B, 2048) for FID.
 
-        They may still be on their way when it returns.
-
-        `batch` has "truth", uint8 (b, S, S, 3), "mask" (b,), and what the system and the metrics ask for.
+        They may still be on their way. `batch` is this process's rows: "truth", uint8 (b, S, S, 3), "mask" (b,), and
+        what the system and the metrics ask for.
         """
         on_devices = to_devices(batch, self._mesh)
         l, truth = self._luminance(on_devices["truth"]), on_devices["truth"]
-        predicted, _ = self._paint(self._variables, l, self._given(on_devices))
-        values = dict(self._measure(self._params, predicted, truth, on_devices["mask"]))
+        predicted, _ = self._paint(self._variables, l, self._asked(on_devices))
+        inputs: dict[str, Any] = {"predicted": predicted, "truth": truth}
+        if "diversity" in self._metrics:
+            others = [{"partner": on_devices[answer(k)]} for k in range(ANSWERS)]
+            inputs["answers"] = [self._paint(self._variables, l, other)[0] for other in others]
+        if "size_consistency" in self._metrics:
+            inputs["ab_by_size"] = self._colors(self._variables, self._luminance(on_devices[LARGE]))
+        values = {**self._measure(self._params, inputs), "mask": self._gather(on_devices["mask"])}
         if "fid" in self._metrics:
             compared = (predicted, truth) if self._truth_features else (predicted,)
-            values |= {
-                name: self._features(self._params["fid"], rgb) for name, rgb in zip(FEATURES, compared, strict=False)
-            }
-        if "diversity" in self._metrics:
-            answers = [self._paint(self._variables, l, {"partner": on_devices[answer(k)]})[0] for k in range(ANSWERS)]
-            values["diversity"] = self._diversity(self._params["diversity"], answers)
-        if "size_consistency" in self._metrics:
-            values["size_consistency"] = self._sizes(self._variables, self._luminance(on_devices[LARGE]))
+            for name, rgb in zip(FEATURE_NAMES, compared, strict=False):
+                values[name] = self._features(self._params["fid"], rgb)
         return values
 
     def features(self, batch: dict[str, np.ndarray]) -> tuple[jax.Array, jax.Array]:
-        """The features (B, 2048) of "truth", and "mask" (B,), of photographs that nothing else is measured of."""
+        """Returns the features (B, 2048) of "truth" and "mask" (B,) of the global batch."""
         on_devices = to_devices({name: batch[name] for name in ("truth", "mask")}, self._mesh)
-        return self._features(self._params["fid"], on_devices["truth"]), self._whole(on_devices["mask"])
+        return self._features(self._params["fid"], on_devices["truth"]), self._gather(on_devices["mask"])
 
     def paint(self, batch: dict[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray | None]:
-        """The pictures, uint8 (B, S, S, 3), and palettes of a batch, where this process has all of its devices."""
+        """Returns the pictures, uint8 (B, S, S, 3), and palettes (B, K) of a batch, of a mesh within this process."""
         on_devices = to_devices(batch, self._mesh)
-        return jax.device_get(
-            self._paint(self._variables, self._luminance(on_devices["truth"]), self._given(on_devices))
-        )
+        l = self._luminance(on_devices["truth"])
+        return jax.device_get(self._paint(self._variables, l, self._asked(on_devices)))
 
-    def _given(self, batch: Mapping[str, jax.Array]) -> dict[str, jax.Array]:
+    def _asked(self, batch: Mapping[str, jax.Array]) -> dict[str, jax.Array]:
         return {name: batch[name] for name in self._system.asks}
 
-    def _size_consistency(self, variables: Any, large: jax.Array) -> jax.Array:
+    def _colors_by_size(self, variables: Any, large: jax.Array) -> list[jax.Array]:
+        """L (B, S, S) at the largest size -> the model's ab (B, R, R, 2) at each of SIZES."""
         assert isinstance(self._system, Checkpoint)
         side = large.shape[1] // max(SIZES)
-        given = [squared(large[..., None], side * times)[..., 0] for times in SIZES]
-        return size_consistency([self._system.colors(variables, l) for l in given])
-
-
-def _measure(
-    params: Mapping[str, Any], predicted: jax.Array, truth: jax.Array, mask: jax.Array, *, metrics: Collection[str]
-) -> dict[str, jax.Array]:
-    return {**measure(params, predicted, truth, metrics=metrics), "mask": mask}
-
-
-def _features(params: Any, rgb: jax.Array) -> jax.Array:
-    return inception_features(params, network_input(rgb))
-
-
-def _diversity(weights: Any, answers: list[jax.Array]) -> jax.Array:
-    return diversity(weights, [network_input(rgb) for rgb in answers], network="alexnet")
+        sizes = [squared(large[..., None], side * times)[..., 0] for times in SIZES]
+        return [self._system.colors(variables, l) for l in sizes]

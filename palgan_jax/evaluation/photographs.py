@@ -7,7 +7,6 @@ import numpy as np
 
 from palgan_jax.data.protocols import Pictures
 from palgan_jax.errors import UserError
-from palgan_jax.evaluation.measure import ANSWERS, LARGE, SIZES, answer
 from palgan_jax.evaluation.protocols import Protocol
 from palgan_jax.evaluation.systems import Predictions, System
 from palgan_jax.evaluation.truth import RESIZES, partners, read_picture
@@ -18,6 +17,18 @@ log = logging.getLogger(__name__)
 _AHEAD = 3  # batches
 
 Batch = dict[str, np.ndarray]
+
+ANSWERS = 4
+"""Palettes of other photographs that diversity paints each photograph with."""
+LARGE = "large"
+"""The batch's entry that holds the photographs at the largest of SIZES."""
+SIZES = (1, 2, 4)
+"""Times the protocol's side at which a photograph is given for size consistency: 256, 512 and 1024."""
+
+
+def answer(k: int) -> str:
+    """Returns the batch's entry that holds the photographs whose palettes make answer number k."""
+    return f"answer_{k}"
 
 
 class Photographs:

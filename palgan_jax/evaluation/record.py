@@ -2,59 +2,12 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
+from palgan_jax.metrics.catalogue import in_order
 from palgan_jax.metrics.confidence import interval
-
-Better = Literal["higher", "lower", "neither"]
-
-
-@dataclass(frozen=True)
-class Metric:
-    """How a metric is called and read.
-
-    Attributes:
-      title: its name in tables.
-      meaning: what it measures, its unit and range, in one line.
-      better: which of two values is the better one; "neither" where nearness to the truth's value counts, or nothing.
-      decimals: how many are printed.
-      unit: set after a value.
-    """
-
-    title: str
-    meaning: str
-    better: Better = "neither"
-    decimals: int = 3
-    unit: str = ""
-
-
-METRICS = {
-    "psnr": Metric("PSNR", "of all pixels and channels, in dB; 100 for equal pictures", "higher", 2, "dB"),
-    "ssim": Metric("SSIM", "structural similarity, -1 to 1, 1 for equal pictures", "higher"),
-    "lpips_alexnet": Metric("LPIPS (AlexNet)", "distance in AlexNet's features, 0 for equal pictures", "lower"),
-    "lpips_vgg16": Metric("LPIPS (VGG16)", "distance in VGG16's features, 0 for equal pictures", "lower"),
-    "fid": Metric("FID", "distance of the two sets in Inception's features, 0 for equal sets", "lower", 2),
-    "fid_other_weights": Metric("FID, other weights", "of another Inception than the field's: not its FID", "lower", 2),
-    "colorfulness": Metric("CF", "colorfulness of the prediction, opponent channels taken absolutely", decimals=2),
-    "colorfulness_truth": Metric("CF of the truth", "the same of the truth", decimals=2),
-    "colorfulness_signed": Metric("CF, signed", "colorfulness as Hasler and Süsstrunk define it", decimals=2),
-    "colorfulness_signed_truth": Metric("CF of the truth, signed", "the same of the truth", decimals=2),
-    "delta_cf": Metric("delta CF", "|mean CF of the predictions - mean CF of the truths|", "lower", 2),
-    "ciede2000": Metric("CIEDE2000", "mean color difference; 1 is just visible", "lower", 2),
-    "palette_distance": Metric("palette distance", "Hellinger distance to the truth's palette, 0 to 1", "lower"),
-    "luminance_error": Metric("luminance error", "largest change of L in a picture, 0 to 100", "lower", 2),
-    "bleeding": Metric("bleeding", "how smeared colors are at edges, 0 sharp, 1 as if there were none", "lower"),
-    "diversity": Metric("diversity", "mean LPIPS between several answers to one photograph"),
-    "size_consistency": Metric("size consistency", "ab difference of a picture given at several sizes", "lower", 2),
-}
-"""By the names in results.json and pictures.csv."""
-
-
-def metric(name: str) -> Metric:
-    """The entry of METRICS, or one that only repeats the name."""
-    return METRICS.get(name) or Metric(name, "")
 
 
 @dataclass(frozen=True)
@@ -123,13 +76,8 @@ class Shown:
 Summary = dict[str, dict[str, float]]
 
 
-def ordered(names: Mapping[str, Any]) -> list[str]:
-    """Names of metrics in the order of METRICS, then those that it does not know."""
-    return [name for name in METRICS if name in names] + sorted(name for name in names if name not in METRICS)
-
-
 def summarize(evaluation: Evaluation) -> Summary:
-    """What is printed of each metric, in the order of METRICS.
+    """What is printed of each metric, in the order of the catalogue.
 
     A metric with a value a picture has mean, low and high (the 95 % bootstrap interval of the mean over pictures),
     sd, median and count; a metric of the whole set has value and count.
@@ -140,7 +88,7 @@ def summarize(evaluation: Evaluation) -> Summary:
         low, high = interval(columns)
         intervals = {name: (float(low[i]), float(high[i])) for i, name in enumerate(evaluation.values)}
     summary: Summary = {}
-    for name in ordered({**evaluation.values, **evaluation.whole}):
+    for name in in_order({**evaluation.values, **evaluation.whole}):
         if name in evaluation.whole:
             summary[name] = {"value": float(evaluation.whole[name]), "count": evaluation.count}
             continue

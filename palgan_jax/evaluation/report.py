@@ -9,10 +9,10 @@ import numpy as np
 
 from palgan_jax import palette as palettes
 from palgan_jax.color import from_bytes
-from palgan_jax.evaluation.record import Evaluation, Shown, Summary, metric, ordered
+from palgan_jax.evaluation.record import Evaluation, Shown, Summary
 from palgan_jax.evaluation.table import (
-    COLUMNS,
     NOTHING,
+    TABLE_COLUMNS,
     in_words,
     interval_in_words,
     lines,
@@ -20,6 +20,7 @@ from palgan_jax.evaluation.table import (
     protocol_in_words,
     system_and_palette,
 )
+from palgan_jax.metrics.catalogue import find_metric, in_order
 from palgan_jax.pages.html import document, figure, image, palette_in_words
 
 MOST_SHOWN = 4
@@ -94,11 +95,11 @@ def _section(heading: str, inside: str) -> str:
 def _numbers(summary: Summary) -> str:
     rows = []
     for name, entry in summary.items():
-        decimals = metric(name).decimals
+        decimals = find_metric(name).decimals
         spread = [f"{entry[key]:.{decimals}f}" if key in entry else NOTHING for key in ("median", "sd")]
-        direction = {"higher": "↑", "lower": "↓", "neither": ""}[metric(name).better]
+        direction = {"higher": "↑", "lower": "↓", "neither": ""}[find_metric(name).direction]
         numbers = [printed(name, entry), interval_in_words(name, entry), *spread]
-        rows.append(_row(f"{metric(name).title} {direction}".strip(), numbers, [metric(name).meaning]))
+        rows.append(_row(f"{find_metric(name).label} {direction}".strip(), numbers, [find_metric(name).meaning]))
     caption = (
         "Means over pictures with their 95 % bootstrap intervals, which say how much a mean would move with other "
         "pictures of the same kind. A number of the whole set has none. ↑ higher is better, ↓ lower is better."
@@ -118,12 +119,12 @@ def _beside_others(evaluation: Evaluation, summary: Summary) -> str:
     )
     if len(rows) == 1:
         caption = "No published rows of the same pictures are known."
-    head = ["system", *COLUMNS.values(), "source"]
-    return _section("Beside published numbers", _table(caption, head, rows, range(1, 1 + len(COLUMNS))))
+    head = ["system", *TABLE_COLUMNS.values(), "source"]
+    return _section("Beside published numbers", _table(caption, head, rows, range(1, 1 + len(TABLE_COLUMNS))))
 
 
 def _left_out(absent: Mapping[str, str]) -> str:
-    rows = [_row(metric(name).title, [], [absent[name]]) for name in ordered(absent)]
+    rows = [_row(find_metric(name).label, [], [absent[name]]) for name in in_order(absent)]
     return _section(
         "Left out", _table("Metrics that were not measured, and why.", ["metric", "reason"], rows, range(0))
     )
@@ -131,7 +132,7 @@ def _left_out(absent: Mapping[str, str]) -> str:
 
 def _distributions(evaluation: Evaluation, summary: Summary) -> str:
     charts = [
-        _histogram(metric(name).title, np.asarray(evaluation.values[name]), entry["mean"])
+        _histogram(find_metric(name).label, np.asarray(evaluation.values[name]), entry["mean"])
         for name, entry in summary.items()
         if name in evaluation.values
     ]
@@ -190,11 +191,11 @@ def chosen(values: np.ndarray, *, higher_is_better: bool) -> dict[str, list[int]
 
 def _examples(evaluation: Evaluation, pictures: Callable[[int], Shown]) -> str:
     by = "psnr" if "psnr" in evaluation.values else next(iter(evaluation.values))
-    picked = chosen(np.asarray(evaluation.values[by]), higher_is_better=metric(by).better != "lower")
+    picked = chosen(np.asarray(evaluation.values[by]), higher_is_better=find_metric(by).direction != "lower")
     headings = {"best": "The best", "median": "In the middle", "worst": "The worst"}
     return "".join(
         _section(
-            f"{headings[name]} by {_text(metric(by).title)}",
+            f"{headings[name]} by {_text(find_metric(by).label)}",
             f'<div class="cards">{"".join(_card(evaluation, number, pictures(number)) for number in numbers)}</div>',
         )
         for name, numbers in picked.items()
@@ -216,7 +217,7 @@ def _card(evaluation: Evaluation, number: int, shown: Shown) -> str:
         for spec in [palettes.PaletteSpec(bins=math.isqrt(len(h)))]
     )
     figures = ", ".join(
-        f"{metric(key).title} {evaluation.values[key][number]:.{metric(key).decimals}f}"
+        f"{find_metric(key).label} {evaluation.values[key][number]:.{find_metric(key).decimals}f}"
         for key in ("psnr", "ssim", "lpips_alexnet", "lpips_vgg16", "ciede2000")
         if key in evaluation.values
     )

@@ -13,9 +13,10 @@ from typing import Any
 import numpy as np
 
 from palgan_jax.errors import UserError
-from palgan_jax.evaluation.record import Evaluation, Shown, Summary, ordered, summarize
+from palgan_jax.evaluation.record import Evaluation, Shown, Summary, summarize
 from palgan_jax.evaluation.report import report
 from palgan_jax.evaluation.table import markdown
+from palgan_jax.metrics.catalogue import FORMER_NAMES, in_order
 from palgan_jax.metrics.confidence import LEVEL, RESAMPLES
 from palgan_jax.util.files import make_folder, write_file
 
@@ -60,7 +61,7 @@ def _as_json(evaluation: Evaluation, summary: Summary) -> bytes:
 
 
 def _as_csv(evaluation: Evaluation) -> bytes:
-    metrics = ordered(evaluation.values)
+    metrics = in_order(evaluation.values)
     columns = [np.asarray(evaluation.values[name], np.float64).tolist() for name in metrics]
     text = io.StringIO(newline="")
     # Names are always quoted and numbers never, so that a reader can tell the name 1 from the number.
@@ -72,7 +73,10 @@ def _as_csv(evaluation: Evaluation) -> bytes:
 
 
 def read_results(folder: str | Path) -> Evaluation:
-    """What `write_results` wrote into `folder`. Raises UserError where there is nothing, or half of it is missing."""
+    """Reads what `write_results` wrote into `folder`, also in earlier versions, which called some metrics otherwise.
+
+    Raises UserError where there is nothing, or half of it is missing.
+    """
     folder = Path(folder)
     try:
         found: dict[str, Any] = json.loads((folder / RESULTS).read_bytes())
@@ -80,12 +84,14 @@ def read_results(folder: str | Path) -> Evaluation:
         (_, *metrics), *rows = csv.reader(io.StringIO(table, newline=""), quoting=csv.QUOTE_NONNUMERIC)
         names = [name for name, *_ in rows]
         numbers = np.array([row[1:] for row in rows], np.float64).reshape(len(rows), len(metrics))
-        fields = ("system", "protocol", "protocol_exact", "list_sha256", "count", "resize", "palette")
+        fields = ("system", "protocol", "protocol_exact", "list_sha256", "count", "palette")
         return Evaluation(
-            **{name: found[name] for name in (*fields, "absent", "weights", "facts")},
+            **{name: found[name] for name in (*fields, "weights", "facts")},
+            resize=found["resize"].replace("centre crop", "center crop"),  # as earlier versions wrote it
             names=names,
-            values={name: numbers[:, i] for i, name in enumerate(metrics)},
+            values={FORMER_NAMES.get(name, name): numbers[:, i] for i, name in enumerate(metrics)},
             whole={name: entry["value"] for name, entry in found["metrics"].items() if "value" in entry},
+            absent={FORMER_NAMES.get(name) or name: reason for name, reason in found["absent"].items()},
         )
     except FileNotFoundError as error:
         raise UserError(

@@ -3,13 +3,14 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from palgan_jax.evaluation.record import Evaluation, Summary, headline, metric, ordered
+from palgan_jax.evaluation.record import Evaluation, Summary, headline
+from palgan_jax.metrics.catalogue import find_metric, in_order
 
 PAPER = "Wang et al., ECCV 2022 (PalGAN), tables"
 LATER = "a later comparison of several systems, second-hand"
 HERE = "measured by palgan evaluate"
 
-COLUMNS = {
+TABLE_COLUMNS = {
     "psnr": "PSNR",
     "ssim": "SSIM",
     "lpips": "LPIPS",
@@ -24,7 +25,7 @@ NOTHING = "-"
 
 @dataclass(frozen=True)
 class Line:
-    """A row of the table: the cells of COLUMNS in their order, and who says so."""
+    """A row of the table: the cells of TABLE_COLUMNS in their order, and who says so."""
 
     system: str
     cells: tuple[str, ...]
@@ -89,7 +90,7 @@ PUBLISHED: dict[str, tuple[Line, ...]] = {
 def lines(evaluation: Evaluation, summary: Summary) -> list[Line]:
     """The published rows of the protocol, where exactly its pictures were seen, and then the one measured here."""
     published = PUBLISHED.get(evaluation.protocol, ()) if evaluation.protocol_exact else ()
-    cells = tuple(_cell(name, summary) for name in COLUMNS)
+    cells = tuple(_cell(name, summary) for name in TABLE_COLUMNS)
     return [*published, Line(system_and_palette(evaluation), cells, HERE, ours=True)]
 
 
@@ -102,7 +103,7 @@ def _cell(name: str, summary: Summary) -> str:
 
 def printed(name: str, entry: dict[str, float]) -> str:
     """The number of a summary's entry with as many decimals as its metric has."""
-    return f"{headline(entry):.{metric(name).decimals}f}"
+    return f"{headline(entry):.{find_metric(name).decimals}f}"
 
 
 def system_and_palette(evaluation: Evaluation) -> str:
@@ -141,8 +142,8 @@ def remarks(evaluation: Evaluation) -> list[str]:
     if version := evaluation.facts.get("version"):
         said.append(f"Measured by palgan_jax {version}")
     for reason in dict.fromkeys(evaluation.absent.values()):
-        left_out = [name for name in ordered(evaluation.absent) if evaluation.absent[name] == reason]
-        said.append(f"Left out: {', '.join(metric(name).title for name in left_out)}: {reason}")
+        left_out = [name for name in in_order(evaluation.absent) if evaluation.absent[name] == reason]
+        said.append(f"Left out: {', '.join(find_metric(name).label for name in left_out)}: {reason}")
     return said
 
 
@@ -157,20 +158,21 @@ def markdown(evaluation: Evaluation, summary: Summary) -> str:
     """row.md: the table, the 95 % intervals of our means, and the remarks."""
     rows = lines(evaluation, summary)
     text = [f"# {_plain(system_and_palette(evaluation))}", ""]
-    text.append(f"| system | {' | '.join(COLUMNS.values())} | source |")
-    text.append("|---|" + "---:|" * len(COLUMNS) + "---|")
+    text.append(f"| system | {' | '.join(TABLE_COLUMNS.values())} | source |")
+    text.append("|---|" + "---:|" * len(TABLE_COLUMNS) + "---|")
     for row in rows:
         system = f"**{_plain(row.system)}**" if row.ours else row.system
         text.append(f"| {system} | {' | '.join(row.cells)} | {row.source} |")
     text += ["", "| metric | value | 95 % interval of the mean |", "|---|---:|---:|"]
     for name, entry in summary.items():
-        text.append(f"| {_plain(metric(name).title)} | {printed(name, entry)} | {interval_in_words(name, entry)} |")
+        cells = (_plain(find_metric(name).label), printed(name, entry), interval_in_words(name, entry))
+        text.append(f"| {' | '.join(cells)} |")
     return "\n".join([*text, "", *(f"- {_plain(line)}" for line in remarks(evaluation)), ""])
 
 
 def interval_in_words(name: str, entry: dict[str, float]) -> str:
     """ "low to high", or a dash for a number of the whole set."""
-    decimals = metric(name).decimals
+    decimals = find_metric(name).decimals
     return f"{entry['low']:.{decimals}f} to {entry['high']:.{decimals}f}" if "low" in entry else NOTHING
 
 

@@ -20,7 +20,7 @@ from palgan_jax.nn.ops.convolution import convolve
 from palgan_jax.nn.ops.pooling import average_pool, halving_max_pool, max_pool
 
 SIZE = 299
-FEATURES = 2048
+FEATURE_SIZE = 2048
 BATCH_NORM_EPS = 1e-3
 
 

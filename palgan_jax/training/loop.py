@@ -25,6 +25,7 @@ from palgan_jax.data.train_batches import TrainBatches, eval_batches, train_batc
 from palgan_jax.distributed.mesh import check_batch_size, make_mesh, replicated
 from palgan_jax.distributed.preemption import StopRequest
 from palgan_jax.errors import DataStopped, ExitCode, UserError
+from palgan_jax.metrics.catalogue import find_metric
 from palgan_jax.nn.build import build_generator
 from palgan_jax.pretrained.load import load_vgg16
 from palgan_jax.training.compile import Program, compile_program
@@ -34,7 +35,7 @@ from palgan_jax.training.metrics_file import MetricsWriter
 from palgan_jax.training.sample_sheets import SampleSheets
 from palgan_jax.training.state import TrainState, ema_variables
 from palgan_jax.training.timing import InputWatch, MetricsWindow
-from palgan_jax.training.validation import LESS_IS_BETTER, Validation
+from palgan_jax.training.validation import Validation
 from palgan_jax.util.files import write_file
 from palgan_jax.util.progress import Progress
 
@@ -171,7 +172,7 @@ def _make_workdir(workdir: Path) -> None:
 
 def _open_checkpoints(config: ConfigDict, workdir: Path) -> Checkpoints:
     """Opens WORKDIR/checkpoints. Raises UserError where another config made them."""
-    less = config.best.removeprefix("val/") in LESS_IS_BETTER
+    less = find_metric(config.best.removeprefix("val/")).direction == "lower"
     checkpoints = Checkpoints(
         workdir / FOLDER, keep=config.keep, best=config.best or None, best_mode="min" if less else "max"
     )

@@ -13,7 +13,7 @@ import pytest
 
 from palgan_jax.cli import main
 from palgan_jax.evaluation.results import PICTURES, REPORT, RESULTS, ROW
-from palgan_jax.metrics.measure import DEFAULT, METRICS
+from palgan_jax.metrics.catalogue import DEFAULT, EVALUATION
 from tests.support.places import QUICK_COMPILATION
 
 METRICS_HERE = ("--metrics", "psnr,colorfulness")
@@ -55,7 +55,7 @@ def test_the_bundled_model_beats_the_baseline_with_the_truths_palette(photograph
     assert results["system"].startswith("step 3000 of small.safetensors")
     # A picture could not be read: even a folder's numbers do not count as those of the whole folder then.
     assert results["facts"]["unreadable"] == ["broken.jpg"] and not results["protocol_exact"]
-    assert sorted(results["absent"]) == sorted(set(METRICS) - {"psnr", "colorfulness"})
+    assert sorted(results["absent"]) == sorted(set(EVALUATION) - {"psnr", "colorfulness"})
     model, baseline = numbers(tmp_path), numbers(mean)
     assert model.keys() == baseline.keys()
     assert np.mean([row["psnr"] for row in model.values()]) > 2 + np.mean([row["psnr"] for row in baseline.values()])
@@ -130,4 +130,4 @@ def test_the_metrics_of_a_command_stand_in_their_own_order():
 
     assert parse_metrics("default") == DEFAULT
     assert parse_metrics(" ssim, psnr") == ("psnr", "ssim")
-    assert parse_metrics("size_consistency,default,diversity") == METRICS
+    assert parse_metrics("size_consistency,default,diversity") == EVALUATION

@@ -28,6 +28,7 @@ from palgan_jax.evaluation.results import RESULTS
 from palgan_jax.evaluation.resume import FILE, FOLDER
 from palgan_jax.evaluation.systems import Checkpoint, NearestPalette, Predictions, gray, mean_color
 from palgan_jax.evaluation.truth import RESIZES, open_truth, partners, read_picture
+from palgan_jax.metrics.catalogue import METRICS
 from palgan_jax.metrics.lpips import diversity
 from palgan_jax.metrics.measure import Networks
 from palgan_jax.metrics.size_consistency import size_consistency
@@ -187,7 +188,7 @@ def test_several_answers_and_several_sizes_on_request(model, photographs, tmp_pa
     ]
     weights = load_metric_weights("lpips-alexnet")
     measured = jax.jit(diversity, static_argnames="network")
-    wanted = measured(weights, [rgb.astype(np.float32) / 127.5 - 1 for rgb in answers], network="alexnet")
+    wanted = measured(weights, answers, network="alexnet")
     np.testing.assert_allclose(found.values["diversity"], wanted, atol=0.01)
 
     for i, rgb in enumerate(pictures):
@@ -247,12 +248,15 @@ def files(folder: Path) -> dict[str, bytes]:
     return {**found, RESULTS: json.dumps(results).encode()}
 
 
+def set_fid(monkeypatch, distance) -> None:
+    """Puts another function of two moments in the place of FID's."""
+    monkeypatch.setitem(METRICS, "fid", replace(METRICS["fid"], compute=distance))
+
+
 def test_interrupted_and_resumed_gives_the_same_bytes(photographs, tmp_path, monkeypatch, caplog):
     monkeypatch.setattr(run, "SECONDS_BETWEEN_SAVES", 0.0)
     # The distance itself takes seconds, and is tested beside its definition; this depends on as much of the sums.
-    monkeypatch.setattr(
-        run, "frechet_distance", lambda *m: float(np.vdot(m[0].scatter, m[1].scatter) + m[0].mean @ m[1].mean)
-    )
+    set_fid(monkeypatch, lambda *m: float(np.vdot(m[0].scatter, m[1].scatter) + m[0].mean @ m[1].mean))
     # As ColTran's protocol: the pictures of one list are measured, and FID is taken against those of another.
     truth = open_truth(str(photographs))
     lists = [tuple(sorted(path.name for path in (photographs / name).iterdir()))[:3] for name in "ab"]
@@ -291,7 +295,7 @@ def test_interrupted_and_resumed_gives_the_same_bytes(photographs, tmp_path, mon
 
     # Without a list of its own to compare with, FID is taken against the photographs themselves: none for equal ones.
     compared = []
-    monkeypatch.setattr(run, "frechet_distance", lambda *moments: compared.extend(moments) or 0.0)
+    set_fid(monkeypatch, lambda *moments: compared.extend(moments) or 0.0)
     shutil.copytree(photographs / "a", tmp_path / "same")
     protocol_of_few = replace(SMALL, names=lambda: lists[0])
     same = Predictions(tmp_path / "same")

@@ -12,10 +12,11 @@ from scipy.stats import bootstrap
 
 from palgan_jax.errors import UserError
 from palgan_jax.evaluation import results
+from palgan_jax.evaluation.compare import compare
 from palgan_jax.evaluation.protocols import PROTOCOLS
 from palgan_jax.evaluation.record import summarize
 from palgan_jax.evaluation.results import PICTURES, RESULTS, read_results, write_results
-from palgan_jax.evaluation.table import COLUMNS, NOTHING, PAPER, PUBLISHED, markdown
+from palgan_jax.evaluation.table import NOTHING, PAPER, PUBLISHED, TABLE_COLUMNS, markdown
 from tests.support.places import ROOT
 from tests.support.small_evaluation import NASTY, evaluation, shown
 
@@ -91,6 +92,20 @@ def test_everything_reads_back(folder):
     assert list(read.values) == ["psnr", "ssim", "ciede2000"]
     for name, values in read.values.items():
         np.testing.assert_array_equal(values, written.values[name])
+
+
+def test_results_of_earlier_versions_are_read_under_the_names_of_today(tmp_path):
+    values = {"colorfulness": np.array([30.0, 31.0]), "colorfulness_truth": np.array([40.0, 41.0])}
+    absent = {"colorfulness_signed": "it was not asked for"}
+    resize = "center crop of the short side, then 256 x 256"
+    written = evaluation(2, values=values, absent=absent, whole={}, resize=resize)
+    write_results(tmp_path, written, shown)
+    for name in (RESULTS, PICTURES):
+        text = (tmp_path / name).read_text()
+        (tmp_path / name).write_text(text.replace("colorfulness", "colourfulness").replace("center", "centre"))
+    read = read_results(tmp_path)
+    assert set(read.values) == set(values) and read.absent == absent and read.resize == resize
+    assert compare(read, written).metrics["colorfulness"].difference == 0
 
 
 @pytest.mark.parametrize(
@@ -195,7 +210,7 @@ def test_a_nasty_label_stays_in_its_cell():
     measured = evaluation(system=NASTY + "\n| x |")
     text = markdown(measured, summarize(measured)).encode("utf-8", "strict").decode()
     (row,) = (line for line in text.splitlines() if "measured by palgan" in line)
-    assert len(re.findall(r"(?<!\\)[|]", row)) == len(COLUMNS) + 3
+    assert len(re.findall(r"(?<!\\)[|]", row)) == len(TABLE_COLUMNS) + 3
 
 
 def published_in_the_paper():
@@ -228,4 +243,4 @@ def test_the_papers_rows_are_those_of_its_tables():
     }
     assert ours == paper
     assert set(PUBLISHED) <= set(PROTOCOLS)
-    assert all(len(line.cells) == len(COLUMNS) for lines in PUBLISHED.values() for line in lines)
+    assert all(len(line.cells) == len(TABLE_COLUMNS) for lines in PUBLISHED.values() for line in lines)

@@ -14,12 +14,12 @@ from scipy.ndimage import gaussian_filter
 from skimage.color import deltaE_ciede2000
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
-from palgan_jax.color import bytes_to_lab, lab_to_rgb, rgb_to_bytes
+from palgan_jax.color import bytes_to_lab, colorfulness, lab_to_rgb, rgb_to_bytes
 from palgan_jax.errors import UserError
 from palgan_jax.metrics import frechet
 from palgan_jax.metrics.bleeding import color_bleeding
 from palgan_jax.metrics.ciede2000 import ciede2000, color_difference
-from palgan_jax.metrics.colorfulness import colorfulness, delta_colorfulness
+from palgan_jax.metrics.colorfulness import delta_colorfulness
 from palgan_jax.metrics.confidence import interval, paired_interval, resampled_means
 from palgan_jax.metrics.luminance import luminance_error
 from palgan_jax.metrics.psnr import psnr

@@ -74,14 +74,14 @@ def weights(tmp_path_factory):
 def test_lpips_is_that_of_its_authors(weights, network):
     with np.load(GOLDEN / "metrics_lpips.npz") as file:
         wanted = file[network]
-    first, second = map(network_input, lpips_pictures())
+    first, second = lpips_pictures()
     measured = jax.jit(lpips, static_argnames="network")(weights[network], first, second, network=network)
     np.testing.assert_allclose(measured, wanted, atol=1e-5)
     assert wanted[2] == 0 < wanted[1] < 0.1 < wanted[0]
 
 
 def test_diversity_is_the_mean_over_pairs(weights):
-    first, second = map(network_input, lpips_pictures())
+    first, second = lpips_pictures()
     third = first[::-1].copy()
     measured = diversity(weights["alexnet"], [first, second, third], network="alexnet")
     pairs = [(first, second), (first, third), (second, third)]

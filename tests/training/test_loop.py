@@ -181,7 +181,7 @@ def test_two_processes_train_as_one_and_any_number_goes_on(uninterrupted, tmp_pa
             np.testing.assert_allclose(row[name], other[name], rtol=2e-2, atol=2e-3, err_msg=name)
     np.testing.assert_allclose(ours[0]["loss/g"], expected[0]["loss/g"], rtol=1e-5)
     measured, other = [next(row for row in lines(at) if "val/psnr" in row) for at in (tmp_path, uninterrupted)]
-    for name in ("val/psnr_gray", "val/psnr_mean_ab", "val/ab_error_gray", "val/colorfulness_of_truth"):
+    for name in ("val/psnr_gray", "val/psnr_mean_ab", "val/ab_error_gray", "val/colorfulness_truth"):
         np.testing.assert_allclose(measured[name], other[name], rtol=1e-5, err_msg=name)
 
     # One process goes on, is stopped, and two go on from there.
