@@ -26,6 +26,7 @@ import simplejpeg
 from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
 
 from palgan_jax.errors import UserError
+from palgan_jax.util.threads import SharedContext
 
 PICTURE_SUFFIXES = frozenset({".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".tif", ".tiff", ".bmp"})
 MIN_SIDE = 16
@@ -34,12 +35,6 @@ ORIENTATION = 0x0112
 """The EXIF tag."""
 
 _EXIF_KEYS = {"exif", "Raw profile type exif", "xmp", "XML:com.adobe.xmp"}  # where Pillow's getexif looks
-# Pillow warns from 89 megapixels on, where the limit above is checked here for every picture, and of broken metadata,
-# which does no harm.
-warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-# Broken EXIF says nothing about the pixels; Pillow would warn of it on opening already.
-warnings.filterwarnings("ignore", message="(Possibly c|C)orrupt EXIF data", category=UserWarning)
-warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
 # What Pillow's plugins raise on damaged files.
 _DAMAGE = (
     OSError,
@@ -53,6 +48,21 @@ _DAMAGE = (
     MemoryError,
 )
 _TOO_LARGE = (Image.DecompressionBombError, Image.DecompressionBombWarning)
+
+
+@contextmanager
+def _ignore_warnings() -> Iterator[None]:
+    with warnings.catch_warnings():
+        # From 89 megapixels on; the limit above is checked here for every picture.
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+        # Of broken metadata, which says nothing about the pixels.
+        warnings.filterwarnings("ignore", message="(Possibly c|C)orrupt EXIF data", category=UserWarning)
+        warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
+        yield
+
+
+quiet_pillow = SharedContext(_ignore_warnings)
+"""Ignores what Pillow warns of, in a `with` around its use; the filters of warnings are the whole process's."""
 
 
 def read_rgb(path: str | Path, *, at_least: int | None = None) -> np.ndarray:
@@ -115,7 +125,7 @@ def decode_rgb(data: bytes, *, name: str, at_least: int | None = None) -> np.nda
         rgb = _decode_jpeg(data, size, at_least)
         if rgb is not None:
             return rgb
-    with _open(data, name) as picture:
+    with quiet_pillow, _open(data, name) as picture:
         _check_size(_upright_size(picture), name)
         if size is None and picture.format in ("JPEG", "MPO") and picture.mode in ("RGB", "L"):
             rgb = _decode_jpeg(data, picture.size, at_least)
@@ -146,7 +156,7 @@ def picture_size_of(data: bytes | BinaryIO, *, name: str) -> tuple[int, int]:
     if size is not None:
         _check_size(size, name)
         return size
-    with _open(data, name) as picture:
+    with quiet_pillow, _open(data, name) as picture:
         size = _upright_size(picture)
         _check_size(size, name)
         return size

@@ -9,6 +9,7 @@ import numpy as np
 from PIL import Image
 
 from palgan_jax.config import default_config
+from palgan_jax.data.decode import quiet_pillow
 from palgan_jax.data.mixture import MixtureSource
 from palgan_jax.data.protocols import Source
 from palgan_jax.data.source import StoredSource, open_source
@@ -148,7 +149,7 @@ def _jpeg(rgb: np.ndarray) -> bytes:
 
 def _is_ours(path: Path) -> bool:
     try:
-        with Image.open(path) as picture:
+        with quiet_pillow, Image.open(path) as picture:
             return picture.info.get("comment") == _MARK
     except (OSError, SyntaxError):
         return False

@@ -2,11 +2,13 @@
 
 import functools
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import cv2
 import numpy as np
 
-cv2.setNumThreads(1)  # the pipeline has a thread or a process for each core already
+from palgan_jax.util.threads import SharedContext
 
 ALIASES_FROM = 1.75
 """Reduction along a side from which it is smoothed first.
@@ -14,6 +16,20 @@ ALIASES_FROM = 1.75
 Plain interpolation misses no pixel up to 2, and differs from Pillow's antialiased one by 0.8 levels of 255 at a
 reduction by 1.1, 2.3 at 1.5 and 3.2 at 1.7; smoothing there too would leave 1 and cost 5 % of the pipeline's rate.
 """
+
+
+@contextmanager
+def _single_thread() -> Iterator[None]:
+    before = cv2.getNumThreads()
+    cv2.setNumThreads(1)
+    try:
+        yield
+    finally:
+        cv2.setNumThreads(before)
+
+
+opencv_on_one_thread = SharedContext(_single_thread)
+"""Keeps OpenCV from starting threads of its own, where there is a thread or a process for each core already."""
 
 _EDGES = cv2.BORDER_REPLICATE | cv2.BORDER_ISOLATED  # a crop's neighbors aren't looked at
 

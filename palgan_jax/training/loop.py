@@ -19,9 +19,10 @@ from palgan_jax.checkpoint.reading import FOLDER
 from palgan_jax.checkpoint.saving import Checkpoints
 from palgan_jax.config import FREE, Durations, check_config, durations, palette_spec
 from palgan_jax.data.device import DeviceBatches, make_lab_stage
+from palgan_jax.data.eval_batches import eval_batches
 from palgan_jax.data.mean_color import SIDE, mean_ab
 from palgan_jax.data.protocols import Source
-from palgan_jax.data.train_batches import TrainBatches, eval_batches, train_batches
+from palgan_jax.data.train_batches import TrainBatches, train_batches
 from palgan_jax.distributed.mesh import check_batch_size, make_mesh, replicated
 from palgan_jax.distributed.preemption import StopRequest
 from palgan_jax.errors import DataStopped, ExitCode, UserError

@@ -12,8 +12,8 @@ from ml_collections import ConfigDict
 
 from palgan_jax.color import from_bytes, to_bytes
 from palgan_jax.config import palette_spec
+from palgan_jax.data.eval_batches import eval_batches
 from palgan_jax.data.source import Source
-from palgan_jax.data.train_batches import eval_batches
 from palgan_jax.distributed.mesh import replicated
 from palgan_jax.pages import Row, write_sheet
 from palgan_jax.training.step import make_predict

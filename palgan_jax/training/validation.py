@@ -13,7 +13,7 @@ from ml_collections import ConfigDict
 
 from palgan_jax.color import from_bytes, to_bytes
 from palgan_jax.config import palette_spec
-from palgan_jax.data.train_batches import EvalBatches
+from palgan_jax.data.eval_batches import EvalBatches
 from palgan_jax.distributed.mesh import replicated, to_devices
 from palgan_jax.errors import DataStopped, UserError
 from palgan_jax.metrics.catalogue import FEATURE_NAMES, METRICS, OPTIONAL, VARIANTS, validation_names

@@ -1,10 +1,12 @@
-"""Threads: the number of usable cores, and a map over them that keeps the order."""
+"""Threads: the number of usable cores, a map over them that keeps the order, and settings that they share."""
 
 import os
+import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import TypeVar
+from contextlib import AbstractContextManager
+from typing import Any, TypeVar
 
 T = TypeVar("T")
 S = TypeVar("S")
@@ -36,3 +38,27 @@ def ordered_map(f: Callable[[T], S], items: Iterable[T], workers: int, ahead: in
         finally:
             for future in pending:
                 future.cancel()
+
+
+class SharedContext:
+    """Enters a context with the first of several users at once, and leaves it with the last.
+
+    For settings of the whole process. Users that each save and restore one would restore it in the wrong order.
+    """
+
+    def __init__(self, make: Callable[[], AbstractContextManager[Any]]):
+        self._make, self._lock, self._users = make, threading.Lock(), 0
+        self._context: AbstractContextManager[Any]
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if not self._users:
+                self._context = self._make()
+                self._context.__enter__()
+            self._users += 1
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            self._users -= 1
+            if not self._users:
+                self._context.__exit__(None, None, None)

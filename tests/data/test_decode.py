@@ -1,5 +1,7 @@
 import io
 import struct
+import subprocess
+import sys
 import zlib
 from pathlib import Path
 
@@ -12,12 +14,7 @@ from PIL import Image, ImageCms, ImageOps
 from palgan_jax.data import decode as picture_lib
 from palgan_jax.data.decode import MAX_PIXELS, decode_rgb, decoded_size, picture_size, picture_size_of, read_rgb
 from palgan_jax.errors import UserError
-
-# As the module itself asks; pytest sets the filters anew for each test.
-pytestmark = [
-    pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning"),
-    pytest.mark.filterwarnings("ignore::UserWarning:PIL"),
-]
+from tests.support.places import ROOT
 
 
 def encode(picture: Image.Image, kind: str, **options) -> bytes:
@@ -352,3 +349,30 @@ def test_a_cheaper_picture_is_nearly_the_same(china):
     small = [np.asarray(Image.fromarray(rgb).resize((256, 256), Image.Resampling.BILINEAR)) for rgb in (exact, quick)]
     error = np.square(np.subtract(*small, dtype=float)).mean()
     assert 10 * np.log10(255**2 / error) > 41
+
+
+def test_warnings_and_threads_of_the_process_stay_as_they_are():
+    """Of a program that imports the library, and decodes, draws batches and ends them."""
+    program = """
+import io, warnings
+import cv2
+from PIL import Image
+cv2.setNumThreads(2)
+filters = list(warnings.filters)
+from palgan_jax.data import decode, source, train_batches
+assert warnings.filters == filters and cv2.getNumThreads() == 2, "by importing"
+content = io.BytesIO()
+Image.new("RGB", (32, 32)).save(content, "PNG", exif=b"Exif" + bytes(2) + b"broken")
+with warnings.catch_warnings(record=True) as heard:
+    warnings.simplefilter("always")
+    inside = list(warnings.filters)
+    decode.decode_rgb(content.getvalue(), name="broken")
+    assert warnings.filters == inside and not heard, heard
+pictures = source.open_source("synthetic:8")
+with train_batches.train_batches(pictures, resolution=32, batch_size=4, seed=0, workers=0) as batches:
+    next(batches)
+    assert cv2.getNumThreads() == 1
+assert warnings.filters == filters and cv2.getNumThreads() == 2, "by use"
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=ROOT)
+    assert done.returncode == 0, done.stderr

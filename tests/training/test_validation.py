@@ -10,8 +10,8 @@ from skimage.metrics import structural_similarity
 
 from palgan_jax.colorize.predictor import Colorizer
 from palgan_jax.config import from_dict
+from palgan_jax.data.eval_batches import eval_batches
 from palgan_jax.data.source import open_source
-from palgan_jax.data.train_batches import eval_batches
 from palgan_jax.distributed.mesh import make_mesh
 from palgan_jax.errors import UserError
 from palgan_jax.metrics import frechet

@@ -1,12 +1,14 @@
 """The map over threads."""
 
+import contextlib
 import threading
 import time
+import warnings
 
 import pytest
 
 from palgan_jax.errors import UserError
-from palgan_jax.util.threads import ordered_map
+from palgan_jax.util.threads import SharedContext, ordered_map
 
 
 def test_results_come_in_order_and_only_some_are_made_ahead():
@@ -26,3 +28,32 @@ def test_results_come_in_order_and_only_some_are_made_ahead():
     with pytest.raises(UserError, match="number 20"):
         list(results)
     assert max(started) <= 20 + 5
+
+
+def test_a_shared_context_is_entered_by_the_first_user_and_left_by_the_last():
+    inside = []
+    shared = SharedContext(lambda: contextlib.nullcontext(inside.append("entered")))
+    with shared, shared:
+        assert inside == ["entered"]
+    with shared:
+        assert inside == ["entered"] * 2
+
+
+def test_overlapping_threads_restore_a_setting_of_the_process():
+    before = warnings.filters[:]
+    shared = SharedContext(lambda: warnings.catch_warnings(action="ignore"))
+    first_inside, second_inside = threading.Event(), threading.Event()
+
+    def second() -> None:
+        first_inside.wait(10)
+        with shared:
+            second_inside.set()
+            time.sleep(0.05)
+
+    thread = threading.Thread(target=second)
+    thread.start()
+    with shared:
+        first_inside.set()
+        second_inside.wait(10)
+    thread.join()
+    assert warnings.filters == before
