@@ -21,3 +21,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Trains; returns FINISHED, or STOPPED when stopped early and saved, by SIGTERM or Ctrl-C."""
+    from palgan_jax.util.compilation import keep_compiled_programs
+
+    keep_compiled_programs()
+    from palgan_jax.config import load_config
+
+    config = load_config(args.config, args.overrides)
+    from palgan_jax.distributed.join import joined
+    from palgan_jax.errors import ExitCode
+
+    with joined(args.distributed):
+        from palgan_jax.training.loop import Outcome, train
+
+        outcome = train(config, args.workdir)
+    return ExitCode.FINISHED if outcome is Outcome.FINISHED else ExitCode.STOPPED
