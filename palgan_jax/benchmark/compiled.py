@@ -19,6 +19,7 @@ from palgan_jax.distributed.mesh import batch_sharding, check_batch_size, make_m
 from palgan_jax.errors import UserError
 from palgan_jax.pretrained.vgg_alexnet import VGG16
 from palgan_jax.training.compile import Program, compile_step, lower_step, make_program
+from palgan_jax.training.losses import PERCEPTUAL_WEIGHTS
 from palgan_jax.training.state import ema_variables
 from palgan_jax.training.step import make_predict
 
@@ -63,7 +64,7 @@ def lower_predict(config: ConfigDict, mesh: Mesh, program: Program) -> Lowered:
 
 def init_vgg(key: jax.Array) -> Any:
     """Random parameters of the perceptual network: they cost as much as those that were trained."""
-    return VGG16().init(key, jnp.zeros((1, 64, 64, 3)))["params"]
+    return VGG16(tuple(PERCEPTUAL_WEIGHTS)).init(key, jnp.zeros((1, 64, 64, 3)))["params"]
 
 
 def abstract_vgg(mesh: Mesh) -> Any:

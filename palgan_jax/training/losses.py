@@ -1,9 +1,28 @@
 """The losses of PalGAN (method: section 7): float32 scalars, means over the batch."""
 
+from collections.abc import Mapping
+from typing import Any
+
 import jax
 import jax.numpy as jnp
+from jax.typing import DTypeLike
 
 from palgan_jax.palette import PaletteSpec, entropy, hellinger, histogram
+from palgan_jax.pretrained.vgg_alexnet import VGG16
+
+PERCEPTUAL_WEIGHTS: Mapping[str, float] = {
+    "conv1_1": 1 / 32,
+    "conv2_1": 1 / 16,
+    "conv3_1": 1 / 8,
+    "conv4_1": 1 / 4,
+    "conv5_1": 1.0,
+}
+"""The layers of VGG16 that the perceptual loss compares, and their weights.
+
+Inferred: the paper names no perceptual network. They are those of pix2pixHD and SPADE (Park et al., 2019, whose
+residual block the paper's supplement cites). Those use VGG19, which equals VGG16 up to relu3_3; the weights of VGG16
+come with a package, and LPIPS shares them.
+"""
 
 
 def hinge_discriminator(real: jax.Array, fake: jax.Array) -> jax.Array:
@@ -39,3 +58,26 @@ def palette_consistency(c_hat: jax.Array, h: jax.Array, spec: PaletteSpec) -> ja
 def kl_from_standard_normal(mean: jax.Array, log_variance: jax.Array) -> jax.Array:
     """Computes the KL divergence of N(mean, exp(log_variance)), (B, K) each, from N(0, 1), summed over K (row VAE)."""
     return jnp.mean(0.5 * jnp.sum(mean**2 + jnp.exp(log_variance) - 1 - log_variance, axis=-1))
+
+
+def perceptual(
+    params: Any,
+    rgb_hat: jax.Array,
+    rgb: jax.Array,
+    *,
+    weights: Mapping[str, float] = PERCEPTUAL_WEIGHTS,
+    dtype: DTypeLike | None = None,
+) -> jax.Array:
+    """Computes the weighted sum over layers of the mean absolute difference of VGG16 features.
+
+    Args:
+      params: from `pretrained.load.load_vgg16`.
+      rgb_hat, rgb: (B, H, W, 3) in [-1, 1]; no gradient reaches `rgb`.
+      dtype: of the convolutions, such as bfloat16 on accelerators; differences are float32.
+    """
+    vgg = VGG16(layers=tuple(weights), dtype=dtype)
+    fake: Any = vgg.apply({"params": params}, rgb_hat)
+    # Two passes, not one over a concatenation: that would be a shuffle between devices where the batch is sharded.
+    real: Any = jax.lax.stop_gradient(vgg.apply({"params": params}, rgb))
+    distances = [jnp.abs(f.astype(jnp.float32) - r.astype(jnp.float32)).mean() for f, r in zip(fake, real, strict=True)]
+    return sum((w * d for w, d in zip(weights.values(), distances, strict=True)), jnp.float32(0))

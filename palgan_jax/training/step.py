@@ -13,7 +13,6 @@ from ml_collections import ConfigDict
 from palgan_jax.color import from_bytes, render
 from palgan_jax.config import palette_spec
 from palgan_jax.nn.build import activations_dtype
-from palgan_jax.pretrained.vgg_alexnet import perceptual_loss
 from palgan_jax.training import losses
 from palgan_jax.training.state import TrainState
 
@@ -147,7 +146,7 @@ def _make_forward(config: ConfigDict, generator: nn.Module, discriminator: nn.Mo
 
         terms["l1"] = weight.l1 * losses.color_l1(c_hat, c)
         if weight.perceptual:
-            terms["perceptual"] = weight.perceptual * perceptual_loss(vgg, rgb_hat, rgb, dtype=dtype)
+            terms["perceptual"] = weight.perceptual * losses.perceptual(vgg, rgb_hat, rgb, dtype=dtype)
         if weight.adversarial:
             terms["adversarial"] = weight.adversarial * losses.hinge_generator(fake)
         if config.model == "palgan":

