@@ -1,4 +1,4 @@
-"""`palgan benchmark`: how fast the programs of a config are, on what is here or for a pod that is not."""
+"""`palgan benchmark`: the speed of a config's programs, on this machine or compiled for any TPU slice."""
 
 import argparse
 import json
@@ -13,9 +13,9 @@ from palgan_jax.errors import UserError
 
 log = logging.getLogger(__name__)
 
-DESCRIPTION = """Measures the training step and inference of a config: on the devices that are here, or, with
---topology, compiled for a TPU slice that need not be. Compiled programs say what they cost: operations, memory,
-collectives, and the time of their roofline."""
+DESCRIPTION = """Measures the training step and inference of a config: on the devices of this machine, or, with
+--topology, compiled for a TPU slice, without any TPU. A compiled program tells its operations, memory and
+collectives, and with them the time of its roofline."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -50,7 +50,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def compiles_only(args: argparse.Namespace) -> bool:
-    """Whether programs are compiled for a topology, and nothing is run."""
+    """Returns True where programs are compiled for a topology, and nothing is run."""
     return bool(args.topology) or any(axis.startswith("topology=") for axis in args.sweep)
 
 
@@ -69,19 +69,19 @@ def run(args: argparse.Namespace) -> int:
     from palgan_jax.benchmark.report import COMPILED, RUN, sweep_table
     from palgan_jax.util.files import write_file
 
-    found: list[dict[str, Any]] = []
+    results: list[dict[str, Any]] = []
     for row in rows:
-        found.append(_measure(args, args.overrides, row))
+        results.append(_measure(args, args.overrides, row))
         if args.json:  # after each, since compiling takes minutes and a sweep may be broken off
-            result: Any = {"rows": found} if args.sweep else found[0]
-            write_file(args.json, (json.dumps(result, indent=2) + "\n").encode())
+            content: Any = {"rows": results} if args.sweep else results[0]
+            write_file(args.json, (json.dumps(content, indent=2) + "\n").encode())
     if args.sweep:
-        print(sweep_table(found, COMPILED if compiles_only(args) else RUN))
+        print(sweep_table(results, COMPILED if compiles_only(args) else RUN))
     return 0
 
 
 def _measure(args: argparse.Namespace, overrides: list[str], setting: dict[str, str]) -> dict[str, Any]:
-    """The figures of one setting; of a sweep, what cannot be is noted and does not end it."""
+    """Returns the figures of one setting; in a sweep, its error instead of raising it."""
     try:
         measure = _compiled if compiles_only(args) else _timed
         return {"setting": setting, "config": args.config, "overrides": overrides, **measure(args, overrides, setting)}
@@ -120,10 +120,10 @@ def _timed(args: argparse.Namespace, overrides: list[str], setting: dict[str, st
     from palgan_jax.config import load_config
 
     fields = [*overrides, *setting_overrides(setting)]
-    load_config(args.config, fields)  # what is wrong with it is said before anything is started
+    load_config(args.config, fields)  # so that its errors come before anything is started
     start: dict[str, float] | None = None
     if not args.sweep:
-        # A TPU belongs to one process at a time, so that this one may not look at it yet.
+        # A TPU belongs to one process at a time: this one must not open it yet.
         try:
             start = time_to_first_step(args.config, fields)
         except UserError as error:
@@ -148,14 +148,14 @@ def _timed(args: argparse.Namespace, overrides: list[str], setting: dict[str, st
 
 
 def _compile_anew() -> None:
-    """How long compiling takes is one of the figures; and what is compiled for absent devices cannot be read back."""
+    """Turns the compilation cache off: compile time is a figure, and programs of other devices cannot be read back."""
     import jax
 
     jax.config.update("jax_enable_compilation_cache", False)
 
 
 def _batch(args: argparse.Namespace, setting: dict[str, str]) -> int | None:
-    """Images a chip, where they are given."""
+    """Returns the images a chip of a setting or the command line; None where neither has them."""
     text = setting.get("batch")
     if text is None:
         return args.batch

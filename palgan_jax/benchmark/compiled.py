@@ -1,4 +1,4 @@
-"""The training step and the inference function of a config, compiled for a topology: nothing is run."""
+"""Compiles the training step and inference of a config for a topology; nothing is run."""
 
 import logging
 import re
@@ -27,11 +27,11 @@ log = logging.getLogger(__name__)
 
 FUNCTIONS = ("train", "inference")
 STEPS = 100_000
-"""Of a run that is never made: the number is a constant of the step and costs nothing."""
+"""Length of the run that the step is compiled for: a constant of the program, which costs nothing."""
 
 
-def compile_for(config: ConfigDict, chips: Slice, wanted: Sequence[str] = FUNCTIONS) -> dict[str, Cost]:
-    """The costs of the functions that are wanted, for a slice; `config.batch_size` is that of all chips.
+def compile_for(config: ConfigDict, chips: Slice, functions: Sequence[str] = FUNCTIONS) -> dict[str, Cost]:
+    """Returns the costs of `functions` on a slice; `config.batch_size` is that of all chips together.
 
     Raises UserError where the batch cannot be split, or where a chip's memory is too small for it.
     """
@@ -43,19 +43,19 @@ def compile_for(config: ConfigDict, chips: Slice, wanted: Sequence[str] = FUNCTI
         "inference": ("inference", lower_predict, Lowered.compile),
     }
     costs = {}
-    for name in wanted:
+    for name in functions:
         what, lower, compile_ = named[name]
         costs[name] = _cost(what, partial(lower, config, mesh, program), compile_, config, chips)
     return costs
 
 
 def lower_train(config: ConfigDict, mesh: Mesh, program: Program) -> Lowered:
-    """The step as training runs it; of the perceptual network, shapes are enough."""
+    """Lowers the training step as training runs it; the parameters of the perceptual network are shapes alone."""
     return lower_step(program, config, mesh, abstract_vgg(mesh) if config.loss.perceptual else None)
 
 
 def lower_predict(config: ConfigDict, mesh: Mesh, program: Program) -> Lowered:
-    """What colorizes uint8 pictures with the averaged variables and the predicted palette, as a run's sheets are."""
+    """Lowers the function that colorizes uint8 pictures with the EMA weights, as for the sheets of a run."""
     side = config.resolution
     rgb = jax.ShapeDtypeStruct((config.batch_size, side, side, 3), jnp.uint8, sharding=batch_sharding(mesh))
     predict = jax.jit(make_predict(config, program.generator), out_shardings=batch_sharding(mesh))
@@ -63,21 +63,20 @@ def lower_predict(config: ConfigDict, mesh: Mesh, program: Program) -> Lowered:
 
 
 def init_vgg(key: jax.Array) -> Any:
-    """Random parameters of the perceptual network: they cost as much as those that were trained."""
+    """Draws parameters of the perceptual network: they cost as much as trained ones."""
     return VGG16(tuple(PERCEPTUAL_WEIGHTS)).init(key, jnp.zeros((1, 64, 64, 3)))["params"]
 
 
 def abstract_vgg(mesh: Mesh) -> Any:
-    """Shapes and places of the perceptual network's parameters."""
+    """Returns shapes and shardings of the parameters of the perceptual network."""
     params = jax.eval_shape(init_vgg, jax.random.key(0))
-    everywhere = replicated(mesh)
-    return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=everywhere), params)
+    return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=replicated(mesh)), params)
 
 
 def compile_lowered(
     lowered: Lowered, what: str, images: int, chips: Slice, compile_: Callable[[Lowered], Compiled] = Lowered.compile
 ) -> Compiled:
-    """Compiles `what` of so many images a chip. Raises UserError where a chip's memory is too small for it."""
+    """Compiles `what`, of `images` images a chip. Raises UserError where a chip's memory is too small for it."""
     try:
         return compile_(lowered)
     except jax.errors.JaxRuntimeError as error:
@@ -89,9 +88,9 @@ def compile_lowered(
 
 
 def _needed(text: str) -> str:
-    """libtpu says it in one of two ways."""
-    found = re.search(r"\((\S+)\) exceeds available HBM \((\S+)\)|Used (\S+) of (\S+) hbm", text)
-    sizes = [size for size in found.groups() if size] if found else []
+    """Returns " (it needs 20G of 15.75G)" from the two forms of libtpu's message, "" from others."""
+    match = re.search(r"\((\S+)\) exceeds available HBM \((\S+)\)|Used (\S+) of (\S+) hbm", text)
+    sizes = [size for size in match.groups() if size] if match else []
     return f" (it needs {sizes[0]} of {sizes[1]})" if sizes else ""
 
 

@@ -1,19 +1,21 @@
-"""What a compiled function costs, by its executable alone: operations, memory, collectives, and the roofline."""
+"""The cost of a compiled function, from its executable alone: operations, memory, collectives and the roofline."""
 
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from palgan_jax.benchmark.hlo import Buffer, Collective, Traffic, parse
-from palgan_jax.benchmark.peaks import Peaks
+from palgan_jax.benchmark import hlo_costs
+from palgan_jax.benchmark.hlo import parse
+from palgan_jax.benchmark.hlo_costs import Buffer, Collective, Traffic
+from palgan_jax.benchmark.topology import Peaks
 
 GIB = 2**30
 
 
 @dataclass(frozen=True)
 class CollectiveSum:
-    """All collectives of a kind: how many are run, bytes of their numbers, bytes that each chip sends (ring)."""
+    """Sums over the collectives of one kind: runs, bytes of their numbers, bytes that each chip sends (ring)."""
 
     count: int
     bytes: int
@@ -22,18 +24,19 @@ class CollectiveSum:
 
 @dataclass(frozen=True)
 class Cost:
-    """Of one run of a compiled function, on one chip."""
+    """The cost of one run of a compiled function on one chip; sizes in bytes."""
 
     images: float
+    """Images that one chip works on."""
     flops: float
     bytes: float
-    """Bytes that its operations read and write, as XLA counts them; part of that stays inside the chip."""
+    """Read and written by all operations, as XLA counts; part of it stays inside the chip."""
     arguments: int
     results: int
-    """Bytes of results that do not take the place of arguments."""
+    """Of results that do not take the place of arguments."""
     temporaries: int
     code: int
-    """Bytes of the program itself."""
+    """The program itself."""
     collectives: dict[str, CollectiveSum]
     traffic: Sequence[Traffic]
     buffers: Sequence[Buffer]
@@ -42,15 +45,15 @@ class Cost:
     compile_seconds: float
 
     def roofline_seconds(self, peaks: Peaks) -> float:
-        """The larger of operations / peak and bytes / bandwidth: no run can be faster, and few are as fast."""
+        """Returns the larger of operations / peak and bytes / bandwidth: few runs come near it."""
         return max(self.flops / peaks.flops, self.bytes / peaks.bandwidth)
 
     def interconnect_seconds(self, peaks: Peaks) -> float:
-        """Time of the collectives where nothing else is done meanwhile, and all links are busy."""
+        """Returns the time of the collectives if they overlap with nothing and keep all links busy."""
         return sum(kind.sent for kind in self.collectives.values()) / peaks.sending
 
     def figures(self, peaks: Peaks) -> dict[str, Any]:
-        """The figures that are printed and written as JSON."""
+        """Returns the figures that are printed and written as JSON."""
         seconds = self.roofline_seconds(peaks)
         return {
             "gflop_per_image": self.flops / self.images / 1e9,
@@ -77,28 +80,28 @@ class Cost:
 
 
 def cost_of(compiled: Any, *, images: float, devices: int, compile_seconds: float) -> Cost:
-    """The cost of a compiled function that works on `images` images a device and was compiled for so many devices."""
-    program = parse(compiled.as_text(), devices)
+    """Returns the cost of a compiled function for `devices` devices that works on `images` images on each."""
+    module = parse(compiled.as_text())
     totals, memory = compiled.cost_analysis() or {}, compiled.memory_analysis()
-    again_flops, again_bytes = program.repeated()
+    more_flops, more_bytes = hlo_costs.repeated(module)
     return Cost(
         images=images,
-        flops=totals.get("flops", math.nan) + again_flops,
-        bytes=totals.get("bytes accessed", math.nan) + again_bytes,
+        flops=totals.get("flops", math.nan) + more_flops,
+        bytes=totals.get("bytes accessed", math.nan) + more_bytes,
         arguments=memory.argument_size_in_bytes,
         results=memory.output_size_in_bytes - memory.alias_size_in_bytes,
         temporaries=memory.temp_size_in_bytes,
         code=memory.generated_code_size_in_bytes,
-        collectives=sum_by_kind(program.collectives()),
-        traffic=program.traffic(),
-        buffers=program.buffers(),
-        uncounted_loops=program.uncounted_loops,
+        collectives=sum_by_kind(hlo_costs.collectives(module, devices)),
+        traffic=hlo_costs.traffic(module),
+        buffers=hlo_costs.buffers(module),
+        uncounted_loops=module.uncounted_loops,
         compile_seconds=compile_seconds,
     )
 
 
 def sum_by_kind(collectives: Sequence[Collective]) -> dict[str, CollectiveSum]:
-    """Counts and bytes of collectives on a device."""
+    """Sums runs and bytes of the collectives of more than one device, by kind."""
     sums: dict[str, CollectiveSum] = {}
     for c in collectives:
         if c.devices > 1:

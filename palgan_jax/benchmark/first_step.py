@@ -1,4 +1,4 @@
-"""How long a run takes from its command to its first step: with nothing compiled yet, and once that is kept."""
+"""Times a run from its command to its first step: with nothing compiled, and with the compiled programs kept."""
 
 import logging
 import os
@@ -14,7 +14,7 @@ from palgan_jax.errors import UserError
 
 log = logging.getLogger(__name__)
 
-GIVEN = (
+FIELDS = (
     "data.train=synthetic:1000",
     "data.val=",
     "log_every=1 steps",
@@ -22,16 +22,16 @@ GIVEN = (
     "checkpoint_every=0",
     "tensorboard=false",
 )
-"""Fields that a run is started with: its pictures cost nothing, and its first step is written down at once."""
+"""Of the run that is timed: its pictures cost nothing, and its first step is logged at once."""
 
 POLL_SECONDS = 0.02
 
 
 def time_to_first_step(config: str, overrides: Sequence[str]) -> dict[str, float]:
-    """Seconds from `palgan train` to its first line of metrics: {"cold": ..., "warm": ...}, each of a new process.
+    """Returns the seconds from `palgan train` to its first line of metrics: {"cold": ..., "warm": ...}.
 
-    The first has an empty cache of compiled programs, the second that of the first. Raises UserError where the run
-    ends before its first step.
+    Each is a new process; the first has an empty cache of compiled programs, the second that of the first. Raises
+    UserError where the run ends before its first step.
     """
     with tempfile.TemporaryDirectory(prefix="palgan-benchmark-") as folder:
         log.info("starting a run with nothing compiled ...")
@@ -42,19 +42,19 @@ def time_to_first_step(config: str, overrides: Sequence[str]) -> dict[str, float
 
 def _start(config: str, overrides: Sequence[str], folder: Path, name: str) -> float:
     workdir = folder / name
-    fields = [f"--config.{field}" for field in (*overrides, *GIVEN)]
+    fields = [f"--config.{field}" for field in (*overrides, *FIELDS)]
     command = [sys.executable, "-m", "palgan_jax.main", "--config", config, "--workdir", str(workdir)]
     command += ["--distributed=off", *fields]
     environment = {**os.environ, "JAX_COMPILATION_CACHE_DIR": str(folder / "compiled")}
-    with (folder / f"{name}.log").open("w+") as said:
+    with (folder / f"{name}.log").open("w+") as output:
         start = time.monotonic()
-        process = subprocess.Popen(command, env=environment, stderr=said, stdout=said)
+        process = subprocess.Popen(command, env=environment, stderr=output, stdout=output)
         try:
             metrics = workdir / "metrics.jsonl"
             while not (metrics.exists() and metrics.stat().st_size):
                 if process.poll() is not None:
-                    said.seek(0)
-                    last = (said.read().splitlines() or ["it said nothing"])[-1].removeprefix("palgan: error: ")
+                    output.seek(0)
+                    last = (output.read().splitlines() or ["it printed nothing"])[-1].removeprefix("palgan: error: ")
                     raise UserError(f"the run that was to be timed ended before its first step: {last}")
                 time.sleep(POLL_SECONDS)
             return time.monotonic() - start

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from palgan_jax.benchmark.cost import Cost
-from palgan_jax.benchmark.hlo import Traffic
-from palgan_jax.benchmark.peaks import Peaks
+from palgan_jax.benchmark.hlo_costs import Traffic
+from palgan_jax.benchmark.topology import Peaks
 
 MIB = 2**20
 
@@ -27,19 +27,19 @@ COLUMNS = (
 
 
 def grid(rows: Sequence[Sequence[str]], left: int = 1) -> list[str]:
-    """Lines of a table; the first `left` columns stand at the left, the others at the right."""
+    """Returns the lines of a table; the first `left` columns are aligned left, the others right."""
     widths = [max(len(cell) for cell in column) for column in zip(*rows, strict=True)]
     return [
         "  ".join(
-            cell.ljust(width) if place < left else cell.rjust(width)
-            for place, (cell, width) in enumerate(zip(row, widths, strict=True))
+            cell.ljust(width) if column < left else cell.rjust(width)
+            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
         ).rstrip()
         for row in rows
     ]
 
 
 def figure(figures: dict[str, Any], name: str) -> Any:
-    """A figure by its dotted name; None where there is none."""
+    """Returns a figure by its dotted name, such as step_ms.median; None where there is none."""
     value: Any = figures
     for part in name.split("."):
         value = (value or {}).get(part)
@@ -52,7 +52,7 @@ def _cell(figures: dict[str, Any], name: str, style: str) -> str:
 
 
 def cost_report(title: str, costs: dict[str, Cost], peaks: Peaks, top: int) -> str:
-    """All that compiled functions say: figures side by side, and of each what moves and what is large."""
+    """Returns the tables of compiled functions: figures side by side, then traffic and large arrays of each."""
     figures = {name: cost.figures(peaks) for name, cost in costs.items()}
     rows = [["", *costs]]
     rows += [[label, *(_cell(f, key, style) for f in figures.values())] for label, key, style in COLUMNS]
@@ -133,7 +133,7 @@ RUN = (
 
 
 def run_report(title: str, figures: dict[str, Any]) -> str:
-    """What was measured on the devices that are here."""
+    """Returns the table of what was measured on the devices of this machine."""
     step, batch, start = figures["step_ms"], figures["inference"]["batch_ms"], figures["time_to_first_step"]
     rows = [
         ["devices", f"{figures['devices']} x {figures['device']}, {figures['images_per_chip']:g} images each"],
@@ -154,7 +154,7 @@ def _gflops(value: float) -> str:
 
 
 def sweep_table(rows: Sequence[dict[str, Any]], columns: Sequence[tuple[str, str, str]]) -> str:
-    """One line a setting. A row holds "setting", and the figures or an "error"."""
+    """Returns a table of one line a setting. A row holds "setting", and the figures or an "error"."""
     table = [[*rows[0]["setting"], *(label for label, _, _ in columns)]]
     notes = []
     for row in rows:

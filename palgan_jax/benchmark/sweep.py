@@ -1,4 +1,4 @@
-"""`--sweep batch=8,16 precision=float32,bfloat16`: which settings, and the product of all."""
+"""The settings of `--sweep batch=8,16 precision=float32,bfloat16`: all combinations of the values."""
 
 from collections.abc import Sequence
 from itertools import product
@@ -10,16 +10,16 @@ SHORT = {
     "perceptual": ("loss.perceptual",),
 }
 """Short names of axes, and the fields of the config that they set."""
-OWN = ("topology", "batch")
-"""Axes that are no fields of the config."""
+NO_FIELDS = ("topology", "batch")
+"""Axes that are not fields of the config."""
 
 Setting = dict[str, str]
 
 
 def settings(axes: Sequence[str]) -> list[Setting]:
-    """All combinations of axes such as "batch=8,16": [{"batch": "8"}, {"batch": "16"}]; the last axis moves fastest.
+    """Returns all combinations of axes such as "batch=8,16": [{"batch": "8"}, {"batch": "16"}].
 
-    Raises UserError for an axis without values.
+    The last axis changes fastest. Raises UserError for an axis without values.
     """
     named: dict[str, list[str]] = {}
     for axis in axes:
@@ -31,6 +31,6 @@ def settings(axes: Sequence[str]) -> list[Setting]:
 
 
 def overrides(setting: Setting) -> list[str]:
-    """The fields of the config that a setting sets, as `palgan_jax.config.load_config` takes them."""
-    fields = {name: SHORT.get(name, (name,)) for name in setting if name not in OWN}
+    """Returns the fields that a setting changes, as `palgan_jax.config.load_config` takes them: net.width=0.5."""
+    fields = {name: SHORT.get(name, (name,)) for name in setting if name not in NO_FIELDS}
     return [f"{field}={setting[name]}" for name in fields for field in fields[name]]

@@ -1,4 +1,4 @@
-"""The training step and inference of a config, run and timed on the devices that are here."""
+"""Runs and times the training step and inference of a config on the devices of this machine."""
 
 import logging
 import statistics
@@ -25,15 +25,15 @@ from palgan_jax.training.state import ema_variables
 log = logging.getLogger(__name__)
 
 WARM_UP = 2
-MATRIX = {"cpu": 2048}
-"""Side of the matrices whose product is timed, by platform; elsewhere it is 8192."""
+MATRIX_SIDE = {"cpu": 2048}
+"""Of the matrices whose product is timed, by platform; 8192 on others."""
 
 
 def run_and_time(config: ConfigDict, steps: int, trace: Path | None = None) -> dict[str, Any]:
-    """Figures of `steps` timed steps after a warm-up, of as many batches colorized, and of a product of matrices.
+    """Times `steps` steps after a warm-up, as many batches colorized, and a product of matrices; returns the figures.
 
-    Pictures are noise made on the devices, so that input is left out. `trace` is a folder for a profile of the timed
-    steps, in the format that xprof and TensorBoard show. Raises UserError where the batch cannot be split.
+    Pictures are noise that is made on the devices: input is not measured. `trace` is a folder for a profile of the
+    timed steps, in the format of xprof and TensorBoard. Raises UserError where the batch cannot be split.
     """
     mesh = make_mesh(**config.mesh)
     check_batch_size(config.batch_size, config.accumulate, mesh)
@@ -83,7 +83,7 @@ def run_and_time(config: ConfigDict, steps: int, trace: Path | None = None) -> d
 
 
 def noise_batch(config: ConfigDict, mesh: Mesh) -> dict[str, jax.Array]:
-    """A training batch of noise, made where it is used."""
+    """Makes a training batch of noise on the devices."""
     shape = (config.batch_size, config.resolution, config.resolution, 3)
 
     def make(key: jax.Array) -> dict[str, jax.Array]:
@@ -94,14 +94,17 @@ def noise_batch(config: ConfigDict, mesh: Mesh) -> dict[str, jax.Array]:
 
 
 def time_calls(call: Callable[[], Any], count: int) -> list[float]:
-    """Seconds of each of `count` calls, waited for one by one, after WARM_UP that are not counted."""
+    """Returns the seconds of each of `count` calls, each awaited before the next, after WARM_UP uncounted ones."""
     times = [_timed(lambda: jax.block_until_ready(call()))[1] for _ in range(WARM_UP + count)]
     return times[WARM_UP:]
 
 
 def matrix_peak(config: ConfigDict) -> float:
-    """Operations a second of one device in a large product of matrices of the config's precision: the best of five."""
-    side = MATRIX.get(jax.default_backend(), 8192)
+    """Returns the operations a second of one device in a large product of matrices: the best of five.
+
+    The precision is the config's.
+    """
+    side = MATRIX_SIDE.get(jax.default_backend(), 8192)
     x = jnp.full((side, side), 0.5, activations_dtype(config) or jnp.float32)
     product = jax.jit(jnp.matmul)
     return 2 * side**3 / min(time_calls(lambda: product(x, x), 5))
@@ -113,8 +116,8 @@ def _profile(folder: Path | None) -> AbstractContextManager[Any]:
 
 def _timed(work: Callable[[], Any]) -> tuple[Any, float]:
     start = time.monotonic()
-    done = work()
-    return done, time.monotonic() - start
+    result = work()
+    return result, time.monotonic() - start
 
 
 def _spread(times: list[float]) -> dict[str, float]:

@@ -1,4 +1,4 @@
-"""The devices of a TPU slice that is not there: enough to compile for, with libtpu and without any accelerator."""
+"""TPU slices to compile for: their devices, which libtpu describes without any accelerator, and their peaks."""
 
 import importlib.util
 import math
@@ -8,13 +8,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from palgan_jax.benchmark.peaks import PEAKS, Peaks
 from palgan_jax.errors import UserError
 
 EXAMPLES = "v5e:1x1, v5e:4x4, v5e:16x16, v6e:16x16, v4:2x2x2, v5p:4x4x4"
 
 ENVIRONMENT = {
-    "TPU_SKIP_MDS_QUERY": "1",  # libtpu asks the cloud where it is, and waits for an answer, unless it is told
+    "TPU_SKIP_MDS_QUERY": "1",  # without it, libtpu asks a metadata server where it runs, and waits for the answer
     "TPU_ACCELERATOR_TYPE": "v5litepod-4",
     "TPU_WORKER_HOSTNAMES": "localhost",
     "TPU_WORKER_ID": "0",
@@ -22,6 +21,44 @@ ENVIRONMENT = {
     "TPU_STDERR_LOG_LEVEL": "3",
     "TPU_MIN_LOG_LEVEL": "3",
 }
+
+
+@dataclass(frozen=True)
+class Peaks:
+    """The limits of one chip, from Google Cloud's documentation.
+
+    Sources, one page a generation: https://cloud.google.com/tpu/docs/v4, .../v5e, .../v5p and .../v6e, "key
+    specifications" (read 2026-11). The page on v4 names no bandwidth of links: it is that of Jouppi et al. (2023, "TPU
+    v4: An optically reconfigurable supercomputer for machine learning", table 4: six links of 50 GB/s).
+    """
+
+    flops: float
+    """Operations a second in products of bfloat16 matrices."""
+    bandwidth: float
+    """Bytes a second to and from HBM."""
+    memory: float
+    """Bytes of HBM."""
+    links: float
+    """Bytes a second over all links to other chips, both directions together."""
+    source: str
+
+    @property
+    def sending(self) -> float:
+        """Returns the bytes a second that a chip sends over all of its links together."""
+        return self.links / 2
+
+
+def _peaks(tflops: float, gbps: float, memory: float, links: float, page: str) -> Peaks:
+    return Peaks(tflops * 1e12, gbps * 1e9, memory, links * 1e9, f"https://cloud.google.com/tpu/docs/{page}")
+
+
+PEAKS = {
+    "v4": _peaks(275, 1200, 32 * 2**30, 600, "v4"),
+    "v5e": _peaks(197, 819, 16e9, 400, "v5e"),
+    "v5p": _peaks(459, 2765, 95e9, 1200, "v5p"),
+    "v6e": _peaks(918, 1638, 32e9, 800, "v6e"),
+}
+"""By generation, with which the name of a topology starts."""
 
 
 @dataclass(frozen=True)
@@ -34,19 +71,19 @@ class Slice:
 
     @property
     def chips(self) -> int:
-        """How many there are: each is one device, also where it has two cores."""
+        """Returns the number of chips; each is one device, also where it has two cores."""
         return len(self.devices)
 
 
 def prepare_environment() -> None:
-    """Tells libtpu that there is no TPU. To be called before JAX starts."""
+    """Tells libtpu that there is no TPU; must be called before JAX starts."""
     for name, value in ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     os.environ["JAX_PLATFORMS"] = "cpu"  # what runs here
 
 
 def describe_slice(name: str) -> Slice:
-    """The devices of a topology, by its name: `v5e:4x4`.
+    """Describes the slice of a topology, by its name, such as v5e:4x4.
 
     Raises UserError where libtpu is not installed, and for a topology that does not exist.
     """
@@ -63,13 +100,13 @@ def describe_slice(name: str) -> Slice:
 
     sides = [int(side) for side in layout.split("x")]
     chips = math.prod(sides)
-    # Of one or two chips, libtpu has to be told that a host has no more; of v4, that its two cores are one device.
-    more: dict[str, Any] = {"chips_per_host_bounds": (*sides, 1, 1)[:3]} if chips <= 2 else {}
+    # libtpu assumes hosts of more chips, and that the two cores of a v4 chip are two devices.
+    options: dict[str, Any] = {"chips_per_host_bounds": (*sides, 1, 1)[:3]} if chips <= 2 else {}
     if generation == "v4":
-        more["chip_config_name"] = "megacore"
+        options["chip_config_name"] = "megacore"
     try:
-        devices = topologies.get_topology_desc(platform="tpu", topology_name=name, **more).devices
-    except Exception as error:  # jaxlib raises kinds of its own
+        devices = topologies.get_topology_desc(platform="tpu", topology_name=name, **options).devices
+    except Exception as error:  # jaxlib has exceptions of its own
         raise UserError(
             f"{name} is not a topology that can be compiled for ({_first_line(error)}): try one of {EXAMPLES}."
         ) from error

@@ -7,9 +7,9 @@ import jax.numpy as jnp
 import pytest
 from jax.sharding import NamedSharding, PartitionSpec
 
-from palgan_jax.benchmark import hlo
+from palgan_jax.benchmark import hlo, hlo_costs
 from palgan_jax.benchmark.cost import cost_of
-from palgan_jax.benchmark.peaks import PEAKS
+from palgan_jax.benchmark.topology import PEAKS
 from palgan_jax.distributed.mesh import batch_sharding, make_mesh, replicated
 
 DEVICES = 8
@@ -21,13 +21,19 @@ def compiled(function, *shapes, places=None, result=None, dtype=jnp.float32):
     return jax.jit(function, out_shardings=result).lower(*given).compile()
 
 
-def parsed(program) -> hlo.Program:
-    return hlo.parse(program.as_text(), DEVICES)
+def parsed(program) -> hlo.Module:
+    return hlo.parse(program.as_text())
 
 
-def matrix_flops(program: hlo.Program) -> int:
-    every = [(c, program.runs[name]) for name, c in program.computations.items() if name in program.runs]
-    return sum(times * hlo.matrix_flops(i, siblings) for siblings, times in every for i in siblings.values())
+def collectives(program) -> list[hlo_costs.Collective]:
+    return hlo_costs.collectives(parsed(program), DEVICES)
+
+
+def matrix_flops(module: hlo.Module) -> int:
+    runs = [(module.computations.get(name, {}), times) for name, times in module.runs.items()]
+    return sum(
+        times * hlo_costs.matrix_flops(i, computation) for computation, times in runs for i in computation.values()
+    )
 
 
 # --------------------------------------------------------------------------------------------------------- collectives
@@ -36,26 +42,26 @@ def matrix_flops(program: hlo.Program) -> int:
 def test_a_sum_over_devices_is_one_all_reduce_of_its_result():
     mesh = make_mesh()
     program = compiled(lambda x: x.sum(0), (16, 1000), places=[batch_sharding(mesh)], result=replicated(mesh))
-    (found,) = parsed(program).collectives()
-    assert (found.kind, found.bytes, found.devices, found.times) == ("all-reduce", 4000, DEVICES, 1)
-    assert found.sent == 2 * 7 / 8 * 4000
-    assert "reduce_sum" in found.op_name
+    (result,) = collectives(program)
+    assert (result.kind, result.bytes, result.devices, result.times) == ("all-reduce", 4000, DEVICES, 1)
+    assert result.sent == 2 * 7 / 8 * 4000
+    assert "reduce_sum" in result.op_name
 
 
 def test_gathering_is_one_all_gather_of_the_whole():
     mesh = make_mesh()
     program = compiled(lambda x: x + 1, (16, 1000), places=[batch_sharding(mesh)], result=replicated(mesh))
-    (found,) = parsed(program).collectives()
-    assert (found.kind, found.bytes, found.devices) == ("all-gather", 64000, DEVICES)
-    assert found.sent == 7 / 8 * 64000
+    (result,) = collectives(program)
+    assert (result.kind, result.bytes, result.devices) == ("all-gather", 64000, DEVICES)
+    assert result.sent == 7 / 8 * 64000
 
 
 def test_a_sum_over_one_axis_of_a_mesh_is_among_its_devices_alone():
     mesh = make_mesh(data=2, fsdp=4)
     rows = NamedSharding(mesh, PartitionSpec("fsdp"))
     program = compiled(lambda x: x.sum(0), (16, 1000), places=[rows], result=replicated(mesh))
-    (found,) = parsed(program).collectives()
-    assert (found.kind, found.bytes, found.devices) == ("all-reduce", 4000, 4)
+    (result,) = collectives(program)
+    assert (result.kind, result.bytes, result.devices) == ("all-reduce", 4000, 4)
 
 
 def test_a_collective_in_a_loop_counts_each_run():
@@ -65,11 +71,11 @@ def test_a_collective_in_a_loop_counts_each_run():
         return jax.lax.scan(lambda total, row: (total + row.sum(0), None), jnp.zeros(1000), x)[0]
 
     split = NamedSharding(mesh, PartitionSpec(None, ("data", "fsdp")))
-    program = parsed(compiled(loop, (5, 16, 1000), places=[split], result=replicated(mesh)))
-    runs = [(c.kind, c.bytes * c.times) for c in program.collectives()]
-    assert program.uncounted_loops == 0
+    program = compiled(loop, (5, 16, 1000), places=[split], result=replicated(mesh))
+    runs = [(c.kind, c.bytes * c.times) for c in collectives(program)]
+    assert parsed(program).uncounted_loops == 0
     assert runs in ([("all-reduce", 4000 * 5)], [("all-reduce", 4000)])  # XLA may sum after the loop
-    assert max(program.runs.values()) == 5
+    assert max(parsed(program).runs.values()) == 5
 
 
 @pytest.mark.parametrize(
@@ -90,8 +96,8 @@ ENTRY %main (p: f32[10]) -> f32[10] {{
   ROOT %r = f32[10]{{0}} all-reduce(%p), channel_id=1, replica_groups={groups}, to_apply=%add
 }}
 """
-    (found,) = hlo.parse(text, DEVICES).collectives()
-    assert (found.kind, found.bytes, found.devices) == ("all-reduce", 40, devices)
+    (result,) = hlo_costs.collectives(hlo.parse(text), DEVICES)
+    assert (result.kind, result.bytes, result.devices) == ("all-reduce", 40, devices)
 
 
 # ---------------------------------------------------------------------------------------------------- operations, bytes
@@ -142,12 +148,12 @@ def test_traffic_by_layer_adds_up_to_what_xla_says():
             return y @ w
 
     program = compiled(two, (256, 256), (256, 256))
-    traffic = parsed(program).traffic()
+    traffic = hlo_costs.traffic(parsed(program))
     assert [t.layer for t in traffic if t.bytes >= 3 * 256 * 256 * 4][:2] == ["first", "second"]
     total = sum(t.bytes for t in traffic)
     assert total == pytest.approx(program.cost_analysis()["bytes accessed"], rel=0.02)
     assert total == sum(t.main for t in traffic)
-    assert parsed(program).buffers()[0].size == 256 * 256 * 4
+    assert hlo_costs.buffers(parsed(program))[0].size == 256 * 256 * 4
 
 
 def test_memory_and_rooflines():
@@ -204,7 +210,7 @@ ENTRY %main (a: f32[8,128], b: f32[4,8,128]) -> f32[8,128] {
 
 def test_copies_and_slices_under_way_are_counted_once_and_named_after_what_they_move():
     block = 8 * 128 * 4
-    traffic = {t.layer: (t.bytes, t.main, t.instructions) for t in hlo.parse(TEXT, 1).traffic()}
+    traffic = {t.layer: (t.bytes, t.main, t.instructions) for t in hlo_costs.traffic(hlo.parse(TEXT))}
     assert traffic["PalGAN/block_0/conv_0, backward"] == (2 * block, block, 1)
     assert traffic["copy of state.ema"] == (2 * block, block, 1)
     assert traffic["slice of state.ema"] == (2 * block, block, 1)
@@ -222,7 +228,7 @@ def test_copies_and_slices_under_way_are_counted_once_and_named_after_what_they_
     ],
 )
 def test_the_layer_of_an_operation(op_name, layer):
-    assert hlo.layer_of(op_name) == layer
+    assert hlo_costs.layer_of(op_name) == layer
 
 
 def test_peaks_are_those_of_the_pages_they_name():
