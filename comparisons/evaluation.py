@@ -1,6 +1,6 @@
 """How long the metrics take, ours and those of pytorch-fid, lpips and scikit-image, and whether they say the same.
 
-    python comparisons/evaluation.py [--json FILE]
+    python -m comparisons.evaluation [--json FILE]
         # in an environment with requirements-porting.txt and requirements-metrics.txt
 
 "The set" is what a table of colorizations has: PSNR, SSIM, LPIPS of AlexNet, colorfulness, and the features that FID
@@ -18,15 +18,12 @@ import datetime
 import json
 import os
 import platform
-import sys
 import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).parent.parent
-sys.path[:0] = [str(ROOT), str(ROOT / "porting")]
 THREADS = 2
 os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:THREADS])  # before JAX counts its threads
 os.environ["JAX_PLATFORMS"] = "cpu"
@@ -35,7 +32,6 @@ import jax  # noqa: E402
 import numpy as np  # noqa: E402
 import torch  # noqa: E402
 from flax.traverse_util import unflatten_dict  # noqa: E402
-from make_golden_metrics import as_torch, drawn_inception, import_torchvision, lpips_distance  # noqa: E402
 from skimage.color import deltaE_ciede2000, rgb2lab  # noqa: E402
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity  # noqa: E402
 
@@ -49,6 +45,7 @@ from palgan_jax.metrics.ssim import ssim  # noqa: E402
 from palgan_jax.pretrained.inception import inception_features  # noqa: E402
 from palgan_jax.pretrained.kinds import KINDS, checked  # noqa: E402
 from palgan_jax.pretrained.load import load_metric_weights  # noqa: E402
+from porting.make_golden_metrics import as_torch, drawn_inception, import_torchvision, lpips_distance  # noqa: E402
 from tests.support.golden_recipe import spread  # noqa: E402
 from tests.support.metric_recipe import picture  # noqa: E402
 

@@ -1,6 +1,6 @@
 """How fast the networks train and colorize on the CPU, beside the same networks in PyTorch, in turn.
 
-    python comparisons/versus_pytorch.py [--json FILE]     # in an environment with porting/requirements-porting.txt
+    python -m comparisons.versus_pytorch [--json FILE]     # in an environment with porting/requirements-porting.txt
 
 Both have two threads, the same weights and the same batch, and take turns, each in a process of its own; a ratio is
 PyTorch's median time by ours, so that more than 1 says that ours is quicker. Training is a whole step: E, G and D
@@ -28,35 +28,33 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path[:0] = [str(ROOT), str(ROOT / "porting")]
 THREADS = 2
 KEEP_MEMORY = (
     "glibc.malloc.hugetlb=1:glibc.malloc.mmap_max=0:glibc.malloc.trim_threshold=68719476736:glibc.malloc.arena_max=1"
 )
 if "GLIBC_TUNABLES" not in os.environ:  # glibc reads it when a process starts
-    os.execve(sys.executable, [sys.executable, *sys.argv], {**os.environ, "GLIBC_TUNABLES": KEEP_MEMORY})
+    os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], {**os.environ, "GLIBC_TUNABLES": KEEP_MEMORY})
 os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:THREADS])  # before JAX counts its threads
 os.environ["JAX_PLATFORMS"] = "cpu"
 
-import convert  # noqa: E402
 import jax  # noqa: E402
 import numpy as np  # noqa: E402
 import torch  # noqa: E402
-import torch_layers  # noqa: E402
-import torch_losses as theirs  # noqa: E402
 from torch import Tensor, nn  # noqa: E402
 from torch.nn import functional as F  # noqa: E402
-from torch_palgan import ColorDiscriminator, Options, PalGAN  # noqa: E402
 
 from palgan_jax.config import default_config, palette_spec  # noqa: E402
 from palgan_jax.data.device import lab_batch  # noqa: E402
 from palgan_jax.nn.build import build_discriminator, build_generator  # noqa: E402
 from palgan_jax.pretrained.load import load_vgg16  # noqa: E402
-from palgan_jax.pretrained.vgg_alexnet import IMAGENET_MEAN, IMAGENET_STD, PERCEPTUAL_WEIGHTS, VGG16_CONVS  # noqa: E402
+from palgan_jax.pretrained.vgg_alexnet import IMAGENET_MEAN, IMAGENET_STD, VGG16_CONVS  # noqa: E402
+from palgan_jax.training.losses import PERCEPTUAL_WEIGHTS  # noqa: E402
 from palgan_jax.training.optimizers import make_optimizers  # noqa: E402
 from palgan_jax.training.state import init_state  # noqa: E402
 from palgan_jax.training.step import make_train_step  # noqa: E402
+from porting import convert, torch_layers  # noqa: E402
+from porting import torch_losses as theirs  # noqa: E402
+from porting.torch_palgan import ColorDiscriminator, Options, PalGAN  # noqa: E402
 from tests.support.golden_recipe import uniform  # noqa: E402
 
 STEPS = 1000  # of the learning rate's schedule; none is reached

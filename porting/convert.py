@@ -16,7 +16,8 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch_palgan import PaletteGenerator
+
+from porting.torch_palgan import PaletteGenerator
 
 FLAX_LEAF = {"weight": "kernel"}
 

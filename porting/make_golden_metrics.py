@@ -1,6 +1,6 @@
 """Writes tests/golden/metrics_*.npz: what pytorch-fid and lpips compute of the pictures of tests/support/metric_recipe.
 
-    python porting/make_golden_metrics.py     # in an environment with requirements-metrics.txt; JAX is not needed
+    python -m porting.make_golden_metrics     # in an environment with requirements-metrics.txt; JAX is not needed
 
 metrics_inception.npz: features by pytorch-fid's Inception, with weights drawn from their names, and the FID of the
 first three pictures to the others. metrics_frechet.npz: pytorch-fid's Fréchet distance of two drawn sets of features.
@@ -16,12 +16,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
-ROOT = Path(__file__).parent.parent
-sys.path.insert(0, str(ROOT))
-
-from palgan_jax.pretrained.readers import read_array_pickle  # noqa: E402
-from tests.support.golden_recipe import spread  # noqa: E402
-from tests.support.metric_recipe import inception_pictures, inception_state, lpips_pictures  # noqa: E402
+from palgan_jax.pretrained.readers import read_array_pickle
+from tests.support.golden_recipe import spread
+from tests.support.metric_recipe import inception_pictures, inception_state, lpips_pictures
 
 
 def import_torchvision() -> None:
@@ -41,7 +38,7 @@ def import_torchvision() -> None:
                 del sys.modules[name]
 
 
-GOLDEN = ROOT / "tests" / "golden"
+GOLDEN = Path(__file__).parent.parent / "tests" / "golden"
 
 
 def write(name: str, **arrays: np.ndarray) -> None:

@@ -7,15 +7,13 @@ Width 1/8 and 128 x 128 pictures, every entry of every gradient; the alternative
 
 from dataclasses import replace
 
-import convert
 import jax
 import numpy as np
 import pytest
 import torch
-import torch_cases
-import torch_palgan
 
 from palgan_jax.nn import ColorDiscriminator, PaletteGenerator, PalGAN
+from porting import convert, torch_cases, torch_palgan
 from tests.support import golden_recipe as recipe
 from tests.support import parity_flax
 from tests.support.parity_cases import Case, differences, function_case, layer_cases, network_cases, step_case

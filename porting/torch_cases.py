@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 from typing import Any
 
-import convert
 import numpy as np
 import torch
-import torch_losses as losses
 from torch import Tensor, nn
-from torch_layers import PalNorm
-from torch_palgan import (
+
+from porting import convert
+from porting import torch_losses as losses
+from porting.torch_layers import PalNorm
+from porting.torch_palgan import (
     ChromaticAttention,
     ColorDiscriminator,
     Options,
@@ -22,9 +21,6 @@ from torch_palgan import (
     PaletteGenerator,
     PalGAN,
 )
-
-sys.path.insert(0, str(Path(__file__).parent.parent))
-
 from tests.support import golden_recipe as recipe
 from tests.support.golden_recipe import probe
 from tests.support.parity_cases import Case, Result, direction, draw_inputs, golden_cases

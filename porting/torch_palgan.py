@@ -11,7 +11,8 @@ from dataclasses import dataclass, replace
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch_layers import BINS, Conv, Dense, ResBlock, leaky, scaled, shrink, up2
+
+from porting.torch_layers import BINS, Conv, Dense, ResBlock, leaky, scaled, shrink, up2
 
 PATCH = 4
 

@@ -41,3 +41,9 @@ def test_small_benchmark_measures_and_says_what_is_missing(tmp_path):
         with Image.open(path) as picture:
             sizes.add(picture.size)
     assert sizes <= {(500, 375), (375, 500)}
+
+
+@pytest.mark.parametrize("folder", ["comparisons", "porting", "tests"])
+def test_modules_are_imported_from_the_root_alone(folder):
+    own = "sys" + ".path"
+    assert not [path.name for path in (ROOT / folder).rglob("*.py") if own in path.read_text()]

@@ -1,0 +1,1 @@
+"""Speed and results beside other libraries; run from the project's root."""
