@@ -6,6 +6,7 @@ import textwrap
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from flax.traverse_util import flatten_dict
@@ -76,7 +77,8 @@ def describe(path: str | os.PathLike | None = None) -> str:
 
 def _count(tree: Mapping) -> int:
     """Returns the number of values in all arrays of a tree."""
-    return sum(int(np.size(value)) for value in flatten_dict(tree).values())
+    arrays: dict[str, Any] = flatten_dict(tree, sep="/")
+    return sum(int(np.size(array)) for array in arrays.values())
 
 
 def _size(path: Path) -> int:
