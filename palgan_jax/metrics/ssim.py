@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from palgan_jax.nn.ops.cpu.noinline import kept, windows
+from palgan_jax.nn.ops.cpu.noinline import correlate, noinline
 
 WINDOW = 11
 SIGMA = 1.5
@@ -28,7 +28,7 @@ def _mean_by_sums(x: jax.Array) -> jax.Array:
     batch, height, width, channels = x.shape
     x = x.reshape(batch, height, width * channels)  # long rows
     for axis, step in ((1, 1), (2, channels)):
-        x = windows(x, _weights(), axis, step)
+        x = correlate(x, _weights(), axis, step)
     return x.reshape(batch, height - WINDOW + 1, width - WINDOW + 1, channels)
 
 
@@ -62,7 +62,7 @@ def ssim(predicted: jax.Array, truth: jax.Array) -> jax.Array:
         x,
         y,
         shift,
-        cpu=partial(kept, _similarity, local_mean=_mean_by_sums),
+        cpu=partial(noinline, _similarity, local_mean=_mean_by_sums),
         default=partial(_similarity, local_mean=_mean_by_products),
     )
     return jnp.mean(values, axis=(1, 2, 3))

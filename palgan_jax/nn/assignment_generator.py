@@ -10,15 +10,16 @@ from jax.sharding import Mesh
 from palgan_jax.nn.attention import Attention, ChromaticAttention, Local
 from palgan_jax.nn.layers import Conv, ResBlock, leaky_relu, scaled
 from palgan_jax.nn.norms import Norm, PalNorm
+from palgan_jax.nn.ops.columns import Picture
 from palgan_jax.nn.ops.upsampling import resize, upsample
 
 
 class PaletteAssignmentGenerator(nn.Module):
-    """From luminance, palette and the features of E to ab (method: section 4).
+    """Computes ab from luminance, palette and the features of E (method: section 4).
 
     Call with l (B, H, W, 1), taps [M1, ..., M4] and h (B, K); returns normalized ab (B, H, W, 2) in [-1, 1], float32.
-    `tpus`: for a program for these chips, the last stage is in pairs of columns (columns.py), and the attention takes
-    the kernels written for them where they fit. What is computed is the same.
+    `columns` packs the pictures of the last stage, and `tpus` lets the attention take the kernels of these chips
+    (nn/build.py chooses both). What is computed is the same.
     """
 
     width: float = 1.0
@@ -37,10 +38,10 @@ class PaletteAssignmentGenerator(nn.Module):
     def __call__(self, l: jax.Array, taps: list[jax.Array], h: jax.Array, train: bool = False) -> jax.Array:
         norm = PalNorm(self.norm, self.width, self.palette_scale, dtype=self.dtype, parent=None)
 
-        def blocks(x: jax.Array, channels: int, stage: int, strips: int = 1) -> jax.Array:
-            for i, seen in enumerate((1, strips)):
+        def blocks(x: Picture, channels: int, stage: int, columns: int = 1) -> Picture:
+            for i in range(2):
                 width, name = scaled(channels, self.width), f"block_{stage}{i}"
-                x = ResBlock(width, norm, self.spectral, (seen, strips), self.dtype, name=name)(x, h, l, train)
+                x = ResBlock(width, norm, self.spectral, columns, self.dtype, name=name)(x, h, l, train)
             return x
 
         m1, m2, m3, m4 = taps
@@ -49,22 +50,11 @@ class PaletteAssignmentGenerator(nn.Module):
         x = blocks(leaky_relu(x), 512, 0)  # (B, 16, 16, 512)
         s = blocks(jnp.concatenate([upsample(x), m3], axis=-1), 256, 1)  # (B, 32, 32, 256)
         x = blocks(jnp.concatenate([upsample(s), m2], axis=-1), 128, 2)  # (B, 64, 64, 128)
-        strips = self.columns
-        x = jnp.concatenate([upsample(x), m1], axis=-1)  # (B, 128, 128, 160)
-        f = blocks(x, 64, 3, strips)  # (B, 128, 128, 64), in strips
-        attention = ChromaticAttention(
-            self.attention,
-            self.local,
-            self.width,
-            self.guided_radius,
-            self.guided_eps,
-            self.spectral,
-            strips,
-            self.tpus,
-            self.dtype,
-            name="attention",
-        )
-        x = attention(s, f, resize(l, *m1.shape[1:3]), train)
-        color = Conv(2, spectral=self.spectral, doubled=True, strips=(strips, 1), dtype=self.dtype, name="colour")
-        x = color(x, train)
-        return jnp.tanh(x.astype(jnp.float32))  # (B, 256, 256, 2)
+        f = blocks(jnp.concatenate([upsample(x), m1], axis=-1), 64, 3, self.columns)  # (B, 128, 128, 64)
+        x = ChromaticAttention(
+            self.attention, self.local, self.width, self.guided_radius, self.guided_eps, self.spectral, self.tpus,
+            self.dtype, name="attention",
+        )(s, f, resize(l, *m1.shape[1:3]), train)  # fmt: skip
+        # Checkpoints hold the name "colour".
+        color = Conv(2, spectral=self.spectral, upsampled=True, dtype=self.dtype, name="colour")
+        return jnp.tanh(color(x, train).astype(jnp.float32))  # (B, 256, 256, 2)

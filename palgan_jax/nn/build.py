@@ -1,4 +1,4 @@
-"""Builds the networks of a config for the devices of a mesh: the one place where the platform is chosen for.
+"""Builds the networks of a config for the devices of a mesh: the one place that decides by platform.
 
 Without a mesh, and for a mesh of other devices than TPUs, the networks are the portable ones. What is computed is the
 same on all platforms.
@@ -18,8 +18,8 @@ from palgan_jax.nn.palgan import PalGAN
 def build_generator(config: ConfigDict, mesh: Mesh | None = None) -> PalGAN:
     """Returns E and G for programs for a mesh.
 
-    On TPUs the last stage of G works on pairs of columns, since its 64 channels fill half of what a TPU multiplies at a
-    time (nn/ops/columns.py); a wider network fills it as it is. Its attention takes the kernels of nn/ops/tpu/ where
+    On TPUs the last stage of G packs pairs of columns, since its 64 channels fill half of what a TPU multiplies at a
+    time (nn/ops/columns.py); a wider network fills it unpacked. Its attention takes the kernels of nn/ops/tpu/ where
     the pictures fit.
     """
     tpus = _tpus(mesh)
@@ -34,7 +34,7 @@ def build_generator(config: ConfigDict, mesh: Mesh | None = None) -> PalGAN:
 
 
 def build_discriminator(config: ConfigDict, mesh: Mesh | None = None) -> ColorDiscriminator:
-    """Returns D for programs for a mesh: on TPUs, its first layer gives 32 channels of four columns together."""
+    """Returns D for programs for a mesh: on TPUs, its first layer packs four columns of 32 channels."""
     columns = 4 if _tpus(mesh) is not None and config.discriminator.width <= 1 else 1
     return ColorDiscriminator(columns=columns, dtype=activations_dtype(config), **config.discriminator)
 

@@ -16,7 +16,7 @@ class ColorDiscriminator(nn.Module):
 
     Call with normalized ab c (B, H, W, 2), RGB in [-1, 1] (B, H, W, 3) and the palette h (B, K). "projection" returns
     logits (B,), "patch" a map of logits (B, H / 8 - 2, W / 8 - 2) that does not look at the palette. float32.
-    `columns`: the first layer of "projection" makes strips of so many columns (1, 2, 4, ...), and each further one of
+    `columns`: the first layer of "projection" packs so many columns of its result (1, 2, 4, ...), and each further one
     half as many (nn/ops/columns.py). What is computed is the same.
     """
 
@@ -32,13 +32,13 @@ class ColorDiscriminator(nn.Module):
         return self._patches(x, train) if self.kind == "patch" else self._project(x, h, train)
 
     def _project(self, x: jax.Array, h: jax.Array, train: bool) -> jax.Array:
-        seen = 1
         for i, channels in enumerate((32, 64, 128, 256, 256)):
-            made, width = max(1, self.columns >> i), scaled(channels, self.width)
+            columns = max(1, self.columns >> i)
             conv = Conv(
-                width, stride=2, spectral=self.spectral, strips=(seen, made), dtype=self.dtype, name=f"conv_{i}"
-            )
-            x, seen = leaky_relu(conv(x, train)), made
+                scaled(channels, self.width), stride=2, spectral=self.spectral, columns=columns, dtype=self.dtype,
+                name=f"conv_{i}",
+            )  # fmt: skip
+            x = leaky_relu(conv(x, train))
         x = jnp.sum(x.astype(jnp.float32), axis=(1, 2))  # (B, 256)
         phi = Dense(h.shape[-1], spectral=self.spectral, name="phi")(x, train)  # (B, K)
         own = Dense(1, spectral=self.spectral, name="logit")(phi, train)[:, 0]

@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from palgan_jax.nn.ops.columns import Strips, convolve_strips, spread
+from palgan_jax.nn.ops.columns import Picture
 from palgan_jax.nn.ops.convolution import convolve
 from palgan_jax.nn.ops.upsampling import convolve_upsampled
 
@@ -21,32 +21,33 @@ HE = nn.initializers.variance_scaling(2.0, "fan_in", "normal")
 
 
 def scaled(channels: int, width: float) -> int:
-    """The number of channels at a width multiplier: 1 is the paper's network."""
+    """Returns the number of channels at a width multiplier: 1 is the paper's network."""
     return max(4, round(channels * width))
 
 
-def leaky_relu(x: jax.Array) -> jax.Array:
-    """LeakyReLU(0.2), the activation of all three networks."""
-    return nn.leaky_relu(x, 0.2)
+def leaky_relu(x: Picture) -> Picture:
+    """Computes LeakyReLU(0.2), the activation of all three networks."""
+    return jax.tree.map(lambda array: nn.leaky_relu(array, 0.2), x)
 
 
 @jax.custom_jvp
-def leaky_relu_of_kept(x: jax.Array) -> jax.Array:
-    """The same, where the result is kept for others: its derivative looks at it, so that x need not be kept as well."""
-    return leaky_relu(x)
+def leaky_relu_of_output(x: jax.Array) -> jax.Array:
+    """Computes LeakyReLU(0.2) with a derivative that reads the output, so that the input need not be saved."""
+    return nn.leaky_relu(x, 0.2)
 
 
-@leaky_relu_of_kept.defjvp
-def _leaky_relu_of_kept_jvp(primals: tuple[jax.Array], tangents: tuple[jax.Array]) -> tuple[jax.Array, jax.Array]:
-    y = leaky_relu_of_kept(*primals)
+@leaky_relu_of_output.defjvp
+def _leaky_relu_of_output_jvp(primals: tuple[jax.Array], tangents: tuple[jax.Array]) -> tuple[jax.Array, jax.Array]:
+    y = leaky_relu_of_output(*primals)
     (dx,) = tangents
     return y, jnp.where(y >= 0, dx, 0.2 * dx)
 
 
 def spectral_norm(module: nn.Module, kernel: jax.Array, train: bool) -> jax.Array:
-    """Divides a kernel (..., C) by the largest singular value of its matrix (product of the rest, C).
+    """Divides a kernel (..., C) by the largest singular value of its matrix (M, C) (Miyato et al., 2018).
 
-    One power iteration a call; the vector `u` lives in the collection "spectral" and is only updated while training.
+    sigma = v^T W u after one power iteration a call, v = W u / |W u| and u = W^T v / |W^T v|. The vector `u` (1, C)
+    lives in the collection "spectral" and is only updated while training.
     """
     matrix = kernel.reshape(-1, kernel.shape[-1])  # (M, C)
     u = module.variable(
@@ -69,10 +70,9 @@ def _unit(x: jax.Array) -> jax.Array:
 class Conv(nn.Module):
     """A square convolution with padding kernel // 2, optionally with spectral norm.
 
-    (B, H, W, C) to (B, H / stride, W / stride, features). `doubled` convolves the picture upsampled to (B, 2H, 2W, C).
-    Several x, whose channels stand for those of one, are not put together: the products with their parts of the kernel
-    are added. With `strips`, x is in strips of as many columns as the first number, and the result of the second
-    (nn/ops/columns.py); what is doubled comes in none.
+    (B, H, W, C) to (B, H / stride, W / stride, features). A list of inputs is treated as one input concatenated along
+    channels, without concatenating it: the products with their parts of the kernel are added. `upsampled` convolves the
+    picture upsampled to (B, 2H, 2W, C). `columns` packs the result (ops/columns.py); None: as the input is.
     """
 
     features: int
@@ -81,15 +81,15 @@ class Conv(nn.Module):
     padding: int | None = None
     use_bias: bool = True
     spectral: bool = False
-    doubled: bool = False
-    strips: Strips = (1, 1)
+    upsampled: bool = False
+    columns: int | None = None
     kernel_init: nn.initializers.Initializer = XAVIER
     dtype: Any = None
 
     @nn.compact
-    def __call__(self, x: jax.Array | list[jax.Array], train: bool = False) -> jax.Array:
+    def __call__(self, x: Picture | list[Picture], train: bool = False) -> Picture:
         parts = x if isinstance(x, list) else [x]
-        edges = np.cumsum([part.shape[-1] // self.strips[0] for part in parts])
+        edges = np.cumsum([part.shape[-1] for part in parts])
         kernel = self.param("kernel", self.kernel_init, (self.kernel, self.kernel, int(edges[-1]), self.features))
         if self.spectral:
             kernel = spectral_norm(self, kernel, train)
@@ -98,17 +98,14 @@ class Conv(nn.Module):
         products = [self._convolve(part.astype(dtype), k) for part, k in zip(parts, kernels, strict=True)]
         y = sum(products[1:], products[0])
         if self.use_bias:
-            bias = self.param("bias", nn.initializers.zeros, (self.features,)).astype(dtype)
-            y = y + spread(bias, self.strips[1])
+            y = y + self.param("bias", nn.initializers.zeros, (self.features,)).astype(dtype)
         return y
 
-    def _convolve(self, x: jax.Array, kernel: jax.Array) -> jax.Array:
-        if self.doubled:
-            return convolve_upsampled(x, kernel, self.strips[0]).astype(x.dtype)
+    def _convolve(self, x: Picture, kernel: jax.Array) -> Picture:
+        if self.upsampled:
+            return convolve_upsampled(x, kernel).astype(x.dtype)
         padding = self.kernel // 2 if self.padding is None else self.padding
-        if self.strips == (1, 1):
-            return convolve(x, kernel, self.stride, padding)
-        return convolve_strips(x, kernel, self.stride, padding, self.strips)
+        return convolve(x, kernel, self.stride, padding, self.columns)
 
 
 class Dense(nn.Module):
@@ -131,35 +128,35 @@ class Dense(nn.Module):
 
 
 class ResBlock(nn.Module):
-    """The residual block of SPADE with PalNorm in its norm's place (method: section 4).
+    """The residual block of SPADE with PalNorm as its norm (method: section 4): (B, H, W, C) to (B, H, W, features).
 
-    (B, H, W, C) to (B, H, W, features), x in strips of as many columns as the first number, the result of the second.
-    The first convolution has no bias: the norm behind it takes out whatever constant it would add.
+    The first convolution has no bias, since the norm behind it takes out any constant. `columns` packs the result
+    (ops/columns.py).
     """
 
     features: int
     norm: nn.Module  # a PalNorm that is cloned for each place
     spectral: bool = True
-    strips: Strips = (1, 1)
+    columns: int | None = None
     dtype: Any = None
 
     @nn.compact
-    def __call__(self, x: jax.Array, h: jax.Array, l: jax.Array, train: bool) -> jax.Array:
-        seen, made = self.strips
-        channels = x.shape[-1] // seen
+    def __call__(self, x: Picture, h: jax.Array, l: jax.Array, train: bool) -> Picture:
+        channels = x.shape[-1]
 
-        def normed(x: jax.Array, name: str, strips: int) -> jax.Array:
-            return self.norm.clone(parent=self, name=name, strips=strips)(x, h, l, train)
+        def normed(x: Picture, name: str) -> Picture:
+            return self.norm.clone(parent=self, name=name)(x, h, l, train)
 
-        def conv(name: str, features: int, kernel: int, strips: Strips, use_bias: bool) -> Conv:
+        def conv(name: str, features: int, kernel: int, use_bias: bool) -> Conv:
             return Conv(
-                features, kernel, use_bias=use_bias, spectral=self.spectral, strips=strips, dtype=self.dtype, name=name
-            )
+                features, kernel, use_bias=use_bias, spectral=self.spectral, columns=self.columns, dtype=self.dtype,
+                name=name,
+            )  # fmt: skip
 
-        y = leaky_relu(normed(x, "norm_0", seen))
-        y = conv("conv_0", min(channels, self.features), 3, self.strips, False)(y, train)
-        y = leaky_relu(normed(y, "norm_1", made))
-        y = conv("conv_1", self.features, 3, (made, made), True)(y, train)
+        y = leaky_relu(normed(x, "norm_0"))
+        y = conv("conv_0", min(channels, self.features), 3, False)(y, train)
+        y = leaky_relu(normed(y, "norm_1"))
+        y = conv("conv_1", self.features, 3, True)(y, train)
         if channels == self.features:
             return x + y
-        return conv("conv_shortcut", self.features, 1, self.strips, False)(normed(x, "norm_shortcut", seen), train) + y
+        return conv("conv_shortcut", self.features, 1, False)(normed(x, "norm_shortcut"), train) + y

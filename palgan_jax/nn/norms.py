@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from palgan_jax.nn.layers import Conv, Dense, leaky_relu, scaled
-from palgan_jax.nn.ops.columns import fold, spread
+from palgan_jax.nn.ops.columns import Picture
 from palgan_jax.nn.ops.upsampling import resize
 
 Norm = Literal["palette", "instance", "batch", "spade"]
@@ -17,46 +17,45 @@ MOMENTUM = 0.9
 
 
 class BatchNorm(nn.Module):
-    """Batch norm of (B, H, W, C), which may be in strips; Flax's own, but for these, by values and variables.
+    """Batch norm of (B, H, W, C): Flax's own by values and variables, for packed pictures too (ops/columns.py).
 
     Mean and variance are those of the whole batch, on however many devices it lies.
     """
 
     affine: bool = False
-    strips: int = 1
     dtype: Any = None
 
     @nn.compact
-    def __call__(self, x: jax.Array, train: bool) -> jax.Array:
-        channels = x.shape[-1] // self.strips
+    def __call__(self, x: Picture, train: bool) -> Picture:
+        channels = x.shape[-1]
         mean = self.variable("batch_stats", "mean", jnp.zeros, (channels,))
         variance = self.variable("batch_stats", "var", jnp.ones, (channels,))
         if train:
-            moments = _moments(x, (0, 1, 2), self.strips)
+            moments = _moments(x, (0, 1, 2))
             if not self.is_initializing():
                 for average, value in zip((mean, variance), moments, strict=True):
                     average.value = MOMENTUM * average.value + (1 - MOMENTUM) * value
         else:
             moments = mean.value, variance.value
         scale = self.param("scale", nn.initializers.ones, (channels,)) if self.affine else None
-        n = _normalized(x, *moments, self.strips, scale)
+        n = _normalized(x, *moments, scale)
         if self.affine:
-            n += spread(self.param("bias", nn.initializers.zeros, (channels,)), self.strips)
+            n += self.param("bias", nn.initializers.zeros, (channels,))
         return n.astype(self.dtype or jnp.float32)
 
 
-def _moments(x: jax.Array, axes: tuple[int, ...], strips: int) -> tuple[jax.Array, jax.Array]:
-    """Mean and variance of each channel over some axes, float32."""
+def _moments(x: Picture, axes: tuple[int, ...]) -> tuple[jax.Array, jax.Array]:
+    """Computes mean and variance of each channel over some axes, float32."""
     x = x.astype(jnp.float32)
-    mean, square = (fold(jnp.mean(y, axes), strips) for y in (x, x * x))
+    mean, square = x.mean(axes), (x * x).mean(axes)
     return mean, jnp.maximum(0, square - mean**2)
 
 
-def _normalized(x: jax.Array, mean: jax.Array, variance: jax.Array, strips: int, scale: Any = None) -> jax.Array:
+def _normalized(x: Picture, mean: jax.Array, variance: jax.Array, scale: jax.Array | None = None) -> Picture:
     gain = jax.lax.rsqrt(variance + EPSILON)
     if scale is not None:
         gain *= scale
-    return (x - spread(mean, strips)) * spread(gain, strips)
+    return (x - mean) * gain
 
 
 class PalNorm(nn.Module):
@@ -66,43 +65,39 @@ class PalNorm(nn.Module):
     "batch" (batch norm with its own affine: the paper's row "w BN") or "spade" (batch norm modulated pixel by pixel by
     a map made of the luminance and of the palette spread over the picture: the row "w SPADE").
 
-    Call with x (B, H, W, C), h (B, K) and the network's l (B, R, R, 1); returns (B, H, W, C). With `strips`, x and the
-    result are strips of so many columns (nn/ops/columns.py).
+    Call with x (B, H, W, C), h (B, K) and the network's l (B, R, R, 1); returns (B, H, W, C).
     """
 
     kind: Norm = "palette"
     width: float = 1.0
     palette_scale: float = 256.0
-    strips: int = 1
     dtype: Any = None
 
     @nn.compact
-    def __call__(self, x: jax.Array, h: jax.Array, l: jax.Array, train: bool) -> jax.Array:
-        channels = x.shape[-1] // self.strips
+    def __call__(self, x: Picture, h: jax.Array, l: jax.Array, train: bool) -> Picture:
+        channels = x.shape[-1]
         if self.kind == "instance":
-            mean, variance = (m[:, None, None] for m in _moments(x, (1, 2), self.strips))  # (B, 1, 1, C)
-            n = _normalized(x, mean, variance, self.strips).astype(self.dtype or jnp.float32)
+            mean, variance = (m[:, None, None] for m in _moments(x, (1, 2)))  # (B, 1, 1, C)
+            n = _normalized(x, mean, variance).astype(self.dtype or jnp.float32)
         else:
-            n = BatchNorm(self.kind == "batch", self.strips, self.dtype)(x, train)
+            # Named, since checkpoints hold the name.
+            n = BatchNorm(self.kind == "batch", self.dtype, name="BatchNorm_0")(x, train)
         if self.kind == "batch":
             return n
         if self.kind == "spade":
             return self._spade(n, h, l)
         z = leaky_relu(Dense(scaled(256, self.width), dtype=self.dtype, name="hidden")(h * self.palette_scale))
         gamma, beta = (
-            spread(Dense(channels, dtype=self.dtype, name=name)(z)[:, None, None], self.strips)  # (B, 1, 1, C)
+            Dense(channels, dtype=self.dtype, name=name)(z)[:, None, None]  # (B, 1, 1, C)
             for name in ("gamma", "beta")
         )
         return n * (1 + gamma) + beta
 
-    def _spade(self, n: jax.Array, h: jax.Array, l: jax.Array) -> jax.Array:
+    def _spade(self, n: Picture, h: jax.Array, l: jax.Array) -> Picture:
         # A convolution of planes that are constant is, borders apart, a dense layer: no 257-channel map is built.
-        hidden, strips = scaled(128, self.width), self.strips
-        seen = Conv(hidden, dtype=self.dtype, name="seen")(resize(l, n.shape[1], n.shape[2] * strips))
-        spread_palette = Dense(hidden, dtype=self.dtype, name="spread")(h * self.palette_scale)[:, None, None]
-        z = leaky_relu(seen + spread_palette)
-        gamma, beta = (
-            Conv(n.shape[-1] // strips, strips=(1, strips), dtype=self.dtype, name=name)(z)
-            for name in ("gamma", "beta")
-        )
+        hidden, (_, height, width, channels) = scaled(128, self.width), n.shape
+        of_luminance = Conv(hidden, dtype=self.dtype, name="seen")(resize(l, height, width))  # (B, H, W, hidden)
+        of_palette = Dense(hidden, dtype=self.dtype, name="spread")(h * self.palette_scale)[:, None, None]
+        z = leaky_relu(of_luminance + of_palette)
+        gamma, beta = (Conv(channels, dtype=self.dtype, name=name)(z) for name in ("gamma", "beta"))
         return n * (1 + gamma) + beta

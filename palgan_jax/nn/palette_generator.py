@@ -6,7 +6,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from palgan_jax.nn.layers import HE, XAVIER, Conv, Dense, leaky_relu_of_kept, scaled
+from palgan_jax.nn.layers import HE, XAVIER, Conv, Dense, leaky_relu_of_output, scaled
 from palgan_jax.palette import as_distribution
 
 Tap = Literal["after", "before"]
@@ -44,12 +44,12 @@ class PaletteGenerator(nn.Module):
         kernel_init = HE if self.kernel_init == "he" else XAVIER
         x, taps = l, []
         for i, channels in enumerate(CHANNELS):
-            if i == TAPS and self.head == "none":  # nothing would look at the rest
+            if i == TAPS and self.head == "none":  # nothing reads the rest
                 return None, taps
             raw = Conv(
                 scaled(channels, self.width), stride=2, kernel_init=kernel_init, dtype=self.dtype, name=f"conv_{i}"
             )(x)
-            x = leaky_relu_of_kept(raw)
+            x = leaky_relu_of_output(raw)
             if i < TAPS:
                 taps.append(x if self.tap == "after" else raw)
         x = x.reshape(x.shape[0], -1).astype(jnp.float32)  # (B, 4096) at 256 x 256

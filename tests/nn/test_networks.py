@@ -9,11 +9,12 @@ from hypothesis import strategies as st
 from jax.test_util import check_grads
 
 from palgan_jax.nn import ColorDiscriminator, PaletteAssignmentGenerator, PaletteGenerator, PalGAN
-from palgan_jax.nn.attention import attend, cut_patches, fold_patches
-from palgan_jax.nn.layers import Conv, leaky_relu, leaky_relu_of_kept
+from palgan_jax.nn.layers import Conv, leaky_relu, leaky_relu_of_output
 from palgan_jax.nn.norms import PalNorm
 from palgan_jax.nn.ops import upsampling
-from palgan_jax.nn.ops.guided_filter import PIXELS, PLANES, box_sum, guided_filter, guided_slope
+from palgan_jax.nn.ops.attention import attend, cut_patches, fold_patches
+from palgan_jax.nn.ops.guided_filter import guided_filter, guided_slope
+from palgan_jax.nn.ops.local_regression import PIXELS, PLANES, box_sum
 from palgan_jax.nn.ops.upsampling import convolve_upsampled, upsample
 
 KEY = jax.random.key(0)
@@ -184,7 +185,7 @@ def test_spectral_norm_finds_the_largest_singular_value():
 def test_the_leaky_relu_of_what_is_kept_differentiates_as_the_other():
     x = jnp.array([-2.0, -1e-3, 0.0, 1e-3, 3.0])
     for function in (lambda f: jax.vmap(f)(x), lambda f: jax.vmap(jax.grad(f))(x)):
-        np.testing.assert_array_equal(function(leaky_relu_of_kept), function(leaky_relu))
+        np.testing.assert_array_equal(function(leaky_relu_of_output), function(leaky_relu))
 
 
 def slow_windows(x: np.ndarray, radius: int):

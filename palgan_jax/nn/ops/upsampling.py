@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from palgan_jax.nn.ops.columns import Picture, packed_columns, stored
 from palgan_jax.nn.ops.cpu.noinline import padded
 
 
@@ -52,63 +53,63 @@ def _without_zeros(size: int) -> np.ndarray:
 @jax.custom_vjp
 def _upsample_by_sums(x: jax.Array) -> jax.Array:
     height, width = x.shape[1:3]
-    seen = padded(x, (0, 0), (1, 1), (1, 1), (0, 0))
+    x, dtype = padded(x, (0, 0), (1, 1), (1, 1), (0, 0)), x.dtype
     y: Any = 0.0
-    for i, by_row in enumerate(_neighbors(height)):
-        for j, by_column in enumerate(_neighbors(width)):
+    for i, by_row in enumerate(_weights_of_neighbors(height)):
+        for j, by_column in enumerate(_weights_of_neighbors(width)):
             weight = by_row[:, :, None, None, None] * by_column[:, :, None]  # (H, 2, W, 2, 1)
-            y += weight * seen[:, i : i + height, None, j : j + width, None].astype(jnp.float32)
-    return y.reshape(-1, 2 * height, 2 * width, x.shape[-1]).astype(x.dtype)
+            y += weight * x[:, i : i + height, None, j : j + width, None].astype(jnp.float32)
+    return y.reshape(-1, 2 * height, 2 * width, x.shape[-1]).astype(dtype)
 
 
 def _upsample_transposed(_: Any, g: jax.Array) -> tuple[jax.Array]:
     height, width = g.shape[1:3]
-    seen = padded(g, (0, 0), (1, 1), (1, 1), (0, 0))
+    around = padded(g, (0, 0), (1, 1), (1, 1), (0, 0))
     x: Any = 0.0
-    for j, by_column in enumerate(_seen_by_neighbors(width // 2)):
-        for i, by_row in enumerate(_seen_by_neighbors(height // 2)):
+    for j, by_column in enumerate(_weights_in_neighbors(width // 2)):
+        for i, by_row in enumerate(_weights_in_neighbors(height // 2)):
             weight = by_row[:, None, None] * by_column[:, None]  # (H, W, 1)
-            x += weight * seen[:, i : i + height : 2, j : j + width : 2].astype(jnp.float32)
+            x += weight * around[:, i : i + height : 2, j : j + width : 2].astype(jnp.float32)
     return (x.astype(g.dtype),)
 
 
 _upsample_by_sums.defvjp(lambda x: (_upsample_by_sums(x), None), _upsample_transposed)
 
 
-def _neighbors(size: int) -> np.ndarray:
-    """(3, N, 2): what pixel n - 1, n, n + 1 counts for in pixels 2n and 2n + 1 of the doubled axis."""
+def _weights_of_neighbors(size: int) -> np.ndarray:
+    """Returns the weights (3, N, 2) of pixels n - 1, n, n + 1 in pixels 2n and 2n + 1 of the doubled axis."""
     weights = np.zeros((3, size, 2), np.float32)
     weights[0, 1:, 0] = weights[2, :-1, 1] = 0.25
     weights[1] = 1 - weights[0] - weights[2]
     return weights
 
 
-def _seen_by_neighbors(size: int) -> np.ndarray:
-    """(4, N): what pixel n counts for in pixels 2n - 1 to 2n + 2 of the doubled axis."""
-    before, own, after = _neighbors(size)
+def _weights_in_neighbors(size: int) -> np.ndarray:
+    """Returns the weights (4, N) of pixel n in pixels 2n - 1 to 2n + 2 of the doubled axis."""
+    before, own, after = _weights_of_neighbors(size)
     zero = np.zeros(1, np.float32)
     return np.stack([np.append(zero, after[:-1, 1]), own[:, 0], own[:, 1], np.append(before[1:, 0], zero)])
 
 
-def convolve_upsampled(x: jax.Array, kernel: jax.Array, strips: int = 1) -> jax.Array:
-    """Convolves `upsample(x)`, which is never made: x (B, H, W, C), kernel (3, 3, C, D), to (B, 2H, 2W, D), float32.
+def convolve_upsampled(x: Picture, kernel: jax.Array) -> jax.Array:
+    """Convolves `upsample(x)` without computing it: x (B, H, W, C), kernel (3, 3, C, D), to (B, 2H, 2W, D), float32.
 
-    For few D. Interpolation leaves channels alone and a tap leaves pixels alone, so the taps come first, on the small
-    picture; they are interpolated and shifted to their places along one axis, summed, and so along the other. x may be
-    in strips of so many columns; the result is not.
+    For few D. Interpolation acts on pixels alone and the matrix of a tap on channels alone, so the products with the
+    taps come first, on the small picture; they are interpolated and shifted by their tap along one axis, summed, and so
+    along the other. The result is not packed.
     """
     *taps, channels, features = kernel.shape
     products = kernel.transpose(2, 0, 1, 3).reshape(channels, -1)  # (C, 9 D)
-    if strips > 1:
-        products = jax.scipy.linalg.block_diag(*[products] * strips)
-    seen = jnp.matmul(x, products, preferred_element_type=jnp.float32)
-    seen = seen.reshape(*x.shape[:2], x.shape[2] * strips, *taps, features)  # (B, H, W, 3, 3, D)
-    half = jnp.einsum("vwx,bhwyxd->bhvyd", _interpolate_and_shift(seen.shape[2]), seen)  # (B, H, 2W, 3, D)
+    if (n := packed_columns(x)) > 1:
+        products = jax.scipy.linalg.block_diag(*[products] * n)
+    y = jnp.matmul(stored(x), products, preferred_element_type=jnp.float32)
+    y = y.reshape(*x.shape[:3], *taps, features)  # (B, H, W, 3, 3, D)
+    half = jnp.einsum("vwx,bhwyxd->bhvyd", _interpolate_and_shift(x.shape[2]), y)  # (B, H, 2W, 3, D)
     return jnp.einsum("uhy,bhvyd->buvd", _interpolate_and_shift(x.shape[1]), half)
 
 
 def _interpolate_and_shift(size: int) -> np.ndarray:
-    """(2N, N, 3): the weight of pixel n in pixel m + tap - 1 of the doubled axis; nothing lies beyond its ends."""
+    """Returns the weights (2N, N, 3) of pixel n in pixel m + tap - 1 of the doubled axis, 0 beyond its ends."""
     doubled = np.arange(-1, 2 * size + 1)
     place = np.clip((doubled - 0.5) / 2, 0, size - 1)
     weight = np.maximum(1 - np.abs(place[:, None] - np.arange(size)), 0)  # (2N + 2, N)

@@ -7,7 +7,7 @@ import pytest
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from palgan_jax.nn.ops.convolution import convolve
-from palgan_jax.nn.ops.cpu.noinline import kept
+from palgan_jax.nn.ops.cpu.noinline import noinline
 
 # (picture, kernel): sizes that tiles do and do not divide, one and several pictures, all kinds of kernels
 KINDS = {
@@ -143,7 +143,7 @@ def test_patches_at_every_second_pixel(shapes, padding):
 
 def test_what_is_kept_is_a_call_in_the_compiled_program():
     x = jnp.ones((2, 9, 9, 3))
-    for function, calls in ((lambda x: kept(jnp.tanh, x), 1), (jnp.tanh, 0)):
+    for function, calls in ((lambda x: noinline(jnp.tanh, x), 1), (jnp.tanh, 0)):
         compiled = jax.jit(lambda x, function=function: function(x)[:, 1:] + function(x)[:, :-1]).lower(x).compile()
         assert (compiled.as_text().count(" call(") >= 1) == bool(calls)
 

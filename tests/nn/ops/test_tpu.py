@@ -1,4 +1,4 @@
-"""What is different in programs for TPUs, strips of columns and kernels, computes the same; here it is interpreted."""
+"""What differs in programs for TPUs, packed columns and kernels, computes the same; kernels are interpreted here."""
 
 from importlib.util import find_spec
 
@@ -12,10 +12,11 @@ from palgan_jax.benchmark.topology import ENVIRONMENT, describe_slice
 from palgan_jax.config import load_config
 from palgan_jax.distributed.mesh import batch_sharding, make_mesh, replicated
 from palgan_jax.nn import ColorDiscriminator, PalGAN
-from palgan_jax.nn.attention import attend, cut_patches, cut_slabs, fold_patches, fold_slabs
 from palgan_jax.nn.build import build_discriminator, build_generator
 from palgan_jax.nn.norms import PalNorm
-from palgan_jax.nn.ops.columns import convolve_strips, strip, unstrip
+from palgan_jax.nn.ops.attention import attend, cut_patches, cut_slabs, fold_patches, fold_slabs
+from palgan_jax.nn.ops.columns import Columns, pack, unpack
+from palgan_jax.nn.ops.convolution import convolve
 from palgan_jax.nn.ops.guided_filter import guided_filter
 from palgan_jax.nn.ops.tpu import attention as tpu_attend
 from palgan_jax.nn.ops.tpu import guided_filter as tpu_guided_filter
@@ -44,16 +45,16 @@ def assert_same_gradients(function, other, *arguments, tolerance: float = 1e-5):
 
     The tolerance is that of the largest number.
     """
-    wanted, pull_back = jax.vjp(other, *arguments)
-    found, pull_back_too = jax.vjp(function, *arguments)
-    np.testing.assert_allclose(found, wanted, atol=tolerance * float(jnp.abs(wanted).max()))
-    g = normal(9, *wanted.shape)
-    for mine, theirs in zip(jax.tree.leaves(pull_back_too(g)), jax.tree.leaves(pull_back(g)), strict=True):
-        np.testing.assert_allclose(mine, theirs, atol=tolerance * (1e-3 + float(jnp.abs(theirs).max())))
+    expected, expected_pull_back = jax.vjp(other, *arguments)
+    actual, pull_back = jax.vjp(function, *arguments)
+    np.testing.assert_allclose(actual, expected, atol=tolerance * float(jnp.abs(expected).max()))
+    g = normal(9, *expected.shape)
+    for ours, theirs in zip(jax.tree.leaves(pull_back(g)), jax.tree.leaves(expected_pull_back(g)), strict=True):
+        np.testing.assert_allclose(ours, theirs, atol=tolerance * (1e-3 + float(jnp.abs(theirs).max())))
 
 
 @pytest.mark.parametrize(
-    ("kernel", "stride", "padding", "seen", "made"),
+    ("kernel", "stride", "padding", "n", "columns"),
     [
         (3, 1, 1, 2, 2),
         (3, 1, 1, 1, 2),
@@ -68,7 +69,7 @@ def assert_same_gradients(function, other, *arguments, tolerance: float = 1e-5):
         (4, 2, 1, 2, 2),
     ],
 )
-def test_convolutions_of_strips(kernel, stride, padding, seen, made):
+def test_convolutions_of_packed_columns(kernel, stride, padding, n, columns):
     x, weights = normal(0, 2, 16, 16, 6), normal(1, kernel, kernel, 6, 5)
 
     def plain(x, weights):
@@ -77,51 +78,69 @@ def test_convolutions_of_strips(kernel, stride, padding, seen, made):
             x, weights, (stride, stride), pads, dimension_numbers=("NHWC", "HWIO", "NHWC")
         )
 
-    def in_strips(x, weights):
-        return unstrip(convolve_strips(strip(x, seen), weights, stride, padding, (seen, made)), made)
+    def packed(x, weights):
+        y = convolve(pack(x, n), weights, stride, padding, columns)
+        assert isinstance(y, Columns) == (columns > 1)
+        return unpack(y)
 
-    assert_same_gradients(in_strips, plain, x, weights)
+    assert_same_gradients(packed, plain, x, weights)
 
 
-def test_strips_that_no_convolution_can_make_are_refused():
-    with pytest.raises(ValueError, match="strips of 4 columns cannot be convolved to strips of 1 with stride 2"):
-        convolve_strips(jnp.zeros((1, 4, 4, 8)), jnp.zeros((3, 3, 2, 2)), 2, 1, (4, 1))
+def test_columns_that_no_convolution_can_pack_are_refused():
+    with pytest.raises(ValueError, match="4 packed columns cannot be convolved to 1 packed columns with stride 2"):
+        convolve(pack(jnp.zeros((1, 4, 16, 2)), 4), jnp.zeros((3, 3, 2, 2)), 2, 1, 1)
+
+
+def test_packed_columns_read_as_the_picture_that_they_stand_for():
+    x, y = normal(0, 2, 4, 6, 3), normal(1, 2, 4, 6, 3)
+    packed = pack(x, 2)
+    assert packed.shape == x.shape and packed.array.shape == (2, 4, 3, 6)
+    for other in (y, pack(y, 2), pack(y, 3), normal(2, 3), normal(3, 2, 1, 1, 3), normal(4, 2, 4, 6, 1), 2.0):
+        for packed_result, result in (
+            (packed + other, x + unpack(other)),
+            (packed - other, x - unpack(other)),
+            (packed * other, x * unpack(other)),
+            (other * packed, unpack(other) * x),
+        ):
+            np.testing.assert_allclose(unpack(packed_result), result, rtol=1e-6)
+    for axes in ((0, 1, 2), (1, 2)):
+        np.testing.assert_allclose(packed.mean(axes), x.mean(axes), rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize("kind", ["palette", "batch", "instance", "spade"])
-def test_norms_of_strips(kind):
+def test_norms_of_packed_columns(kind):
     norm = PalNorm(kind, TINY)
     x, h, l = normal(0, 2, 8, 8, 6), jax.nn.softmax(normal(1, 2, 256)), normal(2, 2, 16, 16, 1)
     variables = norm.init(KEY, x, h, l, True)
     variables = {**variables, "params": jax.tree.map(lambda p: p + 0.1, variables["params"])}
-    wanted, updates = norm.apply(variables, x, h, l, True, mutable=["batch_stats"])
-    found, updates_too = norm.clone(strips=2).apply(variables, strip(x, 2), h, l, True, mutable=["batch_stats"])
-    np.testing.assert_allclose(unstrip(found, 2), wanted, atol=1e-5 * float(jnp.abs(wanted).max()))
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-6), updates_too, updates)
+    expected, expected_updates = norm.apply(variables, x, h, l, True, mutable=["batch_stats"])
+    y, updates = norm.apply(variables, pack(x, 2), h, l, True, mutable=["batch_stats"])
+    np.testing.assert_allclose(unpack(y), expected, atol=1e-5 * float(jnp.abs(expected).max()))
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-6), updates, expected_updates)
 
 
 @pytest.mark.parametrize(("height", "width", "channels", "radius"), [(16, 24, 4, 4), (32, 16, 32, 4), (8, 8, 3, 0)])
 def test_the_kernel_of_the_guided_filter(mesh, height, width, channels, radius):
     x, l = normal(0, 8, height, width, channels), 0.3 * normal(1, 8, height, width, 1)
-    assert tpu_guided_filter.fits(strip(x, 2), radius, 2, mesh)
+    assert tpu_guided_filter.fits(pack(x, 2), radius, mesh)
 
     def by_kernel(l, scale, x):
-        return unstrip(tpu_guided_filter.guided_filter(l, scale, strip(x, 2), radius, 1e-3, 2, mesh), 2)
+        return unpack(guided_filter(l, scale, pack(x, 2), radius, 1e-3, mesh))
 
     assert_same_gradients(
         by_kernel, lambda l, scale, x: guided_filter(l, scale, x, radius, 1e-3), l, normal(2, channels), x
     )
 
 
-@pytest.mark.parametrize(("height", "width", "strips"), [(16, 24, 2), (64, 64, 2), (32, 32, 1)])
-def test_the_kernel_of_the_attention(mesh, height, width, strips):
+@pytest.mark.parametrize(("height", "width", "columns"), [(16, 24, 2), (64, 64, 2), (32, 32, 1)])
+def test_the_kernel_of_the_attention(mesh, height, width, columns):
     x = normal(0, 8, height, width, 6)
     q, k = (normal(seed, 8, height * width // 16, 6) for seed in (1, 2))
-    assert tpu_attend.fits(q, cut_slabs(strip(x, strips), strips), mesh)
+    assert tpu_attend.fits(q, cut_slabs(pack(x, columns)), mesh)
 
     def by_kernel(q, k, x):
-        slabs = cut_slabs(strip(x, strips), strips)
-        return unstrip(fold_slabs(tpu_attend.attend(q, k, slabs, mesh), height), strips)
+        slabs = cut_slabs(pack(x, columns))
+        return unpack(fold_slabs(tpu_attend.attend(q, k, slabs, mesh), pack(x, columns)))
 
     assert_same_gradients(by_kernel, lambda q, k, x: fold_patches(attend(q, k, cut_patches(x)), height, width), q, k, x)
 
@@ -133,26 +152,26 @@ def test_kernels_of_bfloat16(one):
     half = jnp.bfloat16
 
     def filtered(x):
-        return tpu_guided_filter.guided_filter(l, scale, strip(x.astype(half), 2), 4, 1e-3, 2, one).astype(jnp.float32)
+        return unpack(guided_filter(l, scale, pack(x.astype(half), 2), 4, 1e-3, one)).astype(jnp.float32)
 
     def attended(q, k, x):
-        slabs = cut_slabs(strip(x.astype(half), 2), 2)
+        slabs = cut_slabs(pack(x.astype(half), 2))
         return tpu_attend.attend(q.astype(half), k.astype(half), slabs, one).astype(jnp.float32)
 
-    assert_same_gradients(filtered, lambda x: strip(guided_filter(l, scale, x, 4, 1e-3), 2), x, tolerance=0.02)
+    assert_same_gradients(filtered, lambda x: guided_filter(l, scale, x, 4, 1e-3), x, tolerance=0.02)
 
     def plain(q, k, x):
-        return cut_slabs(strip(fold_patches(attend(q, k, cut_patches(x)), 16, 16), 2), 2)
+        return cut_slabs(pack(fold_patches(attend(q, k, cut_patches(x)), 16, 16), 2))
 
     assert_same_gradients(attended, plain, q, k, x, tolerance=0.02)
 
 
 def fitting(batch, side, mesh, dtype=jnp.bfloat16, radius=4):
     """Whether the attention and the guided filter of the default network fit, for a last stage of this side."""
-    pictures = jax.ShapeDtypeStruct((batch, side, side // 2, 128), dtype)
-    slabs = jax.eval_shape(lambda x: cut_slabs(x, 2), pictures)
+    pictures = Columns(jax.ShapeDtypeStruct((batch, side, side // 2, 128), dtype), 2)
+    slabs = jax.eval_shape(cut_slabs, pictures)
     q = jax.ShapeDtypeStruct((batch, (side // 4) ** 2, 64), dtype)
-    return tpu_attend.fits(q, slabs, mesh), tpu_guided_filter.fits(pictures, radius, 2, mesh)
+    return tpu_attend.fits(q, slabs, mesh), tpu_guided_filter.fits(pictures, radius, mesh)
 
 
 def test_kernels_are_for_batches_that_the_chips_can_share(one):
@@ -194,14 +213,14 @@ def test_kernels_of_the_default_size_compile(chips, name):
 
     scale = jax.ShapeDtypeStruct((64,), jnp.float32, sharding=replicated(mesh))
     picture, l, q, slabs = (
-        array(128, 64, 128),
+        Columns(array(128, 64, 128), 2),
         array(128, 128, 1, dtype=jnp.float32),
         array(1024, 64),
         array(8, 1024, 128),
     )
 
     def filtered(scale, x, l, g):
-        y, pull_back = jax.vjp(lambda s, x: tpu_guided_filter.guided_filter(l, s, x, 4, 1e-3, 2, mesh), scale, x)
+        y, pull_back = jax.vjp(lambda s, x: tpu_guided_filter.guided_filter(l, s, x, 4, 1e-3, mesh), scale, x)
         return y, pull_back(g)
 
     def attended(q, k, v, g):
@@ -229,8 +248,8 @@ def strong(network, *arguments):
 
     def value(path, leaf):
         noise = rng.normal(size=leaf.shape).astype(np.float32)
-        seen = leaf.size // leaf.shape[-1] if leaf.shape else 1
-        return 1 + np.abs(noise) if path[-1].key == "var" else noise / np.sqrt(max(seen, 4))
+        inputs = leaf.size // leaf.shape[-1] if leaf.shape else 1
+        return 1 + np.abs(noise) if path[-1].key == "var" else noise / np.sqrt(max(inputs, 4))
 
     return jax.tree_util.tree_map_with_path(value, dict(jax.eval_shape(network.init, KEY, *arguments)))
 

@@ -9,30 +9,26 @@ import jax.numpy as jnp
 from jax.experimental import pallas as pl
 from jax.sharding import Mesh
 
-from palgan_jax.nn.ops.columns import strip, unstrip
-from palgan_jax.nn.ops.guided_filter import HIGHEST, Boxes, band, filtered, pulled_back, share
-from palgan_jax.nn.ops.guided_filter import guided_filter as portable
+from palgan_jax.nn.ops.columns import Columns, Picture, pack, packed_columns, stored, unpack
+from palgan_jax.nn.ops.local_regression import HIGHEST, Boxes, band, filtered, pulled_back, regress, share
 from palgan_jax.nn.ops.tpu.kernel import has_room, kernel, laid_as_by_convolutions, on_each_chip, tiled
 
 CHANNELS = 16
 """Worked on at a time: as many as two bytes each fill a tile."""
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(3, 4, 5, 6))
-def guided_filter(
-    l: jax.Array, scale: jax.Array, x: jax.Array, radius: int, eps: float, strips: int, mesh: Mesh
-) -> jax.Array:
-    """nn/ops/guided_filter.py's on a mesh of TPUs: l (B, H, W, 1), scale (C,); x and the result are in strips."""
-    return _save(l, scale, x, radius, eps, strips, mesh)[0]
+@partial(jax.custom_vjp, nondiff_argnums=(3, 4, 5))
+def guided_filter(l: jax.Array, scale: jax.Array, x: Picture, radius: int, eps: float, mesh: Mesh) -> Picture:
+    """Computes nn/ops/guided_filter.py's on a mesh of TPUs: l (B, H, W, 1), scale (C,), x (B, H, W, C)."""
+    return _save(l, scale, x, radius, eps, mesh)[0]
 
 
-def fits(x: jax.Array, radius: int, strips: int, mesh: Mesh) -> bool:
-    """Whether each chip has its own pictures, and room for some channels of one."""
+def fits(x: Picture, radius: int, mesh: Mesh) -> bool:
+    """Returns whether each chip has its own pictures, and room for some channels of one."""
     batch, height, width, channels = x.shape
-    width *= strips
-    line = tiled(_some_channels(channels // strips), 16) * tiled(height, 128)
+    line = tiled(_some_channels(channels), 16) * tiled(height, 128)
     maps = 9 * 4 * line * (width + 2 * radius)
-    pictures = 2 * 3 * x.dtype.itemsize * line * width  # what comes and goes, while the next is on its way
+    pictures = 2 * 3 * x.dtype.itemsize * line * width  # arguments and results, while the next ones are moved
     return has_room(mesh, batch, maps + pictures)
 
 
@@ -40,44 +36,43 @@ def _some_channels(channels: int) -> int:
     return CHANNELS if channels % CHANNELS == 0 else channels
 
 
-def _save(
-    l: jax.Array, scale: jax.Array, x: jax.Array, radius: int, eps: float, strips: int, mesh: Mesh
-) -> tuple[jax.Array, Any]:
-    (y,) = _run(_filter, radius, eps, mesh, _columns(l, 1), scale, _columns(x, strips))
-    return _picture(y, strips), (l, scale, x)
+def _save(l: jax.Array, scale: jax.Array, x: Picture, radius: int, eps: float, mesh: Mesh) -> tuple[Picture, Any]:
+    (y,) = _run(_filter, radius, eps, mesh, _turned(l), scale, _turned(x))
+    return _turned_back(y, packed_columns(x)), (l, scale, x)
 
 
-def _pull_back(
-    radius: int, eps: float, strips: int, mesh: Mesh, saved: Any, dy: jax.Array
-) -> tuple[jax.Array, jax.Array, jax.Array]:
+def _pull_back(radius: int, eps: float, mesh: Mesh, saved: Any, dy: Picture) -> tuple[jax.Array, jax.Array, Picture]:
     l, scale, x = saved
-    dx, dscale = _run(_pull, radius, eps, mesh, _columns(l, 1), scale, _columns(x, strips), _columns(dy, strips))
+    dx, dscale = _run(_pull, radius, eps, mesh, _turned(l), scale, _turned(x), _turned(dy))
     # Training has no use for the gradient of l, and the compiler leaves it out.
-    _, of_l = jax.vjp(lambda l: strip(portable(l, scale, unstrip(x, strips), radius, eps), strips), l)
-    return *of_l(dy), dscale.sum((0, 2)), laid_as_by_convolutions(_picture(dx, strips), mesh)
+    _, of_l = jax.vjp(lambda l: pack(regress(l, scale, unpack(x), radius, eps), packed_columns(x)), l)
+    dx = jax.tree.map(lambda array: laid_as_by_convolutions(array, mesh), _turned_back(dx, packed_columns(x)))
+    return *of_l(dy), dscale.sum((0, 2)), dx
 
 
 guided_filter.defvjp(_save, _pull_back)
 
 
-def _columns(x: jax.Array, strips: int) -> jax.Array:
-    """A picture in strips, (B, H, W / n, n C), as (B, W, C, H): that is how a TPU turns it with the least effort."""
+def _turned(x: Picture) -> jax.Array:
+    """Turns a picture (B, H, W, C) to (B, W, C, H), from packed columns too: the order that a TPU reaches soonest."""
     batch, height, width, channels = x.shape
-    x = x.reshape(batch, height, width, strips, channels // strips).transpose(0, 2, 3, 4, 1)
-    return x.reshape(batch, width * strips, channels // strips, height)
+    n = packed_columns(x)
+    array = stored(x).reshape(batch, height, width // n, n, channels).transpose(0, 2, 3, 4, 1)
+    return array.reshape(batch, width, channels, height)
 
 
-def _picture(x: jax.Array, strips: int) -> jax.Array:
-    """The inverse of `_columns`."""
+def _turned_back(x: jax.Array, n: int) -> Picture:
+    """Inverts `_turned`, with n columns packed."""
     batch, width, channels, height = x.shape
-    x = x.reshape(batch, width // strips, strips, channels, height).transpose(0, 4, 1, 2, 3)
-    return x.reshape(batch, height, width // strips, strips * channels)
+    x = x.reshape(batch, width // n, n, channels, height).transpose(0, 4, 1, 2, 3)
+    x = x.reshape(batch, height, width // n, n * channels)
+    return x if n == 1 else Columns(x, n)
 
 
 def _run(
     body: Callable[..., None], radius: int, eps: float, mesh: Mesh, l: jax.Array, scale: jax.Array, *xs: jax.Array
 ) -> Any:
-    """Runs a kernel on pictures (B, W, C, H), some channels of one at a time; returns its results."""
+    """Runs a kernel on pictures (B, W, C, H), some channels of one picture at a time; returns its results."""
     _, width, channels, height = xs[0].shape
     some = _some_channels(channels)
     picture = pl.BlockSpec((1, width, some, height), lambda b, c: (b, 0, c, 0))
