@@ -446,7 +446,8 @@ def test_a_queued_resource_is_made_anew_until_the_training_has_finished(cloud):
     assert "attempt 1 of 50 ended with 75" in result.stderr and "attempt 2 of 50 ended with 1" in result.stderr
     assert "finished after 3 attempt(s)" in result.stderr
     trainings = [call for call in cloud.calls if call[0] == "python"]
-    assert len(trainings) == 6 and all(call == trainings[0] for call in trainings)  # the same --workdir
+    # Two machines, three attempts; where one ends, the other may be stopped before it has begun. The same --workdir.
+    assert 3 <= len(trainings) <= 6 and all(call == trainings[0] for call in trainings)
     assert not cloud.count("gcloud", "tpu-vm", "create")
 
 
@@ -455,7 +456,7 @@ def test_attempts_come_to_an_end(cloud):
     cloud.lines("training", "crashed")
     result = cloud.launch("queued_resource.sh", PALGAN_ATTEMPTS="3")
     assert result.returncode == 1 and "gave up after 3 attempts" in result.stderr
-    assert cloud.count("python") == 6 and queue_calls(cloud) == ["delete"]
+    assert 3 <= cloud.count("python") <= 6 and queue_calls(cloud) == ["delete"]
 
 
 def test_tpus_that_are_refused_count_as_attempts(cloud):

