@@ -92,7 +92,7 @@ class PalGAN(nn.Module):
         return predicted, self.assignment_generator(l, taps, palette, train)
 
     def posterior(self, l: jax.Array, c: jax.Array) -> tuple[jax.Array, jax.Array]:
-        """Mean and log variance (B, K) each of the code of a colored picture, l (B, H, W, 1) and c (B, H, W, 2)."""
+        """Infers mean and log variance (B, K) of the code of a colored picture, l (B, H, W, 1) and c (B, H, W, 2)."""
         code, _ = self.posterior_network(jnp.concatenate([l, c], axis=-1))
         assert code is not None
         return code[:, : self.palette_size], code[:, self.palette_size :]

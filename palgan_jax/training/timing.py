@@ -29,7 +29,7 @@ class MetricsWindow:
         self._file_bytes, self._decoders = file_bytes, decoders
         self._watcher = ThreadPoolExecutor(1, "end-of-step")
         self.paused = Stopwatch()
-        """To be entered for what is not training: validation, sheets, checkpoints."""
+        """Enter it for work other than training: validation, sheets, checkpoints."""
         self._restart()
 
     def __enter__(self) -> "MetricsWindow":
@@ -40,7 +40,7 @@ class MetricsWindow:
 
     @contextmanager
     def waiting(self) -> Iterator[None]:
-        """To be entered while the loop waits for input."""
+        """Notes the time inside `with` as waiting for input."""
         start = time.monotonic()
         yield
         self._waits.append((len(self._ends), start, time.monotonic()))

@@ -19,15 +19,15 @@ QUERIES = 128
 
 @partial(jax.custom_vjp, nondiff_argnums=(3,))
 def attend(q: jax.Array, k: jax.Array, v: jax.Array, mesh: Mesh) -> jax.Array:
-    """softmax(q k^T / sqrt(C)) v on a mesh of TPUs, for q, k (B, N, C) and v (B, S, N, D), whose S parts are alike.
+    """Computes softmax(q k^T / sqrt(C)) v on a mesh of TPUs, for q, k (B, N, C) and each of the S slabs of v.
 
-    The softmax is float32. Returns (B, S, N, D). Its derivative computes the scores anew.
+    v is (B, S, N, D). The softmax is float32. Returns (B, S, N, D). Its derivative computes the scores anew.
     """
     return _save(q, k, v, mesh)[0]
 
 
 def fits(q: jax.Array, v: jax.Array, mesh: Mesh) -> bool:
-    """Whether each chip has its own pictures, and room for one of them."""
+    """Returns whether each chip has its own pictures, and room for one of them."""
     *_, slabs, tokens, width = v.shape
     item, rows = v.dtype.itemsize, math.gcd(tokens, QUERIES)
     values, keys = slabs * tokens * tiled(width, 128), tokens * tiled(q.shape[-1], 128)
@@ -48,7 +48,7 @@ attend.defvjp(_save, _pull_back)
 
 
 def _places(q: jax.Array, v: jax.Array) -> tuple[tuple[int, int], dict[str, pl.BlockSpec]]:
-    """The grid, and which part of an array one of its points sees."""
+    """Returns the grid, and the part of each kind of array that one of its points works on."""
     batch, tokens, channels = q.shape
     _, slabs, _, width = v.shape
     rows = math.gcd(tokens, QUERIES)
@@ -61,7 +61,7 @@ def _places(q: jax.Array, v: jax.Array) -> tuple[tuple[int, int], dict[str, pl.B
 
 
 def _cost(of_scores: int, of_values: int, q: jax.Array, v: jax.Array, *arrays: Any) -> pl.CostEstimate:
-    """Of so many products with queries or keys, and with values, and of reading or writing arrays once."""
+    """Estimates the cost of so many products with queries or keys, and with values, and of moving each array once."""
     batch, tokens, channels = q.shape
     scores = batch * tokens**2
     return pl.CostEstimate(
@@ -93,7 +93,7 @@ def _run_back(mesh: Mesh, q: jax.Array, k: jax.Array, v: jax.Array, g: jax.Array
 
 
 def _product(x: jax.Array, y: jax.Array, axes: tuple[int, int]) -> jax.Array:
-    """The product of matrices summed over an axis of each, in float32."""
+    """Multiplies matrices, summed over an axis of each, in float32."""
     sums = (((axes[0],), (axes[1],)), ((), ()))
     # Kernels do not know of all precisions that a user may have chosen for products.
     precision = jax.lax.Precision.DEFAULT

@@ -1,6 +1,6 @@
-"""Kernels written for TPUs, run by each chip of a mesh on its own pictures.
+"""Pallas kernels for TPUs, run by each chip of a mesh on its own pictures.
 
-The compiler splits its own programs over chips, and no others: a kernel has to be told which pictures are a chip's.
+The compiler splits its own operations over chips, but no kernels: these have to be told which pictures are a chip's.
 """
 
 from collections.abc import Callable
@@ -16,41 +16,43 @@ MIB = 2**20
 
 
 def has_room(mesh: Mesh, batch: int, size: int) -> bool:
-    """Whether a batch can be split over the chips, and a kernel of so many bytes fits the vector memory of each."""
+    """Returns whether a batch can be split over the chips, and a kernel of `size` bytes fits their vector memory."""
     return batch % mesh.size == 0 and size <= _vector_memory(mesh)
 
 
 def _vector_memory(mesh: Mesh) -> int:
-    """Bytes that a kernel may take: of 16 MiB a core up to v4, and of 64 or more in later chips."""
+    """Returns the bytes that a kernel may take: of 16 MiB a core up to v4, and of 64 or more in later chips."""
     old = mesh.devices.flat[0].device_kind.startswith(("TPU v2", "TPU v3", "TPU v4"))
     return 14 * MIB if old else 40 * MIB
 
 
 def tiled(size: int, tile: int) -> int:
-    """A size with the padding that it has in tiles."""
+    """Rounds a size up to whole tiles."""
     return -(-size // tile) * tile
 
 
 def on_each_chip(mesh: Mesh, function: Callable[..., Any], *pictures: jax.Array, shared: tuple[jax.Array, ...]) -> Any:
-    """function(*pictures, *shared), whose results have the batch first as pictures do; each chip does its share."""
+    """Calls function(*pictures, *shared) on each chip for its own pictures; its results have the batch first too."""
     split, whole = PartitionSpec(mesh.axis_names), PartitionSpec()
     specs = (*[split] * len(pictures), *[whole] * len(shared))
     return jax.shard_map(function, mesh=mesh, in_specs=specs, out_specs=split, check_vma=False)(*pictures, *shared)
 
 
 def laid_as_by_convolutions(x: jax.Array, mesh: Mesh) -> jax.Array:
-    """A picture (B, H, W, C) with batch and channels close together, as convolutions have it: what a kernel gives lies
-    otherwise, and the compiler would turn what is added to it, and turn it back."""
+    """Lays out a picture (B, H, W, C) with batch and channels close together, as convolutions do.
+
+    The result of a kernel lies otherwise, and the compiler would turn what is added to it, and turn it back.
+    """
     return with_layout_constraint(x, Layout(major_to_minor=(1, 2, 0, 3))) if are_tpus(mesh) else x
 
 
 def are_tpus(mesh: Mesh) -> bool:
-    """Whether the devices of a mesh are TPUs, be they here or not."""
+    """Returns whether the devices of a mesh are TPUs, present or not."""
     return mesh.devices.flat[0].platform == "tpu"
 
 
 def kernel(body: Callable[..., None], mesh: Mesh, **options: Any) -> Callable[..., Any]:
-    """A kernel for the devices of a mesh, whose grid is (pictures, parts of one); in tests, others interpret it."""
+    """Returns a kernel for the devices of a mesh, with the grid (pictures, parts of one); others interpret it."""
     # Two cores that are one device take half of the pictures each.
     params = pltpu.CompilerParams(dimension_semantics=("parallel", "arbitrary"), vmem_limit_bytes=_vector_memory(mesh))
     run = pl.pallas_call(body, interpret=not are_tpus(mesh), compiler_params=params, **options)
