@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from palgan_jax.errors import UserError
+from palgan_jax.errors import ExitCode, UserError
 
 DESCRIPTION = """Measures a checkpoint (the bundled one by default), the pictures of any other system, or a baseline.
 Writes results.json, pictures.csv, row.md and report.html. The same command goes on where an interrupted one was."""
@@ -68,7 +68,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Runs the command; returns its exit code: 0, or 128 and the signal's number where one stopped it."""
+    """Runs the command; returns FINISHED, or STOPPED when SIGTERM or Ctrl-C stopped it and the same command goes on."""
     if args.action == "compare":
         return _compare(args)
     for name in ("truth", "output"):
@@ -112,12 +112,12 @@ def _evaluate(args: argparse.Namespace) -> int:
         seed=args.seed,
         facts={"command": shlex.join(["palgan", *sys.argv[1:]]), "truth": args.truth},
     )
-    if outcome.signal:
-        return 128 + outcome.signal
+    if outcome.stopped:
+        return ExitCode.STOPPED
     if jax.process_index() == 0:
         print((args.output / ROW).read_text(encoding="utf-8"))
         print(f"{args.output} holds the report and the numbers of each picture.")
-    return 0
+    return ExitCode.FINISHED
 
 
 def parse_metrics(text: str) -> tuple[str, ...]:
@@ -164,4 +164,4 @@ def _compare(args: argparse.Namespace) -> int:
     from palgan_jax.evaluation.compare import as_text, compare_folders
 
     print(as_text(compare_folders(args.first, args.second, args.json)))
-    return 0
+    return ExitCode.FINISHED

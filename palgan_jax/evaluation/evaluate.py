@@ -50,12 +50,12 @@ class Outcome:
     """How an evaluation ended.
 
     Attributes:
-      evaluation: what was found; None where it was stopped before the end.
-      signal: the number of the signal that stopped it, else 0.
+      evaluation: the results; None when it was stopped, and in all processes but the first.
+      stopped: True when SIGTERM or Ctrl-C stopped it; what was measured by then is saved.
     """
 
     evaluation: Evaluation | None
-    signal: int = 0
+    stopped: bool = False
 
 
 def evaluate(
@@ -187,7 +187,7 @@ class _Job:
             self._measure_all(found, programs, stop)
             if found.done < len(self._photographs):
                 log.info("stopped; the same command goes on after %s pictures", f"{found.done:,}")
-                return Outcome(None, stop.signal or 0)
+                return Outcome(None, stopped=True)
         return Outcome(self._finish(found, programs))
 
     def _measure_all(self, found: Partial, programs: Programs, stop: StopRequest) -> None:

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from palgan_jax.cli import main
+from palgan_jax.errors import ExitCode
 from palgan_jax.evaluation.results import PICTURES, REPORT, RESULTS, ROW
 from palgan_jax.metrics.catalogue import DEFAULT, EVALUATION
 from tests.support.places import QUICK_COMPILATION
@@ -95,6 +96,35 @@ def test_two_processes_measure_as_one(photographs, mean, tmp_path):
     before = (tmp_path / RESULTS).read_bytes()
     assert main(["evaluate", *map(str, words), "--batch-size", "8"]) == 0
     assert (tmp_path / RESULTS).read_bytes() == before
+
+
+STOPPED_AT_THE_FIRST_BATCH = """
+import os, signal, sys
+from palgan_jax.cli import main
+from palgan_jax.evaluation.measure import Programs
+measure = Programs.measure
+def stopped(self, batch):
+    os.kill(os.getpid(), signal.SIGTERM)
+    return measure(self, batch)
+Programs.measure = stopped
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+def test_sigterm_saves_and_the_same_command_goes_on(photographs, mean, tmp_path, capsys):
+    words = ["evaluate", "--truth", photographs, "--output", tmp_path, "--baseline", "mean", *METRICS_HERE]
+    words = [str(word) for word in words]
+    flags = f"--xla_force_host_platform_device_count=2 {QUICK_COMPILATION}"
+    command = [sys.executable, "-c", STOPPED_AT_THE_FIRST_BATCH, *words, "--batch-size", "2"]
+    done = subprocess.run(command, env={**os.environ, "XLA_FLAGS": flags}, capture_output=True, text=True, check=False)
+    assert done.returncode == ExitCode.STOPPED, done.stderr
+    assert not (tmp_path / RESULTS).exists() and "goes on after 2 pictures" in done.stderr
+    assert main(words) == ExitCode.FINISHED
+    assert "going on after 2 of 6 pictures" in capsys.readouterr().err
+    resumed, whole = numbers(tmp_path), numbers(mean)
+    assert list(resumed) == list(whole)
+    for name, row in whole.items():
+        assert resumed[name] == pytest.approx(row, abs=1e-3)
 
 
 @pytest.mark.parametrize(
