@@ -74,25 +74,25 @@ def read_picture(path: Path) -> StoredPicture:
 
 
 def _exif(picture: Image.Image, turned: int) -> bytes:
-    """The EXIF block as it is, or, where the orientation is said elsewhere, one that says only that."""
+    """Returns the EXIF block as it is, or, where the orientation comes from elsewhere, one that holds it alone."""
     exif = picture.info.get("exif", b"") if picture.format != "TIFF" else b""
     if turned == 1:
         return exif
-    said = Image.Exif()
+    block = Image.Exif()
     try:
-        said.load(exif)
-        found = said.get(ORIENTATION)
+        block.load(exif)
+        orientation = block.get(ORIENTATION)
     except (OSError, SyntaxError, ValueError, KeyError, TypeError, IndexError):
-        found = None
-    if found == turned:
+        orientation = None
+    if orientation == turned:
         return exif
-    said = Image.Exif()
-    said[ORIENTATION] = turned
-    return said.tobytes()
+    block = Image.Exif()
+    block[ORIENTATION] = turned
+    return block.tobytes()
 
 
 def _without_paper(rgb: np.ndarray, alpha: np.ndarray) -> np.ndarray:
-    """The colors (H, W, 3) that lie on white paper with opacity alpha (H, W) where the picture shows rgb."""
+    """Computes the colors (H, W, 3) that lie on white paper with opacity alpha (H, W) where the picture shows rgb."""
     opacity = np.maximum(alpha, 1)[..., None].astype(np.float32) / 255
     return np.clip(np.rint((rgb - 255 * (1 - opacity)) / opacity), 0, 255).astype(np.uint8)
 
@@ -124,7 +124,7 @@ def colorize_file(colorizer: Colorizer, source: Path, target: Path, palette: np.
 
 
 def target_files(sources: Sequence[Path], folder: Path, keep: Sequence[Path] = ()) -> list[Path]:
-    """The PNG to write for each source: folder/<name>.png, with a number where that is taken.
+    """Returns the PNG to write for each source: folder/<name>.png, with a number where that is taken.
 
     A name is taken by an earlier source, by a source itself, and by any file of `keep`. Letter case does not tell
     files apart, since on many machines it does not.

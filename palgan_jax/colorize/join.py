@@ -26,14 +26,14 @@ def _inside(rgb: jax.Array) -> jax.Array:
 
 @jax.jit
 def _to_rgb(lab: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Lab (..., 3) to sRGB bytes (..., 3), clamped, and whether each color is inside the gamut (...)."""
+    """Converts Lab (..., 3) to sRGB bytes (..., 3), clamped, and tells whether each color is inside the gamut (...)."""
     rgb = lab_to_rgb(lab)
     return rgb_to_bytes(rgb), _inside(rgb)
 
 
 @jax.jit
 def _to_rgb_in_gamut(lab: jax.Array) -> jax.Array:
-    """Lab (..., 3) to the nearest sRGB bytes in gamut of the same L and hue, by bisection of the chroma.
+    """Converts Lab (..., 3) to the nearest sRGB bytes in gamut of its L and hue, by bisection of the chroma.
 
     The lower end of the interval is always inside (0 is gray), so the result is, however the gamut is shaped.
     """
@@ -53,7 +53,7 @@ def _to_rgb_in_gamut(lab: jax.Array) -> jax.Array:
 
 
 def lab_to_bytes(lab: jax.Array) -> jax.Array:
-    """Lab (..., 3) to sRGB bytes (..., 3) of the same luminance, as `colors_to_bytes`, within a program of JAX."""
+    """Converts Lab (..., 3) to sRGB bytes (..., 3) of its luminance, as `colors_to_bytes`, within a program of JAX."""
     rgb, inside = _to_rgb(lab)
     return jnp.where(inside[..., None], rgb, _to_rgb_in_gamut(lab))
 
@@ -70,7 +70,7 @@ def _in_pieces(function: Callable, pixels: np.ndarray) -> list:
 
 
 def _bands(height: int, width: int) -> list[tuple[int, int]]:
-    """The (first, last + 1) rows of the bands of a picture, each of at most _PIECE pixels where a row is not longer."""
+    """Returns the (first, last + 1) rows of bands of a picture, of at most _PIECE pixels each, and at least a row."""
     rows = max(1, _PIECE // width)
     return [(top, min(top + rows, height)) for top in range(0, height, rows)]
 
@@ -94,13 +94,13 @@ def _light_of_bytes() -> np.ndarray:
 
 
 def squash(luminance: np.ndarray, size: int) -> np.ndarray:
-    """L (H, W) resized to (size, size) whatever its shape, by antialiased bilinear interpolation."""
+    """Resizes L (H, W) to (size, size), whatever its shape, by antialiased bilinear interpolation."""
     resized = Image.fromarray(luminance).resize((size, size), Image.Resampling.BILINEAR)
     return np.asarray(resized, np.float32)
 
 
 def _stretched_rows(planes: list[Image.Image], height: int, width: int, top: int, bottom: int) -> np.ndarray:
-    """The rows top..bottom of the ab planes resized (bicubic) to (height, width): (bottom - top, width, 2)."""
+    """Resizes ab planes (bicubic) to (height, width), and returns rows top..bottom: (bottom - top, width, 2)."""
     small_width, small_height = planes[0].size
     box = (0, top * small_height / height, small_width, bottom * small_height / height)
     size = (width, bottom - top)
@@ -108,7 +108,7 @@ def _stretched_rows(planes: list[Image.Image], height: int, width: int, top: int
 
 
 def colors_to_bytes(lab: np.ndarray) -> np.ndarray:
-    """Lab colors (N, 3), L in [0, 100], to sRGB bytes (N, 3) of the same luminance.
+    """Converts Lab colors (N, 3), L in [0, 100], to sRGB bytes (N, 3) of the same luminance.
 
     A color outside the sRGB gamut goes towards gray at constant L until it is inside, where a plain clamp would
     change how light it is. Rounding to bytes moves L by less than 1.

@@ -94,7 +94,7 @@ class Colorizer:
 
     @property
     def takes_reference(self) -> bool:
-        """True where the model paints with a palette, so that another picture's can be used."""
+        """Returns True where the model paints with a palette, so that another picture's can be used."""
         return self.config.model == "palgan"
 
     def _misfit(self, variables: Mapping[str, Any]) -> UserError | None:

@@ -24,7 +24,7 @@ SHARPNESS = 0.7
 
 
 def color_bleeding(predicted: jax.Array, truth: jax.Array) -> jax.Array:
-    """How smeared the colors of a picture are at the truth's edges, (B,), of sRGB (B, H, W, 3) in [0, 255].
+    """Computes how smeared colors are at the truth's edges, (B,), of sRGB pictures (B, H, W, 3) in [0, 255].
 
     0: the predicted colors change within a pixel of the edges, 1: as evenly as if there were no edges, and seldom
     outside of that. With n and f the steps of the predicted ab over `NEAR` and `FAR` pixels to either side, it is
@@ -40,7 +40,7 @@ def color_bleeding(predicted: jax.Array, truth: jax.Array) -> jax.Array:
 
 
 def _steps(true_lab: jax.Array, ab: jax.Array, axis: int) -> tuple[jax.Array, jax.Array]:
-    """sum(n . f) and sum(f . f), each (B,), over the edges that are crossed along an axis."""
+    """Computes sum(n . f) and sum(f . f), each (B,), over the edges that are crossed along an axis."""
     size = true_lab.shape[axis] - 2 * FAR
 
     def at(x: jax.Array, offset: int) -> jax.Array:

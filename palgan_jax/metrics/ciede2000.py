@@ -9,7 +9,7 @@ from palgan_jax.color import bytes_to_lab
 
 
 def ciede2000(lab: jax.Array, other: jax.Array) -> jax.Array:
-    """The difference (...) of two Lab colors (..., 3), all parametric factors 1.
+    """Computes the difference (...) of two Lab colors (..., 3), all parametric factors 1.
 
     0 for equal colors, about 1 where the eye begins to see it, at most about 120 in sRGB. Symmetric. It is not
     continuous where two hues lie opposite each other (the formula, not the arithmetic).
@@ -45,7 +45,7 @@ def ciede2000(lab: jax.Array, other: jax.Array) -> jax.Array:
 
 
 def _cosines(hue: jax.Array) -> jax.Array:
-    """0.17 cos(h - 30) - 0.24 cos(2h) - 0.32 cos(3h + 6) + 0.2 cos(4h - 63), angles in degrees.
+    """Computes 0.17 cos(h - 30) - 0.24 cos(2h) - 0.32 cos(3h + 6) + 0.2 cos(4h - 63), angles in degrees.
 
     Multiples of the angle are powers of (cos h, sin h): two slow functions a pixel in place of four.
     """
@@ -63,17 +63,17 @@ def _length(a: jax.Array, b: jax.Array) -> jax.Array:
 
 
 def _seventh(chroma: jax.Array) -> jax.Array:
-    """sqrt(c^7 / (c^7 + 25^7)), which goes from 0 at gray to 1."""
+    """Computes sqrt(c^7 / (c^7 + 25^7)), which goes from 0 at gray to 1."""
     ratio = (chroma / 25) ** 7
     return jnp.sqrt(ratio / (ratio + 1))
 
 
 def _hue(a: jax.Array, b: jax.Array) -> jax.Array:
-    """The angle in [0, 2 pi); 0 at gray."""
+    """Computes the angle in [0, 2 pi); 0 at gray."""
     angle = jnp.arctan2(b, a)
     return jnp.where(angle < 0, angle + 2 * jnp.pi, angle)
 
 
 def color_difference(predicted: jax.Array, truth: jax.Array) -> jax.Array:
-    """The mean CIEDE2000 difference (B,) over the pixels of sRGB pictures (B, H, W, 3) in [0, 255]."""
+    """Computes the mean CIEDE2000 difference (B,) over the pixels of sRGB pictures (B, H, W, 3) in [0, 255]."""
     return jnp.mean(ciede2000(bytes_to_lab(predicted), bytes_to_lab(truth)), axis=(1, 2))

@@ -32,7 +32,7 @@ def resampled_means(values: np.ndarray, *, resamples: int = RESAMPLES, seed: int
 def interval(
     values: np.ndarray, *, level: float = LEVEL, resamples: int = RESAMPLES, seed: int = 0
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The ends of the interval that holds the mean of `values` (N, ...) with probability `level`: two of (...)."""
+    """Returns the ends, (...) each, of the interval that holds the mean of `values` (N, ...) with chance `level`."""
     tail = (1 - level) / 2
     low, high = np.quantile(resampled_means(values, resamples=resamples, seed=seed), (tail, 1 - tail), axis=0)
     return low, high
@@ -41,7 +41,7 @@ def interval(
 def paired_interval(
     values: np.ndarray, others: np.ndarray, *, level: float = LEVEL, resamples: int = RESAMPLES, seed: int = 0
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The interval of mean(values) - mean(others), both (N, ...) of the same pictures in the same order.
+    """Returns the interval of mean(values) - mean(others), both (N, ...) of the same pictures in the same order.
 
     Much narrower than two intervals side by side: what makes a picture hard is hard for both. A difference whose
     interval holds 0 is no difference.

@@ -28,19 +28,19 @@ class Moments:
 
     @property
     def covariance(self) -> np.ndarray:
-        """(D, D): the unbiased estimate, as numpy.cov gives it. Raises UserError for fewer than two vectors."""
+        """Returns the unbiased estimate (D, D), as numpy.cov gives it. Raises UserError for fewer than two vectors."""
         if self.count < 2:
             raise UserError(f"a Fréchet distance needs at least two pictures in each set, and one has {self.count}.")
         return self.scatter / (self.count - 1)
 
 
 def empty(size: int) -> Moments:
-    """The moments of no vectors of length `size`."""
+    """Returns the moments of no vectors of length `size`."""
     return Moments(0, np.zeros(size), np.zeros((size, size)))
 
 
 def update(moments: Moments, features: np.ndarray) -> Moments:
-    """The moments with the vectors (B, D) added; B may be 0."""
+    """Adds vectors (B, D) to moments; B may be 0."""
     features = np.asarray(features, np.float64)
     if not len(features):
         return moments
@@ -50,7 +50,7 @@ def update(moments: Moments, features: np.ndarray) -> Moments:
 
 
 def merge(first: Moments, second: Moments) -> Moments:
-    """The moments of two sets together."""
+    """Returns the moments of two sets together."""
     count = first.count + second.count
     if not count:
         return first
@@ -61,7 +61,7 @@ def merge(first: Moments, second: Moments) -> Moments:
 
 
 def frechet_distance(first: Moments, second: Moments) -> float:
-    """|m1 - m2|^2 + tr(C1 + C2 - 2 (C1 C2)^(1/2)), at least 0: 0 for equal moments.
+    """Computes |m1 - m2|^2 + tr(C1 + C2 - 2 (C1 C2)^(1/2)), at least 0: 0 for equal moments.
 
     For FID it depends on the numbers of pictures (fewer give more) and on how they were resized: say both with it. The
     root's trace is the sum of the roots of the eigenvalues of C1^(1/2) C2 C1^(1/2), which is symmetric: unlike a root

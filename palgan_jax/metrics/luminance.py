@@ -7,7 +7,7 @@ from palgan_jax.color import bytes_to_lab
 
 
 def luminance_error(predicted: jax.Array, given: jax.Array) -> jax.Array:
-    """The largest |L_out - L_in| (B,) over the pixels, in units of L (0 to 100), of sRGB (B, H, W, 3) in [0, 255].
+    """Computes the largest |L_out - L_in| (B,), in units of L (0 to 100), of sRGB (B, H, W, 3) in [0, 255].
 
     `given` is the photograph that was colorized, gray or with its true colors. Rounding to 8 bits alone gives about
     0.25, and colors out of gamut, where they are clamped, much more.

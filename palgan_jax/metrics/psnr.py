@@ -5,7 +5,7 @@ import jax.numpy as jnp
 
 
 def psnr(predicted: jax.Array, truth: jax.Array) -> jax.Array:
-    """PSNR in dB over all pixels and channels of each picture: sRGB (B, H, W, 3) in [0, 255] to (B,).
+    """Computes PSNR in dB over all pixels and channels of each picture: sRGB (B, H, W, 3) in [0, 255] to (B,).
 
     Equal pictures give 100 dB, so that means stay finite.
     """

@@ -10,7 +10,7 @@ from palgan_jax.metrics.ab_error import ab_error
 
 
 def size_consistency(ab_by_size: Sequence[jax.Array]) -> jax.Array:
-    """The mean ab difference (B,), in units of Lab, between colorizations of the same pictures at several sizes.
+    """Computes the mean ab difference (B,), in units of Lab, of colorizations of the same pictures at several sizes.
 
     `ab_by_size`: one (B, H, W, 2) a size, e.g. 256, 512 and 1024, every one a whole multiple of the smallest, to
     which all are brought by averaging. The mean is over pixels and pairs of sizes; 0 where size makes no difference.

@@ -40,13 +40,13 @@ def _mean_by_products(x: jax.Array) -> jax.Array:
 
 
 def _window(size: int) -> np.ndarray:
-    """(size - 10, size): the matrix that takes Gaussian means along an axis, wherever the whole window fits."""
+    """Returns the matrix (size - 10, size) that takes Gaussian means along an axis, wherever the whole window fits."""
     row = np.pad(_weights(), (0, size - WINDOW))
     return np.stack([np.roll(row, i) for i in range(size - WINDOW + 1)])
 
 
 def ssim(predicted: jax.Array, truth: jax.Array) -> jax.Array:
-    """SSIM (B,) in [-1, 1], 1 for equal pictures, of sRGB (B, H, W, 3) in [0, 255]; H and W at least 11.
+    """Computes SSIM (B,) in [-1, 1], 1 for equal pictures, of sRGB (B, H, W, 3) in [0, 255]; H and W at least 11.
 
     As the authors define it: Gaussian window 11 x 11 with sigma 1.5, K1 0.01, K2 0.03, data range 255, the region
     where the window fits. Computed for each channel and averaged over pixels and channels. The same number as
@@ -69,7 +69,7 @@ def ssim(predicted: jax.Array, truth: jax.Array) -> jax.Array:
 
 
 def _similarity(x: jax.Array, y: jax.Array, shift: jax.Array, *, local_mean: Callable[[jax.Array], jax.Array]) -> Any:
-    """The similarity at each pixel and in each channel (B, H - 10, W - 10, 3), of pictures shifted down by so much."""
+    """Computes the similarity of each pixel and channel, (B, H - 10, W - 10, 3), of pictures less `shift`."""
     mean_x, mean_y = local_mean(x), local_mean(y)
     variances = local_mean(x * x + y * y) - mean_x**2 - mean_y**2
     covariance = local_mean(x * y) - mean_x * mean_y

@@ -63,7 +63,7 @@ def page(
     spec: palettes.PaletteSpec = palettes.PaletteSpec(),
     ab_range: float = AB_RANGE,
 ) -> str:
-    """The whole page as HTML: title, notes, a card a picture, then a chart a curve. It fetches nothing."""
+    """Returns the page as HTML: title, notes, a card for each picture, a chart for each curve. It fetches nothing."""
     cards = "".join(_card(row, spec, ab_range) for row in rows)
     charts = "".join(_chart(curve) for curve in curves)
     body = f'<section aria-label="pictures"><h2>Pictures</h2><div class="cards">{cards}</div></section>'

@@ -17,24 +17,24 @@ MARGIN = 24
 
 
 def as_rgb(picture: np.ndarray) -> Image.Image:
-    """uint8 (H, W) or (H, W, 3) as a picture to draw."""
+    """Returns uint8 (H, W) or (H, W, 3) as a picture to draw."""
     return Image.fromarray(np.ascontiguousarray(picture, np.uint8)).convert("RGB")
 
 
 def fit(picture: Image.Image, cell: int) -> Image.Image:
-    """The picture scaled so that its longer side is `cell`."""
+    """Scales a picture so that its longer side is `cell`."""
     scale = cell / max(picture.size)
     size = (max(1, round(picture.width * scale)), max(1, round(picture.height * scale)))
     return picture if size == picture.size else picture.resize(size, Image.Resampling.BICUBIC)
 
 
 def _palette_picture(h: np.ndarray, spec: palettes.PaletteSpec, ab_range: float, cell: int) -> Image.Image:
-    """A drawing of a palette with whole pixels for each bin, at most `cell` wide."""
+    """Draws a palette with whole pixels for each bin, at most `cell` wide."""
     return Image.fromarray(palettes.picture(h, spec, cell=max(1, cell // spec.bins), ab_range=ab_range))
 
 
 def shorten(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width: float) -> str:
-    """The text, cut with an ellipsis where it is wider than that."""
+    """Cuts a text with an ellipsis where it is wider than the room."""
     if font.getlength(text) <= width:
         return text
     while text and font.getlength(text + "…") > width:

@@ -54,7 +54,7 @@ _HUES = ("pink", "red", "orange", "yellow", "lime", "green", "teal", "cyan", "sk
 
 
 def document(title: str, notes: Sequence[str], body: str, style: str = "") -> str:
-    """A whole page: title and notes as text, the rest as markup; `style` is added to STYLE."""
+    """Returns a whole page: title and notes as text, the rest as markup; `style` is added to STYLE."""
     lines = "".join(f"<li>{html.escape(note)}</li>" for note in notes)
     return "".join(
         [
@@ -70,7 +70,7 @@ def document(title: str, notes: Sequence[str], body: str, style: str = "") -> st
 
 
 def image(picture: np.ndarray, label: str, alt: str, *, kind: str = "") -> str:
-    """uint8 (H, W) or (H, W, 3) under its label; `kind` is a class of the style, such as palette."""
+    """Returns the markup of a picture, uint8 (H, W) or (H, W, 3), with a label; `kind` is a class such as palette."""
     height, width = picture.shape[:2]
     source = _data_uri(picture, lossless=bool(kind) or max(height, width) <= 128)
     return (
@@ -92,7 +92,7 @@ def _data_uri(picture: np.ndarray, *, lossless: bool) -> str:
 
 
 def palette_in_words(h: np.ndarray, spec: palettes.PaletteSpec) -> str:
-    """What a palette holds, for those who can't see its drawing: the mean color and how widely the palette spreads."""
+    """Describes a palette for those who cannot see its drawing: the mean color, and how widely the palette spreads."""
     share = np.asarray(h, np.float64)
     share = share / max(share.sum(), 1e-12)
     centers = palettes.bin_centers(spec).astype(np.float64)
@@ -105,5 +105,5 @@ def palette_in_words(h: np.ndarray, spec: palettes.PaletteSpec) -> str:
 
 
 def figure(value: float) -> str:
-    """A number at the end of an axis."""
+    """Returns a number at the end of an axis."""
     return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"

@@ -47,7 +47,7 @@ class Curve:
 
 
 def read_credits(attribution: Path) -> dict[str, str]:
-    """Author and license by file name, out of an ATTRIBUTION.md: a Markdown table with columns file, author, license.
+    """Reads author and license by file name from an ATTRIBUTION.md, a Markdown table of file, author and license.
 
     Returns an empty dictionary where there is no such file.
     """

@@ -2,7 +2,7 @@
 
 
 def in_words(size: float, decimals: int = 2) -> str:
-    """`147.90 GB`, `5.2 MB`, or what is readable for less; powers of ten."""
+    """Returns `147.90 GB`, `5.2 MB`, or a smaller unit for less; powers of ten."""
     for unit, bytes_ in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
         if size >= bytes_:
             return f"{size / bytes_:.{decimals}f} {unit}"
