@@ -38,6 +38,16 @@ class ProcessesMissing(UserError):
     exit_code = ExitCode.FAULT
 
 
+def one_line(error: BaseException, limit: int = 300) -> str:
+    """Returns the message of an error, to be quoted in a sentence: on one line, at most `limit` characters, no period.
+
+    That of an error of the system without the file's name; the name of its type where it has no message.
+    """
+    text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    line = " ".join(text.split()).removesuffix(".") or type(error).__name__
+    return line if len(line) <= limit else line[: limit - 3] + "..."
+
+
 def report(error: BaseException) -> ExitCode:
     """Writes to stderr what a person needs to know of an error that ends a command, and returns the exit code."""
     if isinstance(error, UserError):

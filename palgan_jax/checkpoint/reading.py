@@ -20,7 +20,7 @@ from orbax.checkpoint import v1 as ocp
 from palgan_jax.checkpoint import checksums
 from palgan_jax.checkpoint.checksums import Damaged
 from palgan_jax.checkpoint.weights import Weights
-from palgan_jax.errors import UserError
+from palgan_jax.errors import UserError, one_line
 
 FOLDER = "checkpoints"  # within a working directory
 FORMAT = 1
@@ -81,8 +81,7 @@ def first_cause(error: BaseException) -> str:
     """Returns the innermost reason of an error of Orbax, which wraps it in long messages, on one line."""
     while (inner := error.__cause__ or error.__context__) is not None:
         error = inner
-    line = " ".join(str(error).split()) or type(error).__name__
-    return line if len(line) <= 160 else line[:157] + "..."
+    return one_line(error, limit=160)
 
 
 # --------------------------------------------------------------------------------------------------------- EMA weights

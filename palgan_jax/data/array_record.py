@@ -22,7 +22,8 @@ from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 from google.protobuf.message import DecodeError
 
 from palgan_jax.data.tfds_layout import PreparedSplit, Shard
-from palgan_jax.errors import UserError
+from palgan_jax.errors import UserError, one_line
+from palgan_jax.util.files import hash64
 
 _OPTIONS = "readahead_buffer_size:0,max_parallelism:0"  # for single records
 _BUFFER = 32768
@@ -32,36 +33,36 @@ _BUFFER = 32768
 class RecordPictures:
     """The pictures of a split; what `data/protocols.py` calls `Pictures`. Files are opened when they are first read."""
 
-    found: PreparedSplit
+    prepared: PreparedSplit
     ends: tuple[int, ...] = field(init=False, repr=False)  # number of the first record after each shard
     problems: tuple[tuple[str, str], ...] = field(init=False, default=())
     _shards: "_OpenShards" = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        if self.found.remote and not self.found.folder.startswith("gs://"):
+        if self.prepared.remote and not self.prepared.folder.startswith("gs://"):
             raise UserError(
-                f"records cannot be read from {self.found.folder}, only from folders and gs:// addresses: "
+                f"records cannot be read from {self.prepared.folder}, only from folders and gs:// addresses: "
                 "mount the storage, and give its path."
             )
-        object.__setattr__(self, "ends", tuple(accumulate(shard.records for shard in self.found.shards)))
+        object.__setattr__(self, "ends", tuple(accumulate(shard.records for shard in self.prepared.shards)))
         object.__setattr__(self, "_shards", _OpenShards())
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return RecordPictures, (self.found,)  # another process opens the files for itself
+        return RecordPictures, (self.prepared,)  # another process opens the files for itself
 
     @property
     def title(self) -> str:
-        return self.found.title
+        return self.prepared.title
 
     @property
     def place(self) -> str:
-        return f"{self.found.folder}@{self.found.split}"
+        return f"{self.prepared.folder}@{self.prepared.split}"
 
     @property
     def index_file(self) -> Path | None:
-        if self.found.remote:
+        if self.prepared.remote:
             return None
-        return Path(self.found.folder) / f"palgan-index-{self.found.split}.npz"
+        return Path(self.prepared.folder) / f"palgan-index-{self.prepared.split}.npz"
 
     def __len__(self) -> int:
         return self.ends[-1] if self.ends else 0
@@ -74,7 +75,7 @@ class RecordPictures:
         try:
             return self._fields(i)[0]
         except UserError:
-            return f"{self.found.split}/{i}"
+            return f"{self.prepared.split}/{i}"
 
     def load(self, i: int) -> tuple[str, bytes]:
         """Name and encoded bytes of picture i.
@@ -92,31 +93,31 @@ class RecordPictures:
             raise IndexError(f"there is no picture {i} among {len(self)}")
         shard = bisect_right(self.ends, i)
         first = self.ends[shard - 1] if shard else 0
-        path = f"{self.found.folder}/{self.found.shards[shard].name}"
-        keys = (self.found.picture_key, self.found.name_key or "")
+        path = f"{self.prepared.folder}/{self.prepared.shards[shard].name}"
+        keys = (self.prepared.picture_key, self.prepared.name_key or "")
         try:
             record = self._shards.read(path, i - first)
             values = example_bytes(record, keys)
         except (RuntimeError, ValueError, DecodeError) as error:
-            reason = " ".join(str(error).split())
             raise UserError(
-                f"{self.label(i)} cannot be read from {Path(path).name} ({reason}): copy or prepare the set again."
+                f"{self.label(i)} cannot be read from {Path(path).name} ({one_line(error)}): "
+                "copy or prepare the set again."
             ) from error
-        name = values.get(self.found.name_key or "", b"").decode("utf-8", "surrogateescape")
-        return name or f"{self.found.split}/{i}", values.get(self.found.picture_key, b"")
+        name = values.get(self.prepared.name_key or "", b"").decode("utf-8", "surrogateescape")
+        return name or f"{self.prepared.split}/{i}", values.get(self.prepared.picture_key, b"")
 
     def stamps(self) -> np.ndarray:
         """uint64 (N,): changes with the name, length, size and time of a record's shard."""
         # Shards are filled up to whole blocks, so that one with other pictures often has the same size.
-        rows = (f"{_row(shard)}\n{shard.changed}" for shard in self.found.shards)
-        starts = (int.from_bytes(hashlib.blake2b(row.encode(), digest_size=8).digest(), "little") for row in rows)
-        numbers = (np.arange(shard.records, dtype=np.uint64) << 1 for shard in self.found.shards)
+        rows = (f"{_row(shard)}\n{shard.changed}" for shard in self.prepared.shards)
+        starts = map(hash64, rows)
+        numbers = (np.arange(shard.records, dtype=np.uint64) << 1 for shard in self.prepared.shards)
         pairs = zip(starts, numbers, strict=True)
         return np.concatenate([np.zeros(0, np.uint64), *(np.uint64(start) ^ of_shard for start, of_shard in pairs)])
 
     def digest(self) -> str:
         """Changes with the names, lengths and sizes of the shards, and so is the same for copies of a set."""
-        return hashlib.sha256("\n".join(map(_row, self.found.shards)).encode()).hexdigest()
+        return hashlib.sha256("\n".join(map(_row, self.prepared.shards)).encode()).hexdigest()
 
 
 def _row(shard: Shard) -> str:

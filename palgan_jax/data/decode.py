@@ -25,7 +25,7 @@ import numpy as np
 import simplejpeg
 from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
 
-from palgan_jax.errors import UserError
+from palgan_jax.errors import UserError, one_line
 from palgan_jax.util.threads import SharedContext
 
 PICTURE_SUFFIXES = frozenset({".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".tif", ".tiff", ".bmp"})
@@ -114,7 +114,7 @@ def _system_errors_explained(path: str | Path) -> Iterator[None]:
         )
         raise UserError(f"{path} {what}.") from None
     except (OSError, ValueError) as error:
-        raise UserError(f"{path} cannot be read ({_reason(error)}): check the path.") from None
+        raise UserError(f"{path} cannot be read ({one_line(error)}): check the path.") from None
 
 
 def decode_rgb(data: bytes, *, name: str, at_least: int | None = None) -> np.ndarray:
@@ -136,7 +136,7 @@ def decode_rgb(data: bytes, *, name: str, at_least: int | None = None) -> np.nda
         except _TOO_LARGE:
             raise UserError(_too_large(name)) from None
         except _DAMAGE as error:
-            raise UserError(f"{name} is cut short or damaged ({_reason(error)}): get the file again.") from None
+            raise UserError(f"{name} is cut short or damaged ({one_line(error)}): get the file again.") from None
 
 
 def picture_size(path: str | Path) -> tuple[int, int]:
@@ -172,7 +172,7 @@ def _open(data: bytes | BinaryIO, name: str) -> Image.Image:
             f"{name} is not a picture that can be read: give a JPEG, PNG, WebP, TIFF or BMP file."
         ) from None
     except _DAMAGE as error:
-        raise UserError(f"{name} is cut short or damaged ({_reason(error)}): get the file again.") from None
+        raise UserError(f"{name} is cut short or damaged ({one_line(error)}): get the file again.") from None
 
 
 def _check_size(size: tuple[int, int], name: str) -> None:
@@ -186,12 +186,6 @@ def _check_size(size: tuple[int, int], name: str) -> None:
 
 def _too_large(name: str) -> str:
     return f"{name} holds more than the limit of {MAX_PIXELS // 1_000_000} megapixels: make it smaller."
-
-
-def _reason(error: BaseException) -> str:
-    """A library's complaint on one line, without the file name or the buffer's address that it may carry."""
-    text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-    return " ".join(text.split()) or type(error).__name__
 
 
 def orientation(picture: Image.Image) -> int:

@@ -11,6 +11,7 @@ import numpy as np
 
 from palgan_jax.data.decode import PICTURE_SUFFIXES, read_bytes
 from palgan_jax.errors import UserError
+from palgan_jax.util.files import hash64
 
 INDEX_FILE = ".palgan-index.npz"
 
@@ -49,7 +50,7 @@ class Listing:
     def stamps(self) -> np.ndarray:
         """uint64 (N,): changes with a file's name, size and time of the last change."""
         rows = zip(self.names, self.file_bytes.tolist(), self.times.tolist(), strict=True)
-        return np.fromiter((_stamp(row) for row in rows), np.uint64, len(self))
+        return np.fromiter((hash64(repr(row)) for row in rows), np.uint64, len(self))
 
     def digest(self) -> str:
         """Changes with the names and sizes of the files, and so is the same for copies of a folder."""
@@ -57,11 +58,6 @@ class Listing:
         for row in zip(self.names, self.file_bytes.tolist(), strict=True):
             digest.update(repr(row).encode("utf-8", "surrogateescape"))
         return digest.hexdigest()
-
-
-def _stamp(row: tuple[str, int, int]) -> int:
-    digest = hashlib.blake2b(repr(row).encode("utf-8", "surrogateescape"), digest_size=8)
-    return int.from_bytes(digest.digest(), "little")
 
 
 def list_pictures(root: str | Path) -> Listing:

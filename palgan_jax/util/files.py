@@ -1,11 +1,12 @@
-"""Writing a file whole or not at all, and the folders that are written to."""
+"""Writes files whole or not at all, makes folders, and computes digests."""
 
+import hashlib
 import os
 from contextlib import suppress
 from pathlib import Path
 from uuid import uuid4
 
-from palgan_jax.errors import UserError
+from palgan_jax.errors import UserError, one_line
 
 
 def write_file(path: Path, content: bytes) -> None:
@@ -18,7 +19,7 @@ def write_file(path: Path, content: bytes) -> None:
         temporary.write_bytes(content)
         temporary.replace(path)
     except OSError as error:
-        raise UserError(f"{path} cannot be written ({error.strerror or error}): choose another place.") from error
+        raise UserError(f"{path} cannot be written ({one_line(error)}): choose another place.") from error
     finally:
         # Where nothing can be written, nothing can be removed either, and that has been said already.
         with suppress(OSError):
@@ -34,7 +35,7 @@ def make_folder(path: Path) -> None:
         probe.unlink(missing_ok=True)
     except OSError as error:
         raise UserError(
-            f"{path} is no folder that can be written to ({error.strerror or error}): name another for the output."
+            f"{path} is no folder that can be written to ({one_line(error)}): name another for the output."
         ) from error
 
 
@@ -49,6 +50,18 @@ def cache_folder() -> Path:
         return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "palgan"
     except RuntimeError as error:
         raise UserError(f"there is no folder for caches ({error}): set PALGAN_CACHE to one.") from error
+
+
+def file_sha256(path: Path) -> str:
+    """Returns the SHA-256 of a file's content, 64 hexadecimal digits. Raises OSError where it cannot be read."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def hash64(text: str) -> int:
+    """Returns a hash of a text in 64 bits (BLAKE2b), the same on every machine; it may hold undecodable file names."""
+    digest = hashlib.blake2b(text.encode("utf-8", "surrogateescape"), digest_size=8).digest()
+    return int.from_bytes(digest, "little")
 
 
 def _temporary(folder: Path) -> Path:

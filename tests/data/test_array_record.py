@@ -258,7 +258,7 @@ print(len(os.listdir("/proc/self/fd")) < 24)
 
 
 def shard_path(pictures: RecordPictures, number: int) -> Path:
-    return Path(pictures.found.folder) / pictures.found.shards[number].name
+    return Path(pictures.prepared.folder) / pictures.prepared.shards[number].name
 
 
 def test_a_damaged_record_is_named_and_its_neighbors_are_read(many):
@@ -399,7 +399,7 @@ class GoogleStorage(BaseHTTPRequestHandler):
 
 def test_records_are_read_from_google_storage():
     local = pictures_of("tfds:mini_coco/2017", GOLDEN_TFDS)
-    remote = replace(local.found, folder=f"gs://bucket/{VERSIONS['coco']}", remote=True)
+    remote = replace(local.prepared, folder=f"gs://bucket/{VERSIONS['coco']}", remote=True)
     gone = replace(remote, folder="gs://bucket/nowhere")
     code = f"""
 import pickle

@@ -13,8 +13,10 @@ import pytest
 from PIL import Image
 
 from palgan_jax.data import index as index_lib
+from palgan_jax.data import scan
 from palgan_jax.data.folder import Listing, list_pictures
-from palgan_jax.data.index import ROW, color_statistics, load_or_build
+from palgan_jax.data.index import ROW, load_or_build
+from palgan_jax.data.scan import color_statistics
 from palgan_jax.data.source import open_source
 from palgan_jax.errors import UserError
 from tests.support.places import ROOT
@@ -38,13 +40,13 @@ def folder(tmp_path) -> Path:
 def looked_at(monkeypatch) -> list[str]:
     """The names of the pictures that are decoded from now on."""
     names = []
-    decode = index_lib.decode_rgb
+    decode = scan.decode_rgb
 
     def spy(data, *, name, at_least):
         names.append(Path(name).name)
         return decode(data, name=name, at_least=at_least)
 
-    monkeypatch.setattr(index_lib, "decode_rgb", spy)
+    monkeypatch.setattr(scan, "decode_rgb", spy)
     return names
 
 
@@ -163,12 +165,12 @@ def test_a_damaged_index_is_made_anew(folder, looked_at, damage):
 def test_of_an_index_with_a_wrong_byte_nothing_is_taken_that_is_not_so(folder):
     file = load_or_build(list_pictures(folder)).file
     whole, stamps, random = file.read_bytes(), list_pictures(folder).stamps(), np.random.default_rng(0)
-    right, taken = index_lib._Known(stamps), []
-    assert right.take(file)
+    right, taken = index_lib.KnownRows(stamps), []
+    assert right.read(file)
     for at, change in zip(random.integers(0, len(whole), 1500), random.integers(1, 256, 1500), strict=True):
         file.write_bytes(with_byte(whole, at, whole[at] ^ change))
-        known = index_lib._Known(stamps)
-        taken.append(known.take(file))
+        known = index_lib.KnownRows(stamps)
+        taken.append(known.read(file))
         if taken[-1]:
             np.testing.assert_array_equal(known.rows, right.rows)
             assert known.reasons == right.reasons
@@ -268,8 +270,8 @@ from palgan_jax.data.folder import list_pictures
 from palgan_jax.errors import UserError
 index.BLOCK = 4
 seen = []
-look = index._look
-index._look = lambda pictures, i: seen.append(i) or look(pictures, i)
+scan_picture = index.scan_picture
+index.scan_picture = lambda pictures, i: seen.append(i) or scan_picture(pictures, i)
 for number, folder in enumerate(folders):
     seen.clear()
     try:

@@ -9,7 +9,7 @@ from PIL import Image
 
 from palgan_jax.data.decode import decoded_size, read_rgb
 from palgan_jax.data.folder import list_pictures
-from palgan_jax.data.index import color_statistics
+from palgan_jax.data.scan import color_statistics
 from palgan_jax.data.source import Source, open_source
 from palgan_jax.errors import UserError
 

@@ -1,13 +1,14 @@
 """Files written whole or not at all, and where caches go."""
 
 import errno
+import os
 from pathlib import Path
 
 import pytest
 
 from palgan_jax.errors import UserError
 from palgan_jax.util import files as writing
-from palgan_jax.util.files import cache_folder, make_folder, write_file
+from palgan_jax.util.files import cache_folder, file_sha256, hash64, make_folder, write_file
 
 READ_ONLY = OSError(errno.EROFS, "Read-only file system")
 
@@ -104,3 +105,11 @@ def test_without_a_home_folder_a_cache_has_to_be_named(monkeypatch):
     monkeypatch.setattr("os.path.expanduser", lambda path: path)
     with pytest.raises(UserError, match="set PALGAN_CACHE"):
         cache_folder()
+
+
+def test_digests_are_the_same_everywhere(tmp_path):
+    # Indexes and stores written before are compared with them.
+    assert hash64("a/b.jpg") == 0xAECC9F4D3B67ED67
+    assert hash64(os.fsdecode(b"\xff.jpg")) != hash64("\N{REPLACEMENT CHARACTER}.jpg")
+    (tmp_path / "abc").write_bytes(b"abc")
+    assert file_sha256(tmp_path / "abc") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
