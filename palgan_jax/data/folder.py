@@ -1,11 +1,12 @@
-"""Which pictures a folder holds: recursive, sorted, and safe from links that lead in circles."""
+"""Lists picture files: those under a folder, or those that a text file names."""
 
 import hashlib
 import os
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 import numpy as np
 
@@ -60,6 +61,15 @@ class Listing:
         return digest.hexdigest()
 
 
+def _listing(rows: Iterable[tuple[str, int, int]], **facts: Any) -> Listing:
+    """Returns the listing of (name, bytes, time of the last change in ns) of each picture, at least one."""
+    names, file_bytes, times = zip(*rows, strict=True)
+    return Listing(names=names, file_bytes=np.array(file_bytes, np.int64), times=np.array(times, np.int64), **facts)
+
+
+# -------------------------------------------------------------------------------------------------------------- folders
+
+
 def list_pictures(root: str | Path) -> Listing:
     """Lists the files under a folder whose suffix is a picture's; hidden files and folders (leading dot) are skipped.
 
@@ -73,28 +83,23 @@ def list_pictures(root: str | Path) -> Listing:
         raise UserError(f"there is no folder {root}: check the path.")
     if not root.is_dir():
         raise UserError(f"{root} is a file where a folder of pictures is expected: name the folder that it is in.")
-    found: list[tuple[str, int, int]] = []
+    rows: list[tuple[str, int, int]] = []
     others: Counter[str] = Counter()
     problems: list[tuple[str, str]] = []
     for name, stat in _walk(str(root), "", {_identity(root.stat())}, problems):
         suffix = PurePosixPath(name).suffix.lower()
         if suffix in PICTURE_SUFFIXES:
-            found.append((name, stat.st_size, stat.st_mtime_ns))
+            rows.append((name, stat.st_size, stat.st_mtime_ns))
         else:
             others[suffix] += 1
-    if not found:
-        raise UserError(_nothing_found(root, others, problems))
-    found.sort()
-    names, file_bytes, times = zip(*found, strict=True)
-    title = root.name or root.resolve().name or "pictures"
-    return Listing(
+    if not rows:
+        raise UserError(_no_picture(root, others, problems))
+    return _listing(
+        sorted(rows),
         root=root,
-        names=names,
-        file_bytes=np.array(file_bytes, np.int64),
-        times=np.array(times, np.int64),
         place=str(root.absolute()),
         index_file=root / INDEX_FILE,
-        title=title,
+        title=root.name or root.resolve().name or "pictures",
         others=others,
         problems=tuple(sorted(problems)),
     )
@@ -139,7 +144,7 @@ def _identity(stat: os.stat_result) -> tuple[int, int]:
     return stat.st_dev, stat.st_ino
 
 
-def _nothing_found(root: Path, others: Counter[str], problems: list[tuple[str, str]]) -> str:
+def _no_picture(root: Path, others: Counter[str], problems: list[tuple[str, str]]) -> str:
     total = sum(others.values())
     if problems:
         name, reason = problems[0]
@@ -149,3 +154,56 @@ def _nothing_found(root: Path, others: Counter[str], problems: list[tuple[str, s
     kinds = ", ".join(f"{suffix or 'no suffix'} {count}" for suffix, count in others.most_common(8))
     files = "1 file, and it is not a picture" if total == 1 else f"{total} files, none of them a picture"
     return f"{root} holds {files} ({kinds}): put JPEG, PNG, WebP, TIFF or BMP pictures into it."
+
+
+# ---------------------------------------------------------------------------------------------------------------- lists
+
+
+def read_list(path: str | Path) -> Listing:
+    """Reads a list of pictures; its order is kept, empty lines and lines that start with # are skipped.
+
+    Raises:
+      UserError: no such file, it names nothing, or it names a picture that is missing or was named before (says in
+        which line).
+    """
+    path = Path(os.path.expanduser(path))  # noqa: PTH111  # which leaves the ~ of an unknown user as it is
+    rows: dict[str, tuple[str, int, int]] = {}  # by normal path
+    for number, line in enumerate(_lines(path), 1):
+        name = line.strip()
+        if not name or name.startswith("#"):
+            continue
+        place = os.path.normpath(path.parent / name)
+        if place in rows:
+            raise UserError(f"{path} names {name} a second time in line {number}: name each picture once.")
+        try:
+            stat = os.stat(place)  # noqa: PTH116  # a Path a line would take most of the time of a long list
+        except (OSError, ValueError) as error:
+            reason = getattr(error, "strerror", None) or error
+            raise UserError(
+                f"{path} names {name} in line {number}, which is not there ({reason}): "
+                "paths count from the folder of the list."
+            ) from None
+        rows[place] = (name, stat.st_size, stat.st_mtime_ns)
+    if not rows:
+        raise UserError(f"{path} names no picture: write one path a line.")
+    return _listing(
+        rows.values(),
+        root=path.parent,
+        place=str(path.absolute()),
+        index_file=path.with_name(path.name + INDEX_FILE),
+        title=path.name,
+    )
+
+
+def _lines(path: Path) -> list[str]:
+    """Returns the lines of a text file, whose bytes need not be UTF-8. Raises UserError where it cannot be read."""
+    try:
+        text = path.read_bytes().decode("utf-8-sig", "surrogateescape")
+    except FileNotFoundError:
+        raise UserError(f"there is no list {path}: check the path.") from None
+    except OSError as error:
+        raise UserError(
+            f"the list {path} cannot be read ({error.strerror}): name a text file of picture paths."
+        ) from None
+    # Only real ends of lines: str.splitlines would split names at stranger characters, too.
+    return text.replace("\r\n", "\n").split("\n")

@@ -6,7 +6,7 @@ from itertools import accumulate
 
 import numpy as np
 
-from palgan_jax.data.protocols import Source
+from palgan_jax.data.protocols import Part, Source
 
 
 @dataclass(frozen=True)
@@ -17,25 +17,24 @@ class MixtureSource:
     sources: tuple[Source, ...]
     weights: tuple[float, ...]
 
-    parts: tuple[tuple[int, int, float], ...] = field(init=False)
-    """(start, stop, weight); the weights add up to 1."""
+    parts: tuple[Part, ...] = field(init=False)
     sizes: np.ndarray = field(init=False, repr=False)
     file_bytes: np.ndarray = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         ends = list(accumulate(len(source) for source in self.sources))
         shares = [weight / sum(self.weights) for weight in self.weights]
-        object.__setattr__(self, "parts", tuple(zip([0, *ends[:-1]], ends, shares, strict=True)))
+        object.__setattr__(self, "parts", tuple(map(Part, [0, *ends[:-1]], ends, shares)))
         object.__setattr__(self, "sizes", np.concatenate([source.sizes for source in self.sources]))
         object.__setattr__(self, "file_bytes", np.concatenate([source.file_bytes for source in self.sources]))
 
     def __len__(self) -> int:
-        return self.parts[-1][1]
+        return self.parts[-1].stop
 
     def _place(self, i: int) -> tuple[Source, int]:
-        for source, (start, stop, _) in zip(self.sources, self.parts, strict=True):
-            if start <= i < stop:
-                return source, i - start
+        for source, part in zip(self.sources, self.parts, strict=True):
+            if part.start <= i < part.stop:
+                return source, i - part.start
         raise IndexError(f"there is no picture {i} among {len(self)}")
 
     @property
@@ -59,9 +58,9 @@ class MixtureSource:
         return sum(source.decoded_bytes(at_least) for source in self.sources)
 
     def summary(self) -> str:
-        shares = [f"{weight:.1%} {s.summary()}" for (*_, weight), s in zip(self.parts, self.sources, strict=True)]
+        shares = [f"{part.weight:.1%} {s.summary()}" for part, s in zip(self.parts, self.sources, strict=True)]
         return f"{len(self)} pictures: " + " + ".join(shares)
 
     def identity(self) -> str:
-        rows = [(source.identity(), part) for source, part in zip(self.sources, self.parts, strict=True)]
+        rows = [(source.identity(), tuple(part)) for source, part in zip(self.sources, self.parts, strict=True)]
         return hashlib.sha256(repr(rows).encode()).hexdigest()[:16]

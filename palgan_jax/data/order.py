@@ -1,35 +1,36 @@
-"""Which picture a sample of a run shows: every part of a source in a new order each epoch, parts mixed by weight."""
+"""The order of a run's pictures: every part of a source shuffled anew each epoch, and the parts mixed by weight."""
 
 import numpy as np
 
-Part = tuple[int, int, float]  # first picture, last + 1, weight
+from palgan_jax.data.protocols import Part
 
 PERIOD = 10_000
-"""Samples after which the pattern of a mixture repeats; weights are exact to one of so many."""
+"""Samples after which the sequence of a mixture's parts repeats; their shares are exact to one sample in a period."""
 
 
 class Order:
-    """Sample number -> number of the picture, without end. Picklable.
+    """Maps the number of a sample to the number of its picture, without end. Picklable.
 
-    Random access: what stands at n depends on n, the seed and the parts alone. An epoch of a part is a permutation of
-    it; of the samples of a mixture, every stretch holds a part's share to within a sample or two.
+    Random access: the picture of sample n depends on n, the seed and the parts alone. An epoch of a part is a
+    permutation of it. Any stretch of samples holds each part's share to within a sample or two.
     """
 
     def __init__(self, parts: tuple[Part, ...], seed: int):
         self._parts = parts
         self._seed = seed
-        self._pattern, self._rank = _pattern([weight for *_, weight in parts])
-        self._counts = np.bincount(self._pattern, minlength=len(parts)).tolist()
+        self._period, self._rank = _period([part.weight for part in parts])
+        self._counts = np.bincount(self._period, minlength=len(parts)).tolist()
         self._epochs: dict[tuple[int, int], np.ndarray] = {}
 
     def __getstate__(self) -> dict:
         return {**self.__dict__, "_epochs": {}}
 
     def __call__(self, n: int) -> int:
-        block, place = divmod(n, len(self._pattern))
-        part = int(self._pattern[place])
+        """Returns the picture of sample `n`, 0 or more."""
+        period, place = divmod(n, len(self._period))
+        part = int(self._period[place])
         start, stop, _ = self._parts[part]
-        epoch, place = divmod(block * self._counts[part] + int(self._rank[place]), stop - start)
+        epoch, place = divmod(period * self._counts[part] + int(self._rank[place]), stop - start)
         return start + int(self._permutation(part, epoch)[place])
 
     def _permutation(self, part: int, epoch: int) -> np.ndarray:
@@ -38,31 +39,50 @@ class Order:
         if permutation is None:
             start, stop, _ = self._parts[part]
             permutation = _permutation(stop - start, self._seed, part, epoch)
-            # Threads that are still in the last epoch find its permutation; older ones go.
+            # Some threads may still be in the epoch before; no thread needs an older one.
             kept = {(p, e): value for (p, e), value in list(self._epochs.items()) if p != part or e == epoch - 1}
             self._epochs = {**kept, key: permutation}
         return permutation
 
 
 def _permutation(count: int, seed: int, part: int, epoch: int) -> np.ndarray:
-    """uint32 (count,). From raw random words, which NumPy promises to keep, where it may change its own shuffling."""
+    """Returns the permutation of one epoch of a part, uint32 (count,)."""
+    # From raw random words, which NumPy promises to keep; its own shuffling may change.
     words = np.random.Philox(key=[seed, 1 + part], counter=[0, 0, epoch, 0]).random_raw(count)
     return np.argsort(words, kind="stable").astype(np.uint32)
 
 
-def _pattern(weights: list[float]) -> tuple[np.ndarray, np.ndarray]:
-    """For each place of a period: which part it shows, and how many of that part stand before it."""
+def _period(weights: list[float]) -> tuple[np.ndarray, np.ndarray]:
+    """Spreads the parts of a mixture over one period, each evenly.
+
+    Sample j of a part that has m of them belongs at (j + 1/2) / m of the period; all samples of all parts are sorted
+    by that.
+
+    Returns:
+      part: int32 (P,), the part that each place of the period shows.
+      rank: int32 (P,), the number of samples of that part before it.
+    """
     if len(weights) == 1:
         return np.zeros(1, np.int32), np.zeros(1, np.int32)
-    shares = np.array(weights) / sum(weights) * PERIOD
-    counts = np.maximum(np.floor(shares).astype(int), 1)
-    while (missing := PERIOD - counts.sum()) != 0:
-        if missing > 0:
-            counts[np.argmax(shares - counts)] += 1
-        else:  # for parts of less than one sample; the largest can spare it best
-            counts[np.argmax(counts)] -= 1
-    due = np.concatenate([(np.arange(count) + 0.5) / count for count in counts])
+    counts = _apportion(weights, PERIOD)
+    positions = np.concatenate([(np.arange(count) + 0.5) / count for count in counts])
     part = np.repeat(np.arange(len(counts), dtype=np.int32), counts)
     rank = np.concatenate([np.arange(count, dtype=np.int32) for count in counts])
-    order = np.argsort(due, kind="stable")
+    order = np.argsort(positions, kind="stable")
     return part[order], rank[order]
+
+
+def _apportion(weights: list[float], total: int) -> np.ndarray:
+    """Shares `total` samples out by the method of the largest remainder, but at least one to each weight.
+
+    Each gets its exact share rounded down, or 1; then, one at a time, what is left goes to whoever lacks most, or what
+    is too much comes from whoever has most. Returns int (N,).
+    """
+    shares = np.array(weights) / sum(weights) * total
+    counts = np.maximum(np.floor(shares).astype(int), 1)
+    while (left := total - counts.sum()) != 0:
+        if left > 0:
+            counts[np.argmax(shares - counts)] += 1
+        else:
+            counts[np.argmax(counts)] -= 1
+    return counts

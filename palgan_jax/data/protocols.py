@@ -1,9 +1,19 @@
 """What a source of pictures has to offer, so that the pipeline can train on any storage, and an index be made of it."""
 
 from pathlib import Path
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
+
+
+class Part(NamedTuple):
+    """A range of a source's pictures that is drawn from by itself."""
+
+    start: int
+    stop: int
+    """The last picture + 1."""
+    weight: float
+    """Its share of what is drawn; only the ratios of several count."""
 
 
 class Source(Protocol):
@@ -28,8 +38,8 @@ class Source(Protocol):
         ...
 
     @property
-    def parts(self) -> tuple[tuple[int, int, float], ...]:
-        """(start, stop, weight) of the ranges that are mixed, one after another; the weights add up to 1."""
+    def parts(self) -> tuple[Part, ...]:
+        """Returns the ranges that are mixed, one after another; their weights add up to 1."""
         ...
 
     @property

@@ -15,10 +15,9 @@ from palgan_jax.data import index as index_lib
 from palgan_jax.data import spec as specs
 from palgan_jax.data.array_record import RecordPictures
 from palgan_jax.data.decode import decode_rgb, decoded_size
-from palgan_jax.data.file_list import read_list
-from palgan_jax.data.folder import list_pictures
+from palgan_jax.data.folder import list_pictures, read_list
 from palgan_jax.data.mixture import MixtureSource
-from palgan_jax.data.protocols import Pictures, Source
+from palgan_jax.data.protocols import Part, Pictures, Source
 from palgan_jax.data.synthetic import SyntheticSource
 from palgan_jax.data.tfds_layout import find_split
 from palgan_jax.errors import UserError
@@ -45,8 +44,8 @@ class StoredSource:
         return len(self.rows)
 
     @property
-    def parts(self) -> tuple[tuple[int, int, float], ...]:
-        return ((0, len(self), 1.0),)
+    def parts(self) -> tuple[Part, ...]:
+        return (Part(0, len(self), 1.0),)
 
     @property
     def counts(self) -> dict[str, int]:

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from PIL import Image
 
+from palgan_jax.data.protocols import Part
+
 SHORT, LONG = 384, 512
 _PATCHES = 10  # of color along each side of the canvas
 
@@ -30,8 +32,8 @@ class SyntheticSource:
         return self.count
 
     @property
-    def parts(self) -> tuple[tuple[int, int, float], ...]:
-        return ((0, self.count, 1.0),)
+    def parts(self) -> tuple[Part, ...]:
+        return (Part(0, self.count, 1.0),)
 
     @property
     def counts(self) -> dict[str, int]:

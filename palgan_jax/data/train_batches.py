@@ -235,7 +235,7 @@ class _TrainShare:
             return number, self._read(number, box)
         except UserError as error:
             reason = str(error).removesuffix(".")
-        start, stop = next((start, stop) for start, stop, _ in self.source.parts if start <= number < stop)
+        start, stop, _ = next(part for part in self.source.parts if part.start <= number < part.stop)
         tried = min(stop - start, _MAX_FAILURES)
         for step in range(1, tried + 1):
             if (folder := self.source.missing()) is not None:

@@ -12,12 +12,9 @@ import jax
 import jax.numpy as jnp
 
 from palgan_jax.color import bytes_to_signed
-from palgan_jax.pretrained.vgg_alexnet import VGG16, AlexNet
+from palgan_jax.pretrained.vgg_alexnet import LPIPS_VGG16_LAYERS, VGG16, AlexNet
 
 Network = Literal["alexnet", "vgg16"]
-
-VGG16_LAYERS = ("conv1_2", "conv2_2", "conv3_3", "conv4_3", "conv5_3")
-"""The activations of VGG16 that are compared; of AlexNet all five are."""
 
 
 def lpips(weights: Any, predicted: jax.Array, truth: jax.Array, *, network: Network) -> jax.Array:
@@ -32,7 +29,7 @@ def lpips(weights: Any, predicted: jax.Array, truth: jax.Array, *, network: Netw
 
 def unit_features(weights: Any, rgb: jax.Array, *, network: Network) -> list[jax.Array]:
     """Returns the activations (B, h, w, C) of the five layers, each pixel's vector scaled to length 1."""
-    net = AlexNet() if network == "alexnet" else VGG16(layers=VGG16_LAYERS)
+    net = AlexNet() if network == "alexnet" else VGG16(layers=LPIPS_VGG16_LAYERS)
     # Accelerators would multiply in bfloat16 or TF32.
     with jax.default_matmul_precision("highest"):
         features: Any = net.apply({"params": weights["network"]}, bytes_to_signed(rgb))

@@ -1,6 +1,7 @@
-"""The archives of a set, looked at before the long work starts: there, whole, of the right kind; and room for the rest.
+"""The archives of a set: checked before the long work starts, and unpacked.
 
-Only the lists of contents are read, not the pictures: seconds, even for 148 GB.
+Checked is whether each is there, whole and of the right kind, and whether the disk has room for what is made of them.
+Only the lists of contents are read for that: seconds, even for 148 GB.
 """
 
 import logging
@@ -16,6 +17,7 @@ from pathlib import Path
 
 from palgan_jax.errors import UserError, one_line
 from palgan_jax.prepare.sets import Archive, PictureSet, Split
+from palgan_jax.util.progress import Progress
 from palgan_jax.util.text import in_words
 
 log = logging.getLogger(__name__)
@@ -27,7 +29,7 @@ _TAR_BLOCK = 512
 
 
 @dataclass(frozen=True)
-class Found:
+class UsableArchive:
     """An archive that can be used."""
 
     archive: Archive
@@ -36,7 +38,7 @@ class Found:
     members: int  # that the set's builder will read; 0 where the archive is to be downloaded
 
 
-def find_archives(picture_set: PictureSet, splits: Sequence[Split], folder: Path) -> dict[str, Found]:
+def find_archives(picture_set: PictureSet, splits: Sequence[Split], folder: Path) -> dict[str, UsableArchive]:
     """Looks at the archives of these splits.
 
     Args:
@@ -50,21 +52,21 @@ def find_archives(picture_set: PictureSet, splits: Sequence[Split], folder: Path
     Raises:
       UserError: naming every archive that is missing, cut short, or something else than its name says, with sizes.
     """
-    found, problems = {}, []
+    usable, problems = {}, []
     for archive in dict.fromkeys(archive for split in splits for archive in split.archives):
         path = folder / archive.file
         if not path.exists() and archive.url:
-            found[archive.file] = Found(archive, None, archive.size or 0, 0)
+            usable[archive.file] = UsableArchive(archive, None, archive.size or 0, 0)
             continue
         try:
-            found[archive.file] = _look_at(archive, path)
+            usable[archive.file] = _look_at(archive, path)
         except _NotUsable as problem:
             problems.append(f"{archive.file} {problem}")
     if problems:
         raise UserError(
             f"{picture_set.title} cannot be prepared from {folder}: {', '.join(problems)}: {picture_set.where}."
         )
-    return found
+    return usable
 
 
 def splits_to_make(picture_set: PictureSet, folder: Path) -> list[Split]:
@@ -76,9 +78,9 @@ def splits_to_make(picture_set: PictureSet, folder: Path) -> list[Split]:
     ]
 
 
-def say_what_was_found(found: dict[str, Found]) -> None:
+def log_archives(usable: dict[str, UsableArchive]) -> None:
     """One line an archive: taken, downloaded from where, or taken though its size is not the published one."""
-    for file, entry in found.items():
+    for file, entry in usable.items():
         if entry.path is None:
             log.info("%s is not there and will be downloaded: %s, %s", file, entry.archive.url, in_words(entry.size))
         elif entry.archive.size not in (None, entry.size):
@@ -87,12 +89,12 @@ def say_what_was_found(found: dict[str, Found]) -> None:
             log.info("%s: %s", file, in_words(entry.size))
 
 
-def check_addresses(found: dict[str, Found], folder: Path) -> None:
+def check_addresses(usable: dict[str, UsableArchive], folder: Path) -> None:
     """Asks the server for each archive that is to be downloaded; UserError, with the folder, where one does not answer.
 
     The builder itself would try for minutes first.
     """
-    for file, entry in found.items():
+    for file, entry in usable.items():
         if entry.path is None:
             try:
                 request = urllib.request.Request(entry.archive.url, method="HEAD")
@@ -104,11 +106,11 @@ def check_addresses(found: dict[str, Found], folder: Path) -> None:
                 ) from error
 
 
-def check_room(picture_set: PictureSet, splits: Sequence[Split], found: dict[str, Found], folder: Path) -> int:
+def check_room(picture_set: PictureSet, splits: Sequence[Split], usable: dict[str, UsableArchive], folder: Path) -> int:
     """The bytes that the work will need at most, in a folder that exists; UserError where they are not free."""
-    sizes = [sum(found[archive.file].size for archive in split.archives) for split in splits]
+    sizes = [sum(usable[archive.file].size for archive in split.archives) for split in splits]
     needed = round(sum(sizes) * RECORDS) + (max(sizes, default=0) if picture_set.unpacked else 0)
-    needed += sum(entry.size for entry in found.values() if entry.path is None)
+    needed += sum(entry.size for entry in usable.values() if entry.path is None)
     free = shutil.disk_usage(folder).free
     if free < needed:
         raise UserError(
@@ -122,7 +124,7 @@ class _NotUsable(Exception):
     """What is wrong with an archive, to be read behind its name."""
 
 
-def _look_at(archive: Archive, path: Path) -> Found:
+def _look_at(archive: Archive, path: Path) -> UsableArchive:
     if not path.exists():
         raise _NotUsable(f"is missing ({_beginning(archive, path)})")
     if not path.is_file():
@@ -135,7 +137,7 @@ def _look_at(archive: Archive, path: Path) -> Found:
     if not members:
         example = f"the first thing in it is {names[0]}" if names else "it is empty"
         raise _NotUsable(f"does not hold what it should ({example})")
-    return Found(archive, path, size, members)
+    return UsableArchive(archive, path, size, members)
 
 
 def _beginning(archive: Archive, path: Path) -> str:
@@ -175,3 +177,25 @@ def _zip_members(path: Path) -> Iterator[str]:
     """The names of the files, from the list at the very end, which a file that is cut short does not have."""
     with zipfile.ZipFile(path) as archive:
         yield from (member.filename for member in archive.infolist() if not member.is_dir())
+
+
+def unpack(entry: UsableArchive, folder: Path) -> None:
+    """Unpacks a zip into the folder in `folder` where the tfds builder looks for it, whole or not at all.
+
+    By itself tfds would draw a line on the terminal for each file, and queue the files in memory where the disk is
+    slow. Raises what zipfile raises of a damaged archive.
+    """
+    assert entry.path is not None
+    target = folder / f"ZIP.{entry.path.name}"
+    if target.exists():
+        return
+    unfinished = folder / f"{target.name}.unfinished"
+    with (
+        Progress(f"unpacking {entry.path.name}", entry.members, unit="file") as progress,
+        zipfile.ZipFile(entry.path) as archive,
+    ):
+        for member in archive.infolist():
+            if re.fullmatch(entry.archive.members, member.filename):
+                archive.extract(member, unfinished)
+                progress.advance()
+    unfinished.rename(target)

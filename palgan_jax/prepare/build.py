@@ -16,10 +16,9 @@ from typing import Any
 
 from palgan_jax.data.tfds_layout import INFO
 from palgan_jax.errors import UserError, one_line
-from palgan_jax.prepare.archives import Found
+from palgan_jax.prepare.archives import UsableArchive, unpack
 from palgan_jax.prepare.dataset_info import find_prepared, read_info, write_info
 from palgan_jax.prepare.sets import PictureSet, Split
-from palgan_jax.prepare.unpack import unpack
 from palgan_jax.util.progress import Progress
 
 log = logging.getLogger(__name__)
@@ -44,14 +43,14 @@ def clear_unfinished(picture_set: PictureSet, workplace: Path) -> None:
 
 
 def build_split(
-    picture_set: PictureSet, split: Split, found: dict[str, Found], manual_dir: Path, workplace: Path
+    picture_set: PictureSet, split: Split, archives: dict[str, UsableArchive], manual_dir: Path, workplace: Path
 ) -> None:
     """Makes one split in a folder of the workplace, whole or not at all.
 
     Args:
       picture_set: whose split it is.
       split: the one to make.
-      found: its archives, by file name.
+      archives: its archives, by file name.
       manual_dir: where they are.
       workplace: a folder from which `clear_unfinished` has removed what was unfinished; downloads go there too.
 
@@ -64,9 +63,9 @@ def build_split(
     config = tfds.download.DownloadConfig(manual_dir=manual_dir, extract_dir=unpacked)
     try:
         for archive in split.archives if picture_set.unpacked else ():
-            if found[archive.file].path is not None:
-                unpack(found[archive.file], unpacked)
-        builder = _builder_of_one_split(picture_set, split, found)(data_dir=folder)
+            if archives[archive.file].path is not None:
+                unpack(archives[archive.file], unpacked)
+        builder = _builder_of_one_split(picture_set, split, archives)(data_dir=folder)
         with contextlib.redirect_stdout(io.StringIO()):  # it tells of sizes that it does not know
             builder.download_and_prepare(
                 download_dir=workplace / _DOWNLOADS,
@@ -82,7 +81,7 @@ def build_split(
     shutil.rmtree(unpacked, ignore_errors=True)
 
 
-def _builder_of_one_split(picture_set: PictureSet, split: Split, found: dict[str, Found]) -> Any:
+def _builder_of_one_split(picture_set: PictureSet, split: Split, archives: dict[str, UsableArchive]) -> Any:
     """The set's builder class, reduced to one split, and telling how far it is."""
     import tensorflow_datasets as tfds
 
@@ -91,7 +90,7 @@ def _builder_of_one_split(picture_set: PictureSet, split: Split, found: dict[str
     configs = [copy.copy(config) for config in parent.BUILDER_CONFIGS if config.name == config_name]
     for config in configs:
         config.splits = [one for one in config.splits if one.name == split.name]
-    checksums = _checksums(parent.url_infos or {}, found)
+    checksums = _checksums(parent.url_infos or {}, archives)
 
     class Builder(parent, skip_registration=True):  # type: ignore[call-arg]  # a parent that is not known here
         name = parent.name
@@ -101,7 +100,7 @@ def _builder_of_one_split(picture_set: PictureSet, split: Split, found: dict[str
 
         def _split_generators(self, dl_manager: Any) -> Any:
             # Its bars are for downloads on a terminal only; what comes after is told by our own.
-            downloads = any(found[archive.file].path is None for archive in split.archives)
+            downloads = any(archives[archive.file].path is None for archive in split.archives)
             (tfds.enable_progress_bar if downloads and sys.stderr.isatty() else tfds.disable_progress_bar)()
             if picture_set.unpacked:
                 log.info("%s: %s", split.name, "downloading" if downloads else "comparing checksums")
@@ -111,7 +110,7 @@ def _builder_of_one_split(picture_set: PictureSet, split: Split, found: dict[str
 
         def _generate_examples(self, *args: Any, **kwargs: Any) -> Iterator[Any]:
             self.generated = 0
-            total = found[split.archives[0].file].members or split.pictures
+            total = archives[split.archives[0].file].members or split.pictures
             unit = "class" if split.group else "picture"
             with Progress(f"{split.name}: reading", total, unit=unit) as progress:
                 group = None
@@ -148,7 +147,7 @@ class _CountingWriter:
             progress.advance()
 
 
-def _checksums(published: dict[str, Any], found: dict[str, Found]) -> dict[str, Any]:
+def _checksums(published: dict[str, Any], archives: dict[str, UsableArchive]) -> dict[str, Any]:
     """The published checksums, by which tfds judges the archives; their own for those of another size.
 
     The user was told of these.
@@ -157,7 +156,7 @@ def _checksums(published: dict[str, Any], found: dict[str, Found]) -> dict[str, 
 
     own = {
         entry.archive.url: compute_url_info(entry.path)
-        for entry in found.values()
+        for entry in archives.values()
         if entry.path is not None and entry.archive.url and entry.size != entry.archive.size
     }
     return {**published, **own}

@@ -120,23 +120,24 @@ def _convert(folder: Path) -> None:
 
 
 def _build(picture_set: PictureSet, manual_dir: Path, data_dir: Path) -> Path:
-    from palgan_jax.prepare import archives, build
+    from palgan_jax.prepare import build
+    from palgan_jax.prepare.archives import check_addresses, check_room, find_archives, log_archives, splits_to_make
     from palgan_jax.prepare.lock import UNFINISHED, workplace
 
     set_folder = data_dir / picture_set.builder
     finished = build.finished_splits(picture_set, set_folder / UNFINISHED)
-    wanted = archives.splits_to_make(picture_set, manual_dir)
+    wanted = splits_to_make(picture_set, manual_dir)
     left = [split for split in wanted if split not in finished]
-    found = archives.find_archives(picture_set, left, manual_dir)
-    archives.say_what_was_found(found)
-    archives.check_addresses(found, manual_dir)
+    archives = find_archives(picture_set, left, manual_dir)
+    log_archives(archives)
+    check_addresses(archives, manual_dir)
     with workplace(set_folder) as work:
         build.clear_unfinished(picture_set, work)
-        room = archives.check_room(picture_set, left, found, data_dir)
+        room = check_room(picture_set, left, archives, data_dir)
         log.info("%s goes to %s and takes up to %s there", picture_set.title, data_dir, in_words(room))
         for split in finished:
             log.info("%s: finished before", split.name)
         for split in left:
-            build.build_split(picture_set, split, found, manual_dir, work)
+            build.build_split(picture_set, split, archives, manual_dir, work)
         splits = [split for split in picture_set.splits if split in finished or split in left]
         return build.put_together(picture_set, splits, work, data_dir)

@@ -15,16 +15,16 @@ from flax.traverse_util import flatten_dict
 
 from palgan_jax.errors import UserError
 from palgan_jax.pretrained.inception import BATCH_NORM_EPS, InceptionV3
-from palgan_jax.pretrained.vgg_alexnet import ALEXNET_CONVS, VGG16_CONVS
+from palgan_jax.pretrained.vgg_alexnet import ALEXNET_CONVS, LPIPS_VGG16_LAYERS, VGG16_CONVS
 
 Arrays = Mapping[str, np.ndarray]
 Shapes = dict[str, tuple[int, ...]]
 
 LPIPS_CHANNELS = {
     "alexnet": [width for _, width, _ in ALEXNET_CONVS],
-    "vgg16": list({name[4]: width for name, width in VGG16_CONVS}.values()),
+    "vgg16": [dict(VGG16_CONVS)[name] for name in LPIPS_VGG16_LAYERS],
 }
-"""Channels of the activations that LPIPS compares: of all convolutions of AlexNet, and the last of each VGG16 stage."""
+"""Channels of the activations that LPIPS compares."""
 
 
 @dataclass(frozen=True)

@@ -35,6 +35,9 @@ VGG16_CONVS: tuple[tuple[str, int], ...] = (
 )
 """(name, output channels) of VGG16's convolutions; the first digit is the stage, which starts with a pool but for 1."""
 
+LPIPS_VGG16_LAYERS = ("conv1_2", "conv2_2", "conv3_3", "conv4_3", "conv5_3")
+"""The activations of VGG16 that LPIPS compares; of AlexNet it takes all five."""
+
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 

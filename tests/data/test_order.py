@@ -7,13 +7,14 @@ from hypothesis import strategies as st
 
 from palgan_jax.data import order as order_lib
 from palgan_jax.data.order import PERIOD, Order
+from palgan_jax.data.protocols import Part
 
-MIX = ((0, 40, 0.7), (40, 47, 0.2), (47, 147, 0.1))
+MIX = (Part(0, 40, 0.7), Part(40, 47, 0.2), Part(47, 147, 0.1))
 
 
 @pytest.mark.parametrize("count", [1, 2, 7, 1000])
 def test_each_epoch_is_another_permutation(count):
-    order = Order(((0, count, 1.0),), seed=5)
+    order = Order((Part(0, count, 1.0),), seed=5)
     epochs = np.array([order(n) for n in range(4 * count)]).reshape(4, count)
     assert (np.sort(epochs) == np.arange(count)).all()
     if count > 2:
@@ -48,8 +49,8 @@ def test_parts_have_their_shares_everywhere_and_are_each_gone_through():
     for number, (start, stop, weight) in enumerate(MIX):
         for first in (0, 1234, 9990, 20_000):
             for length in (10, 100, 1000):
-                due = weight * length
-                assert abs((part[first : first + length] == number).sum() - due) <= 2
+                count = (part[first : first + length] == number).sum()
+                assert abs(count - weight * length) <= 2
         own = drawn[part == number]
         epochs = own[: len(own) // (stop - start) * (stop - start)].reshape(-1, stop - start)
         assert len(epochs) >= 2 and (np.sort(epochs) == np.arange(start, stop)).all()
@@ -57,7 +58,7 @@ def test_parts_have_their_shares_everywhere_and_are_each_gone_through():
 
 
 def test_weights_need_not_add_up_to_one_and_the_smallest_is_not_lost():
-    order = Order(((0, 10, 3.0), (10, 20, 1.0), (20, 30, 1e-6)), 0)
+    order = Order((Part(0, 10, 3.0), Part(10, 20, 1.0), Part(20, 30, 1e-6)), 0)
     part = np.array([order(n) for n in range(20_000)]) // 10
     assert np.bincount(part).tolist() == [14_998, 5_000, 2]
 
@@ -65,7 +66,7 @@ def test_weights_need_not_add_up_to_one_and_the_smallest_is_not_lost():
 @given(st.lists(st.floats(1e-12, 1e12), min_size=2, max_size=30))
 @example([1.0, 1e-9, 1e-9])
 def test_every_part_is_drawn_and_has_its_share_of_a_period(weights):
-    part, rank = order_lib._pattern(weights)
+    part, rank = order_lib._period(weights)
     counts = np.bincount(part, minlength=len(weights))
     assert counts.min() >= 1 and counts.sum() == PERIOD
     shares = np.array(weights) / sum(weights) * PERIOD
@@ -74,7 +75,7 @@ def test_every_part_is_drawn_and_has_its_share_of_a_period(weights):
 
 
 def test_only_the_permutations_at_work_are_kept():
-    order = Order(((0, 50, 0.5), (50, 100, 0.5)), 0)
+    order = Order((Part(0, 50, 0.5), Part(50, 100, 0.5)), 0)
     for n in range(5000):
         order(n)
     assert len(order._epochs) == 4

@@ -250,6 +250,10 @@ def test_a_mixture_is_its_sources_one_after_another(folder):
     )
 
 
+def test_the_identity_of_a_mixture_is_what_it_was_in_earlier_versions():
+    assert open_source("0.7 synthetic:40 + 0.3 synthetic:7").identity() == "abf3d639b85b6f01"
+
+
 def test_photographs(photos, tmp_path):
     files = sorted((photos / "val").glob("*.jpg"))
     source = open_source(f"list:{write_list(tmp_path / 'val.txt', *map(str, files))}")

@@ -26,7 +26,7 @@ from palgan_jax.data.source import open_source
 from palgan_jax.data.spec import parse
 from palgan_jax.data.tfds_layout import find_split
 from palgan_jax.errors import UserError
-from palgan_jax.prepare.archives import Found, check_addresses
+from palgan_jax.prepare.archives import UsableArchive, check_addresses
 from palgan_jax.prepare.sets import SETS, Archive
 from tests.support.miniature_sets import (
     CMYK_KNOWN,
@@ -399,7 +399,7 @@ def test_a_server_that_does_not_answer_is_named_with_the_file(tmp_path):
     with pytest.raises(
         UserError, match=r"^http://127.0.0.1:9/train2017.zip cannot be downloaded \(.*refused.*\): put t"
     ):
-        check_addresses({archive.file: Found(archive, None, 10, 0)}, tmp_path)
+        check_addresses({archive.file: UsableArchive(archive, None, 10, 0)}, tmp_path)
 
 
 def test_too_little_room_is_said_before_anything_is_done(archives, tmp_path, capsys, monkeypatch):
