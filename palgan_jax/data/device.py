@@ -1,7 +1,7 @@
-"""The last stage of the pipeline: bytes to the devices ahead of the step, and Lab and the palette made there.
+"""The last stage of the pipeline: moves bytes to the devices ahead of the step, and makes Lab and palettes there.
 
-8-bit sRGB is a quarter of what Lab takes in float32, so it is what crosses; the conversion costs an accelerator next to
-nothing, and a host as much as decoding does.
+8-bit sRGB crosses, which is a quarter of the size of Lab in float32. The conversion costs an accelerator next to
+nothing, and a host as much as decoding.
 """
 
 import os
@@ -44,11 +44,11 @@ def lab_batch(rgb: jax.Array, spec: PaletteSpec, ab_range: float) -> DeviceBatch
 
 
 def abstract_lab_batch(batch_size: int, resolution: int, spec: PaletteSpec, ab_range: float, mesh: Mesh) -> Any:
-    """The shapes, types and places of `lab_batch`, to compile a step for."""
+    """Returns the shapes, types and shardings of a global `lab_batch`, to compile a step for."""
     rgb = jax.ShapeDtypeStruct((batch_size, resolution, resolution, 3), np.uint8)
     shapes = jax.eval_shape(partial(lab_batch, spec=spec, ab_range=ab_range), rgb)
-    place = batch_sharding(mesh)
-    return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=place), shapes)
+    sharding = batch_sharding(mesh)
+    return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding), shapes)
 
 
 def make_lab_stage(spec: PaletteSpec, ab_range: float, mesh: Mesh) -> Callable[[LocalBatch], DeviceBatch]:
@@ -58,23 +58,29 @@ def make_lab_stage(spec: PaletteSpec, ab_range: float, mesh: Mesh) -> Callable[[
 
 
 @dataclass(frozen=True)
-class Fed:
-    """One batch, and how many samples it has over all processes."""
+class _Queued:
+    """A batch that waits for its step."""
 
     batch: DeviceBatch
-    local: LocalBatch  # this process's rows, as the pipeline gave them
-    samples: int
+    local: LocalBatch  # this process's rows, as they came from the pipeline
+    samples: int  # over all processes
 
 
 class DeviceBatches:
-    """Keeps the devices AHEAD batches ahead of the step.
+    """Iterates over (global batch on the devices, this process's rows of it), AHEAD of them ready before their step.
 
-    `batches` gives local batches and says its `position`. What it raises as DataStopped is held back until all batches
-    from before are used. Then, a single process ends with it. One of several tells the others to stop, as if it had got
-    a SIGTERM, and repeats its last batch until all stop at the same step, since none can step without it; `failed` is
-    then to be raised at the end.
+    Where the pipeline raises DataStopped:
+    1. The error is kept in `failed`, and the pipeline is not asked again.
+    2. The batches from before it are handed out as usual.
+    3. A single process then raises it, from `next`.
+    4. One of several processes instead sends itself a SIGTERM, as soon as the error comes, so that all agree on a step
+       to stop at (`distributed/preemption.py`). It hands out its last batch again until then, since no process can step
+       without the others. Whoever ends the loop raises `failed`.
 
-    `waiting()` is entered while there is nothing to do but to wait for `batches`.
+    Args:
+      batches: the pipeline, an iterator over local batches with a `position` in samples.
+      stage: from `make_lab_stage`.
+      waiting: its context is entered while there is nothing to do but wait for the pipeline.
     """
 
     def __init__(
@@ -84,8 +90,8 @@ class DeviceBatches:
         waiting: Callable[[], AbstractContextManager[Any]] = nullcontext,
     ):
         self._batches, self._stage, self._waiting = batches, stage, waiting
-        self._ahead: deque[Fed] = deque()
-        self._last: Fed | None = None
+        self._ahead: deque[_Queued] = deque()
+        self._last: _Queued | None = None
         self.failed: DataStopped | None = None
         self.position: int = batches.position
         """Samples in the batches handed out, over all processes: where a resumed run goes on."""
@@ -95,16 +101,15 @@ class DeviceBatches:
         self._fill()
         if any_agree(not self._ahead):
             raise self.failed or DataStopped("another process of this run has no pictures any more: see its log.")
-        self._tell()
+        self._ask_to_stop()
 
     def __iter__(self) -> Iterator[tuple[DeviceBatch, LocalBatch]]:
         return self
 
     def __next__(self) -> tuple[DeviceBatch, LocalBatch]:
-        well = self.failed is None
-        self._fill()
-        if well:
-            self._tell()
+        if self.failed is None:
+            self._fill()
+            self._ask_to_stop()
         if self._ahead:
             self._last = self._ahead.popleft()
         elif self._last is None or jax.process_count() == 1:
@@ -114,6 +119,7 @@ class DeviceBatches:
         return self._last.batch, self._last.local
 
     def _fill(self) -> None:
+        """Fetches batches until AHEAD of them are ready beside the next one, or there are no more."""
         while len(self._ahead) < AHEAD + 1 and self.failed is None:
             before = self._batches.position
             try:
@@ -122,8 +128,9 @@ class DeviceBatches:
             except DataStopped as error:
                 self.failed = error
             else:
-                self._ahead.append(Fed(self._stage(local), local, self._batches.position - before))
+                self._ahead.append(_Queued(self._stage(local), local, self._batches.position - before))
 
-    def _tell(self) -> None:
+    def _ask_to_stop(self) -> None:
+        """Applies rule 4 where the pipeline has just failed."""
         if self.failed is not None and jax.process_count() > 1:
             os.kill(os.getpid(), signal.SIGTERM)

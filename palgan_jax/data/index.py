@@ -1,9 +1,9 @@
-"""Keeps what is known of every picture of a set before training: can it be read, its size, how much color it has.
+"""The index of a set: for every picture whether it can be read, its size, and how much color it has.
 
-An index is built once by decoding every picture to a thumbnail (`data/scan.py`), and kept in a small file beside the
-pictures, so that leaving out near-gray and unreadable ones costs nothing later. Several processes share the work out in
-blocks. Finished blocks are kept until the index is complete, so that an interrupted build goes on where it stopped; of
-a set that has changed, only the new pictures are scanned.
+It is built once by decoding every picture to a thumbnail (`data/scan.py`), and kept in a small file beside the
+pictures, so that leaving out near-gray and unreadable ones costs nothing later. Several processes share the work in
+blocks. Finished blocks are kept until the index is complete, so that an interrupted build goes on where it stopped.
+After a set has changed, only the new pictures are scanned.
 """
 
 import hashlib
@@ -73,7 +73,12 @@ def load_or_build(pictures: Pictures, cache_dir: Path | None = None, progress: P
     """Returns the index of a set, from the rows that files still hold of these very pictures and a scan of the others.
 
     It is read from, and kept in, the file beside the pictures, else in `cache_dir`, else nowhere. All processes call
-    this and get the same index; only the first one's files count, and it alone writes the index.
+    this together and get the same index, in these phases:
+
+    1. Read: rows come from the first process's files, the same for all; then from each process's own blocks of an
+       interrupted build.
+    2. Scan: each process scans the missing pictures of its own blocks; then they exchange what they have.
+    3. Keep: the first process writes the index; then each removes its blocks.
 
     Raises:
       UserError: the processes do not see the same set, or the rows cannot be written, in any of them.
@@ -81,26 +86,22 @@ def load_or_build(pictures: Pictures, cache_dir: Path | None = None, progress: P
     candidates = [] if pictures.index_file is None else [pictures.index_file]
     if cache_dir is not None:
         candidates.append(cache_dir / f"{file_stem(pictures)}.npz")
-    stamps = pictures.stamps()
     _check_same_everywhere(pictures)
 
-    # What files hold of it: the first process's for all, and each one's own blocks of an interrupted build.
-    own = KnownRows(stamps)
-    sources = [path for path in candidates if own.read(path)]
+    own = KnownRows(pictures.stamps())
+    files = [path for path in candidates if own.read(path)]
     known = own.of_first_process()
     if known.complete:
-        return Index(known.rows, known.reasons, sources[0] if sources else None)
+        return Index(known.rows, known.reasons, files[0] if files else None)
     for path in candidates:
         for block in sorted(_blocks_folder(path).glob("*.npz")):
             known.read(block)
 
-    # The rest is scanned.
     target = next(filter(_writable, candidates), None)
     with failing_together():
         _scan_own_blocks(pictures, known, None if target is None else _blocks_folder(target), progress)
     known.exchange()
 
-    known.rows["stamp"] = stamps  # those of other processes may differ in the times of their copies
     with failing_together():  # no process removes its blocks before the index is written
         if target is not None and jax.process_index() == 0:
             make_folder(target.parent)
@@ -129,26 +130,27 @@ class KnownRows:
 
     @property
     def complete(self) -> bool:
+        """Returns True where every row is known."""
         return bool(self.known.all())
 
     def read(self, path: Path) -> bool:
-        """Adds the rows of a file whose pictures are in the set and not known yet; returns whether there were any.
+        """Takes from a file the rows that are not known yet of pictures in the set, which equal stamps tell.
 
-        Of a file that is missing, damaged or of another version there are none.
+        Nothing is taken from a file that is missing, damaged or of another version. Returns True where any row was new.
         """
         try:
             stored, reasons = _unpack(path.read_bytes())
         except Exception:  # zipfile and NumPy raise what they like of damaged files
             return False
-        targets, origins = _matches(self._stamps, stored["stamp"])
-        new = ~self.known[targets]
-        targets, origins = targets[new], origins[new]
-        self.rows[targets] = stored[origins]
-        self.known[targets] = True
+        ours, theirs = _matches(self._stamps, stored["stamp"])
+        new = ~self.known[ours]
+        ours, theirs = ours[new], theirs[new]
+        self.rows[ours] = stored[theirs]
+        self.known[ours] = True
         if reasons:
-            pairs = zip(targets.tolist(), origins.tolist(), strict=True)
+            pairs = zip(ours.tolist(), theirs.tolist(), strict=True)
             self.reasons.update((i, reasons[j]) for i, j in pairs if j in reasons)
-        return bool(len(targets))
+        return bool(len(ours))
 
     def add(self, i: int, facts: dict[str, object] | Unreadable) -> None:
         """Fills in row i with what `scan_picture` returned."""
@@ -177,14 +179,17 @@ class KnownRows:
         own = np.flatnonzero(_owners(len(self.rows), count) == jax.process_index())
         for message in gather_bytes(self._message(own)):
             self._put(message)
+        self.rows["stamp"] = self._stamps  # those of copies elsewhere may differ in their times
 
     def _message(self, places: np.ndarray) -> bytes:
+        """Returns the rows at `places`, int (M,), and all that is known of them, for `_put` of another process."""
         content = io.BytesIO()
         reasons = [(i, self.reasons[i], i in self.unreachable) for i in self._unusable(places)]
         np.savez(content, places=places, rows=self.rows[places], reasons=_json_array(reasons))
         return content.getvalue()
 
     def _put(self, message: bytes) -> None:
+        """Takes the rows of a `_message`, in the place of what is known of them here."""
         with np.load(io.BytesIO(message), allow_pickle=False) as file:
             places, rows, reasons = file["places"], file["rows"], json.loads(bytes(file["reasons"]))
         self.rows[places] = rows
@@ -193,6 +198,7 @@ class KnownRows:
         self.unreachable.update(i for i, _, unreachable in reasons if unreachable)
 
     def _unusable(self, places: np.ndarray) -> list[int]:
+        """Returns those of the rows whose pictures cannot be used."""
         return places[np.isin(places, list(self.reasons))].tolist() if self.reasons else []
 
     def pack(self, places: np.ndarray) -> bytes:
@@ -241,7 +247,10 @@ def _owners(total: int, count: int) -> np.ndarray:
 
 
 def _scan_own_blocks(pictures: Pictures, known: KnownRows, folder: Path | None, progress: Progress | None) -> None:
-    """Scans the pictures of this process's blocks that are not known, and keeps each finished block in `folder`."""
+    """Scans the pictures of this process's blocks that are not known.
+
+    Where these are more than a block, each block is kept in `folder` (None: nowhere) as soon as it is finished.
+    """
     own = _owners(len(pictures), jax.process_count()) == jax.process_index()
     todo = np.flatnonzero(own & ~known.known).tolist()
     keep = folder is not None and len(todo) > BLOCK
@@ -275,6 +284,7 @@ def _writable(path: Path) -> bool:
 
 
 def _check_same_everywhere(pictures: Pictures) -> None:
+    """Raises UserError, in all processes, where they do not see the same set."""
     if jax.process_count() > 1 and len(set(gather_bytes(pictures.digest().encode()))) > 1:
         raise UserError(
             f"the processes do not see the same pictures in {pictures.place}: "

@@ -1,7 +1,7 @@
-"""ArrayRecord files from the archives, made by the set's own tfds builder, one split after the other.
+"""Makes ArrayRecord files from the archives with the set's own tfds builder, one split after the other.
 
-The builder writes a whole set at once and starts anew when it was interrupted. So each split is made in a folder of its
-own, where a finished one stays, and all are put together at the end.
+The builder writes a whole set at once, and begins anew when it was interrupted. So each split is made in a folder of
+its own, where a finished one stays, and all are put together at the end.
 """
 
 import contextlib
@@ -10,7 +10,7 @@ import io
 import logging
 import shutil
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,12 +27,12 @@ _UNPACKED, _DOWNLOADS = "unpacked", "downloads"
 
 
 def finished_splits(picture_set: PictureSet, workplace: Path) -> list[Split]:
-    """The splits that an earlier try has finished in this workplace."""
+    """Returns the splits that an earlier try has finished in this workplace."""
     return [split for split in picture_set.splits if find_prepared(workplace / split.name, picture_set.builder)]
 
 
 def clear_unfinished(picture_set: PictureSet, workplace: Path) -> None:
-    """Removes what an interrupted try has left, but finished splits and finished downloads."""
+    """Removes what an interrupted try has left, except finished splits and finished downloads."""
     finished = finished_splits(picture_set, workplace)
     for split in picture_set.splits:
         if split not in finished and (workplace / split.name).exists():
@@ -66,7 +66,7 @@ def build_split(
             if archives[archive.file].path is not None:
                 unpack(archives[archive.file], unpacked)
         builder = _builder_of_one_split(picture_set, split, archives)(data_dir=folder)
-        with contextlib.redirect_stdout(io.StringIO()):  # it tells of sizes that it does not know
+        with contextlib.redirect_stdout(io.StringIO()):  # it prints sizes that it does not know
             builder.download_and_prepare(
                 download_dir=workplace / _DOWNLOADS,
                 download_config=config,
@@ -82,7 +82,11 @@ def build_split(
 
 
 def _builder_of_one_split(picture_set: PictureSet, split: Split, archives: dict[str, UsableArchive]) -> Any:
-    """The set's builder class, reduced to one split, and telling how far it is."""
+    """Returns a subclass of the set's builder that makes one split and shows how far it is.
+
+    It overrides what the base class calls, in this order: `_split_generators`, which returns all splits and may
+    download; `_generate_examples`, which reads; `_example_writer`, whose result writes.
+    """
     import tensorflow_datasets as tfds
 
     name, _, config_name = picture_set.builder.partition("/")
@@ -90,6 +94,8 @@ def _builder_of_one_split(picture_set: PictureSet, split: Split, archives: dict[
     configs = [copy.copy(config) for config in parent.BUILDER_CONFIGS if config.name == config_name]
     for config in configs:
         config.splits = [one for one in config.splits if one.name == split.name]
+    downloads = any(archives[archive.file].path is None for archive in split.archives)
+    members = archives[split.archives[0].file].members or split.pictures
     checksums = _checksums(parent.url_infos or {}, archives)
 
     class Builder(parent, skip_registration=True):  # type: ignore[call-arg]  # a parent that is not known here
@@ -99,8 +105,7 @@ def _builder_of_one_split(picture_set: PictureSet, split: Split, archives: dict[
         url_infos = checksums
 
         def _split_generators(self, dl_manager: Any) -> Any:
-            # Its bars are for downloads on a terminal only; what comes after is told by our own.
-            downloads = any(archives[archive.file].path is None for archive in split.archives)
+            # The bars of tfds are for downloads on a terminal only; ours show what comes after.
             (tfds.enable_progress_bar if downloads and sys.stderr.isatty() else tfds.disable_progress_bar)()
             if picture_set.unpacked:
                 log.info("%s: %s", split.name, "downloading" if downloads else "comparing checksums")
@@ -110,18 +115,9 @@ def _builder_of_one_split(picture_set: PictureSet, split: Split, archives: dict[
 
         def _generate_examples(self, *args: Any, **kwargs: Any) -> Iterator[Any]:
             self.generated = 0
-            total = archives[split.archives[0].file].members or split.pictures
-            unit = "class" if split.group else "picture"
-            with Progress(f"{split.name}: reading", total, unit=unit) as progress:
-                group = None
-                for key, example in super()._generate_examples(*args, **kwargs):
-                    self.generated += 1
-                    if not split.group:
-                        progress.advance()
-                    elif example[split.group] != group:
-                        group = example[split.group]
-                        progress.advance()
-                    yield key, example
+            for key, example in _show_reading(super()._generate_examples(*args, **kwargs), split, members):
+                self.generated += 1
+                yield key, example
 
         def _example_writer(self) -> Any:
             return _CountingWriter(super()._example_writer(), split.name, lambda: self.generated)
@@ -129,10 +125,24 @@ def _builder_of_one_split(picture_set: PictureSet, split: Split, archives: dict[
     return Builder
 
 
-class _CountingWriter:
-    """Tells how many of all records the writer of tfds has written."""
+def _show_reading(examples: Iterable[Any], split: Split, members: int) -> Iterator[Any]:
+    """Yields the (key, example) pairs of a split, and counts the members of its first archive as they are read."""
+    group = None
+    with Progress(f"{split.name}: reading", members, unit="class" if split.group else "picture") as progress:
+        for key, example in examples:
+            if not split.group or example[split.group] != group:
+                group = example[split.group] if split.group else None
+                progress.advance()
+            yield key, example
 
-    def __init__(self, writer: Any, split: str, total: Any):
+
+class _CountingWriter:
+    """Shows how many of all records the writer of tfds has written.
+
+    total: returns the number of records; called at the first of them, when all are known.
+    """
+
+    def __init__(self, writer: Any, split: str, total: Callable[[], int]):
         self._writer, self._split, self._total = writer, split, total
         self._progress: Progress | None = None
 
@@ -148,9 +158,9 @@ class _CountingWriter:
 
 
 def _checksums(published: dict[str, Any], archives: dict[str, UsableArchive]) -> dict[str, Any]:
-    """The published checksums, by which tfds judges the archives; their own for those of another size.
+    """Returns the checksums by which tfds judges the archives: the published ones, by address.
 
-    The user was told of these.
+    An archive of another size than the published one, of which `log_archives` has warned, gets its own checksum.
     """
     from tensorflow_datasets.core.download.checksums import compute_url_info
 

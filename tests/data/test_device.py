@@ -1,5 +1,8 @@
 """The way from uint8 on the host to Lab on the devices."""
 
+import os
+import signal
+
 import jax
 import numpy as np
 import pytest
@@ -45,17 +48,17 @@ class Numbers:
     """Local batches 0, 1, 2, ... that end with an error."""
 
     def __init__(self, count: int):
-        self.given, self._count = 0, count
+        self.count, self._end = 0, count
 
     @property
     def position(self) -> int:
-        return self.given * B
+        return self.count * B
 
     def __next__(self):
-        if self.given == self._count:
+        if self.count == self._end:
             raise DataStopped("the folder is gone: mount it again.")
-        self.given += 1
-        return {"rgb": np.full((B, SIDE, SIDE, 3), self.given - 1, np.uint8)}
+        self.count += 1
+        return {"rgb": np.full((B, SIDE, SIDE, 3), self.count - 1, np.uint8)}
 
 
 def test_batches_lie_ready_while_the_position_is_that_of_the_last_one_used(mesh):
@@ -66,7 +69,7 @@ def test_batches_lie_ready_while_the_position_is_that_of_the_last_one_used(mesh)
         batch, local = next(fed)
         assert (np.asarray(batch["rgb"]) == i).all() and (local["rgb"] == i).all()
         assert fed.position == (i + 1) * B
-        assert source.given == i + 1 + AHEAD
+        assert source.count == i + 1 + AHEAD
 
 
 def test_all_batches_from_before_an_error_are_used(mesh):
@@ -82,3 +85,18 @@ def test_a_start_without_any_batch_is_told_at_once(mesh):
     fed = DeviceBatches(Numbers(0), make_lab_stage(SPEC, 110.0, mesh))
     with pytest.raises(DataStopped, match="mount it again"):
         fed.start()
+
+
+def test_one_of_several_processes_asks_all_to_stop_and_repeats_its_last_batch(monkeypatch):
+    signals = []
+    monkeypatch.setattr(jax, "process_count", lambda: 2)
+    monkeypatch.setattr(os, "kill", lambda process, number: signals.append((process, number)))
+    batches = DeviceBatches(Numbers(4), stage=lambda local: local)
+    numbers = []
+    for _ in range(6):
+        numbers.append(int(next(batches)[1]["rgb"][0, 0, 0, 0]))
+        if len(numbers) == 2:
+            assert not signals, "the pipeline has not failed yet"
+    assert numbers == [0, 1, 2, 3, 3, 3] and batches.position == 6 * B
+    assert signals == [(os.getpid(), signal.SIGTERM)], "once, while batches are left"
+    assert str(batches.failed) == "the folder is gone: mount it again."
