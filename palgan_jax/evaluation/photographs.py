@@ -8,8 +8,9 @@ import numpy as np
 from palgan_jax.data.protocols import Pictures
 from palgan_jax.errors import UserError
 from palgan_jax.evaluation.protocols import Protocol
+from palgan_jax.evaluation.resize import RESIZES
 from palgan_jax.evaluation.systems import Predictions, System
-from palgan_jax.evaluation.truth import RESIZES, partners, read_picture
+from palgan_jax.evaluation.truth import partners, read_picture
 from palgan_jax.util.threads import available_cores, ordered_map
 
 log = logging.getLogger(__name__)

@@ -28,7 +28,7 @@ class Protocol:
     Attributes:
       name: as on the command line.
       what: the pictures, in words.
-      resize: how they are brought to side x side: a name in `truth.RESIZES`.
+      resize: how they are brought to side x side: a name in `resize.RESIZES`.
       names: their file names, sorted; None where they are not known or may be any.
       sha256: of that list.
       count: how many pictures there are; None: any number.

@@ -6,7 +6,7 @@ in `asks`, so that what a number rests on can be read off. Of a checkpoint with 
 
 import hashlib
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -140,6 +140,19 @@ def _sha256(weights: Weights) -> str:
         digest.update(jax.tree_util.keystr(name).encode())
         digest.update(np.ascontiguousarray(array).tobytes())
     return digest.hexdigest()
+
+
+def unmeasurable(system: System, metrics: Collection[str]) -> dict[str, str]:
+    """Returns those of `metrics` that cannot be had of a system, and why."""
+    if not isinstance(system, Checkpoint):
+        reasons = {
+            "diversity": "it needs a model that paints with several palettes",
+            "size_consistency": "it needs a model that can be given photographs at several sizes",
+        }
+        return {name: reason for name, reason in reasons.items() if name in metrics}
+    if "diversity" in metrics and not system.colorizer.takes_reference:
+        return {"diversity": f'a model of the kind "{system.colorizer.config.model}" takes no palettes'}
+    return {}
 
 
 # ---------------------------------------------------------------------------------------------------------- predictions

@@ -79,6 +79,15 @@ def measure(params: Mapping[str, Any], inputs: Mapping[str, Any], metrics: Colle
     return values
 
 
+def measure_set(inputs: Mapping[str, Any], metrics: Collection[str]) -> dict[str, float]:
+    """Computes those of `metrics` that are numbers of a whole set, on the host.
+
+    `inputs`: what their rows name as inputs: the values (N,) of other rows, and `frechet.Moments` by FEATURE_NAMES.
+    """
+    rows = [row for name, row in METRICS.items() if name in metrics and row.of_set]
+    return {row.name: row.compute(*(inputs[key] for key in row.inputs)) for row in rows if row.compute is not None}
+
+
 def features(params: Any, rgb: jax.Array) -> jax.Array:
     """Returns Inception's features (B, 2048) of sRGB pictures (B, H, W, 3) in [0, 255]."""
     return inception_features(params, bytes_to_signed(rgb))

@@ -20,14 +20,17 @@ from palgan_jax.colorize.join import join, luminance, squash
 from palgan_jax.colorize.predictor import Colorizer
 from palgan_jax.distributed.mesh import make_mesh
 from palgan_jax.errors import UserError
-from palgan_jax.evaluation import evaluate as run
+from palgan_jax.evaluation import evaluate as loop
 from palgan_jax.evaluation.evaluate import evaluate
+from palgan_jax.evaluation.examples import local_programs, show
 from palgan_jax.evaluation.measure import Programs
+from palgan_jax.evaluation.plan import make_plan
 from palgan_jax.evaluation.protocols import PROTOCOLS
+from palgan_jax.evaluation.resize import RESIZES
 from palgan_jax.evaluation.results import RESULTS
 from palgan_jax.evaluation.resume import FILE, FOLDER
 from palgan_jax.evaluation.systems import Checkpoint, NearestPalette, Predictions, gray, mean_color
-from palgan_jax.evaluation.truth import RESIZES, open_truth, partners, read_picture
+from palgan_jax.evaluation.truth import open_truth, partners, read_picture
 from palgan_jax.metrics.catalogue import METRICS
 from palgan_jax.metrics.lpips import diversity
 from palgan_jax.metrics.measure import Networks
@@ -146,15 +149,13 @@ def test_the_model_sees_nothing_of_the_truth_but_its_luminance(model, squares):
     assert change["automatic"] < 1 < 5 < change["truth"]
 
 
-def test_palettes_of_the_truth_and_of_other_photographs(model, truth, squares, tmp_path):
+def test_palettes_of_the_truth_and_of_other_photographs(model, truth, squares):
     """What is painted is what the model paints with those palettes."""
     shown = {}
     for palette in ("truth", "random"):
-        job = run._Job(
-            Checkpoint(model.colorizer, "", palette), truth, SMALL, tmp_path, ("psnr",), 8, 3, {}, make_mesh()
-        )
-        programs = Programs(job._mesh, job._system, Networks(), ())
-        shown[palette] = [job._shown(i, programs) for i in range(3)]
+        plan = make_plan(Checkpoint(model.colorizer, "", palette), truth, SMALL, ("psnr",), 8, 3, make_mesh())
+        programs = local_programs(plan.system)
+        shown[palette] = [show(plan.photographs, i, programs) for i in range(3)]
     others = partners(COUNT, 3)
     for i in range(3):
         for palette, source in (("truth", squares[i]), ("random", squares[others[i]])):
@@ -254,7 +255,7 @@ def set_fid(monkeypatch, distance) -> None:
 
 
 def test_interrupted_and_resumed_gives_the_same_bytes(photographs, tmp_path, monkeypatch, caplog):
-    monkeypatch.setattr(run, "SECONDS_BETWEEN_SAVES", 0.0)
+    monkeypatch.setattr(loop, "SECONDS_BETWEEN_SAVES", 0.0)
     # The distance itself takes seconds, and is tested beside its definition; this depends on as much of the sums.
     set_fid(monkeypatch, lambda *m: float(np.vdot(m[0].scatter, m[1].scatter) + m[0].mean @ m[1].mean))
     # As ColTran's protocol: the pictures of one list are measured, and FID is taken against those of another.

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from palgan_jax.errors import UserError
 from palgan_jax.evaluation import protocols
 from palgan_jax.evaluation.protocols import PROTOCOLS, difference, find_protocol, list_sha256, select, select_reference
-from palgan_jax.evaluation.truth import RESIZES, partners
+from palgan_jax.evaluation.resize import RESIZES
+from palgan_jax.evaluation.truth import partners
 from tests.support.places import ROOT
 
 LISTED = [name for name, protocol in PROTOCOLS.items() if protocol.names is not None]

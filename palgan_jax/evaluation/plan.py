@@ -1,0 +1,133 @@
+"""What one evaluation measures, of which photographs and with which networks: settled before the first batch."""
+
+import logging
+from collections.abc import Collection
+from dataclasses import dataclass
+from functools import cached_property
+
+import jax
+from jax.sharding import Mesh
+
+from palgan_jax import __version__
+from palgan_jax.data.protocols import Pictures
+from palgan_jax.errors import UserError
+from palgan_jax.evaluation.photographs import Photographs
+from palgan_jax.evaluation.protocols import Protocol, difference, select
+from palgan_jax.evaluation.resume import fingerprint
+from palgan_jax.evaluation.systems import Predictions, System, unmeasurable
+from palgan_jax.metrics.catalogue import EVALUATION
+from palgan_jax.metrics.measure import Networks, load_networks
+
+log = logging.getLogger(__name__)
+
+_ON_CPU, _ON_ACCELERATOR = 8, 16  # photographs a device and batch
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What one evaluation measures.
+
+    Attributes:
+      system: what colorizes.
+      truth: all pictures that there are.
+      names: of all pictures of the truth.
+      protocol: which of them are measured, and how they are resized.
+      photographs: those on the protocol's list, in its order.
+      metrics: names of what is measured, in the order of the catalogue.
+      absent: by metric, why it is not measured.
+      networks: those that the metrics need.
+      batch_size: of the global batch.
+      seed: of the choice of other photographs.
+      mesh: the devices.
+    """
+
+    system: System
+    truth: Pictures
+    names: list[str]
+    protocol: Protocol
+    photographs: Photographs
+    metrics: tuple[str, ...]
+    absent: dict[str, str]
+    networks: Networks
+    batch_size: int
+    seed: int
+    mesh: Mesh
+
+    @property
+    def title(self) -> str:
+        return f"{self.system.label} on {self.protocol.name}"
+
+    @property
+    def has_reference(self) -> bool:
+        """Whether FID is measured, and against other photographs than those that the system paints."""
+        return "fid" in self.metrics and self.protocol.reference is not None
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """The digest of all that the numbers rest on. Devices and the size of batches are no part of it."""
+        return fingerprint(
+            {
+                "system": [type(self.system).__name__, self.system.label, self.system.palette, self.system.weights],
+                "protocol": [self.protocol.name, self.protocol.resize, self.protocol.side],
+                "names": self.photographs.names,
+                "truth": self.truth.digest(),
+                "metrics": self.metrics,
+                "networks": self.networks.sha256,
+                "seed": self.seed,
+                "version": __version__,
+            }
+        )
+
+
+def make_plan(
+    system: System,
+    truth: Pictures,
+    protocol: Protocol,
+    metrics: Collection[str],
+    batch_size: int | None,
+    seed: int,
+    mesh: Mesh,
+) -> Plan:
+    """Selects the photographs and loads the networks of the metrics. The arguments are those of `evaluate.evaluate`.
+
+    Raises UserError where the truth has none of the protocol's pictures, the batch cannot be spread over the mesh, or
+    predictions do not fit the photographs.
+    """
+    names = [truth.picture_name(i) for i in range(len(truth))]
+    rows = select(protocol, names)
+    if not rows:
+        raise UserError(
+            f"{truth.place} holds none of the pictures of {protocol.name} ({protocol.what}): name the folder that they "
+            "are in, or measure with --protocol folder."
+        )
+    size = _batch_size(batch_size, mesh, len(rows))
+    networks = load_networks(metrics)
+    absent = networks.absent | unmeasurable(system, metrics)
+    absent |= {name: "it was not asked for" for name in EVALUATION if name not in metrics}
+    measured = tuple(name for name in EVALUATION if name in metrics and name not in absent)
+    photographs = Photographs(truth, names, rows, protocol, system, measured, seed)
+    if isinstance(system, Predictions):
+        system.match(photographs.names)
+    plan = Plan(system, truth, names, protocol, photographs, measured, absent, networks, size, seed, mesh)
+    _log_selection(plan)
+    return plan
+
+
+def _batch_size(asked: int | None, mesh: Mesh, count: int) -> int:
+    if asked is None:  # no more than there are, since batches are filled up
+        most = _ON_CPU if jax.default_backend() == "cpu" else _ON_ACCELERATOR
+        return mesh.size * min(most, -(-count // mesh.size))
+    if asked < 1 or asked % mesh.size:
+        raise UserError(f"a batch of {asked} cannot be spread over {mesh.size} devices: make it a multiple of that.")
+    return asked
+
+
+def _log_selection(plan: Plan) -> None:
+    protocol, names = plan.protocol, plan.photographs.names
+    if (others := len(plan.truth) - len(names)) > 0:
+        are = "picture is" if others == 1 else "pictures are"
+        log.info("%s other %s not on the list of %s and not looked at", f"{others:,}", are, protocol.name)
+    for name, reason in plan.truth.problems:
+        log.warning("left out: %s, %s", name, reason)
+    if differs := difference(protocol, names):
+        log.warning("these are not the pictures of %s, whose name is refused: %s", protocol.name, differs)
