@@ -1,23 +1,36 @@
 # `make demo`: colorize the sample photographs and train for a few minutes. `make test`: all checks.
 PYTHON ?= python3
+# The first of these that runs; another with `make test-newest PYTHON_NEWEST=...`.
+PYTHON_NEWEST ?= $(shell for python in python3.13 python3.12 python3; do \
+	$$python -c 'import sys; sys.exit(sys.version_info < (3, 12))' 2>/dev/null && echo $$python && break; done)
 BIN := .venv/bin
+NEWEST := .venv-newest/bin
 JOBS ?= 2
+INSTALL := -m pip install --quiet --disable-pip-version-check
+TESTS := -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format clean
+.PHONY: help demo test test-newest check format clean
 
 help:  ## what there is to make
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /: /'
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /: /'
 
-.venv/run.stamp: requirements.txt constraints.txt pyproject.toml
-	$(PYTHON) -c 'import sys; sys.exit("palgan_jax needs Python 3.11 or newer" if sys.version_info < (3, 11) else 0)'
+.venv/run.stamp: constraints.txt pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit("palgan_jax needs Python 3.11 to 3.13" if not (3, 11) <= sys.version_info < (3, 14) else 0)'
 	$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear .venv || \
 		{ echo "make: .venv cannot be made: on Debian and Ubuntu, install python3-venv." >&2; exit 1; }
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e .
+	$(BIN)/python $(INSTALL) -c constraints.txt -e '.[train]'
 	touch $@
 
-.venv/dev.stamp: .venv/run.stamp requirements-dev.txt requirements-perceptual.txt requirements-prepare.txt requirements-tensorboard.txt
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -r requirements-dev.txt
+.venv/dev.stamp: .venv/run.stamp
+	$(BIN)/python $(INSTALL) -c constraints.txt -e '.[dev]'
+	touch $@
+
+# Without constraints: the newest of everything that the ranges of pyproject.toml allow.
+.venv-newest/stamp: pyproject.toml
+	@test -n "$(PYTHON_NEWEST)" || { echo "make: test-newest needs Python 3.12 or 3.13: name it with PYTHON_NEWEST=..." >&2; exit 1; }
+	$(NEWEST)/python -m pip --version >/dev/null 2>&1 || $(PYTHON_NEWEST) -m venv --clear .venv-newest
+	$(NEWEST)/python $(INSTALL) --upgrade --upgrade-strategy eager -e '.[dev]'
 	touch $@
 
 demo: .venv/run.stamp  ## colorize the samples, train for a short while, resume once, draw the contact sheet
@@ -28,12 +41,15 @@ check: .venv/dev.stamp  ## lint, format and types
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright --pythonpath $(BIN)/python
 
-test: check  ## all checks and tests
-	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder
+test: check  ## all checks and tests, with the versions of constraints.txt
+	$(BIN)/python $(TESTS)
+
+test-newest: .venv-newest/stamp  ## all tests with the newest versions, on Python 3.12 or newer
+	$(NEWEST)/python $(TESTS)
 
 format: .venv/dev.stamp  ## mend what lint and format can mend
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
 clean:  ## remove what make made
-	rm -rf .venv .cache demo build *.egg-info
+	rm -rf .venv .venv-newest .cache demo build *.egg-info

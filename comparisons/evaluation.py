@@ -1,7 +1,7 @@
 """How long the metrics take, ours and those of pytorch-fid, lpips and scikit-image, and whether they say the same.
 
     python -m comparisons.evaluation [--json FILE]
-        # in an environment with requirements-porting.txt and requirements-metrics.txt
+        # in an environment with the extras porting and porting-metrics
 
 "The set" is what a table of colorizations has: PSNR, SSIM, LPIPS of AlexNet, colorfulness, and the features that FID
 compares, of predictions and photographs; `speedup` is others' time for it by ours. Ours is one program with a device

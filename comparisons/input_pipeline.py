@@ -19,7 +19,7 @@ mirrored. What is printed:
   versus_tfdata     our rate by that of tf.data.
   rss_growth_mb     by how much memory grows, workers included, over 50,000 pictures after the first epoch.
 
-PyTorch and TensorFlow come from requirements-benchmark.txt; --torch-python and --tensorflow-python name other
+PyTorch and TensorFlow come from the extra comparisons; --torch-python and --tensorflow-python name other
 environments that have them. Linux only: memory is read from /proc.
 """
 
@@ -499,7 +499,7 @@ def main(arguments: list[str] | None = None) -> int:
         options.json.write_text(json.dumps(result, indent=2) + "\n")
     for name in missing:
         print(
-            f"{WORDS[name]} is left out, since it is not installed here: pip install -r requirements-benchmark.txt, or "
+            f"{WORDS[name]} is left out, since it is not installed here: pip install -e '.[comparisons]', or "
             f"name a Python that has it with --{'torch' if name == 'torch' else 'tensorflow'}-python.",
             file=sys.stderr,
         )

@@ -1,6 +1,6 @@
 """How fast the networks train and colorize on the CPU, beside the same networks in PyTorch, in turn.
 
-    python -m comparisons.versus_pytorch [--json FILE]     # in an environment with porting/requirements-porting.txt
+    python -m comparisons.versus_pytorch [--json FILE]     # in an environment with the extra porting
 
 Both have two threads, the same weights and the same batch, and take turns, each in a process of its own; a ratio is
 PyTorch's median time by ours, so that more than 1 says that ours is quicker. Training is a whole step: E, G and D

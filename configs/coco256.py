@@ -5,7 +5,7 @@
 
 Folders of the pictures serve as well: `--config.data.train=folder:/data/coco/train2017`, and data.val likewise.
 
-Perceptual loss: `pip install -r requirements-perceptual.txt`, or `--config.loss.perceptual_weights=vgg16.pth`.
+Perceptual loss: `pip install -e '.[perceptual]'`, or `--config.loss.perceptual_weights=vgg16.pth`.
 
 What to expect, estimated and not measured: 100 epochs of 118,287 pictures are 11.8 million pictures, 184,823 steps
 and, at 207 GFLOP a picture, 2.4e18 operations. At a quarter of the peak rate of bfloat16, which is an assumption: 1.1

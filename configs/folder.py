@@ -5,7 +5,7 @@
 
 Leave data.val out to train without validation. The full networks at 256 x 256; where memory is short, halve
 batch_size or net.width, or set accumulate=2. A few thousand photographs are a fair start, and color gets better with
-more. The perceptual loss is off, so that nothing has to be downloaded; with requirements-perceptual.txt installed,
+more. The perceptual loss is off, so that nothing has to be downloaded; with the extra `perceptual` installed,
 `--config.loss.perceptual=1` makes colors crisper at about twice the time.
 
 What to expect, estimated and not measured: 100,000 steps of 16 pictures at 96 GFLOP a picture are 1.5e17 operations,

@@ -3,7 +3,7 @@
     palgan prepare imagenet --manual-dir DIR-OF-THE-TARS --data-dir ~/tensorflow_datasets   # once, see docs/data.md
     palgan train --config configs/imagenet256.py --workdir runs/imagenet256
 
-Perceptual loss: `pip install -r requirements-perceptual.txt`, or `--config.loss.perceptual_weights=vgg16.pth`.
+Perceptual loss: `pip install -e '.[perceptual]'`, or `--config.loss.perceptual_weights=vgg16.pth`.
 
 What to expect, estimated and not measured. One picture costs 207 GFLOP a step as XLA counts them (111 of them in
 VGG16); 30 epochs of 1,281,167 pictures are 38.4 million pictures, 600,547 steps and 8.0e18 operations. At a quarter

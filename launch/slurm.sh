@@ -4,7 +4,7 @@
 #   launch/slurm.sh [--dry-run] [-- --config.FIELD=VALUE ...]
 #   launch/slurm.sh --delete    cancels the job
 #
-# To be called on a login node, in a checkout that all nodes see, with .venv in it (README.md, `requirements-cuda.txt`).
+# To be called on a login node, in a checkout that all nodes see, with .venv in it (README.md, the extra `cuda`).
 # Values: launch/env.sh; PALGAN_MOUNT is the cluster's shared file system. The same command goes on where a run ended.
 set -euo pipefail
 # shellcheck source=launch/lib.sh

@@ -19,8 +19,7 @@ install() {
   # TPU VMs come with Python 3.10; uv brings its own.
   command -v uv >/dev/null || curl -LsSf https://astral.sh/uv/install.sh | sh
   [[ -x .venv/bin/python ]] || uv venv --quiet --python 3.11 .venv
-  uv pip install --quiet --python .venv/bin/python -c constraints.txt \
-    -r requirements-tpu.txt -r requirements-perceptual.txt -r requirements-gcs.txt -e .
+  uv pip install --quiet --python .venv/bin/python -c constraints.txt -e '.[train,tpu,perceptual,gcs]'
   if ! command -v gcsfuse >/dev/null; then
     local list=/etc/apt/sources.list.d/gcsfuse.list key=/usr/share/keyrings/cloud.google.asc
     curl -fsSL https://packages.cloud.google.com/apt/doc/apt-key.gpg | sudo tee "$key" >/dev/null

@@ -34,11 +34,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     for noisy in ("absl", "orbax", "jax", "grain"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
     arguments = list(sys.argv[1:] if argv is None else argv)
-    parser = _parser(next((word for word in arguments if not word.startswith("-")), ""))
-    args, rest = parser.parse_known_args(arguments)
-    if rest and args.command not in TAKE_CONFIG_FIELDS:
-        parser.error(f"{rest[0]} is not an option of palgan {args.command}.")
     try:
+        parser = _parser(next((word for word in arguments if not word.startswith("-")), ""))
+        args, rest = parser.parse_known_args(arguments)
+        if rest and args.command not in TAKE_CONFIG_FIELDS:
+            parser.error(f"{rest[0]} is not an option of palgan {args.command}.")
         args.overrides = _config_overrides(rest, args.command)
         return args.run(args)
     except (Exception, KeyboardInterrupt) as error:

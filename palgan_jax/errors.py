@@ -38,6 +38,23 @@ class ProcessesMissing(UserError):
     exit_code = ExitCode.FAULT
 
 
+EXTRA_OF_MODULE = dict.fromkeys(
+    ("absl", "array_record", "clu", "cv2", "etils", "fsspec", "google", "grain", "optax", "orbax"), "train"
+) | {"tensorflow_datasets": "prepare", "tensorflow": "prepare"}
+"""Top-level module -> the extra of pyproject.toml that brings it; the light install has none of them for sure."""
+
+
+def not_installed(error: ModuleNotFoundError) -> UserError | None:
+    """Returns the sentence for a missing module that an extra brings, and None for any other."""
+    module = (error.name or "").partition(".")[0]
+    if module not in EXTRA_OF_MODULE:
+        return None
+    return UserError(
+        f"this needs {module}, which is not installed here: in the checkout of palgan_jax, run "
+        f"pip install -e '.[{EXTRA_OF_MODULE[module]}]'."
+    )
+
+
 def one_line(error: BaseException, limit: int = 300) -> str:
     """Returns the message of an error, to be quoted in a sentence: on one line, at most `limit` characters, no period.
 
@@ -50,6 +67,8 @@ def one_line(error: BaseException, limit: int = 300) -> str:
 
 def report(error: BaseException) -> ExitCode:
     """Writes to stderr what a person needs to know of an error that ends a command, and returns the exit code."""
+    if isinstance(error, ModuleNotFoundError):
+        error = not_installed(error) or error
     if isinstance(error, UserError):
         print(f"palgan: error: {error}", file=sys.stderr)
         return error.exit_code

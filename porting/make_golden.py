@@ -1,6 +1,6 @@
 """Writes tests/golden/parity_*.npz: what PyTorch computes for the cases of tests/support/parity_cases.py.
 
-    python -m porting.make_golden          # in an environment with requirements-porting.txt; JAX is not needed
+    python -m porting.make_golden          # in an environment with the extra porting; JAX is not needed
 
 A file holds outputs and updated state in full, and a probe of each gradient (golden_recipe.probe); inputs and weights
 are drawn again from their names by the test. The arithmetic is float64 (torch_cases.run says why), the files float32.

@@ -1,6 +1,6 @@
 """Writes tests/golden/metrics_*.npz: what pytorch-fid and lpips compute of the pictures of tests/support/metric_recipe.
 
-    python -m porting.make_golden_metrics     # in an environment with requirements-metrics.txt; JAX is not needed
+    python -m porting.make_golden_metrics     # in an environment with the extra porting-metrics; JAX is not needed
 
 metrics_inception.npz: features by pytorch-fid's Inception, with weights drawn from their names, and the FID of the
 first three pictures to the others. metrics_frechet.npz: pytorch-fid's Fréchet distance of two drawn sets of features.

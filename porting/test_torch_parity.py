@@ -1,6 +1,6 @@
 """The Flax networks against the PyTorch ones, side by side in one process.
 
-    pytest porting          # in an environment with requirements-porting.txt
+    pytest porting          # in an environment with the extra porting
 
 Width 1/8 and 128 x 128 pictures, every entry of every gradient; the alternatives; the parameter counts at width 1.
 """

@@ -21,7 +21,7 @@ def test_small_benchmark_measures_and_says_what_is_missing(tmp_path):
     command += [*FLOORS[""], *FLOORS["_same_flags"], "ours", "ours_memory", "torch"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 1, done.stderr
-    assert "PyTorch DataLoader" in done.stderr and "pip install -r requirements-benchmark.txt" in done.stderr
+    assert "PyTorch DataLoader" in done.stderr and "pip install -e '.[comparisons]'" in done.stderr
     result = json.loads(figures.read_text())
     assert result["versus_torch"] is None and result["versus_tfdata"] is None
     rounds = result["all_rounds"]

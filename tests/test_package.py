@@ -12,6 +12,7 @@ import pytest
 from packaging.requirements import Requirement
 
 import palgan_jax
+from palgan_jax.errors import EXTRA_OF_MODULE, ExitCode
 from tests.support.places import ROOT
 
 PACKAGE = ROOT / "palgan_jax"
@@ -178,51 +179,88 @@ def test_errors_are_sentences_of_one_style(parts):
     assert ";" not in whole, "what to do comes after a colon"
 
 
-def requirement_files():
-    return sorted(ROOT.glob("requirements*.txt"))
-
-
-def read_requirements(path):
-    lines = (line.partition("#")[0].strip() for line in path.read_text().splitlines())
-    return [Requirement(line) for line in lines if line and not line.startswith("-r ")]
-
-
-def pinned():
-    return {canonical(r.name): str(r.specifier).removeprefix("==") for r in read_requirements(ROOT / "constraints.txt")}
+def read_requirements(file):
+    lines = (line.partition("#")[0].strip() for line in (ROOT / file).read_text().splitlines())
+    return [Requirement(line) for line in lines if line]
 
 
 def canonical(name):
     return name.lower().replace("_", "-").replace(".", "-")
 
 
-@pytest.mark.parametrize("path", requirement_files(), ids=lambda path: path.stem)
-def test_each_range_is_closed_and_holds_the_version_that_was_tested(path):
-    pins = pinned()
-    for requirement in read_requirements(path):
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+EXTRAS = PROJECT["optional-dependencies"]
+PINS = {canonical(r.name): str(r.specifier).removeprefix("==") for r in read_requirements("constraints.txt")}
+# Extras whose packages `make test` installs or that a launcher installs beside constraints.txt.
+TESTED = ("train", "prepare", "perceptual", "tensorboard", "gcs", "dev")
+
+
+def of_others(lines):
+    """The requirements among the lines of an extra that are not extras of this package."""
+    requirements = map(Requirement, lines)
+    return [requirement for requirement in requirements if canonical(requirement.name) != "palgan-jax"]
+
+
+@pytest.mark.parametrize("extra", ["", *EXTRAS])
+def test_each_range_is_closed_and_holds_the_version_that_was_tested(extra):
+    for requirement in of_others(EXTRAS[extra] if extra else PROJECT["dependencies"]):
         operators = {part.operator for part in requirement.specifier}
         assert "==" in operators or {">=", "<"} <= operators, requirement
-        if path.stem in ("requirements", "requirements-dev"):
-            assert canonical(requirement.name) in pins, f"{requirement.name} is not in constraints.txt"
-        if canonical(requirement.name) in pins:
-            assert requirement.specifier.contains(pins[canonical(requirement.name)]), requirement
+        if extra in ("", *TESTED):
+            assert canonical(requirement.name) in PINS, f"{requirement.name} is not in constraints.txt"
+        if canonical(requirement.name) in PINS and not extra.startswith(("porting", "comparisons")):
+            assert requirement.specifier.contains(PINS[canonical(requirement.name)]), requirement
 
 
+def test_requirements_txt_is_the_light_install_and_the_extra_train():
+    assert list(map(str, read_requirements("requirements.txt"))) == list(
+        map(str, of_others([*PROJECT["dependencies"], *EXTRAS["train"]]))
+    )
+
+
+def test_one_range_for_a_package_in_all_extras():
+    ranges = {}
+    for requirement in of_others(line for lines in (PROJECT["dependencies"], *EXTRAS.values()) for line in lines):
+        if "==" not in {part.operator for part in requirement.specifier}:
+            ranges.setdefault(requirement.name, set()).add(requirement.specifier)
+    assert all(len(specifiers) == 1 for specifiers in ranges.values()), ranges
+
+
+def test_extras_name_extras_that_exist():
+    for lines in EXTRAS.values():
+        for requirement in map(Requirement, lines):
+            if canonical(requirement.name) == "palgan-jax":
+                assert requirement.extras <= set(EXTRAS)
+
+
+@pytest.mark.skipif(sys.version_info >= (3, 12), reason="the newest versions are tested on Python 3.12 and newer")
 def test_jax_and_flax_are_those_of_the_constraints():
     """A green run says something about the pinned versions only where it ran with them."""
-    pins = pinned()
-    for name in ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "numpy"):
-        assert version(name) == pins[name]
+    for name in ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "numpy", "pillow"):
+        assert version(name) == PINS[name]
 
 
 def test_pyproject_names_files_that_are_there():
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
-    dynamic = project["tool"]["setuptools"]["dynamic"]
-    extras = dynamic["optional-dependencies"]
-    for entry in (dynamic["dependencies"], *extras.values()):
-        assert all((ROOT / file).is_file() for file in entry["file"])
-    assert all((ROOT / file).is_file() for file in project["project"]["license-files"])
+    assert all((ROOT / file).is_file() for file in (*PROJECT["license-files"], PROJECT["readme"]))
     assert (ROOT / "LICENSE").read_text().split()[:2] == ["Apache", "License"]
     assert palgan_jax.__version__.count(".") == 2
+
+
+def test_an_extra_is_named_for_each_module_that_the_light_install_may_lack():
+    """What training and evaluating import beyond the dependencies has its extra in the table of `errors`."""
+    light = {"jax", "flax", "ml_collections", "numpy", "PIL", "safetensors", "simplejpeg", "tqdm"}
+    others = {full.partition(".")[0] for path in MODULES.values() for full in imports(path)}
+    rest = others - light - set(sys.stdlib_module_names) - {"palgan_jax", "tensorboardX", "importlib_resources"}
+    assert rest == set(EXTRA_OF_MODULE)
+
+
+def test_a_command_that_misses_a_package_names_the_extra_that_brings_it(tmp_path):
+    code = "import sys; sys.modules['grain'] = None\nfrom palgan_jax.cli import main\nsys.exit(main(sys.argv[1:]))"
+    words = ["train", "--config", "configs/tiny.py", "--workdir", str(tmp_path)]
+    result = subprocess.run([sys.executable, "-c", code, *words], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert result.returncode == ExitCode.BAD_INPUT
+    assert result.stderr.splitlines()[-1].endswith("run pip install -e '.[train]'.")
+    assert "Traceback" not in result.stderr
 
 
 def attributed(folder):

@@ -94,7 +94,7 @@ def describe_slice(name: str) -> Slice:
         )
     if importlib.util.find_spec("libtpu") is None:
         raise UserError(
-            f"there is no compiler for {name}: install it with `pip install -r requirements-tpu.txt` (Linux on x86-64)."
+            f"there is no compiler for {name}: install it with `pip install -e '.[tpu]'` (Linux on x86-64)."
         )
     from jax.experimental import topologies
 

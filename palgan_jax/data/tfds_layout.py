@@ -155,7 +155,9 @@ class _Place:
         try:
             self._files, self._path = fsspec.core.url_to_fs(self._address)
         except ImportError as error:
-            raise UserError(f"{address} cannot be opened ({one_line(error)}): pip install gcsfs for gs://.") from error
+            raise UserError(
+                f"{address} cannot be opened ({one_line(error)}): pip install -e '.[gcs]' for gs://."
+            ) from error
         except ValueError as error:
             raise UserError(
                 f"{address} is at no place that can be read ({one_line(error)}): name a folder or gs://BUCKET/FOLDER."

