@@ -1,4 +1,4 @@
-"""The small mode of comparisons/input_pipeline.py: that it runs and what it writes, not how fast anything is."""
+"""The small modes of comparisons/: that they run and what they write, not how fast anything is."""
 
 import importlib.util
 import json
@@ -41,6 +41,21 @@ def test_small_benchmark_measures_and_says_what_is_missing(tmp_path):
         with Image.open(path) as picture:
             sizes.add(picture.size)
     assert sizes <= {(500, 375), (375, 500)}
+
+
+def test_the_start_is_measured_warm_and_cold():
+    command = [sys.executable, "-m", "comparisons.start_up", "--rounds", "1"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    seconds = {
+        line[:30].strip(): [float(value) for value in line[30:].split()] for line in done.stdout.splitlines()[1:]
+    }
+    assert set(seconds) == {
+        "palgan --help",
+        "import JAX, add two numbers",
+        "palgan colorize, warm",
+        "palgan colorize, cold",
+    }
+    assert seconds["palgan colorize, cold"][0] > seconds["palgan colorize, warm"][0] > 0, "compiling takes time"
 
 
 @pytest.mark.parametrize("folder", ["comparisons", "porting", "tests"])

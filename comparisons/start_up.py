@@ -1,0 +1,62 @@
+"""Measures what one picture costs in a new process: `palgan --help`, and `palgan colorize` of one sample.
+
+    python -m comparisons.start_up [--rounds 5]
+
+Warm: the compiled programs of an earlier process are kept. Cold: nothing is kept. Beside them the floor: a process that
+imports JAX and adds two numbers. CPU seconds are those of user and system together; the smallest of the rounds counts,
+since other work on the machine only adds.
+"""
+
+import argparse
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+ADD_TWO_NUMBERS = "import jax.numpy as jnp; jnp.add(1, 2).block_until_ready()"
+
+
+def seconds_of(command: list[str], **environment: str) -> tuple[float, float]:
+    """Returns CPU and wall seconds of a command that has to succeed."""
+    before, start = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
+    subprocess.run(command, cwd=ROOT, env={**os.environ, **environment}, check=True, capture_output=True)
+    wall, after = time.perf_counter() - start, resource.getrusage(resource.RUSAGE_CHILDREN)
+    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime, wall
+
+
+def measure(rounds: int) -> dict[str, tuple[float, float]]:
+    """Returns CPU and wall seconds of each kind of start, each the smallest of `rounds`."""
+    palgan = [sys.executable, "-m", "palgan_jax.cli"]
+    with tempfile.TemporaryDirectory() as folder:
+
+        def colorize(number: int, programs: str) -> tuple[float, float]:
+            words = ["colorize", "examples/samples/dog.jpg", "--output", f"{folder}/{programs}{number}"]
+            return seconds_of([*palgan, *words], JAX_PLATFORMS="cpu", JAX_COMPILATION_CACHE_DIR=f"{folder}/{programs}")
+
+        colorize(-1, "warm")
+        starts = {
+            "palgan --help": lambda number: seconds_of([*palgan, "--help"]),
+            "import JAX, add two numbers": lambda number: seconds_of(
+                [sys.executable, "-c", ADD_TWO_NUMBERS], JAX_PLATFORMS="cpu"
+            ),
+            "palgan colorize, warm": lambda number: colorize(number, "warm"),
+            "palgan colorize, cold": lambda number: colorize(number, f"cold{number}"),
+        }
+        pairs = {name: [start(number) for number in range(rounds)] for name, start in starts.items()}
+    return {name: (min(cpu for cpu, _ in rows), min(wall for _, wall in rows)) for name, rows in pairs.items()}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--rounds", type=int, default=5, help="processes of each kind (default: 5)")
+    print(f"{'':30}{'CPU s':>8}{'wall s':>8}")
+    for name, (cpu, wall) in measure(parser.parse_args().rounds).items():
+        print(f"{name:30}{cpu:8.2f}{wall:8.2f}")
+
+
+if __name__ == "__main__":
+    main()
