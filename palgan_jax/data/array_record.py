@@ -67,6 +67,11 @@ class RecordPictures:
     def __len__(self) -> int:
         return self.ends[-1] if self.ends else 0
 
+    @property
+    def names(self) -> tuple[str, ...] | None:
+        """None where records hold names, which can be read only with their pictures; else SPLIT/NUMBER."""
+        return None if self.prepared.name_key else tuple(f"{self.prepared.split}/{i}" for i in range(len(self)))
+
     def label(self, i: int) -> str:
         return f"record {i} of {self.place}"
 

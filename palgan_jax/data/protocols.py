@@ -1,5 +1,6 @@
 """What a source of pictures has to offer, so that the pipeline can train on any storage, and an index be made of it."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
@@ -95,9 +96,16 @@ class Pictures(Protocol):
         """What was found but cannot be reached: name, reason."""
         ...
 
+    @property
+    def names(self) -> Sequence[str] | None:
+        """What each picture is called; None where names are inside the pictures' records, to be read with them."""
+        ...
+
     def __len__(self) -> int: ...
 
-    def picture_name(self, i: int) -> str: ...
+    def picture_name(self, i: int) -> str:
+        """The name of picture i, which may mean reading it."""
+        ...
 
     def load(self, i: int) -> tuple[str, bytes]:
         """Name and encoded bytes; UserError, which starts with `label(i)`, where they cannot be read."""

@@ -149,15 +149,14 @@ def _system(args: argparse.Namespace, truth: Any, protocol: Any) -> Any:
 
 
 def _mean(args: argparse.Namespace, truth: Any, protocol: Any) -> Any:
-    from palgan_jax.evaluation.protocols import select
+    from palgan_jax.evaluation.names import select_photographs
     from palgan_jax.evaluation.systems import mean_color
     from palgan_jax.evaluation.truth import open_truth
 
     if args.train:
         pictures = open_truth(args.train, args.data_dir)
         return mean_color(pictures, range(len(pictures)), args.train, args.label)
-    rows = select(protocol, [truth.picture_name(i) for i in range(len(truth))])
-    return mean_color(truth, rows, "the truth", args.label)
+    return mean_color(truth, select_photographs(truth, protocol).rows, "the truth", args.label)
 
 
 def _compare(args: argparse.Namespace) -> int:

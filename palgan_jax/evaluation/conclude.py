@@ -9,11 +9,12 @@ import jax
 import numpy as np
 
 from palgan_jax import __version__
-from palgan_jax.evaluation.plan import Plan
+from palgan_jax.evaluation.plan import Plan, warn_of_difference
 from palgan_jax.evaluation.protocols import Difference, Protocol, difference, list_sha256
 from palgan_jax.evaluation.record import Evaluation
 from palgan_jax.evaluation.resize import RESIZES
 from palgan_jax.evaluation.resume import Partial
+from palgan_jax.evaluation.systems import Predictions
 from palgan_jax.metrics.catalogue import FEATURE_NAMES, with_companions
 from palgan_jax.metrics.frechet import Moments
 from palgan_jax.metrics.measure import measure_set
@@ -30,12 +31,16 @@ def conclude(plan: Plan, partial: Partial, facts: Mapping[str, Any]) -> Evaluati
 
     `facts`: what else to write down.
     """
-    mask, protocol = partial.rows["mask"], plan.protocol
-    names = [name for name, readable in zip(plan.photographs.names, mask, strict=True) if readable]
-    lost = [name for name, readable in zip(plan.photographs.names, mask, strict=True) if not readable]
+    rows, protocol = dict(partial.rows), plan.protocol
+    mask, all_names = rows.pop("mask"), rows.pop("name")
+    names, lost = all_names[mask].tolist(), all_names[~mask].tolist()
     lost += [name for name, _ in plan.truth.problems if protocol.names is None]
     differs = difference(protocol, names)
-    values = {name: rows[mask].astype(np.float64) for name, rows in partial.rows.items() if name != "mask"}
+    if plan.photographs.names is None:  # else this was said before the first batch
+        warn_of_difference(protocol, names)
+        if isinstance(plan.system, Predictions):
+            plan.system.match(names)
+    values = {name: column[mask].astype(np.float64) for name, column in rows.items()}
     whole, absent = _numbers_of_set(plan, values, partial.moments)
     measurement = _facts_of_measurement(plan, differs, lost)
     calibration = {} if differs or lost else _calibration(protocol, values)

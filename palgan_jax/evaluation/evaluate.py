@@ -20,9 +20,10 @@ from palgan_jax.evaluation import resume
 from palgan_jax.evaluation.conclude import conclude
 from palgan_jax.evaluation.examples import local_programs, show
 from palgan_jax.evaluation.measure import Programs
+from palgan_jax.evaluation.names import select_reference
 from palgan_jax.evaluation.photographs import Photographs
 from palgan_jax.evaluation.plan import Plan, make_plan
-from palgan_jax.evaluation.protocols import Protocol, select_reference
+from palgan_jax.evaluation.protocols import Protocol
 from palgan_jax.evaluation.record import Evaluation
 from palgan_jax.evaluation.results import RESULTS, read_results, write_results
 from palgan_jax.evaluation.resume import Partial
@@ -122,7 +123,8 @@ def _measure_all(plan: Plan, known: Partial, programs: Programs, stop: StopReque
     saved, unreadable = time.monotonic(), 0
     with _progress("evaluating", total, size, known.done) as progress:
         batches = plan.photographs.batches(known.done, size, _share())
-        for step, values in enumerate(_one_behind(programs.measure(batch) for batch in batches)):
+        started = ({**programs.measure(batch), "name": names} for batch, names in batches)
+        for step, values in enumerate(_one_behind(started)):
             rows = {name: value[: total - known.done] for name, value in values.items()}
             unreadable = unreadable + len(rows["mask"]) if not rows["mask"].any() else 0
             if unreadable >= _MOST_IN_A_ROW:
@@ -151,11 +153,10 @@ def _add(known: Partial, rows: dict[str, np.ndarray]) -> None:
 
 def _measure_reference(plan: Plan, programs: Programs) -> Moments:
     """Measures the features of the photographs that the protocol's FID is taken against."""
-    rows, size = select_reference(plan.protocol, plan.names), plan.batch_size
-    photographs = Photographs(plan.truth, plan.names, rows, plan.protocol)
-    moments, left = empty(FEATURE_SIZE), len(rows)
+    photographs = Photographs(plan.truth, select_reference(plan.truth, plan.protocol), plan.protocol)
+    moments, left, size = empty(FEATURE_SIZE), len(photographs), plan.batch_size
     with _progress("reference", left, size) as progress:
-        for batch in photographs.batches(0, size, _share()):
+        for batch, _ in photographs.batches(0, size, _share()):
             features, mask = jax.device_get(programs.features(batch))
             if not mask[:left].all():
                 raise UserError(
@@ -192,7 +193,7 @@ def _share() -> tuple[int, int]:
     return jax.process_index(), jax.process_count()
 
 
-def _one_behind(started: Iterable[dict[str, jax.Array]]) -> Iterator[dict[str, np.ndarray]]:
+def _one_behind(started: Iterable[dict[str, Any]]) -> Iterator[dict[str, np.ndarray]]:
     """Yields the values on the host, each fetched when the devices have the next batch to work on already."""
     before = None
     for values in started:

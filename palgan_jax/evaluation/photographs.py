@@ -1,12 +1,17 @@
 """Batches of the photographs to measure, with everything that painting and measuring them needs."""
 
+import json
 import logging
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator
+from typing import NamedTuple
 
 import numpy as np
 
+from palgan_jax.data.decode import decode_rgb
 from palgan_jax.data.protocols import Pictures
+from palgan_jax.distributed.collectives import gather_bytes
 from palgan_jax.errors import UserError
+from palgan_jax.evaluation.names import Selection
 from palgan_jax.evaluation.protocols import Protocol
 from palgan_jax.evaluation.resize import RESIZES
 from palgan_jax.evaluation.systems import Predictions, System
@@ -32,33 +37,42 @@ def answer(k: int) -> str:
     return f"answer_{k}"
 
 
+class _Loaded(NamedTuple):
+    """The name of a photograph, and what belongs to it; None where it cannot be read, or fills up a batch."""
+
+    name: str
+    arrays: Batch | None
+
+
+_FILLER = _Loaded("", None)
+
+
 class Photographs:
-    """The photographs of a protocol, numbered 0..len-1 in its order, as a system and metrics ask for them.
+    """The selected photographs, numbered 0..len-1, as a system and metrics ask for them.
 
     Attributes:
-      names: what they are called.
+      names: what they are called; None where each name is read with its photograph.
     """
 
     def __init__(
         self,
         pictures: Pictures,
-        names: Sequence[str],
-        rows: Sequence[int],
+        selection: Selection,
         protocol: Protocol,
         system: System | None = None,
         metrics: Collection[str] = (),
         seed: int = 0,
     ):
-        """`names`: of all `pictures`; `rows`: which of them. A `system` of None asks for nothing."""
-        self._pictures, self._rows, self._protocol, self._system = pictures, rows, protocol, system
+        """`selection`: which of the `pictures`. A `system` of None asks for nothing."""
+        (self._rows, self.names), count = selection, len(selection.rows)
+        self._pictures, self._protocol, self._system = pictures, protocol, system
         self._resize = RESIZES[protocol.resize].function
-        self.names = [names[row] for row in rows]
         asks = () if system is None else system.asks
         self._sides = {"truth": protocol.side} | dict.fromkeys(asks, protocol.side)
-        self._partners = {"partner": partners(len(rows), seed)} if "partner" in asks else {}
+        self._partners = {"partner": partners(count, seed)} if "partner" in asks else {}
         if "diversity" in metrics:
             for k in range(ANSWERS):
-                self._partners[answer(k)] = partners(len(rows), seed + 1 + k)
+                self._partners[answer(k)] = partners(count, seed + 1 + k)
                 self._sides[answer(k)] = protocol.side
         if "size_consistency" in metrics:
             self._sides[LARGE] = protocol.side * max(SIZES)
@@ -66,56 +80,67 @@ class Photographs:
     def __len__(self) -> int:
         return len(self._rows)
 
-    def batches(self, first: int, size: int, share: tuple[int, int]) -> Iterator[Batch]:
-        """This process's rows of the global batches of `size` photographs, from number `first` on.
+    def batches(self, first: int, size: int, share: tuple[int, int]) -> Iterator[tuple[Batch, np.ndarray]]:
+        """Yields this process's rows of each global batch of `size` photographs, from number `first` on, and its names.
 
         `share`: the process's number and how many there are. "mask" (b,) is False for rows that fill up the last batch
-        and photographs that cannot be read, which are zeros. Raises UserError where a prediction cannot be used.
+        and photographs that cannot be read, which are zeros. The names, str (B,), are those of the whole global batch;
+        what fills it up has none. Raises UserError where a prediction cannot be used.
         """
         process, count = share
         local = size // count
         numbers = [start + process * local + row for start in range(first, len(self), size) for row in range(local)]
         loaded = ordered_map(self._load, numbers, available_cores(), _AHEAD * local)
-        for _ in range(first, len(self), size):
-            yield self._stacked([next(loaded) for _ in range(local)])
+        for start in range(first, len(self), size):
+            rows = [next(loaded) for _ in range(local)]
+            yield self._stacked(rows), self._global_names(start, size, [row.name for row in rows])
 
     def alone(self, i: int, size: int) -> Batch:
-        """Photograph i in the first row of a batch."""
-        return self._stacked([self._load(i), *[None] * (size - 1)])
+        """Returns photograph i in the first row of a batch."""
+        return self._stacked([self._load(i), *[_FILLER] * (size - 1)])
 
-    def _stacked(self, loaded: list[Batch | None]) -> Batch:
+    def _global_names(self, start: int, size: int, own: list[str]) -> np.ndarray:
+        if self.names is None:
+            names = [name for message in gather_bytes(json.dumps(own).encode()) for name in json.loads(message)]
+        else:
+            names = self.names[start : start + size]
+        return np.array(names + [""] * (size - len(names)))
+
+    def _stacked(self, loaded: list[_Loaded]) -> Batch:
         batch = {name: np.zeros((len(loaded), side, side, 3), np.uint8) for name, side in self._sides.items()}
-        for row, arrays in enumerate(loaded):
-            for name, array in (arrays or {}).items():
-                batch[name][row] = array
-        return {**batch, "mask": np.array([arrays is not None for arrays in loaded])}
+        for row, (_, arrays) in enumerate(loaded):
+            for entry, array in (arrays or {}).items():
+                batch[entry][row] = array
+        return {**batch, "mask": np.array([arrays is not None for _, arrays in loaded])}
 
-    def _load(self, i: int) -> Batch | None:
-        """What belongs to photograph i; None where there is none of that number, or it cannot be read."""
+    def _load(self, i: int) -> _Loaded:
         if i >= len(self):
-            return None
+            return _FILLER
+        row, name = self._rows[i], None
         try:
-            rgb = read_picture(self._pictures, self._rows[i])
+            name, data = self._pictures.load(row)
+            rgb = decode_rgb(data, name=self._pictures.label(row))
         except UserError as error:
             log.warning("left out: %s", error)
-            return None
+            return _Loaded(name or self._pictures.picture_name(row), None)
         side = self._protocol.side
-        found = {"truth": self._resize(rgb, side)}
-        for name, order in self._partners.items():
-            found[name] = self._partner(i, order)
+        arrays = {"truth": self._resize(rgb, side)}
+        for entry, order in self._partners.items():
+            arrays[entry] = self._partner(i, order)
         if isinstance(self._system, Predictions):
             size = (rgb.shape[1], rgb.shape[0])
-            found["predicted"] = self._system.read(self.names[i], size, self._resize, side)
+            arrays["predicted"] = self._system.read(name, size, self._resize, side)
         if LARGE in self._sides:
-            found[LARGE] = self._resize(rgb, self._sides[LARGE])
-        return found
+            arrays[LARGE] = self._resize(rgb, self._sides[LARGE])
+        return _Loaded(name, arrays)
 
     def _partner(self, i: int, order: np.ndarray) -> np.ndarray:
-        """The photograph that `order` gives to number i, or, where it cannot be read, that which it gives to that."""
+        """Returns the first readable photograph after number i on the cycle `order`, resized."""
         j = int(order[i])
         while j != i:
             try:
                 return self._resize(read_picture(self._pictures, self._rows[j]), self._protocol.side)
             except UserError:
                 j = int(order[j])
-        raise UserError(f"no photograph but {self.names[i]} can be read, and a palette is needed of another one.")
+        alone = self._pictures.label(self._rows[i])
+        raise UserError(f"no photograph but {alone} can be read, and a palette is needed of another one.")

@@ -1,7 +1,7 @@
 """What one evaluation measures, of which photographs and with which networks: settled before the first batch."""
 
 import logging
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -11,8 +11,9 @@ from jax.sharding import Mesh
 from palgan_jax import __version__
 from palgan_jax.data.protocols import Pictures
 from palgan_jax.errors import UserError
+from palgan_jax.evaluation.names import select_photographs
 from palgan_jax.evaluation.photographs import Photographs
-from palgan_jax.evaluation.protocols import Protocol, difference, select
+from palgan_jax.evaluation.protocols import Protocol, difference
 from palgan_jax.evaluation.resume import fingerprint
 from palgan_jax.evaluation.systems import Predictions, System, unmeasurable
 from palgan_jax.metrics.catalogue import EVALUATION
@@ -30,9 +31,8 @@ class Plan:
     Attributes:
       system: what colorizes.
       truth: all pictures that there are.
-      names: of all pictures of the truth.
       protocol: which of them are measured, and how they are resized.
-      photographs: those on the protocol's list, in its order.
+      photographs: those that are measured.
       metrics: names of what is measured, in the order of the catalogue.
       absent: by metric, why it is not measured.
       networks: those that the metrics need.
@@ -43,7 +43,6 @@ class Plan:
 
     system: System
     truth: Pictures
-    names: list[str]
     protocol: Protocol
     photographs: Photographs
     metrics: tuple[str, ...]
@@ -93,22 +92,16 @@ def make_plan(
     Raises UserError where the truth has none of the protocol's pictures, the batch cannot be spread over the mesh, or
     predictions do not fit the photographs.
     """
-    names = [truth.picture_name(i) for i in range(len(truth))]
-    rows = select(protocol, names)
-    if not rows:
-        raise UserError(
-            f"{truth.place} holds none of the pictures of {protocol.name} ({protocol.what}): name the folder that they "
-            "are in, or measure with --protocol folder."
-        )
-    size = _batch_size(batch_size, mesh, len(rows))
+    selection = select_photographs(truth, protocol)
+    size = _batch_size(batch_size, mesh, len(selection.rows))
     networks = load_networks(metrics)
     absent = networks.absent | unmeasurable(system, metrics)
     absent |= {name: "it was not asked for" for name in EVALUATION if name not in metrics}
     measured = tuple(name for name in EVALUATION if name in metrics and name not in absent)
-    photographs = Photographs(truth, names, rows, protocol, system, measured, seed)
-    if isinstance(system, Predictions):
+    photographs = Photographs(truth, selection, protocol, system, measured, seed)
+    if isinstance(system, Predictions) and photographs.names is not None:
         system.match(photographs.names)
-    plan = Plan(system, truth, names, protocol, photographs, measured, absent, networks, size, seed, mesh)
+    plan = Plan(system, truth, protocol, photographs, measured, absent, networks, size, seed, mesh)
     _log_selection(plan)
     return plan
 
@@ -123,11 +116,16 @@ def _batch_size(asked: int | None, mesh: Mesh, count: int) -> int:
 
 
 def _log_selection(plan: Plan) -> None:
-    protocol, names = plan.protocol, plan.photographs.names
-    if (others := len(plan.truth) - len(names)) > 0:
+    if (others := len(plan.truth) - len(plan.photographs)) > 0:
         are = "picture is" if others == 1 else "pictures are"
-        log.info("%s other %s not on the list of %s and not looked at", f"{others:,}", are, protocol.name)
+        log.info("%s other %s not on the list of %s and not measured", f"{others:,}", are, plan.protocol.name)
     for name, reason in plan.truth.problems:
         log.warning("left out: %s, %s", name, reason)
+    if plan.photographs.names is not None:
+        warn_of_difference(plan.protocol, plan.photographs.names)
+
+
+def warn_of_difference(protocol: Protocol, names: Sequence[str]) -> None:
+    """Logs how the photographs differ from the protocol's, if they do; as soon as their names are known."""
     if differs := difference(protocol, names):
         log.warning("these are not the pictures of %s, whose name is refused: %s", protocol.name, differs)

@@ -28,7 +28,7 @@ class Partial:
 
     Attributes:
       done: how many pictures that is.
-      rows: by metric, their values, (done,); "mask" is False for those that could not be read.
+      rows: by metric, their values, (done,); "name", str, and "mask", False for those that could not be read.
       moments: of the features that FID compares, by their names.
     """
 

@@ -197,8 +197,9 @@ class Predictions:
         """The prediction for the photograph `name` of size (width, height): uint8 (side, side, 3).
 
         It has that size already, or that of the photograph, and is then brought to it as the photograph is. Raises
-        UserError for any other size, and where it cannot be read.
+        UserError for any other size, and where there is none, or several, or it cannot be read.
         """
+        self.match([name])
         path = self._listing.root / self._listing.picture_name(self._places[stem(name)][0])
         rgb = read_rgb(path)
         height, width = rgb.shape[:2]

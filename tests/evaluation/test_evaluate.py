@@ -356,7 +356,7 @@ def test_a_name_is_refused_and_the_difference_is_written_down(photographs, tmp_p
     assert not found.protocol_exact
     assert found.facts["unreadable"] == [names[1]]
     assert "9,998 missing (ILSVRC2012_val_00026187.JPEG" in found.facts["difference from the list"]
-    assert "1 other picture is not on the list of imagenet-ctest10k and not looked at" in caplog.text
+    assert "1 other picture is not on the list of imagenet-ctest10k and not measured" in caplog.text
     assert "whose name is refused: 9,997 missing" in caplog.text
     assert f"left out: {tmp_path / names[1]}" in caplog.text
     assert found.resize == "squashed to 64 x 64, bilinear without antialiasing (OpenCV)"
