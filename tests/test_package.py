@@ -278,3 +278,23 @@ def test_each_bundled_photograph_has_its_attribution(name):
     for file, row in rows.items():
         assert all(row), f"{file} has an empty cell"
         assert row[3].startswith("Public-Domain") or row[3] in licenses, f"{row[3]} of {file} is not explained"
+
+
+def files_of_the_map():
+    """The Python files that the map of docs/architecture.md draws, by the indentation of their folders."""
+    drawing = (ROOT / "docs" / "architecture.md").read_text().split("```")[1]
+    files, folders = [], []
+    for line in drawing.strip().splitlines():
+        depth = (len(line) - len(line.lstrip())) // 2
+        words = line.split()
+        if words[0].endswith("/"):
+            folders = [*folders[:depth], words[0]]
+        files += ["".join([*folders[: depth + 1], word]) for word in words if word.endswith(".py")]
+    return [file for file in files if file.startswith("palgan_jax/")]
+
+
+def test_the_map_of_the_architecture_is_true():
+    files = files_of_the_map()
+    assert len(files) == len(set(files))
+    names = {path.relative_to(ROOT).as_posix() for path in MODULES.values() if path.name != "__init__.py"}
+    assert set(files) == names
