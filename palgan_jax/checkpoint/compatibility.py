@@ -62,10 +62,10 @@ def check_shapes(stored: Any, expected: Any, where: str) -> None:
       where: the part of the checkpoint, for the message.
     """
 
-    def numbers(leaf: Any) -> Any:  # typed keys are stored as the numbers that they are made of
+    def stored_as(leaf: Any) -> Any:  # typed keys are stored as the integers in them
         return jax.eval_shape(jax.random.key_data, leaf) if is_key(leaf) else leaf
 
-    theirs, ours = shapes(stored), shapes(jax.tree.map(numbers, expected))
+    theirs, ours = shapes(stored), shapes(jax.tree.map(stored_as, expected))
     different = [name for name in sorted(theirs.keys() | ours.keys()) if theirs.get(name) != ours.get(name)]
     if different:
         name = different[0]

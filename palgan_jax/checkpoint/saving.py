@@ -1,10 +1,10 @@
 """Saves and restores the checkpoints of a training run (Orbax), without waiting for the disk.
 
-`reading` describes a checkpoint's folder. It appears under its final name by an atomic rename after everything in it
-is written (on object stores: is ended by a commit file), so a save that is killed half-way is never taken for a
+`reading` describes a checkpoint's folder. It gets its final name by an atomic rename after everything in it is written
+(on object stores a last file marks it as complete), so that a save that was killed half-way is never taken for a
 checkpoint.
 
-All processes of a run call the methods together; the folder must be one that all of them see.
+All processes of a run call the methods together, and must see the same folder.
 """
 
 import json
@@ -58,6 +58,7 @@ def _join(state: Any, inference: Mapping, rest: Mapping) -> Any:
 
 
 def _abstract(leaf: Any) -> jax.ShapeDtypeStruct:
+    """Returns shape, type and sharding of a leaf; by default on the first device of this process."""
     sharding = getattr(leaf, "sharding", None) or jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
     return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding)
 
@@ -81,11 +82,11 @@ class Checkpoints:
 
     Args:
       directory: where the checkpoints are or will be; local, or any path that etils.epath opens (gs://...).
-      keep: how many of the latest to keep.
-      best: name of a metric; the checkpoint where it was best is kept too, however old it is.
+      keep: the number of latest checkpoints to keep.
+      best: the name of a metric; the checkpoint where it was best is kept, too, however old it is.
       best_mode: "max" or "min".
 
-    Left-overs of saves that were killed are removed when the object is made, so only the run itself should make one;
+    Making this object removes what is left of saves that were killed, so that only the run itself should make one;
     the functions of `reading` and `find` only read.
     """
 
@@ -145,7 +146,7 @@ class Checkpoints:
         Args:
           state: a flax.struct dataclass with the fields of palgan_jax.training.state.TrainState.
           data_position: the number of examples or batches that the input pipeline has yielded.
-          config: the run's config, of types that JSON knows.
+          config: the run's config, of JSON types.
           metrics: numbers; `best` is looked up among them.
 
         Returns False, writing nothing, where this object has saved or restored that step already. An error of the
@@ -182,9 +183,9 @@ class Checkpoints:
           abstract_state: the state with jax.ShapeDtypeStruct (or arrays) as leaves; their shardings say where the
             arrays go, whatever mesh and number of processes wrote them.
 
-        A damaged latest checkpoint is passed over for the one before, with a warning that names it. Checkpoints newer
-        than the restored one are then given up: they are no longer listed, a save at their step replaces them, and
-        the next save removes those that remain.
+        For each damaged checkpoint there is a warning, and the one before it is tried. Checkpoints newer than the
+        restored one are then abandoned: they are no longer listed, a save at their step replaces them, and the next
+        save removes the rest.
 
         Raises UserError where there is no checkpoint, all are damaged, or the arrays do not fit.
         """
@@ -214,8 +215,8 @@ class Checkpoints:
         for candidate in map(number_of_first, candidates):
             folder = self._folder(candidate)
             problem = find_damage(folder)
-            # Only when no process knows of damage do all of them load: Orbax numbers what it does, and barriers of
-            # the next save would never meet if some had loaded once more than others.
+            # All processes load, or none: Orbax numbers its operations, and the barriers of the next save would never
+            # meet if some processes had loaded once more than others.
             if all_agree(problem is None):
                 return candidate
             problems.append(f"{folder} is damaged: {problem or 'another process could not read it'}")
@@ -244,6 +245,7 @@ class Checkpoints:
 
     @contextmanager
     def _writing(self) -> Iterator[None]:
+        """Turns errors of writing, in a `with` body, into a UserError."""
         try:
             yield
         except Exception as error:
@@ -280,6 +282,6 @@ def _checksummed(folder: epath.Path) -> ocp.Context:
 
     context = ocp.Context()
     context.asynchronous.post_finalization_callback = finish
-    # Made in the background, a folder that cannot be made is noticed only after 20 minutes of waiting for it.
+    # Otherwise a folder that cannot be made is noticed only after 20 minutes of waiting for it.
     context.asynchronous.create_directories_asynchronously = False
     return context

@@ -9,15 +9,15 @@ COLLECTIONS = ("params", "batch_stats", "spectral")
 
 @dataclass(frozen=True)
 class Weights:
-    """The weights of `PalGAN` and what is known of them.
+    """The weights of `PalGAN`, with their config and origin.
 
     Attributes:
       variables: {"params", "batch_stats", "spectral"}, each a tree of arrays or left out.
-      config: the config that they were trained with, as nested dicts of types that JSON knows.
+      config: the config that they were trained with, as nested dicts of JSON types.
       step: the training step.
-      metrics: figures of the validation at that step, by name.
+      metrics: results of the validation at that step, by name.
       path: the file or the folder; "" for weights that were never written.
-      source: the step and the place, for people: "step 12000 of runs/a/checkpoints/12000".
+      source: the step and the path, for people: "step 12000 of runs/a/checkpoints/12000".
     """
 
     variables: dict[str, Any]

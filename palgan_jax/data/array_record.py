@@ -1,9 +1,10 @@
 """Pictures in the ArrayRecord files of a prepared set: any record by its number, without TensorFlow.
 
-A record is a `tf.train.Example`. Of it only the encoded picture and the name of its file are taken.
+A record is a `tf.train.Example`, of which only the encoded picture and the name of its file are read.
 
-Shards are local files, or on Google Cloud Storage: array_record itself reads gs:// addresses, with Google's usual
-credentials and one request a record. That was tried with a server that speaks the protocol, not with a real bucket.
+Shards are local files, or lie on Google Cloud Storage: the package array_record reads gs:// addresses itself, with
+Google's usual credentials and one request a record. That was tried with a server that speaks the protocol, not with a
+real bucket.
 """
 
 import hashlib
@@ -31,7 +32,10 @@ _BUFFER = 32768
 
 @dataclass(frozen=True)
 class RecordPictures:
-    """The pictures of a split; what `data/protocols.py` calls `Pictures`. Files are opened when they are first read."""
+    """The pictures of a prepared split. A `Pictures`.
+
+    Files are opened when they are first read.
+    """
 
     prepared: PreparedSplit
     ends: tuple[int, ...] = field(init=False, repr=False)  # number of the first record after each shard
@@ -69,31 +73,28 @@ class RecordPictures:
 
     @property
     def names(self) -> tuple[str, ...] | None:
-        """None where records hold names, which can be read only with their pictures; else SPLIT/NUMBER."""
+        """Returns SPLIT/NUMBER of each record; None where records hold names, which are read with their pictures."""
         return None if self.prepared.name_key else tuple(f"{self.prepared.split}/{i}" for i in range(len(self)))
 
     def label(self, i: int) -> str:
         return f"record {i} of {self.place}"
 
     def picture_name(self, i: int) -> str:
-        """The name of its file, which is read from the record; SPLIT/NUMBER where there is none."""
+        """Returns the name of the picture's file, which is read from the record; SPLIT/NUMBER where it has none."""
         try:
             return self._fields(i)[0]
         except UserError:
             return f"{self.prepared.split}/{i}"
 
     def load(self, i: int) -> tuple[str, bytes]:
-        """Name and encoded bytes of picture i.
-
-        Raises:
-          UserError: the record cannot be read or holds no picture.
-        """
+        """Returns name and encoded bytes. Raises UserError where the record cannot be read or holds no picture."""
         name, picture = self._fields(i)
         if not picture:
             raise UserError(f"{self.label(i)} holds no picture: copy or prepare the set again.")
         return name, picture
 
     def _fields(self, i: int) -> tuple[str, bytes]:
+        """Returns name and encoded bytes, which may be empty. Raises UserError where the record cannot be read."""
         if not 0 <= i < len(self):
             raise IndexError(f"there is no picture {i} among {len(self)}")
         shard = bisect_right(self.ends, i)
@@ -112,8 +113,8 @@ class RecordPictures:
         return name or f"{self.prepared.split}/{i}", values.get(self.prepared.picture_key, b"")
 
     def stamps(self) -> np.ndarray:
-        """uint64 (N,): changes with the name, length, size and time of a record's shard."""
-        # Shards are filled up to whole blocks, so that one with other pictures often has the same size.
+        """Returns uint64 (N,), of which each changes with the name, length, size and time of the record's shard."""
+        # The time, since shards are filled up to whole blocks: one with other pictures often has the same size.
         rows = (f"{_row(shard)}\n{shard.changed}" for shard in self.prepared.shards)
         starts = map(hash64, rows)
         numbers = (np.arange(shard.records, dtype=np.uint64) << 1 for shard in self.prepared.shards)
@@ -121,7 +122,7 @@ class RecordPictures:
         return np.concatenate([np.zeros(0, np.uint64), *(np.uint64(start) ^ of_shard for start, of_shard in pairs)])
 
     def digest(self) -> str:
-        """Changes with the names, lengths and sizes of the shards, and so is the same for copies of a set."""
+        """Returns what changes with the names, lengths and sizes of the shards; copies of a set have the same."""
         return hashlib.sha256("\n".join(map(_row, self.prepared.shards)).encode()).hexdigest()
 
 
@@ -130,7 +131,7 @@ def _row(shard: Shard) -> str:
 
 
 class _OpenShards:
-    """Readers of shards, kept open as far as the number of open files allows. Threads may read at once."""
+    """Keeps readers of shards open, as many as the limit of open files allows. Several threads may read at once."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -139,13 +140,14 @@ class _OpenShards:
         self._most = 0
 
     def read(self, path: str, position: int) -> bytes:
+        """Returns record `position` of a shard. Raises RuntimeError or ValueError where it cannot be read."""
         reader = self._reader(path)
         try:
             (record,) = reader.read([position])
         except RuntimeError:
             self._drop(path, reader)
             raise
-        if not record:  # what a file that has been cut since it was opened gives
+        if not record:  # as it is where the file has been cut short since it was opened
             self._drop(path, reader)
             raise ValueError("it is empty")
         return record
@@ -167,23 +169,23 @@ class _OpenShards:
             return reader
 
     def _drop(self, path: str, reader: Any) -> None:
-        """A reader that failed once may be of no use any more; the next read opens the file anew."""
+        """Closes a reader that has failed, so that the next read opens the file anew."""
         with self._lock:
             if self._readers.get(path) is reader:
                 del self._readers[path]
 
 
 def _most_open() -> int:
-    """How many files may stay open: half of what the process may have open, which is raised as far as it goes."""
+    """Returns how many files may stay open: half of this process's limit, which it raises up to 8192 where it can."""
     try:
         import resource
     except ImportError:  # on Windows
         return 128
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = 8192 if hard == resource.RLIM_INFINITY else min(hard, 8192)
-    if soft != resource.RLIM_INFINITY and soft < wanted:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
-        soft = wanted
+    target = 8192 if hard == resource.RLIM_INFINITY else min(hard, 8192)
+    if soft != resource.RLIM_INFINITY and soft < target:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (target, hard))
+        soft = target
     return 4096 if soft == resource.RLIM_INFINITY else max(soft // 2, 1)
 
 
@@ -191,9 +193,10 @@ def _most_open() -> int:
 
 
 def _example_class() -> Any:
-    """`tf.train.Example`, as far as it is asked for: numbers of other kinds stay the bytes that they are.
+    """Returns a message class that parses the lists of bytes of a `tf.train.Example`, and skips those of numbers.
 
-    TensorFlow and tensorflow_datasets have it too, but importing either takes longer than reading thousands of records.
+    TensorFlow and tensorflow_datasets have one too, but importing either takes longer than reading thousands of
+    records.
     """
     file = descriptor_pb2.FileDescriptorProto(name="palgan_jax/example.proto", package="palgan_jax", syntax="proto3")
     kinds = descriptor_pb2.FieldDescriptorProto
@@ -223,7 +226,7 @@ _Example = _example_class()
 
 
 def example_bytes(record: bytes, keys: Collection[str]) -> dict[str, bytes]:
-    """The first bytes of those features of a serialized `tf.train.Example` that are named and there.
+    """Returns the first value of each of the features `keys` that a serialized `tf.train.Example` has.
 
     Raises `google.protobuf.message.DecodeError` where it is damaged.
     """

@@ -1,7 +1,7 @@
-"""From a decoded picture to the square that the networks see: random crops to train on, the whole picture to evaluate.
+"""From a decoded picture to the square that the networks take: random crops to train on, the whole picture to evaluate.
 
-uint8 in and out, and nothing aliases: Pillow's bilinear filter, which widens with the reduction, to evaluate, and one
-close to it that is five times as fast (`data/resize.py`) to train.
+Pictures are uint8, and resizes are antialiased: evaluation uses Pillow's bilinear filter, which widens with the
+reduction, and training one close to it that is five times as fast (`data/resize.py`).
 """
 
 import math
@@ -17,14 +17,14 @@ from palgan_jax.data.resize import resize_into
 
 @dataclass(frozen=True)
 class CropRule:
-    """Which random crops are taken.
+    """The distribution of random crops.
 
-    At use a picture is squashed to a square (method: section 9); so the shape of a crop is drawn between square, which
-    isn't distorted, and that of its picture, which is distorted as at use.
+    When the model is used, a picture is squashed to a square (method: section 9). So a crop's shape is drawn between a
+    square, which is not distorted, and the shape of its picture, which is distorted as in use.
     """
 
     min_scale: float = 0.5
-    """Smallest share of the picture's area, in (0, 1]; larger shares up to 1 are as likely."""
+    """Smallest share of the picture's area, in (0, 1]; shares are drawn uniformly between it and 1."""
     jitter: float = 1.1
     """The shape is then stretched by a random factor between 1 / jitter and jitter."""
 
@@ -35,19 +35,22 @@ class CropRule:
             raise ValueError(f"jitter must be at least 1, not {self.jitter}")
 
     def at_least(self, resolution: int) -> int:
-        """The short side with which a picture's smallest crop still has `resolution` pixels a side."""
+        """Returns the short side of a picture whose smallest crop still has `resolution` pixels a side."""
         smallest = min(math.sqrt(self.min_scale / self.jitter), 1 / self.jitter)  # of the picture's short side
         return math.ceil(resolution / smallest)
 
     def draws(self, seed: int, first: int, count: int) -> list["Draw"]:
-        """The draws of samples first, first + 1, ... of a run: each depends on the seed and on its own number alone."""
-        # Philox makes four words from each value of its counter; a sample has two of these to itself. Raw words, since
-        # NumPy promises to keep these alone.
-        words = np.random.Philox(key=[seed, 0], counter=2 * first).random_raw((count, 8))
-        return [Draw(*row) for row in ((words[:, :6] >> 11) * 2.0**-53).tolist()]
+        """Returns the draws of `count` samples of a run from number `first` on.
+
+        Each depends on the seed and on the sample's number alone.
+        """
+        # Philox makes four integers from each value of its counter; a sample has two values to itself. NumPy promises
+        # to keep these raw integers, and not what it makes of them.
+        integers = np.random.Philox(key=[seed, 0], counter=2 * first).random_raw((count, 8))
+        return [Draw(*row) for row in ((integers[:, :6] >> 11) * 2.0**-53).tolist()]
 
     def box(self, draw: "Draw", width: int, height: int) -> "Box":
-        """Where the crop of a picture of that size lies."""
+        """Computes where the crop of a picture of that size, in pixels, lies."""
         area = (self.min_scale + (1 - self.min_scale) * draw.area) * width * height
         shape = (width / height) ** draw.shape * self.jitter ** (2 * draw.stretch - 1)  # width / height of the crop
         w, h = math.sqrt(area * shape), math.sqrt(area / shape)
@@ -58,7 +61,7 @@ class CropRule:
 
 
 class Box(NamedTuple):
-    """A part of a picture: shares of its width and height, so that it holds for every reduction of the picture."""
+    """A part of a picture, as shares of its width and height, so that it fits every reduction of the picture."""
 
     left: float
     top: float
@@ -66,13 +69,16 @@ class Box(NamedTuple):
     bottom: float
 
     def reduction(self, width: int, height: int, resolution: int) -> int:
-        """1, 2, 4 or 8: by what a picture of that size may be reduced so that this part still has R pixels a side."""
+        """Returns the largest of 1, 2, 4 and 8 by which a picture of that size, in pixels, may be reduced.
+
+        This part then still has `resolution` pixels a side, unless it has fewer to begin with.
+        """
         room = min((self.right - self.left) * width, (self.bottom - self.top) * height) / resolution
         return next((k for k in (8, 4, 2) if room >= k), 1)
 
 
 class Draw(NamedTuple):
-    """Six numbers in [0, 1): drawn before the picture is known, so that what is drawn next doesn't depend on it."""
+    """Six numbers in [0, 1), drawn before the picture's size is known, so that later draws do not depend on it."""
 
     area: float
     shape: float
@@ -83,11 +89,15 @@ class Draw(NamedTuple):
 
     @property
     def mirrored(self) -> bool:
+        """Returns True where left and right of the crop are exchanged."""
         return self.flip < 0.5
 
 
 def take_crop(rgb: np.ndarray, box: Box, mirrored: bool, out: np.ndarray) -> None:
-    """uint8 (H, W, 3) -> out, uint8 (R, R, 3): cut at whole pixels, antialiased resize, left and right exchanged."""
+    """Fills `out`, uint8 (R, R, 3), with a part of a picture, uint8 (H, W, 3).
+
+    The part is cut at whole pixels, resized with antialiasing and, where `mirrored`, its left and right are exchanged.
+    """
     height, width = rgb.shape[:2]
     left, right = round(box.left * width), round(box.right * width)
     top, bottom = round(box.top * height), round(box.bottom * height)
@@ -97,5 +107,8 @@ def take_crop(rgb: np.ndarray, box: Box, mirrored: bool, out: np.ndarray) -> Non
 
 
 def squash(rgb: np.ndarray, resolution: int) -> np.ndarray:
-    """uint8 (H, W, 3) -> uint8 (R, R, 3): the whole picture, its shape not kept (method: section 9), antialiased."""
+    """Resizes a whole picture, uint8 (H, W, 3), to uint8 (R, R, 3) with antialiasing.
+
+    Its aspect ratio is not kept (method: section 9).
+    """
     return np.array(Image.fromarray(rgb).resize((resolution, resolution), Image.Resampling.BILINEAR))

@@ -1,14 +1,14 @@
-"""One picture file in, upright 8-bit sRGB out: every format, one error sentence for whatever goes wrong.
+"""Decodes picture files of every format to upright 8-bit sRGB, with one error sentence for whatever goes wrong.
 
-JPEGs go through libjpeg-turbo (simplejpeg) with DCT scaling; all else, and the JPEGs that it declines (CMYK, odd or
-slightly damaged ones), goes through Pillow. Pillow also looks at the headers, but for those of plain JPEGs, which are
-most of what is trained on. What is decided here for the whole project:
+JPEGs go through libjpeg-turbo (simplejpeg) with DCT scaling. Everything else, and JPEGs that it declines (CMYK, odd or
+slightly damaged ones), goes through Pillow. Pillow also reads the headers, except those of plain JPEGs, which are most
+training pictures. These rules hold for the whole project:
 
 - EXIF orientation is applied, always: an array's first row is the top of the picture as a person sees it.
 - An embedded ICC profile other than sRGB is converted to sRGB (relative colorimetric); an unusable one is ignored.
 - Transparency is composited over white. 16 bits become 8. Gray float pictures are read as 0..1, 0..255 or 0..65535,
   whichever is the smallest range that holds their largest value.
-- Of an animation or a many-page TIFF, the first picture is read.
+- The first picture of an animation or of a TIFF with several pages is read.
 - A side under 16 pixels, or more than 120 megapixels, is refused from the header, before any pixel is decoded.
 """
 
@@ -35,7 +35,7 @@ ORIENTATION = 0x0112
 """The EXIF tag."""
 
 _EXIF_KEYS = {"exif", "Raw profile type exif", "xmp", "XML:com.adobe.xmp"}  # where Pillow's getexif looks
-# What Pillow's plugins raise on damaged files.
+# Errors that Pillow's plugins raise on damaged files.
 _DAMAGE = (
     OSError,
     SyntaxError,
@@ -53,16 +53,16 @@ _TOO_LARGE = (Image.DecompressionBombError, Image.DecompressionBombWarning)
 @contextmanager
 def _ignore_warnings() -> Iterator[None]:
     with warnings.catch_warnings():
-        # From 89 megapixels on; the limit above is checked here for every picture.
+        # Pillow warns from 89 megapixels on; MAX_PIXELS is checked for every picture.
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-        # Of broken metadata, which says nothing about the pixels.
+        # Broken metadata says nothing about the pixels.
         warnings.filterwarnings("ignore", message="(Possibly c|C)orrupt EXIF data", category=UserWarning)
         warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
         yield
 
 
 quiet_pillow = SharedContext(_ignore_warnings)
-"""Ignores what Pillow warns of, in a `with` around its use; the filters of warnings are the whole process's."""
+"""Ignores the warnings of Pillow in a `with` body; it is shared, since filters of warnings are the whole process's."""
 
 
 def read_rgb(path: str | Path, *, at_least: int | None = None) -> np.ndarray:
@@ -70,11 +70,11 @@ def read_rgb(path: str | Path, *, at_least: int | None = None) -> np.ndarray:
 
     Args:
       path: the file.
-      at_least: None for every pixel. A number asks for a cheaper, smaller picture: the smallest one that DCT scaling
-        (JPEG: 1/2, 1/4, 1/8) or averaging whole blocks (the rest) can give whose short side is at_least pixels or more;
-        the full size where the file is smaller than that, then with libjpeg-turbo's quicker DCT, and with the halved
-        chroma of most JPEGs repeated instead of interpolated. That is 6 % faster, and 42 (quality 98) to 45 dB (quality
-        75) off the exact way once the picture is reduced to 256 x 256.
+      at_least: None for every pixel. A number asks for a smaller picture, which is cheaper: the smallest one with a
+        short side of at_least pixels or more that DCT scaling (JPEG: 1/2, 1/4, 1/8) or averaging whole blocks (other
+        formats) can give, and the full size where the file is smaller. JPEGs are then decoded with libjpeg-turbo's
+        faster DCT, and the halved chroma of most of them is repeated instead of interpolated: 6 % faster, and 42 dB
+        (quality 98) to 45 dB (quality 75) from the exact result once the picture is reduced to 256 x 256.
 
     Returns:
       uint8 (H, W, 3), sRGB, upright, contiguous and writable.
@@ -86,7 +86,7 @@ def read_rgb(path: str | Path, *, at_least: int | None = None) -> np.ndarray:
 
 
 def read_bytes(path: str | Path) -> bytes:
-    """The bytes of a file, with a UserError instead of whatever the system says."""
+    """Reads the bytes of a file. Raises UserError where it is missing, empty or cannot be read."""
     with (
         _system_errors_explained(path),
         open(path, "rb", buffering=0) as file,  # noqa: PTH123 - a Path takes as long to make as the file to read
@@ -99,6 +99,7 @@ def read_bytes(path: str | Path) -> bytes:
 
 @contextmanager
 def _system_errors_explained(path: str | Path) -> Iterator[None]:
+    """Turns errors of the system, in a `with` body, into a UserError about the file."""
     try:
         yield
     except FileNotFoundError:
@@ -106,19 +107,19 @@ def _system_errors_explained(path: str | Path) -> Iterator[None]:
     except IsADirectoryError:
         raise UserError(f"{path} is a directory, not a picture file: name a file in it.") from None
     except PermissionError:
-        # Windows says this of directories, too.
-        what = (
+        # On Windows directories give this error, too.
+        problem = (
             "is a directory, not a picture file: name a file in it"
             if Path(path).is_dir()
             else "may not be read: check its permissions"
         )
-        raise UserError(f"{path} {what}.") from None
+        raise UserError(f"{path} {problem}.") from None
     except (OSError, ValueError) as error:
         raise UserError(f"{path} cannot be read ({one_line(error)}): check the path.") from None
 
 
 def decode_rgb(data: bytes, *, name: str, at_least: int | None = None) -> np.ndarray:
-    """`read_rgb` of bytes that are already in memory; `name` is what the error sentences call them."""
+    """Decodes the bytes of a picture file as `read_rgb` does; `name` stands for the file in error sentences."""
     size = _plain_jpeg_size(data)
     if size is not None:
         _check_size(size, name)
@@ -163,6 +164,7 @@ def picture_size_of(data: bytes | BinaryIO, *, name: str) -> tuple[int, int]:
 
 
 def _open(data: bytes | BinaryIO, name: str) -> Image.Image:
+    """Opens a picture with Pillow, which reads the header. Raises UserError where that fails."""
     try:
         return Image.open(io.BytesIO(data) if isinstance(data, bytes) else data)
     except _TOO_LARGE:
@@ -176,6 +178,7 @@ def _open(data: bytes | BinaryIO, name: str) -> Image.Image:
 
 
 def _check_size(size: tuple[int, int], name: str) -> None:
+    """Raises UserError where a picture is too small or too large."""
     width, height = size
     if min(width, height) < MIN_SIDE:
         raise UserError(f"{name} is {width} x {height} pixels: each side must be at least {MIN_SIDE}.")
@@ -189,9 +192,9 @@ def _too_large(name: str) -> str:
 
 
 def orientation(picture: Image.Image) -> int:
-    """EXIF orientation 1..8 of an opened picture; 1 where there is none or it's nonsense."""
+    """Returns the EXIF orientation, 1 to 8, of an opened picture; 1 where it has none or an invalid one."""
     if picture.format != "TIFF" and not _EXIF_KEYS & picture.info.keys():
-        return 1  # saves the hot path Pillow's slow look for nothing
+        return 1  # getexif is slow even where there is none
     try:
         value = picture.getexif().get(ORIENTATION, 1)
     except _DAMAGE:
@@ -200,7 +203,7 @@ def orientation(picture: Image.Image) -> int:
 
 
 def _upright_size(picture: Image.Image) -> tuple[int, int]:
-    # Pillow turns TIFF by itself and says the turned size from the start.
+    # Pillow turns TIFF by itself, and its size is the turned one from the start.
     turned = picture.format != "TIFF" and orientation(picture) >= 5
     return (picture.height, picture.width) if turned else picture.size
 
@@ -209,14 +212,15 @@ def _upright_size(picture: Image.Image) -> tuple[int, int]:
 
 _FRAME = (0xC0, 0xC1, 0xC2)  # baseline, extended, progressive
 _SCAN = 0xDA
-_SILENT = {0xC4, 0xDB, 0xDD, 0xFE, 0xE0, *range(0xE3, 0xF0)}  # tables, comments, and what programs keep for themselves
+_SILENT = {0xC4, 0xDB, 0xDD, 0xFE, 0xE0, *range(0xE3, 0xF0)}  # tables, comments, and private data of programs
 
 
 def _plain_jpeg_size(data: bytes) -> tuple[int, int] | None:
-    """Width and height of a JPEG without anything that changes how its pixels are shown; None: let Pillow look.
+    """Returns width and height of a plain JPEG; None for anything else, whose header Pillow has to read.
 
-    So there is no EXIF or XMP (APP1: the orientation), no ICC profile and no further picture (APP2), and the picture is
-    gray or has three channels of 8 bits. This takes a tenth of the time that Pillow needs to open it.
+    A plain JPEG has nothing that changes how its pixels are shown: no EXIF or XMP (APP1, with the orientation), no ICC
+    profile and no further picture (APP2); and it is gray or has three channels of 8 bits. This takes a tenth of the
+    time that Pillow needs to open it.
     """
     if data[:2] != b"\xff\xd8":
         return None
@@ -236,7 +240,7 @@ def _plain_jpeg_size(data: bytes) -> tuple[int, int] | None:
 
 
 def _decode_jpeg(data: bytes, size: tuple[int, int], at_least: int | None) -> np.ndarray | None:
-    """The pixels as they lie in the file; None where libjpeg-turbo complains of anything (Pillow has the last word)."""
+    """Returns the pixels as they lie in the file; None where libjpeg-turbo declines it, and Pillow is to decide."""
     # libjpeg-turbo also scales by 3/8, 5/8 and so on, but slower than it decodes in full.
     scale, fast = _dct_scale(size, at_least), at_least is not None
     width, height = decoded_size(size, at_least)
@@ -249,16 +253,18 @@ def _decode_jpeg(data: bytes, size: tuple[int, int], at_least: int | None) -> np
 
 
 def _dct_scale(size: tuple[int, int], at_least: int | None) -> int:
+    """Returns the largest of 8, 4, 2 and 1 that divides the short side into `at_least` pixels or more."""
     return next((k for k in (8, 4, 2) if at_least and -(-min(size) // k) >= at_least), 1)
 
 
 def decoded_size(size: tuple[int, int], at_least: int | None) -> tuple[int, int]:
-    """What `read_rgb` makes of a JPEG of this size (width, height); other formats never come out larger."""
+    """Returns the (width, height) that `read_rgb` makes of a JPEG of this size; other formats never come out larger."""
     scale = _dct_scale(size, at_least)
     return -(-size[0] // scale), -(-size[1] // scale)
 
 
 def _finish_jpeg(rgb: np.ndarray, header: Image.Image) -> np.ndarray:
+    """Converts the pixels of a JPEG to sRGB and turns them upright, as its header says."""
     profile = header.info.get("icc_profile")
     if profile:
         # A gray JPEG arrives here as RGB already; its profile describes gray and is left aside.
@@ -267,10 +273,10 @@ def _finish_jpeg(rgb: np.ndarray, header: Image.Image) -> np.ndarray:
 
 
 def _turn(rgb: np.ndarray, stored: int) -> np.ndarray:
-    """Undoes an EXIF orientation: (H, W, 3) as stored -> upright."""
+    """Turns pixels (H, W, 3), stored with an EXIF orientation, upright."""
     if stored >= 5:
         rgb = rgb.swapaxes(0, 1)
-    # What is left after the transposition: mirrored left-right, upside down.
+    # What remains after the transposition: mirrored left-right, upside down.
     mirrored, flipped = {2: (1, 0), 3: (1, 1), 4: (0, 1), 6: (1, 0), 7: (1, 1), 8: (0, 1)}.get(stored, (0, 0))
     return rgb[:: -1 if flipped else 1, :: -1 if mirrored else 1]
 
@@ -291,7 +297,7 @@ def _decode_pillow(picture: Image.Image, at_least: int | None) -> np.ndarray:
 
 
 def _flatten(picture: Image.Image, profile: bytes | None) -> Image.Image:
-    """Any mode -> RGB, 8 bits, sRGB, opaque."""
+    """Converts a picture of any mode to RGB: 8 bits, sRGB, opaque."""
     if picture.mode.startswith("I") or picture.mode == "F":
         return _wide_gray(np.asarray(picture))
     if picture.has_transparency_data:
@@ -308,7 +314,7 @@ def _flatten(picture: Image.Image, profile: bytes | None) -> Image.Image:
 
 
 def _wide_gray(values: np.ndarray) -> Image.Image:
-    """One channel of 16-bit integers, 32-bit integers (taken as 0..65535) or floats -> RGB."""
+    """Converts one channel of 16-bit integers, 32-bit integers (taken as 0..65535) or floats to RGB."""
     if values.dtype.kind == "f":
         values = np.nan_to_num(values, nan=0.0, posinf=0.0, neginf=0.0)
         top = next((t for t in (1.0, 255.0, 65535.0) if values.max() <= t), float(values.max()))
@@ -319,7 +325,7 @@ def _wide_gray(values: np.ndarray) -> Image.Image:
 
 
 def _to_srgb(picture: Image.Image, profile: bytes | None) -> Image.Image:
-    """RGB, L, CMYK or LAB -> RGB, through the profile where it's there, isn't sRGB and fits the mode."""
+    """Converts RGB, L, CMYK or LAB to RGB, through the profile if there is one that is not sRGB and fits the mode."""
     if profile or picture.mode == "LAB":
         try:
             transform = _icc_transform(profile, picture.mode)
@@ -332,7 +338,10 @@ def _to_srgb(picture: Image.Image, profile: bytes | None) -> Image.Image:
 
 @functools.lru_cache(maxsize=32)
 def _icc_transform(profile: bytes | None, mode: str) -> ImageCms.ImageCmsTransform | None:
-    """From a profile (None: CIE Lab) to sRGB; None where the profile is sRGB itself; PyCMSError where it's broken."""
+    """Returns the transform from a profile (None: CIE Lab) to sRGB; None where the profile is sRGB itself.
+
+    Raises PyCMSError where the profile is broken or does not fit the mode.
+    """
     if profile is None:
         source = ImageCms.ImageCmsProfile(ImageCms.createProfile("LAB"))
     else:

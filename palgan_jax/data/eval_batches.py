@@ -20,7 +20,7 @@ class EvalBatches:
         self._batch_size = batch_size
         self._shard = shard
         self.unreadable: set[str] = set()
-        """Pictures that couldn't be read any more; their rows are masked."""
+        """Names of pictures that cannot be read any more; their rows are masked."""
         self._kept: list[dict[str, np.ndarray]] | None = None
 
     def __len__(self) -> int:
@@ -28,11 +28,11 @@ class EvalBatches:
         return math.ceil(len(self._source) / self._batch_size)
 
     def __iter__(self) -> Iterator[dict[str, np.ndarray]]:
-        """
-        Yields:
-          rgb: uint8 (b, R, R, 3); zeros where masked.
-          mask: bool (b,), False in the rows that fill up the last batch and where a picture couldn't be read.
-          index: int32 (b,), the number of each picture in the source; -1 in the rows that fill up.
+        """Yields dictionaries:
+
+        rgb: uint8 (b, R, R, 3); zeros where masked.
+        mask: bool (b,), False in the rows that fill up the last batch and where a picture couldn't be read.
+        index: int32 (b,), the number of each picture in the source; -1 in the rows that fill up.
         """
         if self._kept is not None:
             yield from self._kept
@@ -59,8 +59,8 @@ def eval_batches(
 ) -> EvalBatches:
     """Returns batches for evaluation: each picture once and whole, in a fixed order.
 
-    The resize is a squash to R x R, bilinear with antialiasing (Pillow), from a JPEG decoded to at least twice that.
-    The last global batch is filled up to batch_size and masked, so that every process has the same number of batches.
+    Each is squashed to R x R by Pillow's antialiased bilinear filter; a large JPEG is first decoded to at least twice
+    that. The last global batch is filled up to batch_size and masked, so that every process has as many batches.
 
     Raises:
       UserError: batch_size isn't divisible by process_count.
@@ -96,6 +96,6 @@ class _EvalShare:
         return share
 
     def _read(self, i: int) -> np.ndarray:
-        # Asked for less than half, a decoder gives it without a loss; else it had better not hurry.
-        wanted = 2 * self._resolution
-        return self._source.read(i, at_least=wanted if self._source.sizes[i].min() >= 2 * wanted else None)
+        """Decodes picture i exactly, except where a reduction by the decoder still leaves twice the resolution."""
+        enough = 2 * self._resolution
+        return self._source.read(i, at_least=enough if self._source.sizes[i].min() >= 2 * enough else None)

@@ -19,20 +19,21 @@ INDEX_FILE = ".palgan-index.npz"
 
 @dataclass(frozen=True, eq=False)
 class Listing:
-    """Picture files: those under a folder, sorted by name, or those of a list, in its order.
+    """Picture files: those under a folder, sorted by name, or those of a list, in its order. A `Pictures`.
 
-    Names are relative to the root with forward slashes on every system, so that order and seeds mean the same anywhere.
+    Names are relative to the root and have forward slashes on every system, so that order and seeds are the same
+    everywhere.
     """
 
     root: Path
     names: tuple[str, ...]
     file_bytes: np.ndarray  # int64 (N,)
     times: np.ndarray  # int64 (N,), of the last change, ns
-    place: str  # of the folder or the list, in full
-    index_file: Path  # where what is known of the pictures is kept; hidden, so that no listing shows it
-    title: str  # of the set, for the names of other files about it
+    place: str  # full path of the folder or the list
+    index_file: Path  # path of the index of a folder is hidden, so that no listing has it
+    title: str  # name of the set in those of files about it
     others: Counter[str] = field(default_factory=Counter)  # files that aren't pictures, by suffix
-    problems: tuple[tuple[str, str], ...] = ()  # what couldn't be looked at: name, reason
+    problems: tuple[tuple[str, str], ...] = ()  # (name, reason) of what cannot be reached
 
     def __len__(self) -> int:
         return len(self.names)
@@ -41,20 +42,20 @@ class Listing:
         return self.names[i]
 
     def label(self, i: int) -> str:
-        """What a sentence on picture i calls it."""
+        """Returns the path of picture i, which stands for it in sentences."""
         return os.path.join(self.root, self.names[i])  # noqa: PTH118 - a Path would take as long as reading the file
 
     def load(self, i: int) -> tuple[str, bytes]:
-        """Name and encoded bytes of picture i; UserError where they cannot be read."""
+        """Returns name and encoded bytes of picture i. Raises UserError where they cannot be read."""
         return self.names[i], read_bytes(self.label(i))
 
     def stamps(self) -> np.ndarray:
-        """uint64 (N,): changes with a file's name, size and time of the last change."""
+        """Returns uint64 (N,), of which each changes with its file's name, size and time of the last change."""
         rows = zip(self.names, self.file_bytes.tolist(), self.times.tolist(), strict=True)
         return np.fromiter((hash64(repr(row)) for row in rows), np.uint64, len(self))
 
     def digest(self) -> str:
-        """Changes with the names and sizes of the files, and so is the same for copies of a folder."""
+        """Returns what changes with the names and sizes of the files; copies of a folder have the same."""
         digest = hashlib.sha256()
         for row in zip(self.names, self.file_bytes.tolist(), strict=True):
             digest.update(repr(row).encode("utf-8", "surrogateescape"))
@@ -73,13 +74,14 @@ def _listing(rows: Iterable[tuple[str, int, int]], **facts: Any) -> Listing:
 def list_pictures(root: str | Path) -> Listing:
     """Lists the files under a folder whose suffix is a picture's; hidden files and folders (leading dot) are skipped.
 
-    Links are followed, each folder once. Folders that may not be opened and broken links are kept as problems.
+    Links are followed, but no folder is listed twice. Folders that may not be opened and broken links are kept as
+    problems.
 
     Raises:
-      UserError: no such folder, not a folder, or no picture in it (says what is there instead).
+      UserError: there is no such folder, it is a file, or it holds no picture (says what it holds).
     """
-    root = Path(os.path.expanduser(root))  # noqa: PTH111  # which leaves the ~ of an unknown user as it is
-    if not os.path.exists(root):  # noqa: PTH110  # Path's complains of names that are too long
+    root = Path(os.path.expanduser(root))  # noqa: PTH111  # Path.expanduser raises for an unknown user
+    if not os.path.exists(root):  # noqa: PTH110  # Path.exists raises for names that are too long
         raise UserError(f"there is no folder {root}: check the path.")
     if not root.is_dir():
         raise UserError(f"{root} is a file where a folder of pictures is expected: name the folder that it is in.")
@@ -106,11 +108,16 @@ def list_pictures(root: str | Path) -> Listing:
 
 
 def _walk(
-    folder: str, prefix: str, seen: set[tuple[int, int]], problems: list[tuple[str, str]]
+    folder: str, prefix: str, visited: set[tuple[int, int]], problems: list[tuple[str, str]]
 ) -> Iterator[tuple[str, os.stat_result]]:
+    """Yields `prefix` + relative name, and status, of all files below a folder that are not hidden.
+
+    visited: identities of the folders that are not to be entered again; grows.
+    problems: (name, reason) of what cannot be reached; grows.
+    """
     try:
         with os.scandir(folder) as entries:
-            # Real folders before links to them, so that a picture goes by its real name where both lead to it.
+            # Real folders before links to them, so that a picture that both lead to has its real name.
             ordered = sorted(entries, key=lambda entry: (entry.is_symlink(), entry.name))
     except OSError as error:
         if not prefix:
@@ -131,20 +138,22 @@ def _walk(
             continue
         if entry.is_dir():
             identity = _identity(Path(entry.path).stat())
-            if identity not in seen:
-                seen.add(identity)
+            if identity not in visited:
+                visited.add(identity)
                 folders.append((entry.path, name + "/"))
         elif entry.is_file():
             yield name, stat
     for path, name in folders:
-        yield from _walk(path, name, seen, problems)
+        yield from _walk(path, name, visited, problems)
 
 
 def _identity(stat: os.stat_result) -> tuple[int, int]:
+    """Returns numbers that no other file or folder has."""
     return stat.st_dev, stat.st_ino
 
 
 def _no_picture(root: Path, others: Counter[str], problems: list[tuple[str, str]]) -> str:
+    """Returns the sentence for a folder without pictures."""
     total = sum(others.values())
     if problems:
         name, reason = problems[0]
@@ -166,7 +175,7 @@ def read_list(path: str | Path) -> Listing:
       UserError: no such file, it names nothing, or it names a picture that is missing or was named before (says in
         which line).
     """
-    path = Path(os.path.expanduser(path))  # noqa: PTH111  # which leaves the ~ of an unknown user as it is
+    path = Path(os.path.expanduser(path))  # noqa: PTH111  # Path.expanduser raises for an unknown user
     rows: dict[str, tuple[str, int, int]] = {}  # by normal path
     for number, line in enumerate(_lines(path), 1):
         name = line.strip()
@@ -176,7 +185,7 @@ def read_list(path: str | Path) -> Listing:
         if place in rows:
             raise UserError(f"{path} names {name} a second time in line {number}: name each picture once.")
         try:
-            stat = os.stat(place)  # noqa: PTH116  # a Path a line would take most of the time of a long list
+            stat = os.stat(place)  # noqa: PTH116  # Path objects would take most of the time of a long list
         except (OSError, ValueError) as error:
             reason = getattr(error, "strerror", None) or error
             raise UserError(
@@ -205,5 +214,5 @@ def _lines(path: Path) -> list[str]:
         raise UserError(
             f"the list {path} cannot be read ({error.strerror}): name a text file of picture paths."
         ) from None
-    # Only real ends of lines: str.splitlines would split names at stranger characters, too.
+    # Not str.splitlines, which also splits at other characters that a name may have.
     return text.replace("\r\n", "\n").split("\n")

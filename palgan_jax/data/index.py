@@ -47,11 +47,11 @@ Reasons = dict[int, str]
 
 @dataclass(frozen=True)
 class Index:
-    """One row a picture, in the order of the set."""
+    """What is known of the pictures of a set: one row each, in the set's order."""
 
     rows: np.ndarray  # ROW (N,)
     unreadable: Reasons  # row -> reason
-    file: Path | None  # where it is kept; None: nowhere
+    file: Path | None  # that keeps it, if any
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -64,7 +64,7 @@ class Index:
 
 
 def file_stem(pictures: Pictures) -> str:
-    """Returns the stem of files about a set in a folder that holds those of several sets."""
+    """Returns the stem of the names of files about a set, which no other set has."""
     place = pictures.place.encode("utf-8", "surrogateescape")
     return f"{pictures.title}-{hashlib.sha256(place).hexdigest()[:8]}"
 
@@ -140,7 +140,7 @@ class KnownRows:
         """
         try:
             stored, reasons = _unpack(path.read_bytes())
-        except Exception:  # zipfile and NumPy raise what they like of damaged files
+        except Exception:  # zipfile and NumPy raise many kinds of errors for damaged files
             return False
         ours, theirs = _matches(self._stamps, stored["stamp"])
         new = ~self.known[ours]

@@ -1,4 +1,4 @@
-"""`palgan data inspect SOURCE`: what is in a set of pictures, as numbers and as a sheet."""
+"""`palgan data inspect SOURCE`: describes a set of pictures in numbers and draws a sheet of them."""
 
 import io
 from collections.abc import Iterable, Sequence
@@ -20,27 +20,27 @@ from palgan_jax.util.progress import ScanProgress
 from palgan_jax.util.text import in_words
 
 SMALL = 256
-"""Pictures with a shorter side are stretched where a network of that resolution is trained."""
+"""Pictures with a shorter side than this are enlarged in training at that resolution."""
 SPREAD, EXTREMES = 48, 12
 NAMED = 20
 _CELL = 128
 _MARK = b"palgan data inspect"
-"""The comment in each sheet, by which a later one knows that it may take its place."""
+"""The comment in each sheet, by which a later call knows that it may replace it."""
 
 
 @dataclass(frozen=True)
 class Inspection:
-    """What `inspect` found: lines for people, and where the sheet is."""
+    """The results of `inspect`: lines for people, and the path of the sheet."""
 
     lines: tuple[str, ...]
     sheet: Path
 
 
 def inspect(spec: str, output: str | Path = ".", *, tfds_dir: str | Path | None = None) -> Inspection:
-    """Looks at a set of pictures as training would see it, and draws OUTPUT/NAME-sheet.jpg.
+    """Opens a set of pictures as training would, describes it, and draws OUTPUT/NAME-sheet.jpg.
 
-    Raises UserError as `open_source` does, but for no share of unreadable pictures; and where the sheet cannot be
-    written or would take the place of another picture.
+    Any share of pictures may be unreadable. Raises UserError as `open_source` does otherwise, and where the sheet
+    cannot be written or would replace another picture.
     """
     near_gray = default_config().data.near_gray
     source = open_source(
@@ -57,7 +57,7 @@ def inspect(spec: str, output: str | Path = ".", *, tfds_dir: str | Path | None 
 
 
 def describe(source: Source) -> list[str]:
-    """What is known of a set without decoding anything, a line each."""
+    """Returns lines about a set, without decoding anything."""
     sizes, short = source.sizes, source.sizes.min(axis=1)
     order = np.argsort(sizes.astype(np.int64).prod(axis=1), kind="stable")
     smallest, median, largest = (_by(sizes[order[k]]) for k in (0, len(order) // 2, -1))
@@ -80,13 +80,16 @@ def describe(source: Source) -> list[str]:
 
 
 def colorfulness(source: Source) -> np.ndarray:
-    """Hasler and Süsstrunk's, of the thumbnail of each picture: float32 (N,), or empty where not all were measured."""
+    """Returns Hasler and Süsstrunk's colorfulness of each picture's thumbnail, float32 (N,).
+
+    It is empty where some of the pictures have not been measured, as synthetic ones.
+    """
     parts = [part.colorfulness for part in _parts(source) if isinstance(part, StoredSource)]
     return np.concatenate(parts) if sum(map(len, parts)) == len(source) else np.zeros(0, np.float32)
 
 
 def draw_sheet(source: Source, notes: Sequence[str]) -> np.ndarray:
-    """48 pictures evenly over the set, and the least and the most colorful ones: uint8 (H, W, 3)."""
+    """Draws 48 pictures spread evenly over the set, and the least and the most colorful ones: uint8 (H, W, 3)."""
     spread = np.unique(np.linspace(0, len(source) - 1, SPREAD).round().astype(int))
     sections = [Section("evenly over the set", _read(source, spread))]
     if len(color := colorfulness(source)):
@@ -97,7 +100,7 @@ def draw_sheet(source: Source, notes: Sequence[str]) -> np.ndarray:
 
 
 def _read(source: Source, numbers: Iterable[int]) -> list[tuple[str, np.ndarray]]:
-    """Name and pixels of some pictures, without those that cannot be read any more."""
+    """Returns name and pixels of some pictures, without those that cannot be read any more."""
     pictures = []
     for i in map(int, numbers):
         try:
@@ -137,7 +140,7 @@ def _by(size: np.ndarray) -> str:
 def _cache() -> Path | None:
     try:
         return cache_folder() / "data"
-    except UserError:  # nobody's home: the index is then kept beside the pictures or not at all
+    except UserError:  # without a home folder, the index is kept beside the pictures or not at all
         return None
 
 

@@ -1,4 +1,4 @@
-"""The mean color of a set of pictures: the baseline that validation and `palgan evaluate` measure beside a model."""
+"""The mean color of a set of pictures, a baseline that validation and `palgan evaluate` measure beside a model."""
 
 import logging
 from collections.abc import Callable, Sequence
@@ -14,20 +14,20 @@ from palgan_jax.util.threads import available_cores, ordered_map
 log = logging.getLogger(__name__)
 
 SIDE = 256
-"""The shorter side, at least, of pictures as they are decoded for a mean color."""
+"""The least shorter side to decode pictures to for a mean color."""
 COUNT = 5000
-"""Pictures that a mean color is taken of, at most."""
+"""The most pictures to read for a mean color."""
 
 
 def mean_ab(read: Callable[[int], np.ndarray], numbers: Sequence[int], name: str, count: int = COUNT) -> np.ndarray:
-    """Returns the mean a and b, float32 (2,), in Lab units, of at most `count` pictures, each counting alike.
+    """Computes the mean a and b, float32 (2,), in Lab units, of at most `count` pictures, which all count the same.
 
     Args:
-      read: number of a picture -> uint8 sRGB (H, W, 3); UserError where it cannot be read: it is left out.
-      numbers: of the set's pictures; those that are taken are evenly spread over them.
-      name: of the set, for messages.
+      read: returns the picture of a number, uint8 sRGB (H, W, 3); one for which it raises UserError is left out.
+      numbers: the numbers of the set's pictures, of which `count` are chosen, evenly spread.
+      name: the name of the set, for messages.
 
-    Raises DataStopped where none of them can be read.
+    Raises DataStopped where none of the chosen pictures can be read.
     """
     chosen = [numbers[i * len(numbers) // min(count, len(numbers))] for i in range(min(count, len(numbers)))]
 

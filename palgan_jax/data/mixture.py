@@ -1,4 +1,4 @@
-"""Several sets as one, each with its share of what is drawn."""
+"""Several sets as one source, of which each has its share of the samples."""
 
 import hashlib
 from dataclasses import dataclass, field
@@ -31,7 +31,8 @@ class MixtureSource:
     def __len__(self) -> int:
         return self.parts[-1].stop
 
-    def _place(self, i: int) -> tuple[Source, int]:
+    def _locate(self, i: int) -> tuple[Source, int]:
+        """Returns the source of picture i, and the picture's number in it."""
         for source, part in zip(self.sources, self.parts, strict=True):
             if part.start <= i < part.stop:
                 return source, i - part.start
@@ -43,12 +44,12 @@ class MixtureSource:
         return {name: sum(counts[name] for counts in every) for name in every[0]}
 
     def picture_name(self, i: int) -> str:
-        """The source and the name in it, since two sources may use one name."""
-        source, own = self._place(i)
+        """Returns the source's name and the picture's name in it, since two sources may use the same."""
+        source, own = self._locate(i)
         return f"{source.name}/{source.picture_name(own)}"
 
     def read(self, i: int, *, at_least: int | None = None) -> np.ndarray:
-        source, own = self._place(i)
+        source, own = self._locate(i)
         return source.read(own, at_least=at_least)
 
     def missing(self) -> str | None:

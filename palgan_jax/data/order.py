@@ -47,9 +47,9 @@ class Order:
 
 def _permutation(count: int, seed: int, part: int, epoch: int) -> np.ndarray:
     """Returns the permutation of one epoch of a part, uint32 (count,)."""
-    # From raw random words, which NumPy promises to keep; its own shuffling may change.
-    words = np.random.Philox(key=[seed, 1 + part], counter=[0, 0, epoch, 0]).random_raw(count)
-    return np.argsort(words, kind="stable").astype(np.uint32)
+    # From raw random integers, which NumPy promises to keep; its own shuffling may change.
+    integers = np.random.Philox(key=[seed, 1 + part], counter=[0, 0, epoch, 0]).random_raw(count)
+    return np.argsort(integers, kind="stable").astype(np.uint32)
 
 
 def _period(weights: list[float]) -> tuple[np.ndarray, np.ndarray]:

@@ -1,4 +1,4 @@
-"""What a source of pictures has to offer, so that the pipeline can train on any storage, and an index be made of it."""
+"""The interfaces of pictures: `Pictures`, of which an index can be made, and `Source`, which can be trained on."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,24 +18,24 @@ class Part(NamedTuple):
 
 
 class Source(Protocol):
-    """Usable pictures, numbered 0..len-1. Must be picklable: worker processes get a copy, and open files by themselves.
+    """Usable pictures, numbered 0..len-1.
 
-    `read` may be called by several threads at once.
+    Picklable: worker processes get a copy and open files by themselves. Several threads may call `read` at once.
     """
 
     @property
     def name(self) -> str:
-        """As the user wrote it, for messages."""
+        """Returns the spec as the user wrote it, for messages."""
         ...
 
     @property
     def sizes(self) -> np.ndarray:
-        """int32 (N, 2): width and height of the upright picture."""
+        """Returns int32 (N, 2): width and height of each upright picture."""
         ...
 
     @property
     def file_bytes(self) -> np.ndarray:
-        """int64 (N,): how long each picture is as a file."""
+        """Returns int64 (N,): the size of each picture's file."""
         ...
 
     @property
@@ -45,80 +45,85 @@ class Source(Protocol):
 
     @property
     def counts(self) -> dict[str, int]:
-        """found = used + near_gray + unreadable."""
-        ...
-
-    def __len__(self) -> int: ...
-
-    def picture_name(self, i: int) -> str: ...
-
-    def read(self, i: int, *, at_least: int | None = None) -> np.ndarray:
-        """Picture i as `picture.read_rgb` gives it; UserError where that fails."""
-        ...
-
-    def missing(self) -> str | None:
-        """The folder that the pictures are in where there is no such folder any more, else None."""
-        ...
-
-    def decoded_bytes(self, at_least: int | None) -> int:
-        """What all pictures take in memory, decoded with that `at_least`; an upper bound."""
-        ...
-
-    def summary(self) -> str:
-        """One line for people: how many pictures, and how many were left out and why."""
-        ...
-
-    def identity(self) -> str:
-        """16 hexadecimal digits that change with the names, sizes and order of the pictures, and with the parts."""
-        ...
-
-
-class Pictures(Protocol):
-    """Encoded pictures somewhere, numbered 0..len-1: files of a folder, records of a set. Picklable."""
-
-    @property
-    def title(self) -> str:
-        """For the names of files."""
-        ...
-
-    @property
-    def place(self) -> str:
-        """Where they are, in full; no two sets have the same."""
-        ...
-
-    @property
-    def index_file(self) -> Path | None:
-        """Where the index belongs, beside the pictures; None where no file can be."""
-        ...
-
-    @property
-    def problems(self) -> tuple[tuple[str, str], ...]:
-        """What was found but cannot be reached: name, reason."""
-        ...
-
-    @property
-    def names(self) -> Sequence[str] | None:
-        """What each picture is called; None where names are inside the pictures' records, to be read with them."""
+        """Returns numbers of pictures: "found", which is the sum of "used", "near_gray" and "unreadable"."""
         ...
 
     def __len__(self) -> int: ...
 
     def picture_name(self, i: int) -> str:
-        """The name of picture i, which may mean reading it."""
+        """Returns the name of picture i, which no other picture of the source has."""
+        ...
+
+    def read(self, i: int, *, at_least: int | None = None) -> np.ndarray:
+        """Returns picture i as `decode.read_rgb` does. Raises UserError where that fails."""
+        ...
+
+    def missing(self) -> str | None:
+        """Returns the folder of the pictures if it has vanished, else None."""
+        ...
+
+    def decoded_bytes(self, at_least: int | None) -> int:
+        """Computes an upper bound of the memory of all pictures, decoded with that `at_least`."""
+        ...
+
+    def summary(self) -> str:
+        """Returns a line for people: how many pictures there are, and how many were left out and why."""
+        ...
+
+    def identity(self) -> str:
+        """Returns 16 hexadecimal digits that change with the pictures' names, sizes and order, and with the parts."""
+        ...
+
+
+class Pictures(Protocol):
+    """Encoded pictures in some storage, numbered 0..len-1: files of a folder, records of a set. Picklable."""
+
+    @property
+    def title(self) -> str:
+        """Returns a short name of the set, for the names of files about it."""
+        ...
+
+    @property
+    def place(self) -> str:
+        """Returns the full path or address of the set, which no other set has."""
+        ...
+
+    @property
+    def index_file(self) -> Path | None:
+        """Returns the path of the index beside the pictures; None where no file can be written there."""
+        ...
+
+    @property
+    def problems(self) -> tuple[tuple[str, str], ...]:
+        """Returns (name, reason) of each file that is listed but cannot be reached."""
+        ...
+
+    @property
+    def names(self) -> Sequence[str] | None:
+        """Returns the pictures' names; None where these are inside records, and have to be read with them."""
+        ...
+
+    def __len__(self) -> int: ...
+
+    def picture_name(self, i: int) -> str:
+        """Returns the name of picture i, which may mean reading it."""
         ...
 
     def load(self, i: int) -> tuple[str, bytes]:
-        """Name and encoded bytes; UserError, which starts with `label(i)`, where they cannot be read."""
+        """Returns name and encoded bytes of picture i.
+
+        Raises UserError, whose sentence starts with `label(i)`, where they cannot be read.
+        """
         ...
 
     def label(self, i: int) -> str:
-        """What a sentence on picture i calls it."""
+        """Returns the name of picture i in sentences about it."""
         ...
 
     def stamps(self) -> np.ndarray:
-        """uint64 (N,), one of its own for each picture; another where the picture may have changed."""
+        """Returns uint64 (N,): a number of its own for each picture, which changes where the picture may have."""
         ...
 
     def digest(self) -> str:
-        """Which pictures these are; the same in all processes that see the same set."""
+        """Returns a digest of the set, the same in all processes that see the same pictures."""
         ...

@@ -1,7 +1,7 @@
-"""Pictures and folders that vanish while a run goes on.
+"""Pictures and folders that vanish during a run.
 
-A picture that cannot be read any more is replaced by the next one. Too many such pictures, or a folder that is gone,
-end the run with one sentence, a `DataStopped`.
+A picture that cannot be read any more is replaced by the next one. Too many such pictures, or a folder that has
+vanished, end the run with one sentence, a `DataStopped`.
 """
 
 from collections import Counter
@@ -10,29 +10,28 @@ from collections.abc import Iterable
 from palgan_jax.errors import DataStopped
 
 LEAST_SAMPLE = 1000
-"""Least number of pictures that the share of bad ones is taken of, so that the first few do not end a run."""
+"""The share of bad pictures is one of at least so many, so that a few at the start do not end a run."""
 
 _NAMED = 5  # pictures that the error names
 
 
 class Replacements:
-    """Counts the pictures of a source that others replaced, and ends the run where they become too many.
+    """Counts the pictures of a source that others replaced, and ends the run when they become too many.
 
-    That is where more than max_share of the different pictures drawn so far are bad; of the first 1,000, or of the
-    whole source if it is smaller, where fewer were drawn. One picture alone never ends a run.
+    Too many are more than max_share of the pictures drawn so far, where at least LEAST_SAMPLE count as drawn and at
+    most the whole source. A single picture never ends a run.
     """
 
     def __init__(self, name: str, total: int, max_share: float):
         self._name, self._total, self._max_share = name, total, max_share
         self._drawn = 0
         self.counts: Counter[str] = Counter()
-        """By name of an unreadable picture: the samples in which another one replaced it."""
+        """Number of samples in which another picture replaced an unreadable one, by the latter's name."""
 
     def add(self, samples: int, bad: Iterable[str]) -> None:
-        """Counts `samples` more samples, and the names of those that were replaced.
+        """Counts `samples` more samples, of which the pictures named in `bad` were replaced.
 
-        Raises:
-          DataStopped: they are too many; names the first few.
+        Raises DataStopped, which names the first few, where there are too many now.
         """
         self._drawn += samples
         self.counts.update(bad)
@@ -51,7 +50,7 @@ class Replacements:
 
 
 def vanished(name: str, folder: str) -> DataStopped:
-    """Returns the error for a source whose folder is gone."""
+    """Returns the error for a source whose folder has vanished."""
     return DataStopped(
         f"{folder} with the pictures of {name} is gone: bring it back (is a disk or a network drive unmounted?) and "
         "start the same command again."

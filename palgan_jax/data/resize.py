@@ -1,4 +1,4 @@
-"""Antialiased bilinear reduction of bytes, at a fifth of what Pillow's exact one costs."""
+"""Antialiased bilinear reduction of bytes, at a fifth of the cost of Pillow's exact one."""
 
 import functools
 import math
@@ -13,8 +13,9 @@ from palgan_jax.util.threads import SharedContext
 ALIASES_FROM = 1.75
 """Reduction along a side from which it is smoothed first.
 
-Plain interpolation misses no pixel up to 2, and differs from Pillow's antialiased one by 0.8 levels of 255 at a
-reduction by 1.1, 2.3 at 1.5 and 3.2 at 1.7; smoothing there too would leave 1 and cost 5 % of the pipeline's rate.
+Plain interpolation skips no pixel up to a reduction by 2. It differs from Pillow's antialiased one by 0.8 levels of
+255 at a reduction by 1.1, by 2.3 at 1.5 and by 3.2 at 1.7. Smoothing there, too, would leave 1 and cost 5 % of the
+pipeline's rate.
 """
 
 
@@ -29,26 +30,27 @@ def _single_thread() -> Iterator[None]:
 
 
 opencv_on_one_thread = SharedContext(_single_thread)
-"""Keeps OpenCV from starting threads of its own, where there is a thread or a process for each core already."""
+"""Keeps OpenCV from starting threads, in a `with` body; for where each core has a thread or a process already."""
 
-_EDGES = cv2.BORDER_REPLICATE | cv2.BORDER_ISOLATED  # a crop's neighbors aren't looked at
+_EDGES = cv2.BORDER_REPLICATE | cv2.BORDER_ISOLATED  # pixels around a crop must not leak into it
 
 
 def resize_into(rgb: np.ndarray, out: np.ndarray) -> None:
-    """Fills `out` with the whole of `rgb`.
+    """Fills `out` with the whole of `rgb`, reduced.
 
-    An antialiased bilinear filter is a triangle as wide as `factor` input pixels to each side; plain interpolation is
-    one of width 1. So before it, each side is smoothed by a kernel whose variance is what lacks: (factor^2 - 1) / 6. On
-    photographs the result then lies 0.2 to 0.7 levels of 255 off Pillow's (mean absolute difference), else 3 to 7.
+    An antialiased bilinear filter is a triangle that reaches `factor` input pixels to each side; that of plain
+    interpolation reaches 1. So each axis is first smoothed by a kernel with the variance that is missing,
+    (factor^2 - 1) / 6. On photographs the result then differs from Pillow's by 0.2 to 0.7 levels of 255 (mean absolute
+    difference), and by 3 to 7 without it.
 
     Args:
-      rgb: uint8 (H, W, 3), rows may be apart.
+      rgb: uint8 (H, W, 3); rows need not be adjacent.
       out: uint8 (h, w, 3), contiguous; overwritten.
     """
     height, width = out.shape[:2]
     across, down = smoothing(rgb.shape[1] / width), smoothing(rgb.shape[0] / height)
     if len(across) == 3 and len(down) == 1:
-        # The same kernel at half the price: a Gaussian of three taps has any shape, given its sigma.
+        # The same kernel at half the cost: any symmetric kernel of three taps is a Gaussian of some sigma.
         sigma = math.sqrt(0.5 / math.log(across[1] / across[0]))
         rgb = cv2.GaussianBlur(rgb, (3, 1), sigma, borderType=_EDGES)
     elif len(across) > 1 or len(down) > 1:
@@ -57,10 +59,11 @@ def resize_into(rgb: np.ndarray, out: np.ndarray) -> None:
 
 
 def smoothing(factor: float) -> np.ndarray:
-    """The kernel that goes before a reduction by `factor` along one side: float32 (2n + 1,), sum 1; [1] for nothing.
+    """Returns the kernel to smooth an axis with before it is reduced by `factor`: float32 (2n + 1,), sum 1.
 
-    For a whole factor n the triangle of width n, sampled, makes exactly the antialiased filter: [1, 2, 1] / 4 for 2. In
-    between, the kernels of both neighbors are mixed to the variance that is due.
+    It is [1], which smooths nothing, below ALIASES_FROM. For a whole factor n, the sampled triangle of width n makes
+    exactly the antialiased filter: [1, 2, 1] / 4 for 2. In between, the kernels of both neighbors are mixed so that the
+    variance is right.
     """
     if factor < ALIASES_FROM:
         return _NOTHING
@@ -73,13 +76,15 @@ _NOTHING = np.ones(1, np.float32)
 
 @functools.lru_cache(maxsize=1024)
 def _mixed(whole: int, sixty_fourths: int) -> np.ndarray:
+    """Mixes the kernels of `whole` and of whole + 1, the latter's share in 64ths, of which few enough can be cached."""
     share = sixty_fourths / 64
     kernel = share * _triangle(whole + 1) + (1 - share) * np.pad(_triangle(whole), 1)
-    # OpenCV rounds to 256ths; rounded here, they add up to 1, so that brightness stays.
+    # OpenCV rounds to 256ths. They are rounded here, so that they add up to 1 and brightness stays.
     kernel = np.rint(kernel * 256) / 256
     kernel[whole] += 1 - kernel.sum()
     return kernel.astype(np.float32)
 
 
 def _triangle(n: int) -> np.ndarray:
+    """Returns the triangle that reaches n samples to each side: (2n - 1,), sum 1."""
     return np.convolve(np.ones(n), np.ones(n)) / n**2

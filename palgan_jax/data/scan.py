@@ -1,4 +1,4 @@
-"""Looks at one stored picture: can it be read, how large is it, how much color does it have."""
+"""Scans one stored picture: whether it can be read, its size, and how much color it has."""
 
 from dataclasses import dataclass
 
@@ -12,16 +12,16 @@ from palgan_jax.errors import UserError
 from palgan_jax.util.files import hash64
 
 THUMBNAIL = 64
-"""Sides, in pixels, of the thumbnail that color is measured on."""
+"""Side, in pixels, of the thumbnail that color is measured on."""
 
 
 @dataclass(frozen=True)
 class Unreadable:
-    """Why a picture cannot be used.
+    """The reason why a picture cannot be used.
 
     Attributes:
-      reason: to be read behind the picture's name.
-      unreachable: its file could not be read at all, so that another try may succeed.
+      reason: continues a sentence that begins with the picture's name.
+      unreachable: True where its file could not be read at all, so that another try may succeed.
     """
 
     reason: str

@@ -18,7 +18,7 @@ from palgan_jax.errors import UserError
 from palgan_jax.util.threads import available_cores
 
 CACHE_BYTES = 1_000_000_000
-"""Decoded pictures stay in memory where all of a source together take less than this."""
+"""Decoded pictures are kept in memory where all of a source take less than this."""
 _MAX_WORKERS = 32
 _MAX_THREADS = 16
 
@@ -44,7 +44,7 @@ def shares_by_processes(make: MakeShare, notes: WorkerNotes, ready: int) -> Any:
     # A worker decodes in its main thread.
     in_worker = grain.ReadOptions(num_threads=0, prefetch_buffer_size=0)
     shares = grain.MapDataset.range(sys.maxsize).map(make).to_iter_dataset(in_worker)
-    # Only the pictures are worth a piece of shared memory.
+    # Only the pictures are large enough for shared memory to pay.
     shares = grain.experimental.WithOptionsIterDataset(shares, grain.experimental.DatasetOptions(min_shm_size=65_536))
     options = grain.MultiprocessingOptions(num_workers=notes.workers, per_worker_buffer_size=ready)
     return iter(shares.mp_prefetch(options, functools.partial(start_worker, notes.writer())))
@@ -63,7 +63,7 @@ def thread_count() -> int:
 
 
 def check_share(batch_size: int, process_count: int) -> None:
-    """Raises UserError where a batch cannot be shared out equally among the processes."""
+    """Raises UserError where a batch cannot be divided equally among the processes."""
     if batch_size < 1:
         raise UserError(f"the batch size must be at least 1, not {batch_size}.")
     if batch_size % process_count:

@@ -1,7 +1,7 @@
 """Opens a set of pictures to train or evaluate on, named by one string (`data/spec.py`).
 
-Every picture is looked at once (`data/index.py`); what cannot be read and what has next to no color is left out by
-number, so that nothing is filtered later.
+Every picture is scanned once (`data/index.py`). Unreadable and near-gray pictures are left out by number, so that
+nothing is filtered later.
 """
 
 import hashlib
@@ -26,19 +26,19 @@ from palgan_jax.util.files import make_folder, write_file
 
 @dataclass(frozen=True)
 class StoredSource:
-    """The usable ones of stored pictures."""
+    """The usable pictures of a stored set. A `Source`."""
 
     name: str
     pictures: Pictures
-    rows: np.ndarray  # int32 (N,): which of the stored pictures
+    rows: np.ndarray  # int32 (N,): their numbers among all stored pictures
     sizes: np.ndarray
     file_bytes: np.ndarray
     colorfulness: np.ndarray  # float32 (N,), on a thumbnail
-    near_gray: int  # left out: next to no color
-    unreadable: tuple[tuple[str, str], ...]  # left out: name, reason
+    near_gray: int  # number of pictures left out for having next to no color
+    unreadable: tuple[tuple[str, str], ...]  # (name, reason) of pictures left out
     digest: str
     index_file: Path | None
-    report: Path | None  # the list of unreadable pictures, where there are any and it could be written
+    report: Path | None  # list of unreadable pictures, if there are any and it could be written
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -50,8 +50,8 @@ class StoredSource:
     @property
     def counts(self) -> dict[str, int]:
         used, unreadable = len(self), len(self.unreadable)
-        found = used + self.near_gray + unreadable
-        return {"found": found, "used": used, "near_gray": self.near_gray, "unreadable": unreadable}
+        total = used + self.near_gray + unreadable
+        return {"found": total, "used": used, "near_gray": self.near_gray, "unreadable": unreadable}
 
     def picture_name(self, i: int) -> str:
         return self.pictures.picture_name(int(self.rows[i]))
@@ -72,11 +72,11 @@ class StoredSource:
         return sum(count * 3 * w * h for (w, h), count in zip(decoded, counts.tolist(), strict=True))
 
     def summary(self) -> str:
-        """E.g. `folder:photos: 480 pictures (487 found, 5 next to gray, 2 unreadable)`."""
-        count = self.counts
-        kinds = {"near_gray": "next to gray", "unreadable": "unreadable"}
-        left_out = [f"{count[kind]} {words}" for kind, words in kinds.items() if count[kind]]
-        detail = f" ({count['found']} found, {', '.join(left_out)})" if left_out else ""
+        """Returns e.g. `folder:photos: 480 pictures (487 found, 5 next to gray, 2 unreadable)`."""
+        counts = self.counts
+        reasons = {"near_gray": "next to gray", "unreadable": "unreadable"}
+        left_out = [f"{counts[kind]} {reason}" for kind, reason in reasons.items() if counts[kind]]
+        detail = f" ({counts['found']} found, {', '.join(left_out)})" if left_out else ""
         return f"{self.name}: {len(self)} pictures{detail}"
 
     def identity(self) -> str:
@@ -92,21 +92,21 @@ def open_source(
     max_unreadable: float = 1.0,
     progress: index_lib.Progress | None = None,
 ) -> Source:
-    """Opens a set of pictures, and looks at each of those once that it does not know yet.
+    """Opens a set of pictures, and scans those that are not in its index yet.
 
     Args:
-      spec: see `data/spec.py`.
+      spec: names the set; see `data/spec.py`.
       tfds_dir: the folder of prepared sets that `tfds:NAME` is looked up in; None: $TFDS_DATA_DIR, else
         ~/tensorflow_datasets.
       cache_dir: a folder for the index where none can be written beside the pictures, and for `NAME.unreadable.txt`,
-        the list of what had to be left out; of several processes only the first writes them. None: both stay unwritten.
+        the list of unreadable pictures; only the first process writes them. None: neither is written.
       near_gray: pictures with range of a + range of b under this are left out (method: section 8); 0 keeps all.
-      max_unreadable: the largest share of unreadable pictures that is left out in silence; one picture always is.
-      progress: called with (done, total) while the index is built; not called when it comes from a file.
+      max_unreadable: the largest share of unreadable pictures that is left out; a single one always is.
+      progress: called with (done, total) while pictures are scanned; not called where the index is complete.
 
     Raises:
-      UserError: unknown kind of source; nothing there; no usable picture in it (says what was found); too many
-        unreadable ones.
+      UserError: the kind of source is unknown; there are no pictures; none of them is usable (says why); too many of
+        them are unreadable.
     """
     parsed = specs.parse(spec)
     options = (tfds_dir, cache_dir, near_gray, max_unreadable, progress)
@@ -140,9 +140,9 @@ def _open_single(
     usable = index.usable(near_gray)
     if not len(usable):
         raise UserError(_nothing_usable(name, index, unreadable, near_gray))
-    found = len(index) + len(pictures.problems)
-    if len(unreadable) > max(1, max_unreadable * found):
-        raise UserError(_too_many_unreadable(name, found, unreadable, max_unreadable, report))
+    total = len(index) + len(pictures.problems)
+    if len(unreadable) > max(1, max_unreadable * total):
+        raise UserError(_too_many_unreadable(name, total, unreadable, max_unreadable, report))
     rows = index.rows[usable]
     return StoredSource(
         name=name,
@@ -163,7 +163,7 @@ _IDENTITY = ("name", "width", "height", "file_bytes")
 
 
 def stored_pictures(spec: specs.StoredSpec, tfds_dir: str | Path | None) -> Pictures:
-    """All encoded pictures that a spec names, not looked at yet. Raises UserError where there are none."""
+    """Lists all encoded pictures that a spec names, without reading them. Raises UserError where there are none."""
     if isinstance(spec, specs.FolderSpec):
         return list_pictures(spec.path)
     if isinstance(spec, specs.ListSpec):
@@ -186,17 +186,17 @@ def _nothing_usable(
 
 
 def _too_many_unreadable(
-    name: str, found: int, unreadable: tuple[tuple[str, str], ...], allowed: float, report: Path | None
+    name: str, total: int, unreadable: tuple[tuple[str, str], ...], allowed: float, report: Path | None
 ) -> str:
     where = f"{report} lists them" if report else f"the first is {' '.join(unreadable[0])}"
     return (
-        f"{len(unreadable)} of {found} pictures of {name} cannot be read, more than {allowed:.2%}, and {where}: "
+        f"{len(unreadable)} of {total} pictures of {name} cannot be read, more than {allowed:.2%}, and {where}: "
         "remove them, or raise --config.data.max_unreadable."
     )
 
 
 def _write_report(path: Path, name: str, unreadable: tuple[tuple[str, str], ...]) -> None:
-    """One line a picture: name, tab, reason. An empty list removes an older report."""
+    """Writes a line for each picture, name, tab and reason, or removes an older report where there are none."""
     if not unreadable:
         path.unlink(missing_ok=True)
         return

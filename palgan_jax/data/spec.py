@@ -1,12 +1,12 @@
-"""Which pictures, in one string: `folder:PATH`, `list:FILE`, `tfds:NAME`, `synthetic`, or a mixture of them by weight.
+"""Parses the string that names a set of pictures: `folder:PATH`, `list:FILE`, `tfds:NAME`, `synthetic` or a mixture.
 
 folder:photos                                  every picture under a folder
 list:train.txt                                 a text file with a picture's path on each line
 tfds:imagenet2012  tfds:coco/2017:1.1.0@validation  tfds:/data/coco/2017/1.1.0@train
                                                a set that tensorflow_datasets prepared: NAME[/CONFIG][:VERSION] or
-                                               the path of its version folder, and [@SPLIT], which is train
-synthetic  synthetic:50000                     pictures made from their numbers, to measure with
-0.7 folder:photos + 0.3 tfds:coco/2017         a mixture: of 10 pictures 7 from the first
+                                               the path of its version folder, then [@SPLIT], by default train
+synthetic  synthetic:50000                     pictures made from their numbers, for benchmarks
+0.7 folder:photos + 0.3 tfds:coco/2017         a mixture, of which 7 of 10 pictures are from the first
 """
 
 import os
@@ -17,7 +17,7 @@ from palgan_jax.errors import UserError
 
 SYNTHETIC_COUNT = 10_000
 MOST_SYNTHETIC = 10_000_000
-"""Several times those of ImageNet; what is kept of each in memory, its size and its place in an epoch, counts then."""
+"""Several times as many as ImageNet's. Beyond, the memory for each one's size and place in an epoch adds up."""
 DEFAULT_SPLIT = "train"
 
 _KINDS = "folder|list|tfds|synthetic"
@@ -58,7 +58,7 @@ class TfdsSpec:
     name: str
     config: str = ""
     version: str = ""
-    """Empty: the newest that is there."""
+    """Empty: the newest that is installed."""
     split: str = DEFAULT_SPLIT
 
     def __str__(self) -> str:
@@ -79,7 +79,7 @@ class TfdsFolderSpec:
 
 @dataclass(frozen=True)
 class SyntheticSpec:
-    """So many pictures made from their numbers."""
+    """Pictures made from their numbers."""
 
     count: int = SYNTHETIC_COUNT
 
@@ -93,7 +93,7 @@ SingleSpec = StoredSpec | SyntheticSpec
 
 @dataclass(frozen=True)
 class MixtureSpec:
-    """Several sets, and how large a share of what is drawn comes from each: weights over their sum."""
+    """Several sets with their weights: each one's share of the samples is its weight over their sum."""
 
     parts: tuple[tuple[float, SingleSpec], ...]
 
@@ -105,9 +105,9 @@ Spec = SingleSpec | MixtureSpec
 
 
 def parse(text: str) -> Spec:
-    """Reads what the user wrote. `parse(str(spec)) == spec`. Only the path of an existing folder is a folder, too.
+    """Parses what the user wrote, so that `parse(str(spec)) == spec`.
 
-    Raises UserError for what is none of the kinds above.
+    A text without a kind names a folder; if it has a colon, only where that exists. Raises UserError for anything else.
     """
     pieces = _NEXT_PART.split(text.strip())
     weighted = [_WEIGHTED.fullmatch(piece) for piece in pieces]
@@ -143,7 +143,7 @@ def _single(text: str) -> SingleSpec:
         return FolderSpec(rest) if kind == "folder" else ListSpec(rest)
     if colon and kind == "tfds":
         return _tfds(text, rest)
-    if text and (not colon or os.path.exists(text)):  # noqa: PTH110  # Path's complains of names that are too long
+    if text and (not colon or os.path.exists(text)):  # noqa: PTH110  # Path.exists raises for names that are too long
         return FolderSpec(text)
     raise UserError(
         f"{text!r} is not a known source of pictures: write folder:PATH, list:FILE, tfds:NAME or synthetic."

@@ -1,4 +1,4 @@
-"""Pictures made from their numbers: nothing is read or decoded, so that the rest of a run can be measured alone."""
+"""Pictures made from their numbers: nothing is read or decoded, so that the rest of a run can be timed alone."""
 
 import functools
 import hashlib
@@ -15,7 +15,7 @@ _PATCHES = 10  # of color along each side of the canvas
 
 @dataclass(frozen=True)
 class SyntheticSource:
-    """Smooth colorful pictures, every other one upright; the same on every machine. A `Source`."""
+    """Smooth colorful pictures, the same on every machine; every other one is taller than wide. A `Source`."""
 
     name: str
     count: int
@@ -43,7 +43,7 @@ class SyntheticSource:
         return f"synthetic/{i}"
 
     def read(self, i: int, *, at_least: int | None = None) -> np.ndarray:
-        """Picture i, uint8 (H, W, 3), with a short side of exactly `at_least`, or of 384 pixels."""
+        """Returns picture i, uint8 (H, W, 3), with a short side of exactly `at_least` pixels, or of 384."""
         width, height = _size(i, at_least)
         canvas = _canvas(2 * max(width, height))
         across, down = np.random.default_rng(i).random(2) * (len(canvas) - width, len(canvas) - height)
@@ -65,12 +65,13 @@ class SyntheticSource:
 
 @functools.lru_cache(maxsize=4)
 def _canvas(side: int) -> np.ndarray:
-    """uint8 (side, side, 3), of which each picture is a part: cutting it out costs a fraction of drawing it."""
+    """Draws the canvas, uint8 (side, side, 3), that pictures are cut from; cutting costs a fraction of drawing."""
     colors = np.random.default_rng(0).integers(0, 256, (_PATCHES, _PATCHES, 3), np.uint8)
     return np.array(Image.fromarray(colors).resize((side, side), Image.Resampling.BILINEAR))
 
 
 def _size(i: int, at_least: int | None) -> tuple[int, int]:
+    """Returns width and height of picture i."""
     short = at_least or SHORT
     long = short * LONG // SHORT
     return (short, long) if i % 2 else (long, short)

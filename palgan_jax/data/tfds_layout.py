@@ -1,4 +1,4 @@
-"""A set that tensorflow_datasets prepared, as it lies in a folder or bucket: where it is, its shards, its features.
+"""Finds a set that tensorflow_datasets prepared in a folder or bucket, with its shards and features.
 
 Reads `dataset_info.json` and `features.json`; needs neither TensorFlow nor tensorflow_datasets.
 """
@@ -27,12 +27,12 @@ class Shard:
     name: str
     records: int
     file_bytes: int = 0
-    changed: str = ""  # when, or which version it is; empty where its storage does not say
+    changed: str = ""  # time or version of the last change; empty where the storage does not tell
 
 
 @dataclass(frozen=True)
 class PreparedSplit:
-    """Where the pictures of a split are."""
+    """Where the pictures of a split are, and by which names."""
 
     folder: str  # of the version: a path or an address
     remote: bool
@@ -44,15 +44,15 @@ class PreparedSplit:
 
 
 def find_split(spec: TfdsSpec | TfdsFolderSpec, tfds_dir: str | None = None) -> PreparedSplit:
-    """Looks a prepared split up.
+    """Finds a prepared split.
 
     Args:
-      spec: which.
-      tfds_dir: where sets are looked up by name; None: $TFDS_DATA_DIR, else ~/tensorflow_datasets.
+      spec: names the split.
+      tfds_dir: the folder of sets that are named without a path; None: $TFDS_DATA_DIR, else ~/tensorflow_datasets.
 
     Raises:
-      UserError: there is no such set, version or split (says what there is instead); not ArrayRecord; not one picture a
-        record; a shard is missing.
+      UserError: there is no such set, version or split (says what there is instead); it is not ArrayRecord; its records
+        do not have exactly one picture; a shard is missing.
     """
     if isinstance(spec, TfdsFolderSpec):
         place = _Place(spec.path)
@@ -60,9 +60,10 @@ def find_split(spec: TfdsSpec | TfdsFolderSpec, tfds_dir: str | None = None) -> 
         place = _version_of(spec, _Place(tfds_dir or os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets"))
     info = _read(place, INFO)
     try:
-        found = shards(info, ARRAY_RECORD)
-        if spec.split not in found:
-            raise UserError(f"{place} has no split {spec.split!r}: name one of {', '.join(sorted(found))} behind an @.")
+        splits = shards(info, ARRAY_RECORD)
+        if spec.split not in splits:
+            names = ", ".join(sorted(splits))
+            raise UserError(f"{place} has no split {spec.split!r}: name one of {names} behind an @.")
         if ARRAY_RECORD not in formats(info):
             raise UserError(
                 f"{place} holds {formats(info)[0]} files, of which no picture can be read alone: "
@@ -79,10 +80,10 @@ def find_split(spec: TfdsSpec | TfdsFolderSpec, tfds_dir: str | None = None) -> 
         )
     names = [name for name, kind in features.items() if kind == "Text" and _FILE_NAME.search(name)]
     files = place.files()
-    missing = [shard.name for shard in found[spec.split] if shard.name not in files]
+    missing = [shard.name for shard in splits[spec.split] if shard.name not in files]
     if missing:
         raise UserError(
-            f"{place} lacks {len(missing)} of the {len(found[spec.split])} files of its split {spec.split}, "
+            f"{place} lacks {len(missing)} of the {len(splits[spec.split])} files of its split {spec.split}, "
             f"{missing[0]} among them: copy or prepare the set again."
         )
     return PreparedSplit(
@@ -90,31 +91,32 @@ def find_split(spec: TfdsSpec | TfdsFolderSpec, tfds_dir: str | None = None) -> 
         remote=place.remote,
         split=spec.split,
         title=f"{title}-{spec.split}",
-        shards=tuple(Shard(shard.name, shard.records, *files[shard.name]) for shard in found[spec.split]),
+        shards=tuple(Shard(shard.name, shard.records, *files[shard.name]) for shard in splits[spec.split]),
         picture_key=pictures[0],
         name_key=names[0] if names else None,
     )
 
 
 def formats(info: Mapping[str, Any]) -> list[str]:
-    """The formats that the set is there in; sets older than the field are TFRECORD."""
+    """Returns the formats that a set has files of; sets older than these fields have TFRECORD files."""
     return [info.get("fileFormat") or TFRECORD, *info.get("alternativeFileFormats", [])]
 
 
 def shards(info: Mapping[str, Any], file_format: str) -> dict[str, list[Shard]]:
-    """The files of each split in one of the formats, in the order of the records."""
-    found = {}
+    """Returns the files of each split in one of the formats, in the order of the records."""
+    splits = {}
     for split in info["splits"]:
         lengths = [int(length) for length in split.get("shardLengths", [])]
         template = split.get("filepathTemplate") or "{DATASET}-{SPLIT}.{FILEFORMAT}-{SHARD_X_OF_Y}"
-        found[split["name"]] = [
+        splits[split["name"]] = [
             Shard(_fill(template, info["name"], split["name"], file_format, number, len(lengths)), length)
             for number, length in enumerate(lengths)
         ]
-    return found
+    return splits
 
 
 def _fill(template: str, dataset: str, split: str, file_format: str, number: int, count: int) -> str:
+    """Fills in the template of a shard's file name."""
     values = {
         "DATASET": dataset,
         "SPLIT": split,
@@ -133,7 +135,7 @@ def _how_to_convert(name: str) -> str:
 
 
 def _leaves(features: Mapping[str, Any], prefix: str = "") -> "list[tuple[str, str]]":
-    """(name, kind) of every feature that is there once in a record; those of nested ones are joined with /."""
+    """Returns (name, kind) of every feature that a record has once; the names of nested ones are joined with /."""
     kind = features["pythonClassName"].rpartition(".")[2]
     if "featuresDict" not in features:
         return [(prefix, kind)]
@@ -170,6 +172,7 @@ class _Place:
         return _Place(f"{self._address}/{name}")
 
     def read(self, name: str) -> bytes:
+        """Returns the content of a file. Raises OSError where it cannot be read."""
         return self._files.cat_file(f"{self._path}/{name}")
 
     def _list(self) -> list[dict[str, Any]]:
@@ -179,16 +182,18 @@ class _Place:
             return []
 
     def files(self) -> dict[str, tuple[int, str]]:
-        """Bytes, and what changes when it is written anew, of each file by name."""
+        """Returns (bytes, `_changed`) of each file, by name."""
         entries = (entry for entry in self._list() if entry["type"] != "directory")
         return {_last(entry["name"]): (int(entry["size"] or 0), _changed(entry)) for entry in entries}
 
     def folders(self) -> list[str]:
+        """Returns the names of the folders, sorted."""
         return sorted(_last(entry["name"]) for entry in self._list() if entry["type"] == "directory")
 
 
 def _changed(entry: Mapping[str, Any]) -> str:
-    """What fsspec's listing says of a file that changes whenever it is written, in the words of its storage."""
+    """Returns the first field of an entry of fsspec's listing that changes whenever the file is written; "" if none."""
+    # Each kind of storage has a name of its own for it.
     return next((str(entry[key]) for key in ("generation", "etag", "ETag", "mtime", "updated") if entry.get(key)), "")
 
 
@@ -197,6 +202,7 @@ def _last(path: str) -> str:
 
 
 def _read(place: _Place, name: str) -> Any:
+    """Returns the content of a JSON file of a version folder. Raises UserError where it cannot be read."""
     try:
         return json.loads(place.read(name))
     except FileNotFoundError:
@@ -209,14 +215,17 @@ def _read(place: _Place, name: str) -> Any:
 
 
 def _version_of(spec: TfdsSpec, data_dir: _Place) -> _Place:
-    """The version folder of a set, e.g. DATA_DIR/coco/2017/1.1.0; the newest where none is named."""
+    """Returns the version folder of a set, e.g. DATA_DIR/coco/2017/1.1.0; the newest where none is named.
+
+    Raises UserError where there is none.
+    """
     place = data_dir / spec.name
     if spec.config:
         place = place / spec.config
     inner = place.folders()
     versions = [name for name in inner if _VERSION.fullmatch(name)]
     if not versions:
-        raise UserError(_not_there(spec, data_dir, place, [name for name in inner if not name.startswith(".")]))
+        raise UserError(_no_version(spec, data_dir, place, [name for name in inner if not name.startswith(".")]))
     if spec.version and spec.version not in versions:
         raise UserError(
             f"{place} has no version {spec.version}: name one of {', '.join(versions)}, or none for the newest."
@@ -224,7 +233,7 @@ def _version_of(spec: TfdsSpec, data_dir: _Place) -> _Place:
     return place / (spec.version or max(versions, key=lambda name: tuple(map(int, name.split(".")))))
 
 
-def _not_there(spec: TfdsSpec, data_dir: _Place, place: _Place, inner: list[str]) -> str:
+def _no_version(spec: TfdsSpec, data_dir: _Place, place: _Place, inner: list[str]) -> str:
     if inner and not spec.config:
         return f"{place} has several configurations: name one, e.g. tfds:{spec.name}/{inner[0]}."
     known = _PREPARED_HERE.get(spec.name)

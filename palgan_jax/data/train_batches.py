@@ -1,8 +1,8 @@
-"""From a source of pictures to batches: uint8 (b, R, R, 3), this process's rows of the global batch.
+"""Batches to train on: uint8 (b, R, R, 3), this process's rows of the global batch, without end.
 
-Training draws without end: every epoch goes through each picture once in a new order, each time with a new crop. Sample
-number n of the run (order, crop, flip) depends on the seed and on n alone: not on the number of processes, workers or
-threads, nor on whether decoded pictures are kept in memory. So one integer, `position`, is the whole state.
+Every epoch shows each picture once, in a new order and with a new crop. Sample number n of the run (picture, crop,
+flip) depends on the seed and on n alone: not on the number of processes, workers or threads, nor on whether decoded
+pictures are kept in memory. So one integer, `position`, is the whole state.
 """
 
 import copy
@@ -29,19 +29,19 @@ from palgan_jax.data.shares import (
 from palgan_jax.data.workers import NoteWriter, WorkerNotes, dead_worker
 from palgan_jax.errors import DataStopped, UserError
 
-_MAX_FAILURES = 100  # pictures in a row; then the source is taken for gone
+_MAX_FAILURES = 100  # unreadable pictures in a row that end the run
 
 
 class TrainBatches:
-    """Endless training batches; made by `train_batches`."""
+    """Iterates over training batches without end; made by `train_batches`."""
 
     def __init__(self, make: "_TrainShare", workers: int, max_replaced: float, position: int):
         self._make = make
         self._source = make.source
         self.workers = workers
-        """Processes that decode; 0: threads of this one do."""
+        """Number of worker processes; 0: threads of this process decode."""
         self.decoders = workers or thread_count()
-        """Processes or threads that decode side by side."""
+        """Number of processes or threads that decode at the same time."""
         self._replacements = Replacements(self._source.name, len(self._source), max_replaced)
         self._first, self._taken = position, 0
         self._notes: WorkerNotes | None = None
@@ -67,11 +67,11 @@ class TrainBatches:
         Returns:
           rgb: uint8 (b, R, R, 3), sRGB.
           index: int32 (b,), the number of each picture in the source.
-          replaced: int32 (b,), the number of the picture that was drawn where it couldn't be read, else -1.
-          seconds: float32 (b,), what reading, decoding and cropping each took in its process or thread.
+          replaced: int32 (b,), the number of the unreadable picture that each stands in for, else -1.
+          seconds: float32 (b,), the time that reading, decoding and cropping each took in its process or thread.
 
         Raises:
-          DataStopped: the folder of the source is gone, too many pictures cannot be read, a worker process has ended.
+          DataStopped: the source's folder has vanished, too many pictures cannot be read, a worker process has ended.
         """
         try:
             batch = next(self._shares)
@@ -93,12 +93,12 @@ class TrainBatches:
 
     @property
     def replaced(self) -> dict[str, int]:
-        """Pictures that couldn't be read any more, and how often another one stood in for each (in this process)."""
+        """Returns how often another picture stood in for each unreadable one, by its name (in this process)."""
         return self._replacements.counts
 
     @property
     def position(self) -> int:
-        """Samples handed out since the start of the run, over all processes: where another one is to go on."""
+        """Returns the samples handed out since the start of the run, over all processes: where a resume goes on."""
         return self._first + self._taken * self._make.batch_size
 
     def close(self) -> None:
@@ -130,25 +130,25 @@ def train_batches(
     """Returns batches for training: shuffled anew every epoch, randomly cropped and flipped.
 
     Args:
-      source: from `open_source`. Each part of a mixture is shuffled and gone through by itself; over any stretch of
-        samples its share is its weight, to within a sample or two.
+      source: from `open_source`. Each part of a mixture is shuffled by itself; any stretch of samples holds its share,
+        to within a sample or two.
       resolution: R, the side of the squares.
-      batch_size: of the global batch, over all processes.
-      seed: of order and crops, 0..2**32-1.
-      workers: processes that decode beside this one. "auto": none on up to 2 cores (threads overlap decoding with the
-        step, since the decoders release the interpreter's lock) and none where decoded pictures stay in memory, else
-        one less than there are cores.
+      batch_size: the size of the global batch, over all processes.
+      seed: determines order and crops; 0..2**32-1.
+      workers: the number of processes that decode beside this one. "auto": one less than there are cores, but none on
+        up to 2 cores (threads overlap decoding with the step, since the decoders release the interpreter's lock) and
+        none where decoded pictures are kept in memory.
       process_index, process_count: this process's place; it gets rows [i * b, (i + 1) * b), b = batch_size / count, of
         each global batch.
-      min_scale: of the crops; see CropRule.
+      min_scale: see `CropRule`.
       max_replaced: the largest share of pictures that others may stand in for because they cannot be read any more; see
         `Replacements`.
-      position: samples that the run has had already, over all processes; the first batch is what follows.
-      cache: whether decoded pictures stay in memory. None: where they take less than CACHE_BYTES and no workers were
-        asked for. The batches are the same either way.
+      position: the number of samples of the run before the first batch, over all processes.
+      cache: whether to keep decoded pictures in memory. None: where they take less than CACHE_BYTES and `workers` is
+        "auto" or 0. The batches are the same either way.
 
     Raises:
-      UserError: batch_size isn't divisible by process_count; unknown number of workers; impossible crops.
+      UserError: batch_size is not divisible by process_count; `workers` or `min_scale` is out of range.
     """
     check_share(batch_size, process_count)
     try:
@@ -156,7 +156,7 @@ def train_batches(
     except ValueError as error:
         raise UserError(f"{error}.") from None
     if cache is None:
-        # The crops of a picture are taken from one of two neighboring reductions.
+        # Crops of a picture need one of two neighboring reductions, and some pictures are kept at both.
         needed = 1.25 * source.decoded_bytes(rule.at_least(resolution))
         cache = workers in ("auto", 0) and needed <= CACHE_BYTES
     workers = worker_count(workers, cache)
@@ -192,7 +192,7 @@ class _TrainShare:
         self._note: NoteWriter | None = None
 
     def starting_at(self, position: int, note: NoteWriter | None = None) -> "_TrainShare":
-        """Returns a copy that begins at sample `position` of the run, and gives `note` each picture that it reads."""
+        """Returns a copy that begins at sample `position` of the run and calls `note` with each picture it reads."""
         other = copy.copy(self)
         other._first, other._note = position, note
         return other
@@ -211,11 +211,12 @@ class _TrainShare:
             "seconds": np.empty(count, np.float32),
         }
         draws = self._rule.draws(self._seed, first, count)
-        drawn = [self._order(n) for n in range(first, first + count)]
-        # All at once: between two pictures, the processor has forgotten this code and takes five times as long.
-        boxes = [self._box(i, draw) for i, draw in zip(drawn, draws, strict=True)]
+        numbers = [self._order(n) for n in range(first, first + count)]
+        # All boxes at once: after a picture is decoded, this code has left the processor's caches and takes five times
+        # as long.
+        boxes = [self._box(i, draw) for i, draw in zip(numbers, draws, strict=True)]
         started = time.perf_counter()
-        for row, (number, draw, box) in enumerate(zip(drawn, draws, boxes, strict=True)):
+        for row, (number, draw, box) in enumerate(zip(numbers, draws, boxes, strict=True)):
             i, rgb = self._next_good(number, draw, box)
             take_crop(rgb, box if i == number else self._box(i, draw), draw.mirrored, share["rgb"][row])
             share["index"][row] = i
@@ -227,6 +228,7 @@ class _TrainShare:
         return share
 
     def _box(self, i: int, draw: Draw) -> Box:
+        """Returns the crop of picture i."""
         return self._rule.box(draw, *self._sizes[i].tolist())
 
     def _next_good(self, number: int, draw: Draw, box: Box) -> tuple[int, np.ndarray]:
@@ -250,6 +252,7 @@ class _TrainShare:
         )
 
     def _read(self, i: int, box: Box) -> np.ndarray:
+        """Reads picture i as small as its crop allows, or returns it from memory."""
         width, height = self._sizes[i].tolist()
         by = box.reduction(width, height, self._resolution)
         if self._kept is not None and (rgb := self._kept.get((i, by))) is not None:

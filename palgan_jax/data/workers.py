@@ -1,4 +1,4 @@
-"""Worker processes: how they start, which picture each is at, and why one has ended."""
+"""Worker processes: prepares them, notes which picture each reads, and explains why one has ended."""
 
 import multiprocessing
 import os
@@ -17,9 +17,9 @@ from palgan_jax.errors import DataStopped
 
 
 class WorkerNotes:
-    """Holds the number of the picture that each worker process is at, so that its end can be explained.
+    """Notes the number of the picture that each worker process reads, so that its end can be explained.
 
-    In a small file, so that it outlives the process and nobody has to wait for a lock that it held.
+    They are in a small file, which outlives the process and needs no lock that a dead one could hold.
     """
 
     def __init__(self, workers: int):
@@ -33,10 +33,14 @@ class WorkerNotes:
         return NoteWriter(self._file.name)
 
     def read(self) -> list[tuple[int, int]]:
-        """Returns (process id, number of the picture) of each worker: 0 before it has started, -1 before its first."""
+        """Returns (process id, number of the picture) of each worker.
+
+        The id is 0 before the worker has started, the number -1 before its first picture.
+        """
         return _read_rows(self._file.name)
 
     def close(self) -> None:
+        """Removes the file."""
         self._file.close()
 
 
@@ -57,7 +61,7 @@ class NoteWriter:
         self(-1)
 
     def __call__(self, picture: int) -> None:
-        """Notes that this process, which has registered through any copy of this object, is at picture `picture`."""
+        """Notes that this process, which any copy of this object has registered, reads `picture`."""
         if self._file is None:
             self.register([process for process, _ in _read_rows(self._path)].index(os.getpid()))
         assert self._file is not None
@@ -72,13 +76,13 @@ def _read_rows(path: str) -> list[tuple[int, int]]:
 
 
 def start_worker(note: NoteWriter, number: int, count: int) -> None:
-    """Prepares worker process `number` of `count`; it runs before anything else there."""
+    """Prepares worker process `number` of `count`; runs before anything else in it."""
     note.register(number)
     cv2.setNumThreads(1)  # there is a process for each core already
-    # A terminal's Ctrl-C and a scheduler's SIGTERM go to all processes; the one that trains decides what becomes of it.
+    # A terminal's Ctrl-C and a scheduler's SIGTERM go to all processes; only the one that trains answers them.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    # A process that was killed cannot stop its workers: they look after themselves.
+    # A process that was killed cannot stop its workers, so each ends itself when its parent does.
     threading.Thread(target=_end_with, args=(multiprocessing.parent_process(),), daemon=True).start()
 
 
@@ -99,8 +103,8 @@ def dead_worker(notes: list[tuple[int, int]], complaint: str, name_of: Callable[
     match = re.search(r"exit code (-?\d+)", complaint)
     code = int(match[1]) if match else 1
     dead = [picture for pid, picture in notes if pid and not _alive(pid)]
-    at = [name_of(picture) for picture in dead if picture >= 0]
-    where = f"while it read {' or '.join(at)}" if at else "before it read a picture"
+    names = [name_of(picture) for picture in dead if picture >= 0]
+    where = f"while it read {' or '.join(names)}" if names else "before it read a picture"
     advice = (
         "the memory may have run out, so try a smaller --config.data.workers"
         if code == -signal.SIGKILL

@@ -30,27 +30,27 @@ _TAR_BLOCK = 512
 
 @dataclass(frozen=True)
 class UsableArchive:
-    """An archive that can be used."""
+    """An archive that can be used: it is in the user's folder, or is to be downloaded."""
 
     archive: Archive
     path: Path | None  # None: it is to be downloaded
     size: int  # bytes
-    members: int  # that the set's builder will read; 0 where the archive is to be downloaded
+    members: int  # number of those that the set's builder will read; 0 where the archive is to be downloaded
 
 
 def find_archives(picture_set: PictureSet, splits: Sequence[Split], folder: Path) -> dict[str, UsableArchive]:
-    """Looks at the archives of these splits.
+    """Checks the archives of some splits.
 
     Args:
-      picture_set: whose they are.
-      splits: those of its splits that are to be made.
-      folder: where the user has put the archives.
+      picture_set: the set of the splits.
+      splits: the splits that are to be made.
+      folder: the user's folder of archives.
 
     Returns:
-      By file name. An archive that is missing and has a public address is to be downloaded.
+      The archives by file name. One that is missing and has a public address is to be downloaded.
 
     Raises:
-      UserError: naming every archive that is missing, cut short, or something else than its name says, with sizes.
+      UserError: names every archive that is missing, cut short, or not what its name says, with sizes.
     """
     usable, problems = {}, []
     for archive in dict.fromkeys(archive for split in splits for archive in split.archives):
@@ -59,7 +59,7 @@ def find_archives(picture_set: PictureSet, splits: Sequence[Split], folder: Path
             usable[archive.file] = UsableArchive(archive, None, archive.size or 0, 0)
             continue
         try:
-            usable[archive.file] = _look_at(archive, path)
+            usable[archive.file] = _check(archive, path)
         except _NotUsable as problem:
             problems.append(f"{archive.file} {problem}")
     if problems:
@@ -70,7 +70,7 @@ def find_archives(picture_set: PictureSet, splits: Sequence[Split], folder: Path
 
 
 def splits_to_make(picture_set: PictureSet, folder: Path) -> list[Split]:
-    """The splits that are needed, and the others whose archives are all in the folder."""
+    """Returns the splits that are needed, and those others whose archives are all in the folder."""
     return [
         split
         for split in picture_set.splits
@@ -79,7 +79,7 @@ def splits_to_make(picture_set: PictureSet, folder: Path) -> list[Split]:
 
 
 def log_archives(usable: dict[str, UsableArchive]) -> None:
-    """One line an archive: taken, downloaded from where, or taken though its size is not the published one."""
+    """Logs a line for each archive: its size, a warning if that is not the published one, or its address."""
     for file, entry in usable.items():
         if entry.path is None:
             log.info("%s is not there and will be downloaded: %s, %s", file, entry.archive.url, in_words(entry.size))
@@ -90,7 +90,7 @@ def log_archives(usable: dict[str, UsableArchive]) -> None:
 
 
 def check_addresses(usable: dict[str, UsableArchive], folder: Path) -> None:
-    """Asks the server for each archive that is to be downloaded; UserError, with the folder, where one does not answer.
+    """Asks the servers for each archive that is to be downloaded. Raises UserError where one does not answer.
 
     The builder itself would try for minutes first.
     """
@@ -107,7 +107,7 @@ def check_addresses(usable: dict[str, UsableArchive], folder: Path) -> None:
 
 
 def check_room(picture_set: PictureSet, splits: Sequence[Split], usable: dict[str, UsableArchive], folder: Path) -> int:
-    """The bytes that the work will need at most, in a folder that exists; UserError where they are not free."""
+    """Computes how many bytes the work needs at most in `folder`, which exists. Raises UserError where it has fewer."""
     sizes = [sum(usable[archive.file].size for archive in split.archives) for split in splits]
     needed = round(sum(sizes) * RECORDS) + (max(sizes, default=0) if picture_set.unpacked else 0)
     needed += sum(entry.size for entry in usable.values() if entry.path is None)
@@ -121,10 +121,11 @@ def check_room(picture_set: PictureSet, splits: Sequence[Split], usable: dict[st
 
 
 class _NotUsable(Exception):
-    """What is wrong with an archive, to be read behind its name."""
+    """Says what is wrong with an archive; continues a sentence that begins with its name."""
 
 
-def _look_at(archive: Archive, path: Path) -> UsableArchive:
+def _check(archive: Archive, path: Path) -> UsableArchive:
+    """Returns an archive of the user's folder. Raises _NotUsable where it is missing or not what it should be."""
     if not path.exists():
         raise _NotUsable(f"is missing ({_beginning(archive, path)})")
     if not path.is_file():
@@ -141,7 +142,7 @@ def _look_at(archive: Archive, path: Path) -> UsableArchive:
 
 
 def _beginning(archive: Archive, path: Path) -> str:
-    """What is there of it under the longer name that unfinished downloads have; else its size."""
+    """Describes an unfinished download of a missing archive, whose name is a longer one; else returns its size."""
     for other in sorted(path.parent.glob(f"{path.name}.*")):
         return f"{other.name} is there, with {other.stat().st_size:,} of {_size(archive)} bytes"
     return in_words(archive.size or 0)
@@ -149,6 +150,7 @@ def _beginning(archive: Archive, path: Path) -> str:
 
 @contextmanager
 def _readable(archive: Archive, size: int) -> Iterator[None]:
+    """Turns errors of reading an archive, in a `with` body, into _NotUsable."""
     try:
         yield
     except (tarfile.TarError, zipfile.BadZipFile, EOFError) as error:
@@ -162,7 +164,7 @@ def _size(archive: Archive) -> str:
 
 
 def _tar_members(path: Path) -> Iterator[str]:
-    """The names of the files. tarfile takes the end of the file for the end of the archive, wherever that is."""
+    """Yields the names of the files. Raises ReadError where the archive is cut short, which tarfile does not notice."""
     end = 0
     with tarfile.open(path, "r:") as tar:
         for member in tar:
@@ -174,7 +176,7 @@ def _tar_members(path: Path) -> Iterator[str]:
 
 
 def _zip_members(path: Path) -> Iterator[str]:
-    """The names of the files, from the list at the very end, which a file that is cut short does not have."""
+    """Yields the names of the files, from the list at the very end, which an archive that is cut short lacks."""
     with zipfile.ZipFile(path) as archive:
         yield from (member.filename for member in archive.infolist() if not member.is_dir())
 

@@ -48,11 +48,11 @@ def build_split(
     """Makes one split in a folder of the workplace, whole or not at all.
 
     Args:
-      picture_set: whose split it is.
-      split: the one to make.
-      archives: its archives, by file name.
-      manual_dir: where they are.
-      workplace: a folder from which `clear_unfinished` has removed what was unfinished; downloads go there too.
+      picture_set: the set of the split.
+      split: the split to make.
+      archives: the split's archives, by file name.
+      manual_dir: the folder of the archives.
+      workplace: a folder from which `clear_unfinished` has removed unfinished work; downloads go there, too.
 
     Raises:
       UserError: an archive cannot be downloaded, or holds what the builder cannot read.
@@ -147,6 +147,7 @@ class _CountingWriter:
         self._progress: Progress | None = None
 
     def write(self, path: Any, examples: Iterable[Any]) -> Any:
+        """Writes a shard as the writer of tfds does."""
         if self._progress is None:
             self._progress = Progress(f"{self._split}: writing", self._total(), unit="picture")
         return self._writer.write(path, self._counted(examples, self._progress))

@@ -20,12 +20,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--manual-dir",
         type=Path,
         metavar="DIR",
-        help="where the archives are that you have downloaded (default: downloads/manual in the data folder)",
+        help="folder of the archives that you have downloaded (default: downloads/manual in the data folder)",
     )
     parser.add_argument(
         "--data-dir",
         metavar="DIR",
-        help="where the set goes, and is looked for (default: $TFDS_DATA_DIR, or ~/tensorflow_datasets)",
+        help="folder of prepared sets (default: $TFDS_DATA_DIR, or ~/tensorflow_datasets)",
     )
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.epilog = _epilog()
@@ -49,11 +49,11 @@ def _epilog() -> str:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Prepares a set, converts it, or checks it if it is there; returns 0. UserError where that cannot be done."""
+    """Prepares a set, converts it, or checks it if it is finished; returns 0. Raises UserError where it cannot."""
     os.environ["JAX_PLATFORMS"] = "cpu"  # no accelerator is needed, and none is taken from others
     os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
-    os.environ["TF_ENABLE_ONEDNN_OPTS"] = "0"  # it would tell of it
-    for noisy in ("absl", "urllib3"):  # what tfds asks for and how often it tries
+    os.environ["TF_ENABLE_ONEDNN_OPTS"] = "0"  # TensorFlow would print a line about it
+    for noisy in ("absl", "urllib3"):  # they log each request of tfds
         logging.getLogger(noisy).setLevel(logging.ERROR)
     from palgan_jax.data.tfds_layout import ARRAY_RECORD, TFRECORD, formats
     from palgan_jax.prepare.dataset_info import find_prepared, read_info
@@ -62,14 +62,14 @@ def run(args: argparse.Namespace) -> int:
     picture_set = SETS[args.set]
     data_dir = _data_dir(args.data_dir)
     folder = find_prepared(data_dir, picture_set.builder)
-    there = formats(read_info(folder)) if folder else []
-    if folder and ARRAY_RECORD in there:
+    present = formats(read_info(folder)) if folder else []
+    if folder and ARRAY_RECORD in present:
         verify(folder, picture_set)
         log.info("%s is finished: there is nothing to do", folder)
         return 0
-    if folder and TFRECORD not in there:
+    if folder and TFRECORD not in present:
         raise UserError(
-            f"{folder} is there as {there[0]}, which cannot be converted: name another folder with --data-dir."
+            f"{folder} is there as {present[0]}, which cannot be converted: name another folder with --data-dir."
         )
     _need_tensorflow()
     try:
@@ -85,8 +85,9 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _data_dir(given: str | None) -> Path:
-    name = given or os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets"
+def _data_dir(option: str | None) -> Path:
+    """Returns the folder of prepared sets. Raises UserError where it is not a local one."""
+    name = option or os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets"
     if "://" in name:
         raise UserError(f"{name} is not a local folder: prepare the set in one and copy it from there.")
     try:
@@ -95,20 +96,23 @@ def _data_dir(given: str | None) -> Path:
         raise UserError(f"{name} cannot be found ({error}): name a folder with --data-dir.") from error
 
 
-def _manual_dir(given: Path | None, data_dir: Path) -> Path:
-    folder = (given or data_dir / "downloads" / "manual").expanduser()
-    if given and not folder.is_dir():
+def _manual_dir(option: Path | None, data_dir: Path) -> Path:
+    """Returns the folder of the user's archives. Raises UserError where the named one does not exist."""
+    folder = (option or data_dir / "downloads" / "manual").expanduser()
+    if option and not folder.is_dir():
         raise UserError(f"there is no folder {folder}: put the archives into one and name it with --manual-dir.")
     return folder
 
 
 def _need_tensorflow() -> None:
-    needed = [name for name in ("tensorflow", "importlib_resources") if importlib.util.find_spec(name) is None]
-    if needed:
-        raise UserError(f"preparing a set needs {needed[0]}, which is not installed: pip install -e '.[prepare]'.")
+    """Raises UserError where a package that preparing needs is not installed."""
+    missing = [name for name in ("tensorflow", "importlib_resources") if importlib.util.find_spec(name) is None]
+    if missing:
+        raise UserError(f"preparing a set needs {missing[0]}, which is not installed: pip install -e '.[prepare]'.")
 
 
 def _convert(folder: Path) -> None:
+    """Converts a prepared set of TFRECORD files."""
     from palgan_jax.prepare.convert import convert
     from palgan_jax.prepare.lock import workplace
 
@@ -118,24 +122,24 @@ def _convert(folder: Path) -> None:
 
 
 def _build(picture_set: PictureSet, manual_dir: Path, data_dir: Path) -> Path:
+    """Makes a set from its archives; returns its version folder."""
     from palgan_jax.prepare import build
     from palgan_jax.prepare.archives import check_addresses, check_room, find_archives, log_archives, splits_to_make
     from palgan_jax.prepare.lock import UNFINISHED, workplace
 
     set_folder = data_dir / picture_set.builder
     finished = build.finished_splits(picture_set, set_folder / UNFINISHED)
-    wanted = splits_to_make(picture_set, manual_dir)
-    left = [split for split in wanted if split not in finished]
-    archives = find_archives(picture_set, left, manual_dir)
+    remaining = [split for split in splits_to_make(picture_set, manual_dir) if split not in finished]
+    archives = find_archives(picture_set, remaining, manual_dir)
     log_archives(archives)
     check_addresses(archives, manual_dir)
     with workplace(set_folder) as work:
         build.clear_unfinished(picture_set, work)
-        room = check_room(picture_set, left, archives, data_dir)
+        room = check_room(picture_set, remaining, archives, data_dir)
         log.info("%s goes to %s and takes up to %s there", picture_set.title, data_dir, in_words(room))
         for split in finished:
             log.info("%s: finished before", split.name)
-        for split in left:
+        for split in remaining:
             build.build_split(picture_set, split, archives, manual_dir, work)
-        splits = [split for split in picture_set.splits if split in finished or split in left]
+        splits = [split for split in picture_set.splits if split in finished or split in remaining]
         return build.put_together(picture_set, splits, work, data_dir)

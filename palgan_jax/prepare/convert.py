@@ -1,7 +1,7 @@
-"""A set that tfds has prepared as TFRECORD files gets ArrayRecord files beside them: no archive is needed for that.
+"""Converts a set that tfds has prepared as TFRECORD files to ArrayRecord files beside them, without any archive.
 
-The records are copied as they are, shard by shard. `dataset_info.json` says in the end that the set is there in both
-formats, in the words that tfds has for that; the TFRECORD files are left as they are and can be removed afterwards.
+The records are copied as they are, shard by shard. In the end `dataset_info.json` names both formats, in the field that
+tfds has for that. The TFRECORD files are kept, and can be removed afterwards.
 """
 
 import shutil
@@ -22,7 +22,8 @@ def convert(folder: Path) -> None:
     """Writes the ArrayRecord files of a version folder; those that an earlier try has finished are kept.
 
     Raises:
-      UserError: a TFRECORD file is missing, damaged or of another length than it should be; no room; no right to write.
+      UserError: a TFRECORD file is missing, damaged or has too few or too many records; there is no room, or no right
+        to write.
     """
     info = read_info(folder)
     old = [shard for split in shards(info, TFRECORD).values() for shard in split]
@@ -33,10 +34,10 @@ def convert(folder: Path) -> None:
             f"{folder} lacks {len(missing)} of its {len(old)} TFRECORD files, {missing[0]} among them: "
             "copy the set again."
         )
-    left = [(source, target) for source, target in zip(old, new, strict=True) if not _is_done(folder, target)]
-    _check_room(folder, sum((folder / source.name).stat().st_size for source, _ in left))
-    with Progress("converting", len(old), done=len(old) - len(left), unit="shard") as progress:
-        for source, target in left:
+    remaining = [(source, target) for source, target in zip(old, new, strict=True) if not _is_done(folder, target)]
+    _check_room(folder, sum((folder / source.name).stat().st_size for source, _ in remaining))
+    with Progress("converting", len(old), done=len(old) - len(remaining), unit="shard") as progress:
+        for source, target in remaining:
             _convert_shard(folder, source, target)
             progress.advance()
     others = info.get("alternativeFileFormats", [])
@@ -56,6 +57,7 @@ def _check_room(folder: Path, needed: int) -> None:
 
 
 def _convert_shard(folder: Path, source: Shard, target: Shard) -> None:
+    """Copies the records of one file, whole or not at all."""
     from tensorflow import errors
     from tensorflow_datasets.core import file_adapters
 

@@ -1,4 +1,4 @@
-"""The version folder of a prepared set on the local disk, found and described."""
+"""Finds the version folder of a prepared set on the local disk, and reads and writes its description."""
 
 import json
 import re
@@ -11,7 +11,7 @@ from palgan_jax.util.files import write_file
 
 
 def find_prepared(data_dir: Path, builder: str) -> Path | None:
-    """The newest version folder of a set under `data_dir`, e.g. DATA_DIR/coco/2017/1.1.0; None where there is none."""
+    """Returns the newest version folder of a set, e.g. DATA_DIR/coco/2017/1.1.0; None where there is none."""
     versions = [path.parent for path in (data_dir / builder).glob(f"*/{INFO}") if _version(path.parent)]
     return max(versions, key=_version, default=None)
 
@@ -21,7 +21,7 @@ def _version(folder: Path) -> tuple[int, ...]:
 
 
 def read_info(folder: Path) -> dict[str, Any]:
-    """`dataset_info.json` of a version folder; UserError where it cannot be read."""
+    """Reads `dataset_info.json` of a version folder. Raises UserError where it cannot be read."""
     path = folder / INFO
     try:
         info = json.loads(path.read_bytes())

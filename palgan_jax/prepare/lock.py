@@ -1,4 +1,4 @@
-"""The folder in which a set is made, beside its versions: what is unfinished lies there and nowhere else."""
+"""The folder in which a set is made, beside its versions; unfinished work is nowhere else."""
 
 import fcntl
 import shutil
@@ -10,22 +10,22 @@ from palgan_jax.errors import UserError
 from palgan_jax.util.files import make_folder
 
 UNFINISHED = "preparing"
-"""Its name in the set's folder; no version is called that."""
+"""The name of that folder in the set's; no version has it."""
 
 
 @contextmanager
 def workplace(set_folder: Path) -> Iterator[Path]:
-    """SET_FOLDER/preparing, held by this process alone.
+    """Makes SET_FOLDER/preparing and locks it for this process alone, in a `with` body that gets its path.
 
-    It goes away when the work is done; what is in it when the work ends otherwise is there for the next try.
-    Raises UserError where it cannot be made, or while another process holds it.
+    At the end it is removed. After an error it stays for the next try, unless it is empty.
+    Raises UserError where it cannot be made, or while another process has locked it.
     """
     folder = set_folder / UNFINISHED
     make_folder(folder)
     lock = folder / "lock"
-    with lock.open("w") as held:
+    with lock.open("w") as file:
         try:
-            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise UserError(f"another palgan prepare is at work in {folder}: wait until it has ended.") from None
         try:

@@ -1,7 +1,7 @@
-"""What ImageNet and COCO consist of: their splits, the archives these come in, and how much there is of everything.
+"""The splits of ImageNet and COCO, and the archives that they are published in.
 
-Sizes in bytes are those of the checksum files of tensorflow-datasets (`tfds`), numbers of pictures those that the sets
-were published with (Russakovsky et al., 2015; cocodataset.org).
+Sizes in bytes come from the checksum files of tensorflow-datasets (`tfds`), numbers of pictures from the publications
+(Russakovsky et al., 2015; cocodataset.org).
 """
 
 from dataclasses import dataclass
@@ -9,17 +9,17 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Archive:
-    """A file as it is published. Inside are pictures (or archives of them) whose names match `members`."""
+    """A published file of pictures, or of archives of pictures."""
 
     file: str
     size: int | None  # bytes; None: not published
-    members: str  # regular expression for whole member names
-    url: str = ""  # empty: only for those who register
+    members: str  # regular expression of the full names of the pictures or archives in it
+    url: str = ""  # empty: it is only for those who register
 
 
 @dataclass(frozen=True)
 class Split:
-    """One split of a set. One that is not `needed` is made where all its archives are there."""
+    """One split of a set. If it is not `needed`, it is made only where the user has all its archives."""
 
     name: str
     pictures: int
@@ -30,13 +30,13 @@ class Split:
 
 @dataclass(frozen=True)
 class PictureSet:
-    """A set of pictures as tfds knows it."""
+    """A set of pictures that tfds has a builder for."""
 
     title: str
     builder: str  # tfds name, with the config if there is one
     splits: tuple[Split, ...]
-    where: str  # how to get the archives: the last part of an error's sentence
-    unpacked: bool  # the builder unpacks the archives before it reads them
+    where: str  # how to get the archives, as the last part of an error's sentence
+    unpacked: bool  # True where the builder unpacks the archives before it reads them
 
 
 def _coco(folder: str, file: str, size: int, members: str) -> Archive:

@@ -1,4 +1,4 @@
-"""Whether a prepared set holds what it says, and whether that is the whole of the published set."""
+"""Checks whether a prepared set holds what it should, and whether that is the whole of the published set."""
 
 import logging
 from pathlib import Path
@@ -20,40 +20,41 @@ log = logging.getLogger(__name__)
 def verify(folder: Path, picture_set: PictureSet) -> None:
     """Counts the records of all shards, and decodes the first, the middle and the last picture of each.
 
-    Says one line a split. It reads the set as training does, without TensorFlow.
+    Logs a line for each split. Reads the set as training does, without TensorFlow.
 
     Raises:
-      UserError: a shard is missing or damaged, or its records are not as many as `dataset_info.json` says.
+      UserError: a shard is missing or damaged, or has more or fewer records than `dataset_info.json` says.
     """
     splits = shards(read_info(folder), ARRAY_RECORD)
-    odd: list[str] = []
+    problems: list[str] = []
     with Progress("checking", sum(map(len, splits.values())), unit="shard") as progress:
         for name, files in splits.items():
             pictures = RecordPictures(find_split(TfdsFolderSpec(str(folder), name)))
             first = 0
             for shard in files:
                 _check_shard(folder, shard)
-                looked_at = {0, shard.records // 2, shard.records - 1} if shard.records else set()
-                odd += [problem for n in sorted(looked_at) if (problem := _problem(pictures, first + n))]
+                sample = {0, shard.records // 2, shard.records - 1} if shard.records else set()
+                problems += [problem for n in sorted(sample) if (problem := _problem(pictures, first + n))]
                 first += shard.records
                 progress.advance()
     for name, files in splits.items():
-        _say(picture_set, name, sum(shard.records for shard in files), len(files))
+        _log_split(picture_set, name, sum(shard.records for shard in files), len(files))
     if grouped := [shard.name for files in splits.values() for shard in files if not _single(folder / shard.name)]:
         log.warning("%s was not written with group_size:1: reading one of its records reads more of them", grouped[0])
-    if odd:
-        log.warning("%d of the pictures that were looked at cannot be decoded, such as: %s", len(odd), odd[0])
+    if problems:
+        log.warning("%d of the pictures that were checked cannot be decoded, such as: %s", len(problems), problems[0])
 
 
 def _check_shard(folder: Path, shard: Shard) -> None:
+    """Raises UserError where a shard is damaged or has more or fewer records than it should."""
     count = count_records(folder / shard.name)
     if count != shard.records:
-        found = "is damaged" if count < 0 else f"holds {count:,} records, not {shard.records:,}"
-        raise UserError(f"{folder / shard.name} {found}: remove the folder and prepare the set again.")
+        problem = "is damaged" if count < 0 else f"holds {count:,} records, not {shard.records:,}"
+        raise UserError(f"{folder / shard.name} {problem}: remove the folder and prepare the set again.")
 
 
 def _single(path: Path) -> bool:
-    """Whether each record was stored alone, so that any of them is read without others."""
+    """Returns True where each record was stored alone, so that any of them is read without others."""
     reader = ArrayRecordReader(str(path))
     try:
         return "group_size:1," in f"{reader.writer_options_string()},"
@@ -62,7 +63,7 @@ def _single(path: Path) -> bool:
 
 
 def _problem(pictures: RecordPictures, i: int) -> str:
-    """Why a picture cannot be decoded; UserError where its record cannot even be read."""
+    """Returns why a picture cannot be decoded, "" if it can. Raises UserError where its record cannot be read."""
     name, data = pictures.load(i)
     try:
         decode_rgb(data, name=f"{pictures.label(i)} ({name})")
@@ -72,7 +73,7 @@ def _problem(pictures: RecordPictures, i: int) -> str:
 
 
 def count_records(path: Path) -> int:
-    """The number of records of an ArrayRecord file; -1 where it is damaged."""
+    """Returns the number of records of an ArrayRecord file; -1 where it is damaged."""
     try:
         reader = ArrayRecordReader(str(path))
         count = reader.num_records()
@@ -82,7 +83,8 @@ def count_records(path: Path) -> int:
     return count
 
 
-def _say(picture_set: PictureSet, split: str, records: int, files: int) -> None:
+def _log_split(picture_set: PictureSet, split: str, records: int, files: int) -> None:
+    """Logs the number of pictures of a split, with a warning if it is not the published one."""
     published = {split.name: split.pictures for split in picture_set.splits}.get(split, records)
     line = f"{picture_set.builder} {split}: {records:,} pictures in {files:,} shard{'s' * (files != 1)}"
     if records == published:

@@ -1,1 +1,1 @@
-"""Tools of no subject of their own: files, progress, threads, words."""
+"""Tools for all subjects: files, progress, threads, compilation, text."""

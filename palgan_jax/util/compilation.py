@@ -1,4 +1,4 @@
-"""Tracing without garbage collection, and compiled programs kept on the local disk from one process to the next."""
+"""Shorter compilation: traces without garbage collection, and keeps compiled programs on the local disk."""
 
 import gc
 import os
@@ -17,7 +17,7 @@ def keep_compiled_programs() -> None:
     import jax
 
     if "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS" not in os.environ:
-        # Programs that JAX takes for quick (a second) add up, since a run starts with a dozen of them.
+        # By default JAX keeps only programs that take a second; but a run starts with a dozen shorter ones.
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
     if not jax.config.jax_compilation_cache_dir:  # type: ignore[attr-defined]
         with suppress(UserError):

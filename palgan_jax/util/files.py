@@ -21,13 +21,13 @@ def write_file(path: Path, content: bytes) -> None:
     except OSError as error:
         raise UserError(f"{path} cannot be written ({one_line(error)}): choose another place.") from error
     finally:
-        # Where nothing can be written, nothing can be removed either, and that has been said already.
+        # Where nothing can be written, nothing can be removed either, and the first error has said so.
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
 
 
 def make_folder(path: Path) -> None:
-    """Makes a folder, with those above it, unless it is there. Raises UserError where it cannot be written to."""
+    """Makes a folder, with those above it, unless it exists. Raises UserError where it cannot be written to."""
     try:
         path.mkdir(parents=True, exist_ok=True)
         probe = _temporary(path)
@@ -40,13 +40,13 @@ def make_folder(path: Path) -> None:
 
 
 def cache_folder() -> Path:
-    """$PALGAN_CACHE, or palgan in $XDG_CACHE_HOME, or ~/.cache/palgan. Not made yet.
+    """Returns $PALGAN_CACHE, or palgan in $XDG_CACHE_HOME, or ~/.cache/palgan; the folder need not exist.
 
     Raises UserError where the user has no home folder and neither variable is set.
     """
     try:
-        if given := os.environ.get("PALGAN_CACHE"):
-            return Path(given).expanduser()
+        if path := os.environ.get("PALGAN_CACHE"):
+            return Path(path).expanduser()
         return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "palgan"
     except RuntimeError as error:
         raise UserError(f"there is no folder for caches ({error}): set PALGAN_CACHE to one.") from error
@@ -65,6 +65,6 @@ def hash64(text: str) -> int:
 
 
 def _temporary(folder: Path) -> Path:
-    """A hidden name that no other process has, on whatever machine, and short, since the final one may be the longest
-    that the file system takes."""
+    """Returns a hidden path that no process on any machine has; short, since the final name may have the most letters
+    that the file system allows."""
     return folder / f".{uuid4().hex}.tmp"

@@ -15,7 +15,7 @@ SECONDS_BETWEEN_LINES = 30.0
 class Progress:
     """Counts up to `total`. On a terminal it draws a bar; elsewhere it writes a line every half minute.
 
-    A context manager that ends the bar's line. `shown`: False for all but one of several processes at the same work.
+    A context manager, which ends the bar's line. `shown`: False for all but one of several processes at the same work.
     """
 
     def __init__(self, title: str, total: int, done: int = 0, unit: str = "step", shown: bool = True):

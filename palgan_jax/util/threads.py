@@ -23,8 +23,8 @@ def available_cores() -> int:
 def ordered_map(f: Callable[[T], S], items: Iterable[T], workers: int, ahead: int) -> Iterator[S]:
     """Yields f(item) of each item in order, computed by `workers` threads, at most `ahead` items before they are used.
 
-    It pays where `f` releases the interpreter's lock, as reading and decoding files do. An error in `f` is raised where
-    its result would have come. What has not begun by then, or when the consumer stops, is cancelled.
+    It pays where `f` releases the interpreter's lock, as reading and decoding files do. An error in `f` is raised in
+    the place of its result. Calls that have not begun by then, or when the consumer stops, are cancelled.
     """
     with ThreadPoolExecutor(workers) as pool:
         pending: deque[Future[S]] = deque()
@@ -43,7 +43,7 @@ def ordered_map(f: Callable[[T], S], items: Iterable[T], workers: int, ahead: in
 class SharedContext:
     """Enters a context with the first of several users at once, and leaves it with the last.
 
-    For settings of the whole process. Users that each save and restore one would restore it in the wrong order.
+    It is for settings of the whole process: users that each saved and restored one would do so in the wrong order.
     """
 
     def __init__(self, make: Callable[[], AbstractContextManager[Any]]):
