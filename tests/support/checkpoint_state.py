@@ -1,5 +1,11 @@
-"""A small state with the fields of the training state, made anew in any process from a seed."""
+"""A small state with the fields of the training state, made anew in any process from a seed, and its checkpoints."""
 
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -9,6 +15,16 @@ import optax
 from flax import struct
 from jax.sharding import NamedSharding
 from jax.sharding import PartitionSpec as P
+
+from palgan_jax.checkpoint.saving import Checkpoints
+from tests.support.places import ROOT
+
+CONFIG = {
+    "seed": 1,
+    "total": "30 epochs",
+    "net": {"width": 0.5, "norm": "palette"},
+    "data": {"train": "a", "near": None},
+}
 
 
 @struct.dataclass
@@ -89,3 +105,44 @@ def raw(state: Any) -> Any:
     return jax.tree.map(
         lambda x: jax.random.key_data(x) if jax.dtypes.issubdtype(x.dtype, jax.dtypes.prng_key) else x, state
     )
+
+
+def assert_same(a: Any, b: Any) -> None:
+    def same(path, x, y):
+        assert x.dtype == y.dtype and np.array_equal(x, y), jax.tree_util.keystr(path)
+
+    jax.tree_util.tree_map_with_path(same, raw(a), raw(b))
+
+
+# ------------------------------------------------------------------------------------------------ checkpoints on disk
+
+
+def save_steps(folder: Path, steps: Iterable[int], state: State) -> None:
+    """Saves the same state at several steps; the data position is ten times the step."""
+    with Checkpoints(folder) as checkpoints:
+        for step in steps:
+            checkpoints.save(step, state, data_position=step * 10, config=CONFIG)
+
+
+def flip_bit(folder: Path) -> None:
+    """Damages a checkpoint in the middle of an array, which an array store does not notice by itself."""
+    file = max(folder.glob("state/ocdbt.process_0/d/*"), key=lambda file: file.stat().st_size)
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 1
+    file.write_bytes(content)
+
+
+def truncate_arrays(folder: Path) -> None:
+    file = max(folder.glob("ema/ocdbt.process_0/d/*"), key=lambda file: file.stat().st_size)
+    os.truncate(file, file.stat().st_size // 2)
+
+
+def remove_arrays(folder: Path) -> None:
+    shutil.rmtree(folder / "state")
+
+
+def run_python(code: str, *arguments: str, devices: int = 1, **options: Any) -> subprocess.Popen:
+    """Starts Python on this checkout, with so many CPU devices."""
+    environment = {**os.environ, "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}"}
+    environment["PYTHONPATH"] = str(ROOT)
+    return subprocess.Popen([sys.executable, "-c", code, *arguments], env=environment, text=True, **options)

@@ -1,0 +1,16 @@
+"""A state and a mesh, shared by the tests of checkpoints."""
+
+import jax
+import pytest
+
+from tests.support.checkpoint_state import State, build, mesh
+
+
+@pytest.fixture(scope="package")
+def state() -> State:
+    return build()
+
+
+@pytest.fixture(scope="package")
+def one() -> jax.sharding.Mesh:
+    return mesh(1, 1)
