@@ -11,6 +11,7 @@ import pytest
 import palgan_jax.metrics
 from palgan_jax.metrics.catalogue import (
     ALWAYS,
+    EVALUATION,
     FEATURE_NAMES,
     METRICS,
     OPTIONAL,
@@ -65,6 +66,18 @@ def test_no_two_quantities_of_validation_share_a_name():
     plain = validation_names((), palettes=False)
     assert set(plain) < set(names) and not any("palette" in name for name in plain)
     assert not set(ALWAYS) & set(OPTIONAL)
+
+
+def test_a_name_means_the_same_in_validation_and_in_results():
+    """A name in both is one row, computed of the same inputs; the others of validation are in no results."""
+    validated = set(validation_names(OPTIONAL, palettes=True))
+    results = set(with_companions(EVALUATION))
+    for name in validated & results:
+        assert find_metric(name) is METRICS[name] and METRICS[name].when == "default"
+        assert set(METRICS[name].inputs) <= PICTURES | set(FEATURE_NAMES)
+    for name in validated - results:
+        assert name not in METRICS or METRICS[name].when == "validation"
+        assert find_metric(name).meaning, "known by its row or by a suffix"
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.float32])
