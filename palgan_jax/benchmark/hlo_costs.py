@@ -255,8 +255,8 @@ def _convolution_flops(x: Sequence[int], kernel: Sequence[int], y: Sequence[int]
             for name in ("size", "stride", "rhs_dilate", "lhs_dilate")
         )
         before = int(terms["pad"].split("x")[axis].split("_")[0]) if "pad" in terms else 0
-        length, made = x[of_x.index(str(axis))], y[of_y.index(str(axis))]
-        reads = (out * stride + tap * dilation - before for out in range(made) for tap in range(taps))
+        length, outputs = x[of_x.index(str(axis))], y[of_y.index(str(axis))]
+        reads = (out * stride + tap * dilation - before for out in range(outputs) for tap in range(taps))
         # What meets padding, or the zeros that lhs_dilate spreads between pixels, is not computed.
         products *= sum(0 <= read < length * spread and read % spread == 0 for read in reads)
     return 2 * products

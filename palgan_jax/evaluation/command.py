@@ -19,7 +19,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.usage = f"{parser.prog} --truth SPEC --output DIR [options]\n       {parser.prog} compare A B [--json FILE]"
     parser.description = DESCRIPTION
     parser.add_argument("--truth", metavar="SPEC", help="the photographs: a folder, list:FILE or tfds:NAME[@SPLIT]")
-    parser.add_argument("--output", metavar="DIR", type=Path, help="folder for what is found; made if missing")
+    parser.add_argument("--output", metavar="DIR", type=Path, help="folder for the results; made if missing")
     parser.add_argument(
         "--protocol",
         default="folder",
@@ -121,17 +121,17 @@ def _evaluate(args: argparse.Namespace) -> int:
 
 
 def parse_metrics(text: str) -> tuple[str, ...]:
-    """The metrics that `--metrics` names, in their own order. Raises UserError for unknown ones."""
+    """Returns the metrics that `--metrics` names, in the order of the catalogue. Raises UserError for unknown ones."""
     from palgan_jax.metrics.catalogue import DEFAULT, EVALUATION
 
-    asked: set[str] = set()
+    names: set[str] = set()
     for name in filter(None, (part.strip() for part in text.split(","))):
         if name not in (*EVALUATION, "default"):
             raise UserError(f"{name} is no metric: name some of default, {', '.join(EVALUATION)}.")
-        asked |= set(DEFAULT) if name == "default" else {name}
-    if not asked:
+        names |= set(DEFAULT) if name == "default" else {name}
+    if not names:
         raise UserError("--metrics names none: leave it out for those that the tables have.")
-    return tuple(name for name in EVALUATION if name in asked)
+    return tuple(name for name in EVALUATION if name in names)
 
 
 def _system(args: argparse.Namespace, truth: Any, protocol: Any) -> Any:

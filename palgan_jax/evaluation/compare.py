@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 
 from palgan_jax.errors import UserError
-from palgan_jax.evaluation.protocols import base_name, shown
+from palgan_jax.evaluation.protocols import base_name, first_few
 from palgan_jax.evaluation.record import Evaluation
 from palgan_jax.evaluation.results import read_results
-from palgan_jax.evaluation.table import protocol_in_words, system_and_palette
+from palgan_jax.evaluation.table import describe_protocol, describe_system
 from palgan_jax.metrics.catalogue import find_metric, in_order
 from palgan_jax.metrics.confidence import LEVEL, RESAMPLES, paired_interval
 from palgan_jax.pretrained.kinds import KINDS
@@ -30,7 +30,7 @@ class Difference:
       low, high: the 95 % paired bootstrap interval of the mean difference; None for a number of the whole set.
       first_better: the share of pictures where A is strictly better; None where neither direction is better.
       ties: the share of pictures where both have the same value; None for a number of the whole set.
-      verdict: in words. A difference is clear where its interval does not hold 0.
+      verdict: for people. A difference is clear where its interval does not hold 0.
     """
 
     first: float
@@ -45,7 +45,7 @@ class Difference:
 
 @dataclass(frozen=True)
 class Comparison:
-    """What `compare` found: labels of A and B, what both were measured on, and a Difference a metric.
+    """Two evaluations side by side: labels of A and B, what both were measured on, and a Difference a metric.
 
     `only_first` and `only_second` are metrics that the other does not have.
     """
@@ -60,8 +60,10 @@ class Comparison:
 
 
 def compare(first: Evaluation, second: Evaluation, *, resamples: int = RESAMPLES) -> Comparison:
-    """Compares two evaluations, A and B. Raises UserError where they are not of the same pictures and resize, or a
-    metric's network had other weights."""
+    """Compares two evaluations, A and B.
+
+    Raises UserError where they are not of the same pictures and resize, or a metric's network had other weights.
+    """
     order = _pairing(first, second)
     _refuse_other_networks(first, second)
     # What is measured of the truth alone is the same for both.
@@ -77,23 +79,22 @@ def compare(first: Evaluation, second: Evaluation, *, resamples: int = RESAMPLES
     for name in first.whole.keys() & second.whole.keys():
         a, b = first.whole[name], second.whole[name]
         metrics[name] = Difference(a, b, a - b)
-    found = [set(e.values) | set(e.whole) for e in (first, second)]
-    both = found[0] & found[1]
+    names_a, names_b = (set(e.values) | set(e.whole) for e in (first, second))
     return Comparison(
-        system_and_palette(first),
-        system_and_palette(second),
-        protocol_in_words(first),
+        describe_system(first),
+        describe_system(second),
+        describe_protocol(first),
         first.count,
         {name: metrics[name] for name in in_order(metrics)},
-        sorted(found[0] - both),
-        sorted(found[1] - both),
+        sorted(names_a - names_b),
+        sorted(names_b - names_a),
     )
 
 
 def _pairing(first: Evaluation, second: Evaluation) -> list[int]:
-    """The numbers in B of the pictures of A."""
+    """Returns the numbers in B of the pictures of A. Raises UserError where the two have other pictures or resizes."""
     for what, a, b in (
-        ("protocol", protocol_in_words(first), protocol_in_words(second)),
+        ("protocol", describe_protocol(first), describe_protocol(second)),
         ("resize", first.resize, second.resize),
         ("number of pictures", first.count, second.count),
     ):
@@ -105,18 +106,18 @@ def _pairing(first: Evaluation, second: Evaluation) -> list[int]:
     if set(a) != set(b):  # the same files in other folders
         a, b = [base_name(name) for name in a], [base_name(name) for name in b]
     if first.list_sha256 != second.list_sha256 or set(a) != set(b) or len(set(a)) != len(a):
-        only = shown(sorted(set(a) - set(b))) or "none of its own"
+        only = first_few(sorted(set(a) - set(b))) or "none of its own"
         raise UserError(
             f"the two are of different pictures (A alone has {only}): measure both on the same list, then compare."
         )
     places = {name: i for i, name in enumerate(b)}
     order = [places[name] for name in a]
     if all("colorfulness_truth" in measured.values for measured in (first, second)):
-        here, there = first.values["colorfulness_truth"], second.values["colorfulness_truth"][order]
-        if len(other := np.flatnonzero(np.abs(here - there) > SAME_TRUTH)):
+        truth_a, truth_b = first.values["colorfulness_truth"], second.values["colorfulness_truth"][order]
+        if len(other := np.flatnonzero(np.abs(truth_a - truth_b) > SAME_TRUTH)):
             raise UserError(
-                f"the two have different photographs under the same names ({shown([a[i] for i in other])}): measure "
-                "both against the same truth, then compare."
+                f"the two have different photographs under the same names ({first_few([a[i] for i in other])}): "
+                "measure both against the same truth, then compare."
             )
     return order
 
@@ -145,32 +146,32 @@ def _paired(name: str, a: np.ndarray, b: np.ndarray, low: float, high: float) ->
 
 
 def as_text(comparison: Comparison) -> str:
-    """The comparison as a table for people."""
+    """Returns the comparison as a table for people."""
     rows = [["metric", "A", "B", "A - B", "95 % interval", "A better", ""]]
-    for name, found in comparison.metrics.items():
+    for name, row in comparison.metrics.items():
         decimals = find_metric(name).decimals
-        between = "-" if found.low is None else f"{found.low:+.{decimals}f} to {found.high:+.{decimals}f}"
-        share = "-" if found.first_better is None else f"{100 * found.first_better:.1f} %"
-        numbers = [f"{found.first:.{decimals}f}", f"{found.second:.{decimals}f}", f"{found.difference:+.{decimals}f}"]
-        rows.append([find_metric(name).label, *numbers, between, share, found.verdict])
+        interval = "-" if row.low is None else f"{row.low:+.{decimals}f} to {row.high:+.{decimals}f}"
+        share = "-" if row.first_better is None else f"{100 * row.first_better:.1f} %"
+        numbers = [f"{row.first:.{decimals}f}", f"{row.second:.{decimals}f}", f"{row.difference:+.{decimals}f}"]
+        rows.append([find_metric(name).label, *numbers, interval, share, row.verdict])
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = [
+    table = [
         "  ".join([row[0].ljust(widths[0]), *(c.rjust(w) for c, w in zip(row[1:6], widths[1:6], strict=True)), row[6]])
         for row in rows
     ]
-    said = [
+    lines = [
         f"A: {comparison.first}",
         f"B: {comparison.second}",
         f"{comparison.count:,} pictures of {comparison.protocol}",
         "",
-        *(line.rstrip() for line in lines),
+        *(line.rstrip() for line in table),
         "",
         "A difference is clear where its 95 % interval, of pictures drawn anew, does not hold 0.",
     ]
     for letter, names in (("A", comparison.only_first), ("B", comparison.only_second)):
         if names:
-            said.append(f"Measured of {letter} alone: {', '.join(find_metric(name).label for name in names)}.")
-    return "\n".join(said)
+            lines.append(f"Measured of {letter} alone: {', '.join(find_metric(name).label for name in names)}.")
+    return "\n".join(lines)
 
 
 def compare_folders(first: str | Path, second: str | Path, output: str | Path | None = None) -> Comparison:
@@ -180,6 +181,6 @@ def compare_folders(first: str | Path, second: str | Path, output: str | Path | 
     """
     comparison = compare(read_results(first), read_results(second))
     if output is not None:
-        found = {**asdict(comparison), "intervals": {"level": LEVEL, "resamples": RESAMPLES}}
-        write_file(Path(output), (json.dumps(found, indent=2, allow_nan=False) + "\n").encode())
+        contents = {**asdict(comparison), "intervals": {"level": LEVEL, "resamples": RESAMPLES}}
+        write_file(Path(output), (json.dumps(contents, indent=2, allow_nan=False) + "\n").encode())
     return comparison

@@ -50,7 +50,7 @@ def conclude(plan: Plan, partial: Partial, facts: Mapping[str, Any]) -> Evaluati
         protocol_exact=not differs and not lost,
         list_sha256=list_sha256(names),
         count=len(names),
-        resize=RESIZES[protocol.resize].words.format(side=protocol.side),
+        resize=RESIZES[protocol.resize].description.format(side=protocol.side),
         palette=plan.system.palette,
         names=names,
         values=values,

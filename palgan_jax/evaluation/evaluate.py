@@ -18,7 +18,7 @@ from palgan_jax.distributed.preemption import StopRequest
 from palgan_jax.errors import UserError
 from palgan_jax.evaluation import resume
 from palgan_jax.evaluation.conclude import conclude
-from palgan_jax.evaluation.examples import local_programs, show
+from palgan_jax.evaluation.examples import local_programs, paint_example
 from palgan_jax.evaluation.measure import Programs
 from palgan_jax.evaluation.names import select_reference
 from palgan_jax.evaluation.photographs import Photographs
@@ -175,7 +175,7 @@ def _finish(plan: Plan, known: Partial, programs: Programs, facts: dict[str, Any
     numbers = np.flatnonzero(known.rows["mask"]).tolist()  # of the photographs that the evaluation names
     # The report paints one picture at a time, which is work for one device.
     painting = programs if plan.mesh.size == 1 else local_programs(plan.system)
-    write_results(output, evaluation, lambda i: show(plan.photographs, numbers[i], painting))
+    write_results(output, evaluation, lambda i: paint_example(plan.photographs, numbers[i], painting))
     resume.remove(output)
     return evaluation
 

@@ -1,4 +1,4 @@
-"""The compiled programs of an evaluation: paint a batch and measure it, spread over all devices of a mesh."""
+"""Compiles the programs of an evaluation, which paint a batch and measure it, spread over all devices of a mesh."""
 
 from collections.abc import Collection, Mapping
 from functools import partial
@@ -11,7 +11,7 @@ from jax.sharding import Mesh
 from palgan_jax.color import bytes_to_lab
 from palgan_jax.distributed.mesh import batch_sharding, replicated, to_devices
 from palgan_jax.evaluation.photographs import ANSWERS, LARGE, SIZES, answer
-from palgan_jax.evaluation.systems import Checkpoint, System, squared
+from palgan_jax.evaluation.systems import Checkpoint, System, resize_square
 from palgan_jax.metrics.catalogue import FEATURE_NAMES, with_companions
 from palgan_jax.metrics.measure import Networks, features, measure
 
@@ -25,7 +25,7 @@ class Programs:
     def __init__(
         self, mesh: Mesh, system: System, networks: Networks, metrics: Collection[str], *, truth_features: bool = True
     ):
-        """`metrics`: those that were asked for. `truth_features`: False where FID is taken against other pictures."""
+        """Puts all weights on the devices. `truth_features`: False where FID is taken against other pictures."""
         everywhere, split = replicated(mesh), batch_sharding(mesh)
         # One process sees all of its devices: nothing has to cross, where XLA would end it if one core came too late.
         visible = everywhere if jax.process_count() > 1 else split
@@ -47,12 +47,12 @@ class Programs:
     def measure(self, batch: dict[str, np.ndarray]) -> dict[str, jax.Array]:
         """Returns the values (B,) of the global batch by metric, its "mask", and FEATURE_NAMES (B, 2048) for FID.
 
-        They may still be on their way. `batch` is this process's rows: "truth", uint8 (b, S, S, 3), "mask" (b,), and
-        what the system and the metrics ask for.
+        Devices may still be computing them. `batch` is this process's rows: "truth", uint8 (b, S, S, 3), "mask" (b,),
+        and the inputs of the system and of the metrics.
         """
         on_devices = to_devices(batch, self._mesh)
         l, truth = self._luminance(on_devices["truth"]), on_devices["truth"]
-        predicted, _ = self._paint(self._variables, l, self._asked(on_devices))
+        predicted, _ = self._paint(self._variables, l, self._inputs(on_devices))
         inputs: dict[str, Any] = {"predicted": predicted, "truth": truth}
         if "diversity" in self._metrics:
             others = [{"partner": on_devices[answer(k)]} for k in range(ANSWERS)]
@@ -75,14 +75,14 @@ class Programs:
         """Returns the pictures, uint8 (B, S, S, 3), and palettes (B, K) of a batch, of a mesh within this process."""
         on_devices = to_devices(batch, self._mesh)
         l = self._luminance(on_devices["truth"])
-        return jax.device_get(self._paint(self._variables, l, self._asked(on_devices)))
+        return jax.device_get(self._paint(self._variables, l, self._inputs(on_devices)))
 
-    def _asked(self, batch: Mapping[str, jax.Array]) -> dict[str, jax.Array]:
-        return {name: batch[name] for name in self._system.asks}
+    def _inputs(self, batch: Mapping[str, jax.Array]) -> dict[str, jax.Array]:
+        return {name: batch[name] for name in self._system.inputs}
 
     def _colors_by_size(self, variables: Any, large: jax.Array) -> list[jax.Array]:
-        """L (B, S, S) at the largest size -> the model's ab (B, R, R, 2) at each of SIZES."""
+        """Predicts ab (B, R, R, 2) at each of SIZES, of L (B, S, S) at the largest."""
         assert isinstance(self._system, Checkpoint)
         side = large.shape[1] // max(SIZES)
-        sizes = [squared(large[..., None], side * times)[..., 0] for times in SIZES]
+        sizes = [resize_square(large[..., None], side * times)[..., 0] for times in SIZES]
         return [self._system.colors(variables, l) for l in sizes]

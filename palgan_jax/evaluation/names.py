@@ -31,7 +31,7 @@ class Selection(NamedTuple):
 
     Attributes:
       rows: their numbers in the truth.
-      names: what they are called; None where each name is read with its photograph.
+      names: their names; None where each is read with its photograph.
     """
 
     rows: Sequence[int]
@@ -49,8 +49,8 @@ def select_photographs(truth: Pictures, protocol: Protocol) -> Selection:
     names = all_names(truth)
     if not (rows := protocols.select(protocol, names)):
         raise UserError(
-            f"{truth.place} holds none of the pictures of {protocol.name} ({protocol.what}): name the folder that they "
-            "are in, or measure with --protocol folder."
+            f"{truth.place} holds none of the pictures of {protocol.name} ({protocol.description}): name the folder "
+            "that they are in, or measure with --protocol folder."
         )
     return Selection(rows, [names[row] for row in rows])
 

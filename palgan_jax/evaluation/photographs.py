@@ -1,4 +1,4 @@
-"""Batches of the photographs to measure, with everything that painting and measuring them needs."""
+"""Loads the photographs to measure in batches, with everything that painting and measuring them needs."""
 
 import json
 import logging
@@ -29,7 +29,7 @@ ANSWERS = 4
 LARGE = "large"
 """The batch's entry that holds the photographs at the largest of SIZES."""
 SIZES = (1, 2, 4)
-"""Times the protocol's side at which a photograph is given for size consistency: 256, 512 and 1024."""
+"""Times the protocol's side at which size consistency needs a photograph: 256, 512 and 1024 pixels."""
 
 
 def answer(k: int) -> str:
@@ -38,7 +38,7 @@ def answer(k: int) -> str:
 
 
 class _Loaded(NamedTuple):
-    """The name of a photograph, and what belongs to it; None where it cannot be read, or fills up a batch."""
+    """The name of a photograph and its entries of a batch; None where it cannot be read, and for rows that fill up."""
 
     name: str
     arrays: Batch | None
@@ -48,10 +48,10 @@ _FILLER = _Loaded("", None)
 
 
 class Photographs:
-    """The selected photographs, numbered 0..len-1, as a system and metrics ask for them.
+    """The selected photographs, numbered 0..len-1, with the inputs of a system and of metrics.
 
     Attributes:
-      names: what they are called; None where each name is read with its photograph.
+      names: their names; None where each is read with its photograph.
     """
 
     def __init__(
@@ -63,13 +63,13 @@ class Photographs:
         metrics: Collection[str] = (),
         seed: int = 0,
     ):
-        """`selection`: which of the `pictures`. A `system` of None asks for nothing."""
+        """Opens nothing yet. `selection`: which of the `pictures`; `system`: None where none paints them."""
         (self._rows, self.names), count = selection, len(selection.rows)
         self._pictures, self._protocol, self._system = pictures, protocol, system
         self._resize = RESIZES[protocol.resize].function
-        asks = () if system is None else system.asks
-        self._sides = {"truth": protocol.side} | dict.fromkeys(asks, protocol.side)
-        self._partners = {"partner": partners(count, seed)} if "partner" in asks else {}
+        inputs = () if system is None else system.inputs
+        self._sides = {"truth": protocol.side} | dict.fromkeys(inputs, protocol.side)
+        self._partners = {"partner": partners(count, seed)} if "partner" in inputs else {}
         if "diversity" in metrics:
             for k in range(ANSWERS):
                 self._partners[answer(k)] = partners(count, seed + 1 + k)

@@ -29,7 +29,7 @@ class Plan:
     """What one evaluation measures.
 
     Attributes:
-      system: what colorizes.
+      system: the system that colorizes.
       truth: all pictures that there are.
       protocol: which of them are measured, and how they are resized.
       photographs: those that are measured.
@@ -54,16 +54,17 @@ class Plan:
 
     @property
     def title(self) -> str:
+        """Returns system and protocol, for messages."""
         return f"{self.system.label} on {self.protocol.name}"
 
     @property
     def has_reference(self) -> bool:
-        """Whether FID is measured, and against other photographs than those that the system paints."""
+        """Returns True where FID is measured against other photographs than those that the system paints."""
         return "fid" in self.metrics and self.protocol.reference is not None
 
     @cached_property
     def fingerprint(self) -> str:
-        """The digest of all that the numbers rest on. Devices and the size of batches are no part of it."""
+        """Returns the digest of all that the numbers rest on. Devices and the size of batches are no part of it."""
         return fingerprint(
             {
                 "system": [type(self.system).__name__, self.system.label, self.system.palette, self.system.weights],
@@ -106,13 +107,13 @@ def make_plan(
     return plan
 
 
-def _batch_size(asked: int | None, mesh: Mesh, count: int) -> int:
-    if asked is None:  # no more than there are, since batches are filled up
+def _batch_size(size: int | None, mesh: Mesh, count: int) -> int:
+    if size is None:  # no more than there are, since batches are filled up
         most = _ON_CPU if jax.default_backend() == "cpu" else _ON_ACCELERATOR
         return mesh.size * min(most, -(-count // mesh.size))
-    if asked < 1 or asked % mesh.size:
-        raise UserError(f"a batch of {asked} cannot be spread over {mesh.size} devices: make it a multiple of that.")
-    return asked
+    if size < 1 or size % mesh.size:
+        raise UserError(f"a batch of {size} cannot be spread over {mesh.size} devices: make it a multiple of that.")
+    return size
 
 
 def _log_selection(plan: Plan) -> None:

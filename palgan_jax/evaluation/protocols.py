@@ -1,8 +1,8 @@
-"""Protocols: which pictures a published number is taken of, and how they are brought to their size.
+"""Protocols: the pictures that a published number is measured on, and how they are resized.
 
-A name such as imagenet-ctest10k stands for a list of files. `difference` says how what was measured differs from it;
-with any difference the numbers do not carry the name. Names are compared without their folders; what a list is of is
-in `lists/`, as the numbers of ImageNet's validation files, and its SHA-256 is that of its sorted names, one a line.
+A name such as imagenet-ctest10k stands for a list of files. `difference` compares the pictures that were measured with
+it; with any difference the numbers do not carry the name. Names are compared without their folders. The lists lie in
+`lists/`, as the numbers of ImageNet's validation files; the SHA-256 of a list is that of its sorted names, one a line.
 """
 
 import gzip
@@ -23,24 +23,24 @@ _SHOWN = 5  # names in a sentence
 
 @dataclass(frozen=True)
 class Protocol:
-    """What a number that carries this name was taken of.
+    """The pictures that numbers with this name were measured on, and their resize.
 
     Attributes:
       name: as on the command line.
-      what: the pictures, in words.
-      resize: how they are brought to side x side: a name in `resize.RESIZES`.
-      names: their file names, sorted; None where they are not known or may be any.
+      description: of the pictures.
+      resize: how they become squares of `side`: a name in `resize.RESIZES`.
+      names: returns their file names, sorted; None where no list is known, or any pictures will do.
       sha256: of that list.
       count: how many pictures there are; None: any number.
-      pattern: what each name matches where there is no list.
-      among: names that must be there where there is no list.
-      reference: the list of the other pictures that FID is taken against; None: the truth's own.
-      side: pixels.
-      truth_colorfulness: what others publish of the photographs themselves, to compare reading and resizing with.
+      pattern: a regular expression that each name matches, where there is no list.
+      among: some of the names, where there is no list.
+      reference: returns the list of other pictures that FID is measured against; None: against the truth itself.
+      side: of the squares, pixels.
+      truth_colorfulness: the published colorfulness of the photographs, which shows whether they are the same here.
     """
 
     name: str
-    what: str
+    description: str
     resize: str
     names: Callable[[], tuple[str, ...]] | None = None
     sha256: str = ""
@@ -65,18 +65,18 @@ def _listed(name: str) -> Callable[[], tuple[str, ...]]:
 
 
 def list_sha256(names: Iterable[str]) -> str:
-    """SHA-256 of the sorted names without folders, one a line."""
+    """Returns the SHA-256 of the sorted names without folders, one a line."""
     lines = "".join(f"{base_name(name)}\n" for name in sorted(names, key=base_name))
     return hashlib.sha256(lines.encode("utf-8", "surrogateescape")).hexdigest()
 
 
 def base_name(name: str) -> str:
-    """A name without its folders."""
+    """Returns a name without its folders."""
     return PurePosixPath(name).name
 
 
 def stem(name: str) -> str:
-    """A name without its folders and its suffix: what predictions are matched by."""
+    """Returns a name without its folders and its suffix, by which predictions are matched."""
     return PurePosixPath(name).stem
 
 
@@ -137,7 +137,7 @@ PROTOCOLS = {
 
 
 def find_protocol(name: str) -> Protocol:
-    """The protocol of that name. Raises UserError for an unknown one."""
+    """Returns the protocol of that name. Raises UserError for an unknown one."""
     if name not in PROTOCOLS:
         raise UserError(f"{name} is no protocol: name one of {', '.join(PROTOCOLS)}.")
     return PROTOCOLS[name]
@@ -149,7 +149,7 @@ class Difference:
 
     Attributes:
       missing, extra, twice: base names, sorted.
-      other: what else is wrong, in words.
+      other: sentences on everything else.
     """
 
     missing: tuple[str, ...] = ()
@@ -161,28 +161,27 @@ class Difference:
         return bool(self.missing or self.extra or self.twice or self.other)
 
     def __str__(self) -> str:
-        """E.g. `2 missing (a.jpg, b.jpg), 1 there twice (c.jpg)`; nothing where there is no difference."""
+        """Returns, e.g., `2 missing (a.jpg, b.jpg), 1 there twice (c.jpg)`; "" where there is no difference."""
         kinds = {"missing": self.missing, "not on the list": self.extra, "there twice": self.twice}
         return ", ".join(
-            [f"{len(names):,} {kind} ({shown(names)})" for kind, names in kinds.items() if names] + [*self.other]
+            [f"{len(names):,} {kind} ({first_few(names)})" for kind, names in kinds.items() if names] + [*self.other]
         )
 
 
-def shown(names: Sequence[str], most: int = _SHOWN) -> str:
-    """The first few names, for a sentence."""
+def first_few(names: Sequence[str], most: int = _SHOWN) -> str:
+    """Returns the first few names, for a sentence."""
     return ", ".join(names[:most]) + (", ..." if len(names) > most else "")
 
 
-def difference(protocol: Protocol, seen: Iterable[str]) -> Difference:
-    """How the names of pictures that were measured differ from the protocol's. Empty: they are exactly its own."""
-    counts = Counter(map(base_name, seen))
+def difference(protocol: Protocol, names: Iterable[str]) -> Difference:
+    """Compares the names of pictures that were measured with the protocol's. Empty: they are exactly its own."""
+    counts = Counter(map(base_name, names))
+    twice = tuple(sorted(name for name, count in counts.items() if count > 1))
     if protocol.names is not None:
-        wanted = set(protocol.names())
-        twice = tuple(sorted(name for name, count in counts.items() if count > 1))
-        return Difference(tuple(sorted(wanted - counts.keys())), tuple(sorted(counts.keys() - wanted)), twice)
+        listed = set(protocol.names())
+        return Difference(tuple(sorted(listed - counts.keys())), tuple(sorted(counts.keys() - listed)), twice)
     if protocol.count is None:
         return Difference()
-    twice = tuple(sorted(name for name, count in counts.items() if count > 1))
     extra = tuple(sorted(name for name in counts if not re.fullmatch(protocol.pattern, name)))
     missing = tuple(name for name in protocol.among if name not in counts)
     total = len(counts) - len(extra)
@@ -191,7 +190,7 @@ def difference(protocol: Protocol, seen: Iterable[str]) -> Difference:
 
 
 def select(protocol: Protocol, names: Sequence[str]) -> list[int]:
-    """The numbers of the pictures to measure, of the names of all that are there.
+    """Returns the numbers of the pictures to measure, out of all `names`.
 
     Those on the protocol's list, in its order; all of them where it has no list.
     """
@@ -199,25 +198,25 @@ def select(protocol: Protocol, names: Sequence[str]) -> list[int]:
 
 
 def select_reference(protocol: Protocol, names: Sequence[str]) -> list[int]:
-    """The numbers of the pictures that FID is taken against, where they are others than those measured.
+    """Returns the numbers, out of all `names`, of the other pictures that FID of a protocol is measured against.
 
     Raises UserError where one is missing or there twice: without all of them there is no such FID.
     """
     assert protocol.reference is not None
-    wanted = protocol.reference()
-    found = _on_list(wanted, names)
-    lacking = sorted(set(wanted) - {base_name(names[i]) for i in found})
-    if lacking or len(found) != len(wanted):
-        problem = f"{len(lacking):,} of them missing ({shown(lacking)})" if lacking else "some of them there twice"
+    listed = protocol.reference()
+    numbers = _on_list(listed, names)
+    lacking = sorted(set(listed) - {base_name(names[i]) for i in numbers})
+    if lacking or len(numbers) != len(listed):
+        problem = f"{len(lacking):,} of them missing ({first_few(lacking)})" if lacking else "some of them there twice"
         raise UserError(
-            f"the FID of {protocol.name} is taken against {len(wanted):,} other pictures, and the truth has {problem}: "
+            f"the FID of {protocol.name} is taken against {len(listed):,} other pictures, and the truth has {problem}: "
             "give the whole of ImageNet's validation set as the truth."
         )
-    return found
+    return numbers
 
 
-def _on_list(wanted: Sequence[str], names: Sequence[str]) -> list[int]:
+def _on_list(listed: Sequence[str], names: Sequence[str]) -> list[int]:
     places: dict[str, list[int]] = {}
     for i, name in enumerate(names):
         places.setdefault(base_name(name), []).append(i)
-    return [i for name in wanted for i in places.get(name, ())]
+    return [i for name in listed for i in places.get(name, ())]

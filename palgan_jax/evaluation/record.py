@@ -1,4 +1,4 @@
-"""What an evaluation found: its numbers, what they were taken from, and what each of them means."""
+"""The record of an evaluation: its numbers, and what they were measured on and with."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -15,17 +15,17 @@ class Evaluation:
     """One system measured on one list of pictures.
 
     Attributes:
-      system: a label for what was measured.
+      system: a label for the system that was measured.
       protocol: the protocol asked for.
-      protocol_exact: whether exactly the protocol's pictures were seen; without it the name means nothing.
-      list_sha256: of the list of pictures seen.
+      protocol_exact: whether exactly the protocol's pictures were measured; without it the name means nothing.
+      list_sha256: of the list of pictures that were measured.
       count: how many those are, N.
-      resize: how pictures were brought to their size, in words.
+      resize: how pictures were resized, for people.
       palette: where palettes came from: "automatic", "truth", "random" or "none".
-      names: what each picture is called, no two the same.
+      names: of the pictures, no two the same.
       values: by metric, a finite value a picture, float64 (N,).
       whole: by metric, a number of the whole set.
-      absent: by metric, why it was left out.
+      absent: by metric, the reason why it was left out.
       weights: the SHA-256 of everything that was loaded: the checkpoint, networks of metrics.
       facts: what else belongs to the numbers: versions, devices, seed, date, command.
 
@@ -57,14 +57,14 @@ class Evaluation:
 
 
 @dataclass(frozen=True)
-class Shown:
+class Example:
     """One picture as the report shows it.
 
     Attributes:
-      gray: what the system was given, uint8 (256, 256, 3).
-      predicted: what it made of it, uint8 (256, 256, 3).
+      gray: the luminance that the system got, uint8 (256, 256, 3).
+      predicted: the picture that it painted, uint8 (256, 256, 3).
       truth: the photograph, uint8 (256, 256, 3).
-      palette: the palette that was used (256,); None for systems that have none.
+      palette: of the painted picture (256,); None for systems that have none.
     """
 
     gray: np.ndarray
@@ -77,7 +77,7 @@ Summary = dict[str, dict[str, float]]
 
 
 def summarize(evaluation: Evaluation) -> Summary:
-    """What is printed of each metric, in the order of the catalogue.
+    """Computes what is printed of each metric, in the order of the catalogue.
 
     A metric with a value a picture has mean, low and high (the 95 % bootstrap interval of the mean over pictures),
     sd, median and count; a metric of the whole set has value and count.
@@ -99,5 +99,5 @@ def summarize(evaluation: Evaluation) -> Summary:
 
 
 def headline(entry: Mapping[str, float]) -> float:
-    """The one number of an entry of a summary."""
+    """Returns the one number of an entry of a summary: the mean, or the value of the whole set."""
     return entry["mean"] if "mean" in entry else entry["value"]

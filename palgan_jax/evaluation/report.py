@@ -1,4 +1,4 @@
-"""The report of an evaluation: one HTML file with tables, histograms and pictures, which fetches nothing."""
+"""Makes the report of an evaluation: one HTML file with tables, histograms and pictures, which fetches nothing."""
 
 import html
 import math
@@ -9,19 +9,19 @@ import numpy as np
 
 from palgan_jax import palette as palettes
 from palgan_jax.color import from_bytes
-from palgan_jax.evaluation.record import Evaluation, Shown, Summary
+from palgan_jax.evaluation.record import Evaluation, Example, Summary
 from palgan_jax.evaluation.table import (
     NOTHING,
     TABLE_COLUMNS,
-    in_words,
-    interval_in_words,
+    describe_protocol,
+    describe_system,
+    format_fact,
+    format_interval,
+    format_value,
     lines,
-    printed,
-    protocol_in_words,
-    system_and_palette,
 )
 from palgan_jax.metrics.catalogue import find_metric, in_order
-from palgan_jax.pages.html import document, figure, image, palette_in_words
+from palgan_jax.pages.html import describe_palette, document, figure, image
 
 MOST_SHOWN = 4
 """Pictures of each kind: the best, those in the middle, the worst."""
@@ -45,9 +45,13 @@ h3.name { overflow-wrap: anywhere; }
 """
 
 
-def report(evaluation: Evaluation, summary: Summary, pictures: Callable[[int], Shown]) -> str:
-    """The page. `pictures` is asked for the best, the middle and the worst by PSNR, or by the first metric there is."""
-    title = f"{system_and_palette(evaluation)} on {protocol_in_words(evaluation)}"
+def report(evaluation: Evaluation, summary: Summary, pictures: Callable[[int], Example]) -> str:
+    """Returns the page.
+
+    `pictures` is called with the numbers of the best, the middle and the worst pictures by PSNR, or, where that was not
+    measured, by the first metric.
+    """
+    title = f"{describe_system(evaluation)} on {describe_protocol(evaluation)}"
     body = [_numbers(summary), _beside_others(evaluation, summary)]
     if evaluation.absent:
         body.append(_left_out(evaluation.absent))
@@ -57,13 +61,13 @@ def report(evaluation: Evaluation, summary: Summary, pictures: Callable[[int], S
     notes = [f"{evaluation.count:,} pictures", evaluation.resize, f"palette: {evaluation.palette}"]
     if not evaluation.protocol_exact:
         differs = evaluation.facts.get("difference from the list", "some cannot be read")
-        warning = f"The pictures seen are not those of {evaluation.protocol}: {differs}. The name is refused."
+        warning = f"The pictures measured are not those of {evaluation.protocol}: {differs}. The name is refused."
         body.insert(0, f'<p class="warning">{_text(warning)}</p>')
     return document(_printable(title), [_printable(note) for note in notes], "".join(body), _STYLE)
 
 
 def _printable(text: str) -> str:
-    """File names may hold what is no text, or turns text around; that becomes a mark."""
+    """Replaces characters that are no text or reverse its direction, as file names may have them."""
     return "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in text)
 
 
@@ -72,7 +76,7 @@ def _text(text: str) -> str:
 
 
 def _table(caption: str, head: list[str], rows: list[str], numbers: range, kind: str = "") -> str:
-    """`numbers`: the columns that are set to the right."""
+    """Returns a table. `numbers`: the columns that are set to the right."""
     columns = "".join(
         f'<th scope="col"{" class=number" if i in numbers else ""}>{_text(name)}</th>' for i, name in enumerate(head)
     )
@@ -98,7 +102,7 @@ def _numbers(summary: Summary) -> str:
         decimals = find_metric(name).decimals
         spread = [f"{entry[key]:.{decimals}f}" if key in entry else NOTHING for key in ("median", "sd")]
         direction = {"higher": "↑", "lower": "↓", "neither": ""}[find_metric(name).direction]
-        numbers = [printed(name, entry), interval_in_words(name, entry), *spread]
+        numbers = [format_value(name, entry), format_interval(name, entry), *spread]
         rows.append(_row(f"{find_metric(name).label} {direction}".strip(), numbers, [find_metric(name).meaning]))
     caption = (
         "Means over pictures with their 95 % bootstrap intervals, which say how much a mean would move with other "
@@ -140,7 +144,7 @@ def _distributions(evaluation: Evaluation, summary: Summary) -> str:
 
 
 def _histogram(title: str, values: np.ndarray, mean: float) -> str:
-    """How many pictures have which value; the far tails are gathered in the first and the last bar."""
+    """Draws how many pictures have which value; the far tails are gathered in the first and the last bar."""
     low = float(np.quantile(values, 0.005, method="lower"))
     high = float(np.quantile(values, 0.995, method="higher"))
     if high <= low:
@@ -172,8 +176,8 @@ def _histogram(title: str, values: np.ndarray, mean: float) -> str:
     )
 
 
-def chosen(values: np.ndarray, *, higher_is_better: bool) -> dict[str, list[int]]:
-    """The numbers of the best, the middle and the worst pictures, at most MOST_SHOWN each and none of them twice.
+def select_examples(values: np.ndarray, *, higher_is_better: bool) -> dict[str, list[int]]:
+    """Returns the numbers of the best, the middle and the worst pictures, at most MOST_SHOWN each, none of them twice.
 
     Best and worst come first with the extreme one; equal values keep their order.
     """
@@ -181,39 +185,39 @@ def chosen(values: np.ndarray, *, higher_is_better: bool) -> dict[str, list[int]
     count = min(MOST_SHOWN, max(1, len(order) // 3))
     start = (len(order) - count) // 2
     parts = {"best": order[:count], "worst": order[::-1][:count], "median": order[start : start + count]}
-    seen: set[int] = set()
-    picked: dict[str, list[int]] = {}
+    taken: set[int] = set()
+    selected: dict[str, list[int]] = {}
     for name, numbers in parts.items():
-        picked[name] = [number for number in numbers.tolist() if number not in seen]
-        seen.update(picked[name])
-    return {name: picked[name] for name in ("best", "median", "worst") if picked[name]}
+        selected[name] = [number for number in numbers.tolist() if number not in taken]
+        taken.update(selected[name])
+    return {name: selected[name] for name in ("best", "median", "worst") if selected[name]}
 
 
-def _examples(evaluation: Evaluation, pictures: Callable[[int], Shown]) -> str:
+def _examples(evaluation: Evaluation, pictures: Callable[[int], Example]) -> str:
     by = "psnr" if "psnr" in evaluation.values else next(iter(evaluation.values))
-    picked = chosen(np.asarray(evaluation.values[by]), higher_is_better=find_metric(by).direction != "lower")
+    selected = select_examples(np.asarray(evaluation.values[by]), higher_is_better=find_metric(by).direction != "lower")
     headings = {"best": "The best", "median": "In the middle", "worst": "The worst"}
     return "".join(
         _section(
             f"{headings[name]} by {_text(find_metric(by).label)}",
             f'<div class="cards">{"".join(_card(evaluation, number, pictures(number)) for number in numbers)}</div>',
         )
-        for name, numbers in picked.items()
+        for name, numbers in selected.items()
     )
 
 
-def _card(evaluation: Evaluation, number: int, shown: Shown) -> str:
+def _card(evaluation: Evaluation, number: int, example: Example) -> str:
     name = _printable(evaluation.names[number])
     images = [
-        image(shown.gray, "gray", f"{name}, in gray, as given to the system"),
-        image(shown.predicted, "predicted", f"{name}, as colorized"),
-        image(shown.truth, "truth", f"{name}, in its true colors"),
+        image(example.gray, "gray", f"{name}, in gray, as the system got it"),
+        image(example.predicted, "predicted", f"{name}, as colorized"),
+        image(example.truth, "truth", f"{name}, in its true colors"),
     ]
-    used = shown.palette if shown.palette is not None else _palette(shown.predicted)
-    label = "palette" if shown.palette is not None else "its colors"
+    palette = example.palette if example.palette is not None else _palette(example.predicted)
+    label = "palette" if example.palette is not None else "its colors"
     drawings = "".join(
-        image(palettes.picture(h, spec), text, f"{text} of {name}: {palette_in_words(h, spec)}", kind="palette")
-        for h, text in ((used, label), (_palette(shown.truth), "true colors"))
+        image(palettes.picture(h, spec), text, f"{text} of {name}: {describe_palette(h, spec)}", kind="palette")
+        for h, text in ((palette, label), (_palette(example.truth), "true colors"))
         for spec in [palettes.PaletteSpec(bins=math.isqrt(len(h)))]
     )
     figures = ", ".join(
@@ -228,13 +232,13 @@ def _card(evaluation: Evaluation, number: int, shown: Shown) -> str:
 
 
 def _palette(rgb: np.ndarray) -> np.ndarray:
-    """The palette (256,) of a picture uint8 (H, W, 3)."""
+    """Returns the palette (256,) of a picture uint8 (H, W, 3)."""
     return np.asarray(palettes.histogram(from_bytes(jnp.asarray(rgb))[1]))
 
 
 def _facts(evaluation: Evaluation) -> str:
     facts = {
-        "protocol": protocol_in_words(evaluation),
+        "protocol": describe_protocol(evaluation),
         "pictures": f"{evaluation.count:,}",
         "SHA-256 of their list": evaluation.list_sha256,
         "resize": evaluation.resize,
@@ -242,6 +246,6 @@ def _facts(evaluation: Evaluation) -> str:
         **{f"SHA-256 of {name}": sha256 for name, sha256 in sorted(evaluation.weights.items())},
         **dict(sorted(evaluation.facts.items())),
     }
-    rows = [_row(name, [], [in_words(value)]) for name, value in facts.items()]
+    rows = [_row(name, [], [format_fact(value)]) for name, value in facts.items()]
     table = _table("What belongs to every number on this page.", ["fact", "value"], rows, range(0), "facts")
     return _section("What these numbers are of", table)

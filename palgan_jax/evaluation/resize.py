@@ -14,11 +14,11 @@ class Resize:
     """A way from a photograph to a square.
 
     Attributes:
-      words: what it does, as it stands beside every number; {side} stands for the pixels.
-      function: uint8 (H, W, 3), S -> uint8 (S, S, 3).
+      description: for people, beside every number; {side} stands for the pixels.
+      function: takes uint8 (H, W, 3) and S; returns uint8 (S, S, 3).
     """
 
-    words: str
+    description: str
     function: Callable[[np.ndarray, int], np.ndarray]
 
 

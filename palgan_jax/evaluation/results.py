@@ -1,6 +1,6 @@
 """The folder that an evaluation leaves behind: results.json, pictures.csv, row.md and report.html.
 
-The first two hold everything that was found and can be read again; the others are made of them, for people.
+The first two hold all results and can be read again; the others are made of them, for people.
 """
 
 import csv
@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from palgan_jax.errors import UserError
-from palgan_jax.evaluation.record import Evaluation, Shown, Summary, summarize
+from palgan_jax.evaluation.record import Evaluation, Example, Summary, summarize
 from palgan_jax.evaluation.report import report
 from palgan_jax.evaluation.table import markdown
 from palgan_jax.metrics.catalogue import FORMER_NAMES, in_order
@@ -23,10 +23,10 @@ from palgan_jax.util.files import make_folder, write_file
 RESULTS, PICTURES, ROW, REPORT = "results.json", "pictures.csv", "row.md", "report.html"
 
 
-def write_results(folder: str | Path, evaluation: Evaluation, pictures: Callable[[int], Shown]) -> None:
-    """Writes what was found into `folder`, which is made; every file whole or not at all, results.json last.
+def write_results(folder: str | Path, evaluation: Evaluation, pictures: Callable[[int], Example]) -> None:
+    """Writes the results into `folder`, which is made; every file whole or not at all, results.json last.
 
-    `pictures` gives what the report shows of a picture by its number in evaluation.names. Raises UserError where the
+    `pictures` returns what the report shows of a picture, by its number in evaluation.names. Raises UserError where the
     folder cannot be written to.
     """
     folder = Path(folder)
@@ -43,7 +43,7 @@ def write_results(folder: str | Path, evaluation: Evaluation, pictures: Callable
 
 
 def _as_json(evaluation: Evaluation, summary: Summary) -> bytes:
-    found = {
+    contents = {
         "system": evaluation.system,
         "protocol": evaluation.protocol,
         "protocol_exact": evaluation.protocol_exact,
@@ -57,7 +57,7 @@ def _as_json(evaluation: Evaluation, summary: Summary) -> bytes:
         "weights": dict(sorted(evaluation.weights.items())),
         "facts": dict(sorted(evaluation.facts.items())),
     }
-    return (json.dumps(found, indent=2, allow_nan=False) + "\n").encode()
+    return (json.dumps(contents, indent=2, allow_nan=False) + "\n").encode()
 
 
 def _as_csv(evaluation: Evaluation) -> bytes:
@@ -79,19 +79,19 @@ def read_results(folder: str | Path) -> Evaluation:
     """
     folder = Path(folder)
     try:
-        found: dict[str, Any] = json.loads((folder / RESULTS).read_bytes())
+        contents: dict[str, Any] = json.loads((folder / RESULTS).read_bytes())
         table = (folder / PICTURES).read_bytes().decode("utf-8", "surrogateescape")
         (_, *metrics), *rows = csv.reader(io.StringIO(table, newline=""), quoting=csv.QUOTE_NONNUMERIC)
         names = [name for name, *_ in rows]
         numbers = np.array([row[1:] for row in rows], np.float64).reshape(len(rows), len(metrics))
         fields = ("system", "protocol", "protocol_exact", "list_sha256", "count", "palette")
         return Evaluation(
-            **{name: found[name] for name in (*fields, "weights", "facts")},
-            resize=found["resize"].replace("centre crop", "center crop"),  # as earlier versions wrote it
+            **{name: contents[name] for name in (*fields, "weights", "facts")},
+            resize=contents["resize"].replace("centre crop", "center crop"),  # as earlier versions wrote it
             names=names,
             values={FORMER_NAMES.get(name, name): numbers[:, i] for i, name in enumerate(metrics)},
-            whole={name: entry["value"] for name, entry in found["metrics"].items() if "value" in entry},
-            absent={FORMER_NAMES.get(name) or name: reason for name, reason in found["absent"].items()},
+            whole={name: entry["value"] for name, entry in contents["metrics"].items() if "value" in entry},
+            absent={FORMER_NAMES.get(name) or name: reason for name, reason in contents["absent"].items()},
         )
     except FileNotFoundError as error:
         raise UserError(

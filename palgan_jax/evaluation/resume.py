@@ -1,7 +1,7 @@
-"""What is known of an evaluation that is not finished, so that an interrupted one goes on where it was.
+"""Saves and loads an evaluation that is not finished, so that an interrupted one goes on where it was.
 
-One file in the folder partial of the output, written whole: the values of the pictures that are done, what FID
-accumulates, and a fingerprint of everything that the numbers rest on. Another evaluation does not go on from it.
+One file in the folder partial of the output, written whole, has the values of the pictures that are done, the moments
+that FID accumulates, and a fingerprint of everything that the numbers rest on. Another evaluation cannot load it.
 """
 
 import hashlib
@@ -27,7 +27,7 @@ class Partial:
     """Everything about the first pictures of an evaluation.
 
     Attributes:
-      done: how many pictures that is.
+      done: the number of these pictures.
       rows: by metric, their values, (done,); "name", str, and "mask", False for those that could not be read.
       moments: of the features that FID compares, by their names.
     """
@@ -39,18 +39,17 @@ class Partial:
     def append(self, values: Mapping[str, np.ndarray]) -> None:
         """Adds the rows of the next pictures."""
         for name, new in values.items():
-            kept = self.rows.get(name)
-            self.rows[name] = np.asarray(new) if kept is None else np.concatenate([kept, new])
+            self.rows[name] = np.concatenate([self.rows[name], new]) if name in self.rows else np.asarray(new)
         self.done = len(self.rows["mask"])
 
 
 def fingerprint(about: Mapping[str, Any]) -> str:
-    """SHA-256 of what an evaluation's numbers rest on, given as values that JSON knows."""
+    """Computes the SHA-256 of what an evaluation's numbers rest on, as values that JSON knows."""
     return hashlib.sha256(json.dumps(about, sort_keys=True).encode("utf-8", "surrogateescape")).hexdigest()
 
 
 def save(output: Path, partial: Partial, mark: str, title: str) -> None:
-    """Writes it, whole or not at all. `title` says in words whose it is."""
+    """Writes the file, whole or not at all. `title`: which evaluation this is, for people."""
     arrays: dict[str, Any] = {f"rows/{name}": values for name, values in partial.rows.items()}
     for name, moments in partial.moments.items():
         arrays |= {f"moments/{name}/count": np.int64(moments.count)}
@@ -62,7 +61,7 @@ def save(output: Path, partial: Partial, mark: str, title: str) -> None:
 
 
 def load(output: Path, mark: str) -> Partial:
-    """What was saved under the same fingerprint; an empty one where nothing was.
+    """Loads what was saved under the same fingerprint; returns an empty Partial where nothing was.
 
     Raises UserError where it belongs to another evaluation, or is damaged.
     """
@@ -72,10 +71,10 @@ def load(output: Path, mark: str) -> Partial:
     try:
         with np.load(path, allow_pickle=False) as file:
             arrays = dict(file)
-        found, title = str(arrays.pop("mark")), str(arrays.pop("title"))
+        saved_mark, title = str(arrays.pop("mark")), str(arrays.pop("title"))
     except (OSError, ValueError, KeyError, EOFError) as error:
         raise UserError(f"{path} is damaged ({error}): remove the folder {path.parent} to start again.") from None
-    if found != mark:
+    if saved_mark != mark:
         raise UserError(
             f"{output} holds the beginning of another evaluation ({title}), or of this one with other pictures, "
             f"options or versions: name another folder, or remove {path.parent}."

@@ -1,7 +1,7 @@
-"""What can be measured: a checkpoint of ours, the pictures of any other system, and baselines that know nothing.
+"""The systems that can be measured: a checkpoint of ours, the pictures of any other system, and simple baselines.
 
-A system paints a batch: it is given the luminance of photographs, and of the photographs themselves only what it says
-in `asks`, so that what a number rests on can be read off. Of a checkpoint with predicted palettes that is nothing.
+A system paints batches. It gets the luminance of photographs and, beside that, only its `inputs`, so that these show
+what a number rests on. A checkpoint that predicts palettes has none.
 """
 
 import hashlib
@@ -24,16 +24,14 @@ from palgan_jax.data.folder import Listing, list_pictures
 from palgan_jax.data.mean_color import SIDE, mean_ab
 from palgan_jax.data.protocols import Pictures
 from palgan_jax.errors import UserError
-from palgan_jax.evaluation.protocols import shown, stem
+from palgan_jax.evaluation.protocols import first_few, stem
 from palgan_jax.evaluation.truth import read_picture
 from palgan_jax.palette import PaletteSpec, histogram
 from palgan_jax.util.files import file_sha256
 
-Asks = Literal["truth", "partner", "predicted"]
-"""What a system may be given besides luminance, each uint8 (B, S, S, 3): the photograph itself; another one of the
-list; the picture that it made of it before."""
-PALETTES = ("automatic", "truth", "random")
-BASELINES = ("gray", "mean", "nearest")
+Input = Literal["truth", "partner", "predicted"]
+"""An input besides luminance, uint8 (B, S, S, 3): the photograph itself; another photograph of the list; the picture
+that the system made of the photograph before."""
 
 Painted = tuple[jax.Array, jax.Array | None]
 
@@ -42,37 +40,37 @@ class System(Protocol):
     """Something that colorizes.
 
     Attributes:
-      label: what it is called in tables.
+      label: its name in tables.
       palette: where its palettes come from: "automatic", "truth", "random" or "none".
-      asks: what it is given besides luminance.
-      weights: the SHA-256 of what was loaded.
+      inputs: what it gets besides luminance.
+      weights: by name, the SHA-256 of each file that was loaded.
       variables: arrays, for `paint`.
     """
 
     label: str
     palette: str
-    asks: tuple[Asks, ...]
+    inputs: tuple[Input, ...]
     weights: dict[str, str]
     variables: Any
 
-    def paint(self, variables: Any, luminance: jax.Array, given: Mapping[str, jax.Array]) -> Painted:
-        """L (B, S, S) in [0, 100] and what was asked for -> sRGB uint8 (B, S, S, 3) and palettes (B, K) or None.
+    def paint(self, variables: Any, luminance: jax.Array, inputs: Mapping[str, jax.Array]) -> Painted:
+        """Paints L (B, S, S) in [0, 100]; returns sRGB uint8 (B, S, S, 3), and palettes (B, K) or None.
 
-        A pure function of its arguments, so that it can be compiled.
+        `inputs`: uint8 (B, S, S, 3) by the names in `self.inputs`. A pure function of its arguments, to be compiled.
         """
         ...
 
 
-def squared(x: jax.Array, side: int, method: str = "linear") -> jax.Array:
-    """(B, S, S, C) to (B, side, side, C), antialiased, as Pillow does it to pictures of floats."""
+def resize_square(x: jax.Array, side: int, method: str = "linear") -> jax.Array:
+    """Resizes (B, S, S, C) to (B, side, side, C), antialiased, as Pillow does it to pictures of floats."""
     if x.shape[1] == side:
         return x
     return jax.image.resize(x, (x.shape[0], side, side, x.shape[3]), method, antialias=True)
 
 
 def join_batch(luminance: jax.Array, ab: jax.Array) -> jax.Array:
-    """L (B, S, S) and ab (B, R, R, 2), stretched to it, to sRGB uint8 (B, S, S, 3), as `colorize.join.join` does it."""
-    color = squared(ab, luminance.shape[1], "cubic")  # (B, S, S, 2)
+    """Joins L (B, S, S) and ab (B, R, R, 2) to sRGB uint8 (B, S, S, 3), as `colorize.join.join` does it."""
+    color = resize_square(ab, luminance.shape[1], "cubic")  # (B, S, S, 2)
     return lab_to_bytes(jnp.concatenate([luminance[..., None], color], axis=-1))
 
 
@@ -94,36 +92,36 @@ class Checkpoint:
         self.colorizer = colorizer
         self.label = label or colorizer.source
         self.palette = palette
-        self.asks: tuple[Asks, ...] = {"automatic": (), "truth": ("truth",), "random": ("partner",)}[palette]
+        self.inputs: tuple[Input, ...] = {"automatic": (), "truth": ("truth",), "random": ("partner",)}[palette]
         self.weights = {"checkpoint": sha256}
         self.variables = colorizer.variables
 
     @classmethod
     def load(cls, path: str | None, palette: str = "automatic", label: str = "") -> "Checkpoint":
-        """The model that `--checkpoint PATH` means; None: the bundled one. Raises UserError where there is none."""
+        """Loads the model that `--checkpoint PATH` means; None: the bundled one. Raises UserError for a missing one."""
         from palgan_jax.checkpoint.find import find_weights
 
         weights = find_weights(path)
         return cls(Colorizer(weights), _sha256(weights), palette, label)
 
-    def paint(self, variables: Any, luminance: jax.Array, given: Mapping[str, jax.Array]) -> Painted:
-        """See `System.paint`."""
-        source = given.get("truth", given.get("partner"))
+    def paint(self, variables: Any, luminance: jax.Array, inputs: Mapping[str, jax.Array]) -> Painted:
+        """Paints as `System.paint` says."""
+        source = inputs.get("truth", inputs.get("partner"))
         palette = None if source is None else self.palettes_of(source)
-        used, ab = self._predict(variables, self._small(luminance), palette)
-        return join_batch(luminance, ab), used
+        palette, ab = self._predict(variables, self._small(luminance), palette)
+        return join_batch(luminance, ab), palette
 
     def palettes_of(self, rgb: jax.Array) -> jax.Array:
-        """The palettes (B, K) of pictures, uint8 (B, S, S, 3), counted as the model's training did."""
-        small = squared(rgb.astype(jnp.float32), self.colorizer.resolution)
+        """Returns the palettes (B, K) of pictures, uint8 (B, S, S, 3), counted as the model's training did."""
+        small = resize_square(rgb.astype(jnp.float32), self.colorizer.resolution)
         return histogram(from_bytes(small, self.colorizer.config.ab_range)[1], self.colorizer.spec)
 
     def colors(self, variables: Any, luminance: jax.Array) -> jax.Array:
-        """The ab (B, R, R, 2), in Lab units, for the L (B, S, S) of photographs of any size S, not yet stretched."""
+        """Predicts ab (B, R, R, 2), in Lab units, of the L (B, S, S) of photographs; R is the model's own size."""
         return self._predict(variables, self._small(luminance), None)[1]
 
     def _small(self, luminance: jax.Array) -> jax.Array:
-        return squared(luminance[..., None], self.colorizer.resolution)[..., 0]  # (B, R, R)
+        return resize_square(luminance[..., None], self.colorizer.resolution)[..., 0]  # (B, R, R)
 
     def _predict(self, variables: Any, small: jax.Array, palette: jax.Array | None) -> tuple[jax.Array, jax.Array]:
         model = self.colorizer
@@ -131,7 +129,7 @@ class Checkpoint:
 
 
 def _sha256(weights: Weights) -> str:
-    """Of a weights file; of the names and values of all arrays where they come from a folder."""
+    """Returns the SHA-256 of a weights file, or of the names and values of all arrays where they come from a folder."""
     path = Path(weights.path)
     if path.is_file():
         return file_sha256(path)
@@ -159,10 +157,10 @@ def unmeasurable(system: System, metrics: Collection[str]) -> dict[str, str]:
 
 
 class Predictions:
-    """The pictures that some system made, in a folder, called as the photographs are but for folder and suffix."""
+    """The pictures that some system made, in a folder, named as their photographs are but for folder and suffix."""
 
     palette = "none"
-    asks: tuple[Asks, ...] = ("predicted",)
+    inputs: tuple[Input, ...] = ("predicted",)
     variables: Any = ()
 
     def __init__(self, folder: str | Path, label: str = ""):
@@ -178,26 +176,26 @@ class Predictions:
         root = self._listing.root
         if lacking := [name for name in names if stem(name) not in self._places]:
             raise UserError(
-                f"{root} has no prediction for {len(lacking):,} of {len(names):,} photographs ({shown(lacking)}): make "
-                "them too, or take them out of the truth as well."
+                f"{root} has no prediction for {len(lacking):,} of {len(names):,} photographs ({first_few(lacking)}): "
+                "make them too, or take them out of the truth as well."
             )
         if several := [name for name in names if len(self._places[stem(name)]) > 1]:
             raise UserError(
-                f"{root} has more than one prediction for {len(several):,} photographs ({shown(several)}): leave one "
-                "of each."
+                f"{root} has more than one prediction for {len(several):,} photographs ({first_few(several)}): leave "
+                "one of each."
             )
         alike = Counter(map(stem, names))
         if doubled := [name for name in names if alike[stem(name)] > 1]:
             raise UserError(
                 f"{len(doubled):,} photographs have the name of another one but for folder and suffix "
-                f"({shown(doubled)}), so that predictions cannot be told apart: rename them."
+                f"({first_few(doubled)}), so that predictions cannot be told apart: rename them."
             )
 
     def read(self, name: str, size: tuple[int, int], resize: Any, side: int) -> np.ndarray:
-        """The prediction for the photograph `name` of size (width, height): uint8 (side, side, 3).
+        """Returns the prediction for the photograph `name` of size (width, height): uint8 (side, side, 3).
 
-        It has that size already, or that of the photograph, and is then brought to it as the photograph is. Raises
-        UserError for any other size, and where there is none, or several, or it cannot be read.
+        Its file has that size, or that of the photograph, and is then resized as the photograph is. Raises UserError
+        for any other size, where there is no file or more than one, and where it cannot be read.
         """
         self.match([name])
         path = self._listing.root / self._listing.picture_name(self._places[stem(name)][0])
@@ -212,9 +210,9 @@ class Predictions:
             "photograph: give predictions of one of these sizes."
         )
 
-    def paint(self, variables: Any, luminance: jax.Array, given: Mapping[str, jax.Array]) -> Painted:
-        """See `System.paint`."""
-        return given["predicted"], None
+    def paint(self, variables: Any, luminance: jax.Array, inputs: Mapping[str, jax.Array]) -> Painted:
+        """Paints as `System.paint` says."""
+        return inputs["predicted"], None
 
 
 # ------------------------------------------------------------------------------------------------------------ baselines
@@ -228,10 +226,10 @@ class Uniform:
     variables: np.ndarray
     weights: dict[str, str] = field(default_factory=dict)
     palette: str = "none"
-    asks: tuple[Asks, ...] = ()
+    inputs: tuple[Input, ...] = ()
 
-    def paint(self, variables: Any, luminance: jax.Array, given: Mapping[str, jax.Array]) -> Painted:
-        """See `System.paint`."""
+    def paint(self, variables: Any, luminance: jax.Array, inputs: Mapping[str, jax.Array]) -> Painted:
+        """Paints as `System.paint` says."""
         return join_batch(luminance, jnp.broadcast_to(variables, (*luminance.shape, 2))), None
 
 
@@ -239,26 +237,26 @@ class Uniform:
 class NearestPalette:
     """The photograph's own colors, given to its pixels by the rank of their luminance.
 
-    The truth's palette without any idea of what is where: the 256 bins of its histogram, each with the mean color of
-    its pixels, are ordered by their mean luminance and take as many pixels as they had, from the darkest on. What a
-    network with the truth's palette does better than this is what it knows of pictures.
+    This uses the truth's palette and nothing of what the picture shows. The 256 bins of the palette, each with the mean
+    color of its pixels, are ordered by mean luminance; from the darkest on, each colors as many pixels as it had. Where
+    a network with the truth's palette does better, it has learned something about pictures.
     """
 
     label: str = "the truth's colors by luminance"
     variables: Any = ()
     weights: dict[str, str] = field(default_factory=dict)
     palette: str = "truth"
-    asks: tuple[Asks, ...] = ("truth",)
+    inputs: tuple[Input, ...] = ("truth",)
 
-    def paint(self, variables: Any, luminance: jax.Array, given: Mapping[str, jax.Array]) -> Painted:
-        """See `System.paint`."""
-        lab = bytes_to_lab(given["truth"])
+    def paint(self, variables: Any, luminance: jax.Array, inputs: Mapping[str, jax.Array]) -> Painted:
+        """Paints as `System.paint` says."""
+        lab = bytes_to_lab(inputs["truth"])
         ab = jax.vmap(_by_luminance)(luminance, lab)
         return join_batch(luminance, ab), histogram(lab[..., 1:] / AB_RANGE)
 
 
 def _by_luminance(luminance: jax.Array, lab: jax.Array) -> jax.Array:
-    """L (S, S) and the truth's Lab (S, S, 3) -> ab (S, S, 2)."""
+    """Returns ab (S, S, 2) for L (S, S), of the colors of the truth's Lab (S, S, 3)."""
     spec = PaletteSpec()
     pixels = lab.reshape(-1, 3)  # (P, 3)
     steps = jnp.round((pixels[:, 1:] / AB_RANGE / spec.half_range + 1) / 2 * (spec.bins - 1)).astype(jnp.int32)
@@ -273,14 +271,14 @@ def _by_luminance(luminance: jax.Array, lab: jax.Array) -> jax.Array:
 
 
 def gray(label: str = "") -> Uniform:
-    """Photographs left gray."""
+    """Returns the baseline that leaves photographs gray."""
     return Uniform(label or "gray", np.zeros(2, np.float32))
 
 
-def mean_color(pictures: Pictures, rows: Sequence[int], what: str, label: str = "") -> Uniform:
-    """Returns the mean color of at most 5,000 of the photographs `rows`; `what` they are, in words.
+def mean_color(pictures: Pictures, rows: Sequence[int], name: str, label: str = "") -> Uniform:
+    """Returns the baseline of one color: the mean of at most 5,000 of the photographs `rows`.
 
-    Raises DataStopped where none of them can be read.
+    `name`: of these photographs, for the label. Raises DataStopped where none of them can be read.
     """
     ab = mean_ab(lambda row: read_picture(pictures, row, at_least=SIDE), rows, pictures.place)
-    return Uniform(label or f"the mean color of {what}", ab, {"mean color": hashlib.sha256(ab.tobytes()).hexdigest()})
+    return Uniform(label or f"the mean color of {name}", ab, {"mean color": hashlib.sha256(ab.tobytes()).hexdigest()})

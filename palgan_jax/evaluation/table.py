@@ -25,7 +25,7 @@ NOTHING = "-"
 
 @dataclass(frozen=True)
 class Line:
-    """A row of the table: the cells of TABLE_COLUMNS in their order, and who says so."""
+    """A row of the table: the cells of TABLE_COLUMNS in their order, and their source."""
 
     system: str
     cells: tuple[str, ...]
@@ -84,80 +84,80 @@ PUBLISHED: dict[str, tuple[Line, ...]] = {
         _paper("PalGAN, a random picture's palette", "20.88", "0.883", "0.240", "9.64"),
     ),
 }
-"""By protocol. What other systems scored is as these sources print it: nobody has measured it again here."""
+"""By protocol, the scores of other systems as these sources print them; none was measured again here."""
 
 
 def lines(evaluation: Evaluation, summary: Summary) -> list[Line]:
-    """The published rows of the protocol, where exactly its pictures were seen, and then the one measured here."""
+    """Returns the published rows of the protocol, where exactly its pictures were measured, and then our own."""
     published = PUBLISHED.get(evaluation.protocol, ()) if evaluation.protocol_exact else ()
     cells = tuple(_cell(name, summary) for name in TABLE_COLUMNS)
-    return [*published, Line(system_and_palette(evaluation), cells, HERE, ours=True)]
+    return [*published, Line(describe_system(evaluation), cells, HERE, ours=True)]
 
 
 def _cell(name: str, summary: Summary) -> str:
     if name == "lpips":
-        found = [f"{printed(key, summary[key])} ({net})" for key, net in _LPIPS.items() if key in summary]
-        return ", ".join(found) or NOTHING
-    return printed(name, summary[name]) if name in summary else NOTHING
+        values = [f"{format_value(key, summary[key])} ({net})" for key, net in _LPIPS.items() if key in summary]
+        return ", ".join(values) or NOTHING
+    return format_value(name, summary[name]) if name in summary else NOTHING
 
 
-def printed(name: str, entry: dict[str, float]) -> str:
-    """The number of a summary's entry with as many decimals as its metric has."""
+def format_value(name: str, entry: dict[str, float]) -> str:
+    """Returns the number of a summary's entry with as many decimals as its metric has."""
     return f"{headline(entry):.{find_metric(name).decimals}f}"
 
 
-def system_and_palette(evaluation: Evaluation) -> str:
-    """The label, with the palette's origin where a checkpoint did not predict it."""
+def describe_system(evaluation: Evaluation) -> str:
+    """Returns the label, with the palette's origin where a checkpoint did not predict it."""
     origins = {"truth": ", the truth's palette", "random": ", a random picture's palette"}
     return evaluation.system + origins.get(evaluation.palette, "") * ("checkpoint" in evaluation.weights)
 
 
-def protocol_in_words(evaluation: Evaluation) -> str:
-    """The protocol's name, or, where other pictures than its own were seen, that it has none."""
+def describe_protocol(evaluation: Evaluation) -> str:
+    """Returns the protocol's name, or, where other pictures than its own were measured, that these have none."""
     if evaluation.protocol_exact:
         return evaluation.protocol
     if evaluation.protocol == "folder":
         return "folder, without what cannot be read in it"
-    return f"no protocol (the {evaluation.count:,} pictures seen are not those of {evaluation.protocol})"
+    return f"no protocol (the {evaluation.count:,} pictures measured are not those of {evaluation.protocol})"
 
 
-def remarks(evaluation: Evaluation) -> list[str]:
-    """What has to be said with every number of an evaluation, a line each."""
-    said = [
-        f"Protocol: {protocol_in_words(evaluation)}",
+def make_remarks(evaluation: Evaluation) -> list[str]:
+    """Returns the remarks that belong to every number of an evaluation, a line each."""
+    remarks = [
+        f"Protocol: {describe_protocol(evaluation)}",
         f"Pictures: {evaluation.count:,}, SHA-256 of their list {evaluation.list_sha256}",
         f"Resize: {evaluation.resize}",
         f"Palette: {evaluation.palette}",
     ]
     if not evaluation.protocol_exact:
-        said.append("These numbers cannot be set beside published ones: they are of other pictures.")
+        remarks.append("These numbers cannot be set beside published ones: they are of other pictures.")
         for name in ("difference from the list", "unreadable"):
             if name in evaluation.facts:
-                said.append(f"{name.capitalize()}: {in_words(evaluation.facts[name])}")
+                remarks.append(f"{name.capitalize()}: {format_fact(evaluation.facts[name])}")
     elif evaluation.protocol not in PUBLISHED:
-        said.append(f"No published rows of {evaluation.protocol} are known here.")
+        remarks.append(f"No published rows of {evaluation.protocol} are known here.")
     else:
-        said.append("The published rows do not name the network of their LPIPS.")
-    said += [f"Weights of {name}: SHA-256 {sha256}" for name, sha256 in sorted(evaluation.weights.items())]
+        remarks.append("The published rows do not name the network of their LPIPS.")
+    remarks += [f"Weights of {name}: SHA-256 {sha256}" for name, sha256 in sorted(evaluation.weights.items())]
     if version := evaluation.facts.get("version"):
-        said.append(f"Measured by palgan_jax {version}")
+        remarks.append(f"Measured by palgan_jax {version}")
     for reason in dict.fromkeys(evaluation.absent.values()):
         left_out = [name for name in in_order(evaluation.absent) if evaluation.absent[name] == reason]
-        said.append(f"Left out: {', '.join(find_metric(name).label for name in left_out)}: {reason}")
-    return said
+        remarks.append(f"Left out: {', '.join(find_metric(name).label for name in left_out)}: {reason}")
+    return remarks
 
 
-def in_words(value: object) -> str:
-    """A fact as a line."""
+def format_fact(value: object) -> str:
+    """Returns a fact on one line."""
     if isinstance(value, Mapping):
-        return ", ".join(f"{key}: {in_words(part)}" for key, part in value.items())
-    return ", ".join(in_words(part) for part in value) if isinstance(value, list | tuple) else str(value)
+        return ", ".join(f"{key}: {format_fact(part)}" for key, part in value.items())
+    return ", ".join(format_fact(part) for part in value) if isinstance(value, list | tuple) else str(value)
 
 
 def markdown(evaluation: Evaluation, summary: Summary) -> str:
-    """row.md: the table, the 95 % intervals of our means, and the remarks."""
+    """Returns the text of row.md: the table, the 95 % intervals of our means, and the remarks."""
     rows = lines(evaluation, summary)
-    text = [f"# {_plain(system_and_palette(evaluation))}", ""]
+    text = [f"# {_plain(describe_system(evaluation))}", ""]
     text.append(f"| system | {' | '.join(TABLE_COLUMNS.values())} | source |")
     text.append("|---|" + "---:|" * len(TABLE_COLUMNS) + "---|")
     for row in rows:
@@ -165,18 +165,18 @@ def markdown(evaluation: Evaluation, summary: Summary) -> str:
         text.append(f"| {system} | {' | '.join(row.cells)} | {row.source} |")
     text += ["", "| metric | value | 95 % interval of the mean |", "|---|---:|---:|"]
     for name, entry in summary.items():
-        cells = (_plain(find_metric(name).label), printed(name, entry), interval_in_words(name, entry))
+        cells = (_plain(find_metric(name).label), format_value(name, entry), format_interval(name, entry))
         text.append(f"| {' | '.join(cells)} |")
-    return "\n".join([*text, "", *(f"- {_plain(line)}" for line in remarks(evaluation)), ""])
+    return "\n".join([*text, "", *(f"- {_plain(line)}" for line in make_remarks(evaluation)), ""])
 
 
-def interval_in_words(name: str, entry: dict[str, float]) -> str:
-    """ "low to high", or a dash for a number of the whole set."""
+def format_interval(name: str, entry: dict[str, float]) -> str:
+    """Returns "low to high", or a dash for a number of the whole set."""
     decimals = find_metric(name).decimals
     return f"{entry['low']:.{decimals}f} to {entry['high']:.{decimals}f}" if "low" in entry else NOTHING
 
 
 def _plain(text: str) -> str:
-    """Text that Markdown shows as it is and that cannot leave its cell."""
+    """Escapes a text so that Markdown shows it as it is and it cannot leave its cell."""
     text = "".join(letter if letter.isprintable() else " " for letter in text)
     return "".join("\\" + letter if letter in r"\`*_[]<>|#" else letter for letter in text)

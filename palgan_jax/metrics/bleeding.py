@@ -2,7 +2,7 @@
 
 A colorizer that does not know where an object ends paints over its outline (Kim et al., "Deep Edge-Aware Interactive
 Colorization against Color-Bleeding Effects", ICCV 2021). They count pairs of pixels that lie in different superpixels
-of the truth and in one of the result; which ones hangs on the clustering and its settings. Here the width of the
+of the truth and in one of the result, which depends on the clustering and its settings. Here the width of the
 transition is measured instead, as Marziliano et al. ("A no-reference perceptual blur metric", ICIP 2002) do for
 luminance: where the truth's color changes sharply at an edge of its luminance, the step of the predicted color close
 across that edge is compared with its step farther across. The measure is this project's own.
@@ -51,9 +51,9 @@ def _steps(true_lab: jax.Array, ab: jax.Array, axis: int) -> tuple[jax.Array, ja
         return jnp.sum(near * far, axis=-1), jnp.sum(far * far, axis=-1)
 
     l = true_lab[..., 0]
-    before, here, after = (jnp.abs(at(l, i + 1) - at(l, i - 1)) for i in (-1, 0, 1))
+    before, middle, after = (jnp.abs(at(l, i + 1) - at(l, i - 1)) for i in (-1, 0, 1))
     # A thin edge: the pixel where L changes fastest. Of two that are equal, one counts.
-    edge = (here >= LUMINANCE_STEP) & (here > before) & (here >= after)
+    edge = (middle >= LUMINANCE_STEP) & (middle > before) & (middle >= after)
     true_product, true_square = products(true_lab[..., 1:])
     edge &= (true_square >= COLOR_STEP**2) & (true_product >= SHARPNESS * true_square)
     product, square = products(ab)

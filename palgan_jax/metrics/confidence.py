@@ -12,7 +12,7 @@ _AT_ONCE = 2**22  # drawn numbers in memory at a time
 
 
 def resampled_means(values: np.ndarray, *, resamples: int = RESAMPLES, seed: int = 0) -> np.ndarray:
-    """Means over pictures of `resamples` drawings with replacement: (N, ...) to (resamples, ...), float64.
+    """Computes the means over pictures of `resamples` drawings with replacement: (N, ...) to (resamples, ...), float64.
 
     All columns of `values` share the drawings. The same seed and N give the same drawings, so that the means of two
     runs over the same pictures can be subtracted.
@@ -32,7 +32,7 @@ def resampled_means(values: np.ndarray, *, resamples: int = RESAMPLES, seed: int
 def interval(
     values: np.ndarray, *, level: float = LEVEL, resamples: int = RESAMPLES, seed: int = 0
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Returns the ends, (...) each, of the interval that holds the mean of `values` (N, ...) with chance `level`."""
+    """Computes the ends, (...) each, of the interval that holds the mean of `values` (N, ...) with chance `level`."""
     tail = (1 - level) / 2
     low, high = np.quantile(resampled_means(values, resamples=resamples, seed=seed), (tail, 1 - tail), axis=0)
     return low, high
@@ -41,7 +41,7 @@ def interval(
 def paired_interval(
     values: np.ndarray, others: np.ndarray, *, level: float = LEVEL, resamples: int = RESAMPLES, seed: int = 0
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Returns the interval of mean(values) - mean(others), both (N, ...) of the same pictures in the same order.
+    """Computes the interval of mean(values) - mean(others), both (N, ...) of the same pictures in the same order.
 
     Much narrower than two intervals side by side: what makes a picture hard is hard for both. A difference whose
     interval holds 0 is no difference.

@@ -1,4 +1,4 @@
-"""Whether the same photograph gets the same colors at other sizes."""
+"""Consistency over sizes: the same photograph should get the same colors at other sizes."""
 
 from collections.abc import Sequence
 from itertools import combinations

@@ -6,21 +6,21 @@ from collections.abc import Sequence
 
 from palgan_jax import palette as palettes
 from palgan_jax.color import AB_RANGE
-from palgan_jax.pages.html import document, figure, image, palette_in_words
+from palgan_jax.pages.html import describe_palette, document, figure, image
 from palgan_jax.pages.rows import Curve, Row
 
 
 def _card(row: Row, spec: palettes.PaletteSpec, ab_range: float) -> str:
     name = html.escape(row.name)
     images = [
-        image(row.gray, "gray", f"{row.name}, in gray, as given to the model"),
+        image(row.gray, "gray", f"{row.name}, in gray, as the model got it"),
         image(row.ours, "ours", f"{row.name}, colorized by the model"),
     ]
     if row.truth is not None:
         images.append(image(row.truth, "truth", f"{row.name}, in its true colors"))
     if row.palette is not None:
         drawing = palettes.picture(row.palette, spec, cell=8, ab_range=ab_range)
-        alt = f"the palette predicted for {row.name}: {palette_in_words(row.palette, spec)}"
+        alt = f"the palette predicted for {row.name}: {describe_palette(row.palette, spec)}"
         images.append(image(drawing, "palette", alt, kind="palette"))
     caption = f"<p>{html.escape(row.caption)}</p>" if row.caption else ""
     credit = f'<p class="credit">{html.escape(row.credit)}</p>' if row.credit else ""

@@ -9,7 +9,7 @@ from scipy.stats import bootstrap
 from palgan_jax.errors import UserError
 from palgan_jax.evaluation.compare import as_text, compare, compare_folders
 from palgan_jax.evaluation.results import write_results
-from tests.support.small_evaluation import evaluation, shown
+from tests.support.small_evaluation import evaluation, example
 
 
 def better_by(gain, noise=0.1, count=300):
@@ -76,7 +76,7 @@ def test_neither_direction_is_better_in_colorfulness():
 def test_the_table_and_the_file_say_the_same(tmp_path):
     first, second, _ = better_by(0.5, count=30)
     for name, measured in (("a", first), ("b", second)):
-        write_results(tmp_path / name, measured, shown)
+        write_results(tmp_path / name, measured, example)
     comparison = compare_folders(tmp_path / "a", tmp_path / "b", tmp_path / "found.json")
     lines = as_text(comparison).splitlines()
     written = json.loads((tmp_path / "found.json").read_text())["metrics"]["psnr"]

@@ -22,7 +22,7 @@ from palgan_jax.distributed.mesh import make_mesh
 from palgan_jax.errors import UserError
 from palgan_jax.evaluation import evaluate as loop
 from palgan_jax.evaluation.evaluate import evaluate
-from palgan_jax.evaluation.examples import local_programs, show
+from palgan_jax.evaluation.examples import local_programs, paint_example
 from palgan_jax.evaluation.measure import Programs
 from palgan_jax.evaluation.plan import make_plan
 from palgan_jax.evaluation.protocols import PROTOCOLS
@@ -151,20 +151,20 @@ def test_the_model_sees_nothing_of_the_truth_but_its_luminance(model, squares):
 
 def test_palettes_of_the_truth_and_of_other_photographs(model, truth, squares):
     """What is painted is what the model paints with those palettes."""
-    shown = {}
+    examples = {}
     for palette in ("truth", "random"):
         plan = make_plan(Checkpoint(model.colorizer, "", palette), truth, SMALL, ("psnr",), 8, 3, make_mesh())
         programs = local_programs(plan.system)
-        shown[palette] = [show(plan.photographs, i, programs) for i in range(3)]
+        examples[palette] = [paint_example(plan.photographs, i, programs) for i in range(3)]
     others = partners(COUNT, 3)
     for i in range(3):
         for palette, source in (("truth", squares[i]), ("random", squares[others[i]])):
             wanted = model.colorizer.palette_of(source)
             painted, _ = model.colorizer.colorize(squares[i], wanted)
-            np.testing.assert_allclose(shown[palette][i].palette, wanted, atol=1e-5)
-            assert np.abs(shown[palette][i].predicted.astype(int) - painted).max() <= 2
-        np.testing.assert_array_equal(shown["truth"][i].truth, squares[i])
-        assert np.ptp(shown["truth"][i].gray.astype(int), axis=-1).max() <= 1
+            np.testing.assert_allclose(examples[palette][i].palette, wanted, atol=1e-5)
+            assert np.abs(examples[palette][i].predicted.astype(int) - painted).max() <= 2
+        np.testing.assert_array_equal(examples["truth"][i].truth, squares[i])
+        assert np.ptp(examples["truth"][i].gray.astype(int), axis=-1).max() <= 1
 
 
 def test_a_model_without_palettes_takes_none():

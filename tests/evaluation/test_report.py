@@ -11,8 +11,8 @@ import pytest
 from PIL import Image
 
 from palgan_jax.evaluation.record import summarize
-from palgan_jax.evaluation.report import chosen, report
-from tests.support.small_evaluation import NASTY, evaluation, shown
+from palgan_jax.evaluation.report import report, select_examples
+from tests.support.small_evaluation import NASTY, evaluation, example
 
 VOID = {"meta", "img", "line", "rect"}
 
@@ -48,7 +48,7 @@ class Reader(HTMLParser):
 
 
 def read(measured):
-    page = report(measured, summarize(measured), shown)
+    page = report(measured, summarize(measured), example)
     page.encode()  # no lone surrogates
     reader = Reader()
     reader.feed(page)
@@ -111,7 +111,7 @@ def test_the_best_the_middle_and_the_worst_are_shown_with_palettes(nasty):
     pictures = [attributes["src"] for attributes in reader.all("img")]
     assert len(pictures) == 12 * 5
     decoded = Image.open(io.BytesIO(base64.b64decode(pictures[2].partition(",")[2])))
-    error = np.abs(np.asarray(decoded.convert("RGB"), float) - shown(0).truth).mean()
+    error = np.abs(np.asarray(decoded.convert("RGB"), float) - example(0).truth).mean()
     assert decoded.format == "JPEG"
     assert error < 4
     labels = reader.texts("span")
@@ -130,9 +130,9 @@ def test_the_tables_hold_the_numbers(nasty):
 def test_other_pictures_do_not_carry_the_protocols_name():
     facts = {"difference from the list": "1 missing (x.jpg)", "unreadable": ["y.jpg", "z.jpg"]}
     page, reader = read(evaluation(protocol="coco-val2017", protocol_exact=False, facts=facts))
-    assert reader.texts("h1") == ["ours on no protocol (the 12 pictures seen are not those of coco-val2017)"]
+    assert reader.texts("h1") == ["ours on no protocol (the 12 pictures measured are not those of coco-val2017)"]
     (warning,) = (text for text in reader.texts("p") if "coco-val2017" in text)
-    assert warning == "The pictures seen are not those of coco-val2017: 1 missing (x.jpg). The name is refused."
+    assert warning == "The pictures measured are not those of coco-val2017: 1 missing (x.jpg). The name is refused."
     assert {"1 missing (x.jpg)", "y.jpg, z.jpg"} <= set(reader.texts("td"))
     assert "ECCV" not in page
 
@@ -163,6 +163,6 @@ def test_bars_count_all_pictures():
 @pytest.mark.parametrize("higher", [True, False])
 def test_the_extremes_come_first_and_nothing_comes_twice(higher):
     values = np.random.default_rng(0).permutation(100).astype(float)
-    picked = chosen(values, higher_is_better=higher)
+    picked = select_examples(values, higher_is_better=higher)
     ranked = sorted(range(100), key=lambda i: values[i], reverse=higher)
     assert picked == {"best": ranked[:4], "median": ranked[48:52], "worst": ranked[::-1][:4]}

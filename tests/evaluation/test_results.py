@@ -18,13 +18,13 @@ from palgan_jax.evaluation.record import summarize
 from palgan_jax.evaluation.results import PICTURES, RESULTS, read_results, write_results
 from palgan_jax.evaluation.table import NOTHING, PAPER, PUBLISHED, TABLE_COLUMNS, markdown
 from tests.support.places import ROOT
-from tests.support.small_evaluation import NASTY, evaluation, shown
+from tests.support.small_evaluation import NASTY, evaluation, example
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("written") / "made"
-    write_results(folder, evaluation(), shown)
+    write_results(folder, evaluation(), example)
     return folder
 
 
@@ -49,7 +49,7 @@ def test_results_hold_what_each_number_rests_on(folder):
 
 
 def test_the_same_evaluation_gives_the_same_bytes(folder, tmp_path):
-    write_results(tmp_path, evaluation(), shown)
+    write_results(tmp_path, evaluation(), example)
     for path in folder.iterdir():
         assert (tmp_path / path.name).read_bytes() == path.read_bytes()
 
@@ -99,7 +99,7 @@ def test_results_of_earlier_versions_are_read_under_the_names_of_today(tmp_path)
     absent = {"colorfulness_signed": "it was not asked for"}
     resize = "center crop of the short side, then 256 x 256"
     written = evaluation(2, values=values, absent=absent, whole={}, resize=resize)
-    write_results(tmp_path, written, shown)
+    write_results(tmp_path, written, example)
     for name in (RESULTS, PICTURES):
         text = (tmp_path / name).read_text()
         (tmp_path / name).write_text(text.replace("colorfulness", "colourfulness").replace("center", "centre"))
@@ -155,7 +155,7 @@ def test_where_a_picture_cannot_be_shown_nothing_is_written(tmp_path):
 def test_a_folder_that_cannot_be_made_is_said(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(UserError, match="no folder"):
-        write_results(tmp_path / "file" / "under", evaluation(), shown)
+        write_results(tmp_path / "file" / "under", evaluation(), example)
 
 
 def test_the_row_of_other_pictures_has_no_protocol_and_nothing_published_beside_it():
@@ -164,7 +164,7 @@ def test_the_row_of_other_pictures_has_no_protocol_and_nothing_published_beside_
     )
     text = markdown(other, summarize(other))
     assert text.count("| Wang") == 0
-    assert "no protocol (the 12 pictures seen are not those of imagenet-ctest10k)" in text
+    assert "no protocol (the 12 pictures measured are not those of imagenet-ctest10k)" in text
     assert markdown(exact, summarize(exact)).count("| Wang") == len(PUBLISHED["imagenet-ctest10k"]) == 9
 
 

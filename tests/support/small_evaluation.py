@@ -3,7 +3,7 @@
 import numpy as np
 from PIL import Image
 
-from palgan_jax.evaluation.record import Evaluation, Shown
+from palgan_jax.evaluation.record import Evaluation, Example
 from tests.support.places import ROOT
 
 SAMPLES = sorted((ROOT / "examples" / "samples").glob("*.jpg"))
@@ -36,10 +36,10 @@ def evaluation(count: int = 12, seed: int = 0, **changes) -> Evaluation:
     return Evaluation(**{**found, **changes})
 
 
-def shown(number: int) -> Shown:
+def example(number: int) -> Example:
     """A sample photograph, half as colorful as its truth; every other one with a palette."""
     photograph = Image.open(SAMPLES[number % len(SAMPLES)]).convert("RGB")
     truth = np.asarray(photograph.resize((256, 256), Image.Resampling.BILINEAR))
     gray = np.repeat(np.asarray(photograph.convert("L").resize((256, 256)))[..., None], 3, axis=-1)
     predicted = ((truth.astype(int) + gray) // 2).astype(np.uint8)
-    return Shown(gray, predicted, truth, np.eye(256)[number % 256] if number % 2 else None)
+    return Example(gray, predicted, truth, np.eye(256)[number % 256] if number % 2 else None)
