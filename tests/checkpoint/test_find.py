@@ -69,10 +69,10 @@ def test_description_of_a_run_and_of_a_file(tmp_path, run):
     lines = describe(tmp_path / "a.safetensors").splitlines()
     assert lines[0] == f"checkpoint   step 1234 of {tmp_path / 'a.safetensors'}"
     assert lines[1] == f"size         {in_words((tmp_path / 'a.safetensors').stat().st_size, 1)}"
-    words = {line.split()[0]: line.split()[-1] for line in lines if line.startswith("  ")}
+    rows = {line.split()[0]: line.split()[-1] for line in lines if line.startswith("  ")}
     parts = {name: sum(x.size for x in jax.tree.leaves(part)) for name, part in weights.variables["params"].items()}
-    assert {name: int(words[name].replace(",", "")) for name in parts} == parts
-    assert f"{sum(parts.values()):,}" in "\n".join(lines) and words["val/psnr"] == "24.25"
+    assert {name: int(rows[name].replace(",", "")) for name in parts} == parts
+    assert f"{sum(parts.values()):,}" in "\n".join(lines) and rows["val/psnr"] == "24.25"
     assert "net            " in "\n".join(lines) and f"width={1 / 16}" in "\n".join(lines)
     assert any('checkpoint_every="1 epochs"' in line for line in lines)  # not broken over two lines
     with pytest.raises(UserError):

@@ -188,10 +188,10 @@ def test_damaged_examples_are_said_to_be_so_or_lack_something(noise, cut):
     whole = example(image=b"x" * 300, file_name=b"a.jpg")
     for damaged in (noise, whole[:cut], whole[:cut] + noise):
         try:
-            found = example_bytes(damaged, {"image", "file_name"})
+            values = example_bytes(damaged, {"image", "file_name"})
         except DecodeError:
             continue
-        assert set(found) <= {"image", "file_name"}
+        assert set(values) <= {"image", "file_name"}
 
 
 @pytest.fixture
@@ -323,25 +323,25 @@ def test_a_shard_that_is_written_anew_is_looked_at_again(sets):
     assert open_source("tfds:mini_imagenet", tfds_dir=sets, near_gray=0).sizes.tolist() == [[40, 32]] * 10
     write_solid_pictures(first, 50)
     assert first.stat().st_size == before.st_size, "sizes alone would not tell them apart"
-    seen = []
-    after = open_source("tfds:mini_imagenet", tfds_dir=sets, near_gray=0, progress=lambda *now: seen.append(now))
+    calls = []
+    after = open_source("tfds:mini_imagenet", tfds_dir=sets, near_gray=0, progress=lambda *now: calls.append(now))
     assert after.sizes.tolist() == [[50, 32]] * 5 + [[40, 32]] * 5
-    assert seen == [(i, 5) for i in range(1, 6)], "the other shard is not looked at again"
+    assert calls == [(i, 5) for i in range(1, 6)], "the other shard is not looked at again"
     assert pictures_of("tfds:mini_imagenet", sets).digest() == digest, "copies differ in their times"
 
 
-@pytest.mark.parametrize("told", ["generation", "etag", "mtime", "updated"])
-def test_what_a_bucket_tells_of_a_new_file_changes_the_stamps(sets, told, monkeypatch):
+@pytest.mark.parametrize("field", ["generation", "etag", "mtime", "updated"])
+def test_what_a_bucket_tells_of_a_new_file_changes_the_stamps(sets, field, monkeypatch):
     memory = fsspec.filesystem("memory")
-    memory.put(str(sets), f"/{told}", recursive=True)
+    memory.put(str(sets), f"/{field}", recursive=True)
     listed = type(memory).ls
 
     def shards(value: str):
         def ls(self, path: str, detail: bool = True, **options):
-            return [{**entry, told: value} for entry in listed(self, path, detail=True, **options)]
+            return [{**entry, field: value} for entry in listed(self, path, detail=True, **options)]
 
         monkeypatch.setattr(type(memory), "ls", ls)
-        return find_split(parse("tfds:mini_coco/2017"), f"memory://{told}").shards
+        return find_split(parse("tfds:mini_coco/2017"), f"memory://{field}").shards
 
     local = find_split(parse("tfds:mini_coco/2017"), str(sets))
     one, same, other = (RecordPictures(replace(local, shards=shards(value))) for value in ("1", "1", "2"))
@@ -353,13 +353,13 @@ def test_what_a_bucket_tells_of_a_new_file_changes_the_stamps(sets, told, monkey
 def test_buckets_are_looked_into_with_fsspec(sets):
     memory = fsspec.filesystem("memory")
     memory.put(str(sets), "/bucket", recursive=True)
-    found = find_split(parse("tfds:mini_coco/2017"), "memory://bucket")
-    assert found.folder == "memory://bucket/mini_coco/2017/1.1.0" and found.remote
+    split = find_split(parse("tfds:mini_coco/2017"), "memory://bucket")
+    assert split.folder == "memory://bucket/mini_coco/2017/1.1.0" and split.remote
     local = find_split(parse("tfds:mini_coco/2017"), str(sets)).shards
-    assert found.shards == tuple(replace(shard, changed="") for shard in local), "it does not say when it was changed"
+    assert split.shards == tuple(replace(shard, changed="") for shard in local), "it does not say when it was changed"
     with pytest.raises(UserError, match=r"^records cannot be read from memory://.*: mount the storage"):
-        RecordPictures(found)
-    assert find_split(parse("tfds:memory://bucket/mini_coco/2017/1.1.0")) == found
+        RecordPictures(split)
+    assert find_split(parse("tfds:memory://bucket/mini_coco/2017/1.1.0")) == split
     assert "there is no prepared set memory://bucket/birds" in complaint("tfds:birds", "memory://bucket")
 
 
@@ -400,13 +400,13 @@ class GoogleStorage(BaseHTTPRequestHandler):
 def test_records_are_read_from_google_storage():
     local = pictures_of("tfds:mini_coco/2017", GOLDEN_TFDS)
     remote = replace(local.prepared, folder=f"gs://bucket/{VERSIONS['coco']}", remote=True)
-    gone = replace(remote, folder="gs://bucket/nowhere")
+    missing = replace(remote, folder="gs://bucket/nowhere")
     code = f"""
 import pickle
 from palgan_jax.errors import UserError
-there, gone = pickle.loads(bytes.fromhex({pickle.dumps([RecordPictures(remote), RecordPictures(gone)]).hex()!r}))
-print([there.load(i) for i in (2, 0, 1)])
-try: gone.load(0)
+sound, missing = pickle.loads(bytes.fromhex({pickle.dumps([RecordPictures(remote), RecordPictures(missing)]).hex()!r}))
+print([sound.load(i) for i in (2, 0, 1)])
+try: missing.load(0)
 except UserError as error: print(error)
 """
     server = ThreadingHTTPServer(("127.0.0.1", 0), GoogleStorage)
@@ -419,7 +419,7 @@ except UserError as error: print(error)
     finally:
         server.shutdown()
         server.server_close()
-    said = result.stdout.splitlines()
-    assert said[0] == str([local.load(i) for i in (2, 0, 1)]), result.stderr
-    assert said[1].startswith("record 0 of gs://bucket/nowhere@train cannot be read from mini_coco-train")
+    lines = result.stdout.splitlines()
+    assert lines[0] == str([local.load(i) for i in (2, 0, 1)]), result.stderr
+    assert lines[1].startswith("record 0 of gs://bucket/nowhere@train cannot be read from mini_coco-train")
     assert RecordPictures(remote).index_file is None

@@ -60,12 +60,12 @@ def test_statistics_are_those_of_scikit_image():
     for seed in range(5):
         rgb = np.random.default_rng(seed).integers(0, 256, (8, 9, 3), dtype=np.uint8)
         ab = color.rgb2lab(rgb)[..., 1:]
-        found = color_statistics(rgb)
-        np.testing.assert_allclose(found["range_ab"], np.ptp(ab, axis=(0, 1)), atol=2e-3)
+        statistics = color_statistics(rgb)
+        np.testing.assert_allclose(statistics["range_ab"], np.ptp(ab, axis=(0, 1)), atol=2e-3)
         red, green, blue = rgb.astype(np.float64).transpose(2, 0, 1)
         rg, yb = abs(red - green), abs((red + green) / 2 - blue)
         expected = np.hypot(rg.std(), yb.std()) + 0.3 * np.hypot(rg.mean(), yb.mean())
-        np.testing.assert_allclose(found["colorfulness"], expected, rtol=1e-5)
+        np.testing.assert_allclose(statistics["colorfulness"], expected, rtol=1e-5)
 
 
 def test_a_row_says_what_is_in_the_file(folder):
@@ -84,9 +84,9 @@ def test_a_row_says_what_is_in_the_file(folder):
 
 
 def test_the_index_lies_beside_the_pictures_and_is_taken_from_there(folder, looked_at):
-    seen = []
-    first = load_or_build(list_pictures(folder), progress=lambda *now: seen.append(now))
-    assert seen == [(i, COUNT) for i in range(1, COUNT + 1)] and len(looked_at) == COUNT
+    calls = []
+    first = load_or_build(list_pictures(folder), progress=lambda *now: calls.append(now))
+    assert calls == [(i, COUNT) for i in range(1, COUNT + 1)] and len(looked_at) == COUNT
     assert first.file == folder / ".palgan-index.npz"
     listing = list_pictures(folder)
     assert len(listing) == COUNT and not listing.others, "the listing does not see it"
@@ -106,9 +106,9 @@ def test_only_what_has_changed_is_looked_at_again(folder, looked_at):
     shutil.copyfile(folder / "05.png", folder / "new.png")
     shutil.copyfile(folder / "06.png", folder / "07.png")
     (folder / "11.png").unlink()
-    seen = []
-    after = load_or_build(list_pictures(folder), progress=lambda *now: seen.append(now))
-    assert sorted(looked_at) == ["03.png", "07.png", "new.png"] and seen == [(1, 3), (2, 3), (3, 3)]
+    calls = []
+    after = load_or_build(list_pictures(folder), progress=lambda *now: calls.append(now))
+    assert sorted(looked_at) == ["03.png", "07.png", "new.png"] and calls == [(1, 3), (2, 3), (3, 3)]
     assert len(after) == COUNT and not after.unreadable
     same = [i for i in range(COUNT) if i not in (3, 7, 11)]
     np.testing.assert_array_equal(after.rows[[i - (i > 11) for i in same]], before.rows[same])
@@ -200,9 +200,9 @@ def test_an_interrupted_build_goes_on_with_the_next_block(folder, looked_at, sma
     assert len(list((folder / ".palgan-index.parts").iterdir())) == 3
     looked_at.clear()
     shutil.copyfile(folder / "05.png", folder / "02.png")  # of a block that is finished
-    seen = []
-    index = load_or_build(list_pictures(folder), progress=lambda *now: seen.append(now))
-    assert sorted(looked_at) == ["02.png", *(f"{i}.png" for i in range(12, COUNT))] and seen[0] == (1, COUNT - 11)
+    calls = []
+    index = load_or_build(list_pictures(folder), progress=lambda *now: calls.append(now))
+    assert sorted(looked_at) == ["02.png", *(f"{i}.png" for i in range(12, COUNT))] and calls[0] == (1, COUNT - 11)
     assert index.rows["width"].tolist() == [0 if i == 7 else 45 if i == 2 else 40 + i for i in range(COUNT)]
     assert list(index.unreadable) == [7]
     assert {path.suffix for path in folder.iterdir()} == {".png", ".npz"}, "the blocks are gone"
@@ -269,15 +269,15 @@ from palgan_jax.data import index
 from palgan_jax.data.folder import list_pictures
 from palgan_jax.errors import UserError
 index.BLOCK = 4
-seen = []
+scanned = []
 scan_picture = index.scan_picture
-index.scan_picture = lambda pictures, i: seen.append(i) or scan_picture(pictures, i)
+index.scan_picture = lambda pictures, i: scanned.append(i) or scan_picture(pictures, i)
 for number, folder in enumerate(folders):
-    seen.clear()
+    scanned.clear()
     try:
-        found = index.load_or_build(list_pictures(folder))
-        Path(f"{output}{number}").write_bytes(found.rows.tobytes() + repr(found.unreadable).encode())
-        print("result:", sorted(seen))
+        built = index.load_or_build(list_pictures(folder))
+        Path(f"{output}{number}").write_bytes(built.rows.tobytes() + repr(built.unreadable).encode())
+        print("result:", sorted(scanned))
     except UserError as error:
         print("result:", error)
 jax.distributed.shutdown()
@@ -327,22 +327,22 @@ def test_two_processes_look_at_half_of_the_pictures_each_and_get_the_same(folder
     (stuck / ".palgan-index.parts").touch()  # and this one not the blocks that it has finished
 
     of_first = [folder, folder, folder, free, nowhere, built, stuck]
-    said = run_two(tmp_path / "got", of_first, [folder, copy, shorter, nowhere, free, stuck, built])
+    outputs = run_two(tmp_path / "got", of_first, [folder, copy, shorter, nowhere, free, stuck, built])
     assert (tmp_path / "got00").read_bytes() == (tmp_path / "got10").read_bytes() == expected
     halves = [str([i for i in range(COUNT) if i // 4 % 2 == p]) for p in range(2)]
-    assert [first for first, *_ in said] == halves
+    assert [first for first, *_ in outputs] == halves
     assert alone.file.read_bytes() == kept and not (folder / ".palgan-index.parts").exists()
-    assert [second for _, second, *_ in said] == ["[]", "[]"], "the first has an index, which the other gets"
+    assert [second for _, second, *_ in outputs] == ["[]", "[]"], "the first has an index, which the other gets"
     assert (tmp_path / "got01").read_bytes() == expected and not (copy / alone.file.name).exists()
-    for place, (_, _, third, *_) in zip((folder, shorter), said, strict=True):
+    for place, (_, _, third, *_) in zip((folder, shorter), outputs, strict=True):
         assert third.startswith(f"the processes do not see the same pictures in {place}: give all of them the same")
     assert (free / alone.file.name).is_file(), "the first can keep it, whether the other can or not"
     # Then the places are changed: what the second has kept does not count, and all is looked at again.
-    assert [row[3:5] for row in said] == [[half, half] for half in halves]
+    assert [row[3:5] for row in outputs] == [[half, half] for half in halves]
     for process in range(2):
         for number in (3, 4):
             got = np.frombuffer((tmp_path / f"got{process}{number}").read_bytes()[: alone.rows.nbytes], ROW)
             np.testing.assert_array_equal(got["width"], alone.rows["width"])
-    for row in said:
+    for row in outputs:
         for sentence in row[5:]:
             assert sentence.startswith(f"{stuck}/.palgan-index.parts is no folder that can be written to")

@@ -63,10 +63,10 @@ def test_numbers_of_a_folder(folder, capsys):
 
 def test_colorfulness_of_thumbnails_is_near_that_of_the_pictures(folder):
     line = next(line for line in inspect(str(folder)).lines if line.startswith("colorfulness"))
-    found = [float(number) for number in re.findall(r"\d+\.\d", line)]
+    quantiles = [float(number) for number in re.findall(r"\d+\.\d", line)]
     source = open_source(str(folder), near_gray=5)
     whole = [colorfulness(source.read(i)[None].astype(np.float32))[0] for i in range(12)]
-    np.testing.assert_allclose(found, np.quantile(whole, (0, 1, 0.25, 0.5, 0.75)), rtol=0.15)
+    np.testing.assert_allclose(quantiles, np.quantile(whole, (0, 1, 0.25, 0.5, 0.75)), rtol=0.15)
 
 
 def test_the_sheet_takes_the_place_of_an_older_one_but_of_no_other_picture(folder):

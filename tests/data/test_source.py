@@ -89,13 +89,13 @@ def test_links_in_circles_end_and_broken_links_are_named(folder):
 
 
 def test_counts_names_and_report(folder, tmp_path):
-    seen = []
+    calls = []
     work = tmp_path / "work"
-    source = open_any(f"folder:{folder}", cache_dir=work, progress=lambda *now: seen.append(now))
+    source = open_any(f"folder:{folder}", cache_dir=work, progress=lambda *now: calls.append(now))
     assert names(source) == USED and len(source) == 6
     assert source.counts == {"found": 13, "used": 6, "near_gray": 3, "unreadable": 4}
     assert source.summary() == f"folder:{folder}: 6 pictures (13 found, 3 next to gray, 4 unreadable)"
-    assert seen == [(i, 13) for i in range(1, 14)]
+    assert calls == [(i, 13) for i in range(1, 14)]
     assert dict(source.unreadable).keys() == set(UNREADABLE)
     assert dict(source.unreadable)["empty.jpg"].startswith("is empty (0 bytes)")
 

@@ -61,7 +61,7 @@ def test_an_existing_folder_may_have_a_name_with_a_colon(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("text", "words"),
+    ("text", "message"),
     [
         ("", "is not a known source of pictures: write folder:PATH, list:FILE, tfds:NAME or synthetic."),
         ("web:photos", "is not a known source"),
@@ -86,22 +86,22 @@ def test_an_existing_folder_may_have_a_name_with_a_colon(tmp_path, monkeypatch):
         ("1 folder:a + 1 web:b", "gives a weight to a single source"),
     ],
 )
-def test_what_means_nothing_is_refused(text, words):
+def test_what_means_nothing_is_refused(text, message):
     with pytest.raises(UserError) as caught:
         parse(text)
-    assert words in str(caught.value)
+    assert message in str(caught.value)
 
 
-# Paths that hold the words of another source are beyond a string; all others come back.
+# Paths that contain the words of another source are beyond a string; all others come back.
 paths = st.text(min_size=1).filter(lambda text: text == text.strip() and ":" not in text and "synthetic" not in text)
-words = st.from_regex(r"[a-z][a-z0-9_]{0,8}", fullmatch=True)
+identifiers = st.from_regex(r"[a-z][a-z0-9_]{0,8}", fullmatch=True)
 versions = st.from_regex(r"[0-9]\.[0-9]{1,2}\.0", fullmatch=True)
 singles = st.one_of(
     st.builds(FolderSpec, paths),
     st.builds(ListSpec, paths),
     st.builds(SyntheticSpec, st.integers(1, MOST_SYNTHETIC)),
-    st.builds(TfdsSpec, words, st.just("") | words, st.just("") | versions, words),
-    st.builds(TfdsFolderSpec, paths.map(lambda path: f"/{path}"), words),
+    st.builds(TfdsSpec, identifiers, st.just("") | identifiers, st.just("") | versions, identifiers),
+    st.builds(TfdsFolderSpec, paths.map(lambda path: f"/{path}"), identifiers),
 )
 weights = st.floats(1e-300, 1e300).filter(math.isfinite)
 mixtures = st.lists(st.tuples(weights, singles), min_size=2, max_size=4).map(lambda parts: MixtureSpec(tuple(parts)))

@@ -132,14 +132,14 @@ def test_a_picture_that_becomes_unreadable_is_replaced_counted_and_named(fragile
         source, resolution=SIDE, batch_size=BATCH, seed=3, workers=workers, cache=False, max_replaced=0.1
     ) as batches:
         got = [next(batches) for _ in range(len(expected))]
-    due = np.concatenate([batch["index"] for batch in expected])
+    drawn = np.concatenate([batch["index"] for batch in expected])
     index = np.concatenate([batch["index"] for batch in got])
     replaced = np.concatenate([batch["replaced"] for batch in got])
-    bad = np.isin(due, (5, 20))
+    bad = np.isin(drawn, (5, 20))
     assert bad.sum() >= 3
-    np.testing.assert_array_equal(replaced, np.where(bad, due, -1))
-    np.testing.assert_array_equal(index, np.where(bad, (due + 1) % 21, due))
-    assert batches.replaced == {source.picture_name(i): (due == i).sum() for i in (5, 20)}
+    np.testing.assert_array_equal(replaced, np.where(bad, drawn, -1))
+    np.testing.assert_array_equal(index, np.where(bad, (drawn + 1) % 21, drawn))
+    assert batches.replaced == {source.picture_name(i): (drawn == i).sum() for i in (5, 20)}
     # All other rows are what they would have been.
     whole, rows = (np.concatenate([batch["rgb"] for batch in part]) for part in (expected, got))
     np.testing.assert_array_equal(rows[~bad], whole[~bad])

@@ -54,15 +54,15 @@ manual_dir, data_dir, name, shards = sys.argv[1:]
 builder = tfds.builder(name, data_dir=data_dir)
 config = tfds.download.DownloadConfig(manual_dir=manual_dir, num_shards=int(shards))
 builder.download_and_prepare(download_config=config)
-found = {}
+records = {}
 for split in builder.info.splits:
     order = tfds.ReadConfig(interleave_cycle_length=1)
     raw = builder.as_dataset(split, decoders={"image": tfds.decode.SkipDecoding()}, read_config=order)
-    found[split] = [
+    records[split] = [
         [e["file_name"].decode(), builder.info.features["label"].int2str(e["label"]),
          hashlib.sha256(e["image"]).hexdigest()] for e in raw.as_numpy_iterator()
     ]
-print("FOUND" + json.dumps(found))
+print("RECORDS" + json.dumps(records))
 """
 
 
@@ -70,23 +70,23 @@ def environment(**variables: str) -> dict[str, str]:
     return {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "TF_ENABLE_ONEDNN_OPTS": "0", **variables}
 
 
-def start(*words: object) -> subprocess.Popen:
-    command = [sys.executable, "-m", "palgan_jax.cli", "prepare", *map(str, words)]
+def start(*arguments: object) -> subprocess.Popen:
+    command = [sys.executable, "-m", "palgan_jax.cli", "prepare", *map(str, arguments)]
     return subprocess.Popen(command, cwd=ROOT, env=environment(), stderr=subprocess.PIPE, text=True)
 
 
-def prepare(*words: object, code: int = 0) -> str:
-    """Runs the command to its end; returns what it said."""
-    process = start(*words)
+def prepare(*arguments: object, code: int = 0) -> str:
+    """Runs the command to its end; returns its output."""
+    process = start(*arguments)
     errors = process.communicate()[1]
     assert process.returncode == code, errors
     assert "Traceback" not in errors
     return errors
 
 
-def refused(capsys, *words: object) -> str:
+def refused(capsys, *arguments: object) -> str:
     """Runs the command in this process, where it has to end before TensorFlow is needed; returns its sentence."""
-    assert main(["prepare", *map(str, words)]) == 2
+    assert main(["prepare", *map(str, arguments)]) == 2
     error = capsys.readouterr().err.splitlines()[-1]
     assert error.startswith("palgan: error: ")
     return error
@@ -98,8 +98,8 @@ def pictures(folder: Path, spec: str) -> RecordPictures:
 
 def contents(folder: Path, spec: str) -> list[tuple[str, str]]:
     """Name and digest of each picture."""
-    found = pictures(folder, spec)
-    pairs = (found.load(i) for i in range(len(found)))
+    records = pictures(folder, spec)
+    pairs = (records.load(i) for i in range(len(records)))
     return [(name, hashlib.sha256(data).hexdigest()) for name, data in pairs]
 
 
@@ -117,7 +117,7 @@ def archives(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def imagenet(archives, tmp_path_factory) -> tuple[Path, str]:
-    """The data folder with ImageNet in it, and what the command said."""
+    """The data folder with ImageNet in it, and the output of the command."""
     folder = tmp_path_factory.mktemp("imagenet")
     return folder, prepare("imagenet", "--manual-dir", archives, "--data-dir", folder)
 
@@ -128,7 +128,7 @@ def tfrecords(archives, tmp_path_factory) -> tuple[Path, dict[str, list[list[str
     folder = tmp_path_factory.mktemp("tfrecords")
     command = [sys.executable, "-c", REFERENCE, str(archives), str(folder), "imagenet2012", "3"]
     result = subprocess.run(command, env=environment(), capture_output=True, text=True, check=True)
-    return folder, json.loads(result.stdout.partition("FOUND")[2])
+    return folder, json.loads(result.stdout.partition("RECORDS")[2])
 
 
 # ------------------------------------------------------------------------------------------------------ from archives
@@ -149,11 +149,11 @@ def test_the_pictures_are_those_of_the_archives_but_for_what_tfds_mends(imagenet
         for synset in outer:
             with tarfile.open(fileobj=outer.extractfile(synset)) as inner:
                 originals |= {member.name: inner.extractfile(member).read() for member in inner}
-    found = dict(pictures(imagenet[0], "tfds:imagenet2012").load(i) for i in range(60))
-    assert found.keys() == originals.keys()
-    assert {name for name in found if found[name] != originals[name]} == {CMYK_KNOWN, PNG_KNOWN}
+    prepared = dict(pictures(imagenet[0], "tfds:imagenet2012").load(i) for i in range(60))
+    assert prepared.keys() == originals.keys()
+    assert {name for name in prepared if prepared[name] != originals[name]} == {CMYK_KNOWN, PNG_KNOWN}
     for name in (CMYK_KNOWN, PNG_KNOWN):
-        with Image.open(io.BytesIO(found[name])) as picture:
+        with Image.open(io.BytesIO(prepared[name])) as picture:
             assert (picture.format, picture.mode) == ("JPEG", "RGB")
 
 
@@ -174,13 +174,13 @@ def test_each_record_is_stored_alone(imagenet):
 
 
 def test_it_says_what_it_found_and_that_this_is_not_the_whole(imagenet):
-    folder, said = imagenet
-    assert f"{TRAIN} has 317,440 bytes, not 147,897,477,120: it is taken as it is" in said
-    assert "train: reading 3/3" in said and "train: writing 60/60" in said and "checking 2/2" in said
-    assert "60 pictures in 1 shard, not 1,281,167: this is not the whole of ImageNet" in said
-    assert "6 pictures in 1 shard, not 50,000" in said
+    folder, output = imagenet
+    assert f"{TRAIN} has 317,440 bytes, not 147,897,477,120: it is taken as it is" in output
+    assert "train: reading 3/3" in output and "train: writing 60/60" in output and "checking 2/2" in output
+    assert "60 pictures in 1 shard, not 1,281,167: this is not the whole of ImageNet" in output
+    assert "6 pictures in 1 shard, not 50,000" in output
     version = folder / "imagenet2012" / "5.1.0"
-    assert said.splitlines()[-1] == f"{version} is ready: tfds:imagenet2012@train"
+    assert output.splitlines()[-1] == f"{version} is ready: tfds:imagenet2012@train"
     assert [path.name for path in folder.iterdir()] == ["imagenet2012"]
     assert [path.name for path in (folder / "imagenet2012").iterdir()] == ["5.1.0"]
 
@@ -189,24 +189,24 @@ def test_a_finished_set_is_checked_and_left_alone(imagenet, capsys, monkeypatch)
     monkeypatch.setitem(sys.modules, "tensorflow", None)  # neither archives nor TensorFlow are needed
     before = files(imagenet[0])
     assert main(["prepare", "imagenet", "--data-dir", str(imagenet[0])]) == 0
-    said = capsys.readouterr().err
-    assert "not 1,281,167" in said
-    assert said.endswith("5.1.0 is finished: there is nothing to do\n")
+    output = capsys.readouterr().err
+    assert "not 1,281,167" in output
+    assert output.endswith("5.1.0 is finished: there is nothing to do\n")
     assert files(imagenet[0]) == before
 
 
 def test_coco_comes_out_with_its_boxes(tmp_path):
     names = make_coco(tmp_path / "archives")
-    said = prepare("coco", "--manual-dir", tmp_path / "archives", "--data-dir", tmp_path / "data")
-    assert "12 pictures in 1 shard, not 118,287" in said and "4 pictures in 1 shard, not 5,000" in said
-    made = tmp_path / "data" / "coco" / "2017" / "1.1.0"
-    assert sorted(path.name for path in made.parent.iterdir()) == ["1.1.0"], "what was unpacked is gone"
+    output = prepare("coco", "--manual-dir", tmp_path / "archives", "--data-dir", tmp_path / "data")
+    assert "12 pictures in 1 shard, not 118,287" in output and "4 pictures in 1 shard, not 5,000" in output
+    version = tmp_path / "data" / "coco" / "2017" / "1.1.0"
+    assert sorted(path.name for path in version.parent.iterdir()) == ["1.1.0"], "what was unpacked is gone"
     for split, expected in names.items():
-        found = pictures(tmp_path / "data", f"tfds:coco/2017@{split}")
-        assert sorted(found.picture_name(i) for i in range(len(found))) == sorted(expected)
+        records = pictures(tmp_path / "data", f"tfds:coco/2017@{split}")
+        assert sorted(records.picture_name(i) for i in range(len(records))) == sorted(expected)
     originals = [hashlib.sha256(encode(picture)).hexdigest() for picture in photographs()[:12]]
     assert sorted(digest for _, digest in contents(tmp_path / "data", "tfds:coco/2017")) == sorted(originals)
-    assert (made / "objects-label.labels.txt").read_text().splitlines()[2] == "thing 3"
+    assert (version / "objects-label.labels.txt").read_text().splitlines()[2] == "thing 3"
     open_source("tfds:coco/2017@validation", tfds_dir=tmp_path / "data")
 
 
@@ -259,21 +259,21 @@ def test_killed_broken_off_and_gone_on_with(imagenet, archives, tmp_path):
             process = start("imagenet", "--manual-dir", manual, "--data-dir", data)
             wait_for(lambda: list(work.glob("train/imagenet2012/*incomplete*")), process)
             process.send_signal(number)
-            said = process.communicate()[1]
+            output = process.communicate()[1]
             if process.returncode:
                 break
             shutil.rmtree(data)  # on a busy machine it may be through before the signal comes
         assert not (data / "imagenet2012" / "5.1.0").exists()
         if number == signal.SIGINT:
             assert process.returncode == 130
-            assert said.endswith("interrupted: what is finished is kept, and the same command goes on from there\n")
+            assert output.endswith("interrupted: what is finished is kept, and the same command goes on from there\n")
             assert not list(work.glob("train/imagenet2012/*"))
 
     name = "ILSVRC2012_val_00000001.JPEG"
     twice = [(name, encode(picture)) for picture in photographs()[:2]]
     write_tar(manual / VALIDATION, twice)
-    said = prepare("imagenet", "--manual-dir", manual, "--data-dir", data, code=2)
-    assert "palgan: error: ImageNet cannot be prepared, at its validation (" in said
+    output = prepare("imagenet", "--manual-dir", manual, "--data-dir", data, code=2)
+    assert "palgan: error: ImageNet cannot be prepared, at its validation (" in output
     assert not (data / "imagenet2012" / "5.1.0").exists()
     assert not (work / "validation").exists()
     (done,) = work.glob("train/imagenet2012/5.1.0/*array_record*")
@@ -281,8 +281,8 @@ def test_killed_broken_off_and_gone_on_with(imagenet, archives, tmp_path):
 
     shutil.copy(archives / VALIDATION, manual)
     (manual / TRAIN).unlink()  # is not needed any more
-    said = prepare("imagenet", "--manual-dir", manual, "--data-dir", data)
-    assert "train: finished before" in said and "train: reading" not in said
+    output = prepare("imagenet", "--manual-dir", manual, "--data-dir", data)
+    assert "train: finished before" in output and "train: reading" not in output
     assert not work.exists()
     for split in ("train", "validation"):
         spec = f"tfds:imagenet2012@{split}"
@@ -293,9 +293,9 @@ def test_killed_broken_off_and_gone_on_with(imagenet, archives, tmp_path):
 def test_two_at_once_are_not_possible(archives, tmp_path, capsys):
     from palgan_jax.prepare.lock import workplace
 
-    words = ("imagenet", "--manual-dir", archives, "--data-dir", tmp_path)
+    arguments = ("imagenet", "--manual-dir", archives, "--data-dir", tmp_path)
     with workplace(tmp_path / "imagenet2012"):
-        assert "another palgan prepare is at work" in refused(capsys, *words)
+        assert "another palgan prepare is at work" in refused(capsys, *arguments)
     assert not (tmp_path / "imagenet2012" / "preparing").exists()
 
 
@@ -315,22 +315,22 @@ def test_a_tfrecord_set_is_converted_in_two_goes(tfrecords, tmp_path):
     damaged = version / "imagenet2012-train.tfrecord-00002-of-00003"
     content = damaged.read_bytes()
     damaged.write_bytes(content[:-100])
-    said = prepare("imagenet", "--data-dir", data, code=2)
-    assert f"palgan: error: {damaged} cannot be read" in said
-    made = [path for path in version.iterdir() if "array_record" in path.name]
-    assert {path.name for path in made} <= {
+    output = prepare("imagenet", "--data-dir", data, code=2)
+    assert f"palgan: error: {damaged} cannot be read" in output
+    files = [path for path in version.iterdir() if "array_record" in path.name]
+    assert {path.name for path in files} <= {
         *(f"imagenet2012-train.array_record-{number:05d}-of-00003" for number in range(2)),
         *(f"imagenet2012-validation.array_record-{number:05d}-of-00003" for number in range(3)),
     }
-    assert len(made) >= 2
-    written = {path: path.stat().st_mtime_ns for path in made}
+    assert len(files) >= 2
+    written = {path: path.stat().st_mtime_ns for path in files}
     with pytest.raises(UserError, match="palgan prepare imagenet"):
         open_source(spec, tfds_dir=data)
 
     damaged.write_bytes(content)
-    said = prepare("imagenet", "--data-dir", data)
-    assert "60 pictures in 3 shards" in said
-    assert {path: path.stat().st_mtime_ns for path in made} == written
+    output = prepare("imagenet", "--data-dir", data)
+    assert "60 pictures in 3 shards" in output
+    assert {path: path.stat().st_mtime_ns for path in files} == written
     for split, rows in expected.items():
         assert contents(data, f"tfds:imagenet2012@{split}") == [(name, digest) for name, _, digest in rows]
     by_tfds = tfds.builder_from_directory(version).as_data_source("train")
@@ -356,20 +356,20 @@ def test_without_tensorflow_it_says_what_to_install(tmp_path, capsys, monkeypatc
 
 
 def test_all_missing_and_broken_archives_are_named_at_once(archives, tmp_path, capsys):
-    words = ("imagenet", "--manual-dir", tmp_path, "--data-dir", tmp_path / "data")
-    error = refused(capsys, *words)
+    arguments = ("imagenet", "--manual-dir", tmp_path, "--data-dir", tmp_path / "data")
+    error = refused(capsys, *arguments)
     assert f"{TRAIN} is missing (147.90 GB), {VALIDATION} is missing (6.74 GB)" in error
     assert "https://image-net.org/download-images" in error and "--manual-dir" in error
 
     (tmp_path / f"{TRAIN}.part").write_bytes(bytes(1000))
     (tmp_path / VALIDATION).write_bytes((archives / VALIDATION).read_bytes()[:-12_000])
-    error = refused(capsys, *words)
+    error = refused(capsys, *arguments)
     assert f"{TRAIN} is missing ({TRAIN}.part is there, with 1,000 of 147,897,477,120 bytes)" in error
     assert f"{VALIDATION} is no whole archive (unexpected end of data, 18,720 of 6,744,924,160 bytes)" in error
 
     shutil.copy(archives / VALIDATION, tmp_path / TRAIN)
     (tmp_path / VALIDATION).write_bytes(b"<html>")
-    error = refused(capsys, *words)
+    error = refused(capsys, *arguments)
     assert f"{TRAIN} does not hold what it should (the first thing in it is ILSVRC2012_val_00000001.JPEG)" in error
     assert f"{VALIDATION} is no whole archive" in error
     assert not (tmp_path / "data").exists()
