@@ -8,7 +8,6 @@ import jax.numpy as jnp
 import numpy as np
 
 from palgan_jax import palette as palettes
-from palgan_jax.color import from_bytes
 from palgan_jax.evaluation.record import Evaluation, Example, Summary
 from palgan_jax.evaluation.table import (
     NOTHING,
@@ -233,7 +232,7 @@ def _card(evaluation: Evaluation, number: int, example: Example) -> str:
 
 def _palette(rgb: np.ndarray) -> np.ndarray:
     """Returns the palette (256,) of a picture uint8 (H, W, 3)."""
-    return np.asarray(palettes.histogram(from_bytes(jnp.asarray(rgb))[1]))
+    return np.asarray(palettes.of_picture(jnp.asarray(rgb)))
 
 
 def _facts(evaluation: Evaluation) -> str:

@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from palgan_jax.checkpoint.weights import Weights
-from palgan_jax.color import AB_RANGE, bytes_to_lab, from_bytes
+from palgan_jax.color import AB_RANGE, bytes_to_lab
 from palgan_jax.colorize.join import lab_to_bytes
 from palgan_jax.colorize.predictor import Colorizer, predict_batch
 from palgan_jax.data.decode import read_rgb
@@ -26,7 +26,7 @@ from palgan_jax.data.protocols import Pictures
 from palgan_jax.errors import UserError
 from palgan_jax.evaluation.protocols import first_few, stem
 from palgan_jax.evaluation.truth import read_picture
-from palgan_jax.palette import PaletteSpec, histogram
+from palgan_jax.palette import PaletteSpec, histogram, of_picture
 from palgan_jax.util.files import file_sha256
 
 Input = Literal["truth", "partner", "predicted"]
@@ -114,7 +114,7 @@ class Checkpoint:
     def palettes_of(self, rgb: jax.Array) -> jax.Array:
         """Returns the palettes (B, K) of pictures, uint8 (B, S, S, 3), counted as the model's training did."""
         small = resize_square(rgb.astype(jnp.float32), self.colorizer.resolution)
-        return histogram(from_bytes(small, self.colorizer.config.ab_range)[1], self.colorizer.spec)
+        return of_picture(small, self.colorizer.spec, self.colorizer.config.ab_range)
 
     def colors(self, variables: Any, luminance: jax.Array) -> jax.Array:
         """Predicts ab (B, R, R, 2), in Lab units, of the L (B, S, S) of photographs; R is the model's own size."""
