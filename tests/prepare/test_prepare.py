@@ -317,20 +317,20 @@ def test_a_tfrecord_set_is_converted_in_two_goes(tfrecords, tmp_path):
     damaged.write_bytes(content[:-100])
     output = prepare("imagenet", "--data-dir", data, code=2)
     assert f"palgan: error: {damaged} cannot be read" in output
-    files = [path for path in version.iterdir() if "array_record" in path.name]
-    assert {path.name for path in files} <= {
+    converted = [path for path in version.iterdir() if "array_record" in path.name]
+    assert {path.name for path in converted} <= {
         *(f"imagenet2012-train.array_record-{number:05d}-of-00003" for number in range(2)),
         *(f"imagenet2012-validation.array_record-{number:05d}-of-00003" for number in range(3)),
     }
-    assert len(files) >= 2
-    written = {path: path.stat().st_mtime_ns for path in files}
+    assert len(converted) >= 2
+    written = {path: path.stat().st_mtime_ns for path in converted}
     with pytest.raises(UserError, match="palgan prepare imagenet"):
         open_source(spec, tfds_dir=data)
 
     damaged.write_bytes(content)
     output = prepare("imagenet", "--data-dir", data)
     assert "60 pictures in 3 shards" in output
-    assert {path: path.stat().st_mtime_ns for path in files} == written
+    assert {path: path.stat().st_mtime_ns for path in converted} == written
     for split, rows in expected.items():
         assert contents(data, f"tfds:imagenet2012@{split}") == [(name, digest) for name, _, digest in rows]
     by_tfds = tfds.builder_from_directory(version).as_data_source("train")
