@@ -14,6 +14,7 @@ INK = (33, 33, 36)
 FAINT = (112, 112, 118)
 GAP = 8
 MARGIN = 24
+_HEADING, _LABEL = 26, 46  # heights of the line above the pictures, and of that below them
 
 
 def as_rgb(picture: np.ndarray) -> Image.Image:
@@ -66,53 +67,60 @@ def draw_sheet(
     Returns uint8 (H, W, 3).
     """
     columns = columns or (1 if len(rows) <= 5 else 2)
-    font, small, big = (ImageFont.load_default(size) for size in (15, 13, 24))
-    parts = [[as_rgb(row.gray), as_rgb(row.ours), *([] if row.truth is None else [as_rgb(row.truth)])] for row in rows]
-    parts = [[fit(picture, cell) for picture in pictures] for pictures in parts]
-    heads = ["gray", "ours"] + (["truth"] if any(row.truth is not None for row in rows) else [])
-    side = max(cell // 2, 48)  # as wide as its heading at least
-    has_palette = any(row.palette is not None for row in rows)
-    block = len(heads) * (cell + GAP) + (side if has_palette else -GAP)
-    heights = [max(p.height for p in pictures) for pictures in parts]
-    lines = [heights[i : i + columns] for i in range(0, len(heights), columns)]
+    headings = ["gray", "ours", *(["truth"] if any(row.truth is not None for row in rows) else [])]
+    if any(row.palette is not None for row in rows):
+        headings.append("palette")
+    pictures = [_row_pictures(row, cell) for row in rows]
+    lines = [range(first, min(first + columns, len(rows))) for first in range(0, len(rows), columns)]
+    heights = [max(picture.height for i in line for picture in pictures[i]) for line in lines]
 
+    palette_width = max(cell // 2, 48)  # as wide as its heading at least
+    block = len(headings) * (cell + GAP) - GAP - (cell - palette_width if "palette" in headings else 0)
     header = MARGIN + (36 if title else 0) + 20 * len(notes) + (8 if title or notes else 0)
-    text_height = 46
     width = 2 * MARGIN + columns * block + (columns - 1) * 4 * GAP
-    height = header + 26 + sum(max(line) + text_height for line in lines) + MARGIN // 2
+    height = header + _HEADING + sum(line_height + _LABEL for line_height in heights) + MARGIN // 2
     sheet = Image.new("RGB", (width, height), PAPER)
     draw = ImageDraw.Draw(sheet)
-
-    y = MARGIN
-    if title:
-        draw.text((MARGIN, y), shorten(title, big, width - 2 * MARGIN), fill=INK, font=big)
-        y += 36
-    for note in notes:
-        draw.text((MARGIN, y), shorten(note, font, width - 2 * MARGIN), fill=FAINT, font=font)
-        y += 20
-    y = header
+    _draw_header(draw, title, notes, width - 2 * MARGIN)
     lefts = [MARGIN + column * (block + 4 * GAP) for column in range(min(columns, max(len(rows), 1)))]
     for left in lefts:
-        for i, head in enumerate(heads):
-            draw.text((left + i * (cell + GAP), y), head, fill=FAINT, font=small)
-        if has_palette:
-            draw.text((left + len(heads) * (cell + GAP), y), "palette", fill=FAINT, font=small)
-    y += 26
-    for first, line in zip(range(0, len(rows), columns), lines, strict=True):
-        line_height = max(line)
-        for left, row, pictures in zip(lefts, rows[first:], parts[first:], strict=False):
-            for i, picture in enumerate(pictures):
-                sheet.paste(picture, (left + i * (cell + GAP) + (cell - picture.width) // 2, y))
-            if row.palette is not None:
-                drawing = _palette_picture(row.palette, spec, ab_range, side)
-                sheet.paste(drawing, (left + len(heads) * (cell + GAP), y))
-            draw.text((left, y + line_height + 5), shorten(row.name, font, block / 2), fill=INK, font=font)
-            draw.text(
-                (left + block, y + line_height + 6),
-                shorten(row.caption, small, block / 2 - 8),
-                fill=FAINT,
-                font=small,
-                anchor="ra",
-            )
-        y += line_height + text_height
+        for i, heading in enumerate(headings):
+            draw.text((left + i * (cell + GAP), header), heading, fill=FAINT, font=_font(13))
+    y = header + _HEADING
+    for line, line_height in zip(lines, heights, strict=True):
+        for left, i in zip(lefts, line, strict=False):
+            for k, picture in enumerate(pictures[i]):
+                sheet.paste(picture, (left + k * (cell + GAP) + (cell - picture.width) // 2, y))
+            if (palette := rows[i].palette) is not None:
+                drawing = _palette_picture(palette, spec, ab_range, palette_width)
+                sheet.paste(drawing, (left + headings.index("palette") * (cell + GAP), y))
+            _draw_label(draw, rows[i], (left, y + line_height), block)
+        y += line_height + _LABEL
     return np.asarray(sheet)
+
+
+def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+    return ImageFont.load_default(size)
+
+
+def _row_pictures(row: Row, cell: int) -> list[Image.Image]:
+    arrays = [row.gray, row.ours, *([] if row.truth is None else [row.truth])]
+    return [fit(as_rgb(array), cell) for array in arrays]
+
+
+def _draw_header(draw: ImageDraw.ImageDraw, title: str, notes: Sequence[str], width: int) -> None:
+    y = MARGIN
+    if title:
+        draw.text((MARGIN, y), shorten(title, _font(24), width), fill=INK, font=_font(24))
+        y += 36
+    for note in notes:
+        draw.text((MARGIN, y), shorten(note, _font(15), width), fill=FAINT, font=_font(15))
+        y += 20
+
+
+def _draw_label(draw: ImageDraw.ImageDraw, row: Row, place: tuple[int, int], width: int) -> None:
+    """Draws the name on the left and the caption on the right, below the pictures of a row."""
+    left, top = place
+    name, caption = shorten(row.name, _font(15), width / 2), shorten(row.caption, _font(13), width / 2 - 8)
+    draw.text((left, top + 5), name, fill=INK, font=_font(15))
+    draw.text((left + width, top + 6), caption, fill=FAINT, font=_font(13), anchor="ra")
