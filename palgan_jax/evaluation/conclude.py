@@ -33,21 +33,21 @@ def conclude(plan: Plan, partial: Partial, facts: Mapping[str, Any]) -> Evaluati
     """
     rows, protocol = dict(partial.rows), plan.protocol
     mask, all_names = rows.pop("mask"), rows.pop("name")
-    names, lost = all_names[mask].tolist(), all_names[~mask].tolist()
-    lost += [name for name, _ in plan.truth.problems if protocol.names is None]
-    differs = difference(protocol, names)
+    names, unreadable = all_names[mask].tolist(), all_names[~mask].tolist()
+    unreadable += [name for name, _ in plan.truth.problems if protocol.names is None]
+    differences = difference(protocol, names)
     if plan.photographs.names is None:  # else this was said before the first batch
         warn_of_difference(protocol, names)
         if isinstance(plan.system, Predictions):
             plan.system.match(names)
     values = {name: column[mask].astype(np.float64) for name, column in rows.items()}
     whole, absent = _numbers_of_set(plan, values, partial.moments)
-    measurement = _facts_of_measurement(plan, differs, lost)
-    calibration = {} if differs or lost else _calibration(protocol, values)
+    measurement = _facts_of_measurement(plan, differences, unreadable)
+    calibration = {} if differences or unreadable else _calibration(protocol, values)
     return Evaluation(
         system=plan.system.label,
         protocol=protocol.name,
-        protocol_exact=not differs and not lost,
+        protocol_exact=not differences and not unreadable,
         list_sha256=list_sha256(names),
         count=len(names),
         resize=RESIZES[protocol.resize].description.format(side=protocol.side),
@@ -80,7 +80,7 @@ def _numbers_of_set(
     return whole, absent
 
 
-def _facts_of_measurement(plan: Plan, differs: Difference, lost: list[str]) -> dict[str, Any]:
+def _facts_of_measurement(plan: Plan, differences: Difference, unreadable: list[str]) -> dict[str, Any]:
     facts: dict[str, Any] = {
         "date": datetime.now(UTC).strftime("%Y-%m-%d"),
         "version": __version__,
@@ -96,12 +96,12 @@ def _facts_of_measurement(plan: Plan, differs: Difference, lost: list[str]) -> d
             reference = f"{len(plan.protocol.reference()):,} other pictures"
         inception = "pytorch-fid's Inception" if plan.networks.fid == "fid" else "another Inception"
         facts["fid"] = f"{inception}, against {reference}"
-        if (count := len(plan.photographs) - len(lost)) < FEWEST_FOR_FID:
+        if (count := len(plan.photographs) - len(unreadable)) < FEWEST_FOR_FID:
             facts["fid"] += f"; {_few(count)}"
-    if differs:
-        facts["difference from the list"] = str(differs)
-    if lost:
-        facts["unreadable"] = lost
+    if differences:
+        facts["difference from the list"] = str(differences)
+    if unreadable:
+        facts["unreadable"] = unreadable
     return facts
 
 

@@ -70,7 +70,7 @@ def evaluate(
 
     Args:
       truth: the photographs, from `truth.open_truth`; those on the protocol's list are measured.
-      output: holds the finished results, or what is known of them in a folder of its own, partial.
+      output: for the results; until they are finished, what was measured is saved in its folder partial.
       metrics: some of `catalogue.EVALUATION`; what is left out is named in the results, with the reason.
       batch_size: of the global batch; None for a few pictures a device. It has no influence on what is measured.
       seed: which other photograph each one gets the palette of, where it gets one.
@@ -80,28 +80,29 @@ def evaluate(
     Raises UserError where something is missing or does not fit, and where `output` belongs to another evaluation.
     """
     plan = make_plan(system, truth, protocol, metrics, batch_size, seed, mesh or make_mesh())
-    known = _begin(plan, output)
-    done = number_of_first(-1 if isinstance(known, Evaluation) else known.done)
-    if isinstance(known, Evaluation):
+    saved = _begin(plan, output)
+    done = number_of_first(-1 if isinstance(saved, Evaluation) else saved.done)
+    if isinstance(saved, Evaluation):
         log.info("%s holds the results of %s already", output, plan.title)
-        return Outcome(known)
-    if done != known.done:
+        return Outcome(saved)
+    partial = saved
+    if done != partial.done:
         raise UserError(f"{output} is not the same folder for all processes: name one that all of them see.")
     if done:
         log.info("going on after %s of %s pictures", f"{done:,}", f"{len(plan.photographs):,}")
     own_truth = protocol.reference is None
     programs = Programs(plan.mesh, system, plan.networks, plan.metrics, truth_features=own_truth)
     with StopRequest() as stop:
-        if plan.has_reference and "reference" not in known.moments:
-            known.moments["reference"] = _measure_reference(plan, programs)
-            _save(plan, known, output)
-        _measure_all(plan, known, programs, stop, output)
-        if known.done < len(plan.photographs):
-            log.info("stopped; the same command goes on after %s pictures", f"{known.done:,}")
+        if plan.has_reference and "reference" not in partial.moments:
+            partial.moments["reference"] = _measure_reference(plan, programs)
+            _save(plan, partial, output)
+        _measure_all(plan, partial, programs, stop, output)
+        if partial.done < len(plan.photographs):
+            log.info("stopped; the same command goes on after %s pictures", f"{partial.done:,}")
             return Outcome(None, stopped=True)
-    if not known.rows["mask"].any():
-        raise UserError(f"none of the {known.done} pictures of {truth.place} can be read: name another truth.")
-    return Outcome(_finish(plan, known, programs, facts or {}, output) if jax.process_index() == 0 else None)
+    if not partial.rows["mask"].any():
+        raise UserError(f"none of the {partial.done} pictures of {truth.place} can be read: name another truth.")
+    return Outcome(_finish(plan, partial, programs, facts or {}, output) if jax.process_index() == 0 else None)
 
 
 def _begin(plan: Plan, output: Path) -> Partial | Evaluation:
@@ -117,38 +118,38 @@ def _begin(plan: Plan, output: Path) -> Partial | Evaluation:
     )
 
 
-def _measure_all(plan: Plan, known: Partial, programs: Programs, stop: StopRequest, output: Path) -> None:
-    """Adds the photographs that are not measured yet to `known`, and saves it now and then, and when asked to stop."""
+def _measure_all(plan: Plan, partial: Partial, programs: Programs, stop: StopRequest, output: Path) -> None:
+    """Adds the photographs that are not measured yet to `partial`; saves it now and then, and when asked to stop."""
     total, size = len(plan.photographs), plan.batch_size
     saved, unreadable = time.monotonic(), 0
-    with _progress("evaluating", total, size, known.done) as progress:
-        batches = plan.photographs.batches(known.done, size, _share())
-        started = ({**programs.measure(batch), "name": names} for batch, names in batches)
-        for step, values in enumerate(_one_behind(started)):
-            rows = {name: value[: total - known.done] for name, value in values.items()}
+    with _progress("evaluating", total, size, partial.done) as progress:
+        batches = plan.photographs.batches(partial.done, size, _share())
+        computations = ({**programs.measure(batch), "name": names} for batch, names in batches)
+        for step, values in enumerate(_one_behind(computations)):
+            rows = {name: value[: total - partial.done] for name, value in values.items()}
             unreadable = unreadable + len(rows["mask"]) if not rows["mask"].any() else 0
             if unreadable >= _MOST_IN_A_ROW:
                 raise UserError(
                     f"{unreadable} pictures of {plan.truth.place} in a row cannot be read: see whether they are there, "
                     "and run the same command again."
                 )
-            _add(known, rows)
+            _add(partial, rows)
             progress.advance()
             stopped = stop.asked(step)
             if stopped or (not unreadable and time.monotonic() - saved >= SECONDS_BETWEEN_SAVES):
-                _save(plan, known, output)
+                _save(plan, partial, output)
                 saved = time.monotonic()
             if stopped:
                 return
 
 
-def _add(known: Partial, rows: dict[str, np.ndarray]) -> None:
+def _add(partial: Partial, rows: dict[str, np.ndarray]) -> None:
     for name in FEATURE_NAMES:
         features = rows.pop(name, None)
         # Every process has all values, and only the first needs the sums.
         if features is not None and jax.process_index() == 0:
-            known.moments[name] = update(known.moments.get(name, empty(FEATURE_SIZE)), features[rows["mask"]])
-    known.append(rows)
+            partial.moments[name] = update(partial.moments.get(name, empty(FEATURE_SIZE)), features[rows["mask"]])
+    partial.append(rows)
 
 
 def _measure_reference(plan: Plan, programs: Programs) -> Moments:
@@ -169,10 +170,10 @@ def _measure_reference(plan: Plan, programs: Programs) -> Moments:
     return moments
 
 
-def _finish(plan: Plan, known: Partial, programs: Programs, facts: dict[str, Any], output: Path) -> Evaluation:
+def _finish(plan: Plan, partial: Partial, programs: Programs, facts: dict[str, Any], output: Path) -> Evaluation:
     """Writes the results, with the pictures of the report, then removes what was saved on the way."""
-    evaluation = conclude(plan, known, facts)
-    numbers = np.flatnonzero(known.rows["mask"]).tolist()  # of the photographs that the evaluation names
+    evaluation = conclude(plan, partial, facts)
+    numbers = np.flatnonzero(partial.rows["mask"]).tolist()  # of the photographs that the evaluation names
     # The report paints one picture at a time, which is work for one device.
     painting = programs if plan.mesh.size == 1 else local_programs(plan.system)
     write_results(output, evaluation, lambda i: paint_example(plan.photographs, numbers[i], painting))
@@ -180,9 +181,9 @@ def _finish(plan: Plan, known: Partial, programs: Programs, facts: dict[str, Any
     return evaluation
 
 
-def _save(plan: Plan, known: Partial, output: Path) -> None:
+def _save(plan: Plan, partial: Partial, output: Path) -> None:
     if jax.process_index() == 0:
-        resume.save(output, known, plan.fingerprint, plan.title)
+        resume.save(output, partial, plan.fingerprint, plan.title)
 
 
 def _progress(name: str, total: int, size: int, done: int = 0) -> Progress:
@@ -193,10 +194,10 @@ def _share() -> tuple[int, int]:
     return jax.process_index(), jax.process_count()
 
 
-def _one_behind(started: Iterable[dict[str, Any]]) -> Iterator[dict[str, np.ndarray]]:
+def _one_behind(computations: Iterable[dict[str, Any]]) -> Iterator[dict[str, np.ndarray]]:
     """Yields the values on the host, each fetched when the devices have the next batch to work on already."""
     before = None
-    for values in started:
+    for values in computations:
         if before is not None:
             yield jax.device_get(before)
         before = values

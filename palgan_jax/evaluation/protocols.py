@@ -205,9 +205,9 @@ def select_reference(protocol: Protocol, names: Sequence[str]) -> list[int]:
     assert protocol.reference is not None
     listed = protocol.reference()
     numbers = _on_list(listed, names)
-    lacking = sorted(set(listed) - {base_name(names[i]) for i in numbers})
-    if lacking or len(numbers) != len(listed):
-        problem = f"{len(lacking):,} of them missing ({first_few(lacking)})" if lacking else "some of them there twice"
+    missing = sorted(set(listed) - {base_name(names[i]) for i in numbers})
+    if missing or len(numbers) != len(listed):
+        problem = f"{len(missing):,} of them missing ({first_few(missing)})" if missing else "some of them there twice"
         raise UserError(
             f"the FID of {protocol.name} is taken against {len(listed):,} other pictures, and the truth has {problem}: "
             "give the whole of ImageNet's validation set as the truth."

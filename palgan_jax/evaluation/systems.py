@@ -174,21 +174,21 @@ class Predictions:
     def match(self, names: list[str]) -> None:
         """Checks that there is one prediction for each photograph. Raises UserError, which names the odd ones."""
         root = self._listing.root
-        if lacking := [name for name in names if stem(name) not in self._places]:
+        if missing := [name for name in names if stem(name) not in self._places]:
             raise UserError(
-                f"{root} has no prediction for {len(lacking):,} of {len(names):,} photographs ({first_few(lacking)}): "
+                f"{root} has no prediction for {len(missing):,} of {len(names):,} photographs ({first_few(missing)}): "
                 "make them too, or take them out of the truth as well."
             )
-        if several := [name for name in names if len(self._places[stem(name)]) > 1]:
+        if ambiguous := [name for name in names if len(self._places[stem(name)]) > 1]:
             raise UserError(
-                f"{root} has more than one prediction for {len(several):,} photographs ({first_few(several)}): leave "
-                "one of each."
+                f"{root} has more than one prediction for {len(ambiguous):,} photographs ({first_few(ambiguous)}): "
+                "leave one of each."
             )
-        alike = Counter(map(stem, names))
-        if doubled := [name for name in names if alike[stem(name)] > 1]:
+        counts = Counter(map(stem, names))
+        if duplicates := [name for name in names if counts[stem(name)] > 1]:
             raise UserError(
-                f"{len(doubled):,} photographs have the name of another one but for folder and suffix "
-                f"({first_few(doubled)}), so that predictions cannot be told apart: rename them."
+                f"{len(duplicates):,} photographs have the name of another one but for folder and suffix "
+                f"({first_few(duplicates)}), so that predictions cannot be told apart: rename them."
             )
 
     def read(self, name: str, size: tuple[int, int], resize: Any, side: int) -> np.ndarray:
@@ -259,11 +259,13 @@ def _by_luminance(luminance: jax.Array, lab: jax.Array) -> jax.Array:
     """Returns ab (S, S, 2) for L (S, S), of the colors of the truth's Lab (S, S, 3)."""
     spec = PaletteSpec()
     pixels = lab.reshape(-1, 3)  # (P, 3)
+    # The nearest bin of each pixel, (P,), then the pixels (K,) and the mean Lab (K, 3) of each bin.
     steps = jnp.round((pixels[:, 1:] / AB_RANGE / spec.half_range + 1) / 2 * (spec.bins - 1)).astype(jnp.int32)
     steps = jnp.clip(steps, 0, spec.bins - 1)
-    bins = spec.bins * steps[:, 0] + steps[:, 1]  # (P,)
-    count = jnp.zeros(spec.size, jnp.int32).at[bins].add(1)  # (K,)
-    means = jnp.zeros((spec.size, 3)).at[bins].add(pixels) / jnp.maximum(count, 1)[:, None]  # (K, 3)
+    bins = spec.bins * steps[:, 0] + steps[:, 1]
+    count = jnp.zeros(spec.size, jnp.int32).at[bins].add(1)
+    means = jnp.zeros((spec.size, 3)).at[bins].add(pixels) / jnp.maximum(count, 1)[:, None]
+    # Bins from dark to bright, empty ones last; the pixel of rank r gets the first bin whose last rank is r or more.
     order = jnp.argsort(jnp.where(count > 0, means[:, 0], jnp.inf))
     ends = jnp.cumsum(count[order])
     rank = jnp.argsort(jnp.argsort(luminance.reshape(-1)))  # (P,): stable, so that ties go by place
