@@ -122,7 +122,7 @@ class RecordPictures:
         return np.concatenate([np.zeros(0, np.uint64), *(np.uint64(start) ^ of_shard for start, of_shard in pairs)])
 
     def digest(self) -> str:
-        """Returns what changes with the names, lengths and sizes of the shards; copies of a set have the same."""
+        """Returns a digest of the names, lengths and sizes of the shards, which copies of the set share."""
         return hashlib.sha256("\n".join(map(_row, self.prepared.shards)).encode()).hexdigest()
 
 

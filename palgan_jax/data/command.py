@@ -15,7 +15,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run_inspect(args: argparse.Namespace) -> int:
-    """Inspects a set of pictures and prints what was found; returns 0."""
+    """Inspects a set of pictures and prints the results; returns 0."""
     os.environ.setdefault("JAX_PLATFORMS", "cpu")  # no accelerator is needed, and none is taken from others
     from palgan_jax.data.inspect import inspect
 

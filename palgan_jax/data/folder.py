@@ -55,7 +55,7 @@ class Listing:
         return np.fromiter((hash64(repr(row)) for row in rows), np.uint64, len(self))
 
     def digest(self) -> str:
-        """Returns what changes with the names and sizes of the files; copies of a folder have the same."""
+        """Returns a digest of the names and sizes of the files, which copies of the folder share."""
         digest = hashlib.sha256()
         for row in zip(self.names, self.file_bytes.tolist(), strict=True):
             digest.update(repr(row).encode("utf-8", "surrogateescape"))

@@ -28,10 +28,10 @@ from palgan_jax.util.threads import available_cores, ordered_map
 BLOCK = 1024
 """Pictures that one process scans together, and whose rows one file keeps until the index is complete."""
 
-_VERSION = 3  # of the file's layout and of what its numbers mean
+_VERSION = 3  # of the file's layout and the meaning of its numbers
 
 ROW = np.dtype([
-    ("stamp", "u8"),  # identifies the picture, and changes with it
+    ("stamp", "u8"),  # identifies the picture, and changes when it does
     ("name", "u8"),  # a hash of its name
     ("width", "i4"),  # upright pixels; 0 where unreadable
     ("height", "i4"),
@@ -189,7 +189,7 @@ class KnownRows:
         return content.getvalue()
 
     def _put(self, message: bytes) -> None:
-        """Takes the rows of a `_message`, in the place of what is known of them here."""
+        """Replaces rows by those of a `_message`."""
         with np.load(io.BytesIO(message), allow_pickle=False) as file:
             places, rows, reasons = file["places"], file["rows"], json.loads(bytes(file["reasons"]))
         self.rows[places] = rows

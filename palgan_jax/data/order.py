@@ -75,8 +75,9 @@ def _period(weights: list[float]) -> tuple[np.ndarray, np.ndarray]:
 def _apportion(weights: list[float], total: int) -> np.ndarray:
     """Shares `total` samples out by the method of the largest remainder, but at least one to each weight.
 
-    Each gets its exact share rounded down, or 1; then, one at a time, what is left goes to whoever lacks most, or what
-    is too much comes from whoever has most. Returns int (N,).
+    Each gets its exact share rounded down, but at least 1. Then the remaining samples go, one at a time, to the weight
+    whose count is furthest below its share; or, if these are too many, the largest count gives them back. Returns
+    int (N,).
     """
     shares = np.array(weights) / sum(weights) * total
     counts = np.maximum(np.floor(shares).astype(int), 1)

@@ -14,7 +14,7 @@ class Part(NamedTuple):
     stop: int
     """The last picture + 1."""
     weight: float
-    """Its share of what is drawn; only the ratios of several count."""
+    """Its share of the samples, relative to the weights of the other parts."""
 
 
 class Source(Protocol):

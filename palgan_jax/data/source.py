@@ -20,6 +20,7 @@ from palgan_jax.data.mixture import MixtureSource
 from palgan_jax.data.protocols import Part, Pictures, Source
 from palgan_jax.data.synthetic import SyntheticSource
 from palgan_jax.data.tfds_layout import find_split
+from palgan_jax.distributed.collectives import failing_together
 from palgan_jax.errors import UserError
 from palgan_jax.util.files import make_folder, write_file
 
@@ -125,6 +126,7 @@ def _open_single(
     max_unreadable: float,
     progress: index_lib.Progress | None,
 ) -> Source:
+    """Opens a set that is no mixture; `name` is its spec in messages."""
     if isinstance(spec, specs.SyntheticSpec):
         return SyntheticSource(name, spec.count)
     pictures = stored_pictures(spec, tfds_dir)
@@ -135,14 +137,30 @@ def _open_single(
         *pictures.problems,
     )
     report = None if cache is None else cache / f"{index_lib.file_stem(pictures)}.unreadable.txt"
-    if report is not None and jax.process_index() == 0:
-        _write_report(report, name, unreadable)
+    with failing_together():
+        if report is not None and jax.process_index() == 0:
+            _write_report(report, name, unreadable)
     usable = index.usable(near_gray)
     if not len(usable):
         raise UserError(_nothing_usable(name, index, unreadable, near_gray))
     total = len(index) + len(pictures.problems)
     if len(unreadable) > max(1, max_unreadable * total):
         raise UserError(_too_many_unreadable(name, total, unreadable, max_unreadable, report))
+    return _usable_source(name, pictures, index, usable, unreadable, report)
+
+
+_IDENTITY = ("name", "width", "height", "file_bytes")
+
+
+def _usable_source(
+    name: str,
+    pictures: Pictures,
+    index: index_lib.Index,
+    usable: np.ndarray,
+    unreadable: tuple[tuple[str, str], ...],
+    report: Path | None,
+) -> StoredSource:
+    """Returns the source of the usable rows of an index."""
     rows = index.rows[usable]
     return StoredSource(
         name=name,
@@ -157,9 +175,6 @@ def _open_single(
         index_file=index.file,
         report=report if unreadable else None,
     )
-
-
-_IDENTITY = ("name", "width", "height", "file_bytes")
 
 
 def stored_pictures(spec: specs.StoredSpec, tfds_dir: str | Path | None) -> Pictures:

@@ -15,7 +15,7 @@ from palgan_jax.errors import UserError, one_line
 
 INFO, FEATURES = "dataset_info.json", "features.json"
 ARRAY_RECORD, TFRECORD = "array_record", "tfrecord"
-_PREPARED_HERE = {"imagenet2012": "imagenet", "coco": "coco"}  # what `palgan prepare` calls them
+_PREPARED_HERE = {"imagenet2012": "imagenet", "coco": "coco"}  # their names in `palgan prepare`
 _VERSION = re.compile(r"\d+\.\d+\.\d+")
 _FILE_NAME = re.compile(r"(?:^|[/_])file_?name$|(?:^|[/_])file_?path$")
 
@@ -58,32 +58,18 @@ def find_split(spec: TfdsSpec | TfdsFolderSpec, tfds_dir: str | None = None) -> 
         place = _Place(spec.path)
     else:
         place = _version_of(spec, _Place(tfds_dir or os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets"))
-    info = _read(place, INFO)
+    info, features = _read(place, INFO), _read(place, FEATURES)
     try:
-        splits = shards(info, ARRAY_RECORD)
-        if spec.split not in splits:
-            names = ", ".join(sorted(splits))
-            raise UserError(f"{place} has no split {spec.split!r}: name one of {names} behind an @.")
-        if ARRAY_RECORD not in formats(info):
-            raise UserError(
-                f"{place} holds {formats(info)[0]} files, of which no picture can be read alone: "
-                + _how_to_convert(info["name"])
-            )
         title = "-".join([info["name"], *([info["configName"]] if info.get("configName") else []), info["version"]])
-        features = dict(_leaves(_read(place, FEATURES)))
+        expected = _shards_of_split(place, info, spec.split)
+        picture_key, name_key = _keys(place, features)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise UserError(f"{place} is described in a way that cannot be read ({error!r}): prepare it again.") from error
-    pictures = [name for name, kind in features.items() if kind == "Image"]
-    if len(pictures) != 1:
-        raise UserError(
-            f"{place} has {len(pictures)} pictures a record ({', '.join(pictures) or 'none'}): take a set with one."
-        )
-    names = [name for name, kind in features.items() if kind == "Text" and _FILE_NAME.search(name)]
     files = place.files()
-    missing = [shard.name for shard in splits[spec.split] if shard.name not in files]
+    missing = [shard.name for shard in expected if shard.name not in files]
     if missing:
         raise UserError(
-            f"{place} lacks {len(missing)} of the {len(splits[spec.split])} files of its split {spec.split}, "
+            f"{place} lacks {len(missing)} of the {len(expected)} files of its split {spec.split}, "
             f"{missing[0]} among them: copy or prepare the set again."
         )
     return PreparedSplit(
@@ -91,10 +77,37 @@ def find_split(spec: TfdsSpec | TfdsFolderSpec, tfds_dir: str | None = None) -> 
         remote=place.remote,
         split=spec.split,
         title=f"{title}-{spec.split}",
-        shards=tuple(Shard(shard.name, shard.records, *files[shard.name]) for shard in splits[spec.split]),
-        picture_key=pictures[0],
-        name_key=names[0] if names else None,
+        shards=tuple(Shard(shard.name, shard.records, *files[shard.name]) for shard in expected),
+        picture_key=picture_key,
+        name_key=name_key,
     )
+
+
+def _shards_of_split(place: "_Place", info: Mapping[str, Any], split: str) -> list[Shard]:
+    """Returns the ArrayRecord files of a split. Raises UserError where the set has no such split or no such files."""
+    splits = shards(info, ARRAY_RECORD)
+    if split not in splits:
+        raise UserError(f"{place} has no split {split!r}: name one of {', '.join(sorted(splits))} behind an @.")
+    if ARRAY_RECORD not in formats(info):
+        raise UserError(
+            f"{place} holds {formats(info)[0]} files, of which no picture can be read alone: "
+            + _how_to_convert(info["name"])
+        )
+    return splits[split]
+
+
+def _keys(place: "_Place", features: Mapping[str, Any]) -> tuple[str, str | None]:
+    """Returns the names of the features that hold the picture and, if there is one, the name of its file.
+
+    Raises UserError where a record does not have exactly one picture.
+    """
+    leaves = _leaves(features)
+    pictures = [name for name, kind in leaves if kind == "Image"]
+    if len(pictures) != 1:
+        raise UserError(
+            f"{place} has {len(pictures)} pictures a record ({', '.join(pictures) or 'none'}): take a set with one."
+        )
+    return pictures[0], next((name for name, kind in leaves if kind == "Text" and _FILE_NAME.search(name)), None)
 
 
 def formats(info: Mapping[str, Any]) -> list[str]:

@@ -1,7 +1,7 @@
 """The archives of a set: checked before the long work starts, and unpacked.
 
-Checked is whether each is there, whole and of the right kind, and whether the disk has room for what is made of them.
-Only the lists of contents are read for that: seconds, even for 148 GB.
+The check is whether each archive is present, whole and of the right kind, and whether there is room for the records. It
+reads only the lists of contents, which takes seconds even for 148 GB.
 """
 
 import logging

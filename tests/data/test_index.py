@@ -267,6 +267,7 @@ process, count, port, output, *folders = sys.argv[1:]
 jax.distributed.initialize(f"127.0.0.1:{port}", int(count), int(process))
 from palgan_jax.data import index
 from palgan_jax.data.folder import list_pictures
+from palgan_jax.data.source import open_source
 from palgan_jax.errors import UserError
 index.BLOCK = 4
 scanned = []
@@ -280,6 +281,10 @@ for number, folder in enumerate(folders):
         print("result:", sorted(scanned))
     except UserError as error:
         print("result:", error)
+try:  # where only the first process writes, and cannot
+    open_source(folders[0], cache_dir=f"{output}0/below-a-file")
+except UserError as error:
+    print("result:", error)
 jax.distributed.shutdown()
 """
 
@@ -344,5 +349,6 @@ def test_two_processes_look_at_half_of_the_pictures_each_and_get_the_same(folder
             got = np.frombuffer((tmp_path / f"got{process}{number}").read_bytes()[: alone.rows.nbytes], ROW)
             np.testing.assert_array_equal(got["width"], alone.rows["width"])
     for row in outputs:
-        for sentence in row[5:]:
+        for sentence in row[5:7]:
             assert sentence.startswith(f"{stuck}/.palgan-index.parts is no folder that can be written to")
+        assert row[7].startswith(f"{tmp_path / 'got00' / 'below-a-file'} is no folder that can be written to")
