@@ -34,9 +34,9 @@ def _environment_as_before():
         del os.environ[name]
 
 
-def refusal(capsys, *words: str) -> str:
+def refusal(capsys, *arguments: str) -> str:
     capsys.readouterr()
-    assert main(["benchmark", *words]) == 2
+    assert main(["benchmark", *arguments]) == 2
     out, err = capsys.readouterr()
     (line,) = err.splitlines()
     assert out == "" and line.startswith("palgan: error: ")
@@ -50,31 +50,41 @@ def elements(tree) -> int:
 @needs_libtpu
 def test_the_only_collectives_of_a_step_are_sums_of_gradients_and_batch_statistics(tmp_path):
     """Compiled for four chips: the partitioning is that of any number of them."""
-    figures, words = tmp_path / "figures.json", ["--topology", "v5e:2x2", "--batch", "2", "--only", "train"]
-    command = [sys.executable, "-m", "palgan_jax.cli", "benchmark", "--config", TINY, *words, "--json", str(figures)]
+    figures, arguments = tmp_path / "figures.json", ["--topology", "v5e:2x2", "--batch", "2", "--only", "train"]
+    command = [
+        sys.executable,
+        "-m",
+        "palgan_jax.cli",
+        "benchmark",
+        "--config",
+        TINY,
+        *arguments,
+        "--json",
+        str(figures),
+    ]
     # Effort of the compiler changes how fast a program is, and not what its devices tell each other.
     environment = {**os.environ, "JAX_OPTIMIZATION_LEVEL": "O0"}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    found = json.loads(figures.read_text())
+    results = json.loads(figures.read_text())
 
     state = make_program(load_config(TINY), make_mesh(devices=jax.devices()[:1]), 1000, 500).abstract_state
     gradients = 4 * (elements(state.generator["params"]) + elements(state.discriminator["params"]))
     statistics = 4 * elements(state.generator["batch_stats"])
-    assert set(found["collectives"]) == {"all-reduce"}
-    summed = found["collectives"]["all-reduce"]
+    assert set(results["collectives"]) == {"all-reduce"}
+    summed = results["collectives"]["all-reduce"]
     # Forward mean and mean square, backward two sums more, which may be gradients already; and some losses. Kernels of
     # strips are summed with their zeros.
     assert gradients + statistics < summed["bytes"] <= 1.05 * gradients + 2 * statistics + 4 * 16
     assert summed["sent"] == pytest.approx(2 * 3 / 4 * summed["bytes"])
 
-    assert (found["chips"], found["images_per_chip"]) == (4, 2)
-    assert found["gflop_per_image"] > 0 and found["gb_per_image"] > 0
-    assert 0 < found["hbm_gib_per_chip"] < 1 and found["images_per_second_per_chip"] > 0
+    assert (results["chips"], results["images_per_chip"]) == (4, 2)
+    assert results["gflop_per_image"] > 0 and results["gb_per_image"] > 0
+    assert 0 < results["hbm_gib_per_chip"] < 1 and results["images_per_second_per_chip"] > 0
     state_gib = sum(leaf.size * 4 for leaf in jax.tree.leaves(state) if leaf.dtype == "float32") / 2**30
-    assert state_gib < found["hbm_gib"]["arguments"]
-    for said in ("all-reduce", "largest arrays, train", "PalGAN/assignment_generator", "cloud.google.com/tpu/docs/v5e"):
-        assert said in done.stdout
+    assert state_gib < results["hbm_gib"]["arguments"]
+    for text in ("all-reduce", "largest arrays, train", "PalGAN/assignment_generator", "cloud.google.com/tpu/docs/v5e"):
+        assert text in done.stdout
     assert "compiling the training step for v5e:2x2, 2 images a chip" in done.stderr
 
 
@@ -159,14 +169,14 @@ def test_steps_are_run_and_timed(tmp_path):
     command = [sys.executable, "-c", RUN, TINY, str(tmp_path)]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    found = json.loads(done.stdout)
-    assert (found["devices"], found["images_per_chip"]) == (1, 8)
-    step = found["step_ms"]
+    results = json.loads(done.stdout)
+    assert (results["devices"], results["images_per_chip"]) == (1, 8)
+    step = results["step_ms"]
     assert 0 < step["least"] <= step["median"] <= step["most"]
-    assert found["images_per_second"] == pytest.approx(8 / step["median"] * 1e3)
-    assert found["inference"]["images_per_second"] > found["images_per_second"]
-    assert found["share_of_matrix_peak"] == pytest.approx(
-        found["gflop_per_image"] * found["images_per_second"] / found["matrix_peak_gflops"]
+    assert results["images_per_second"] == pytest.approx(8 / step["median"] * 1e3)
+    assert results["inference"]["images_per_second"] > results["images_per_second"]
+    assert results["share_of_matrix_peak"] == pytest.approx(
+        results["gflop_per_image"] * results["images_per_second"] / results["matrix_peak_gflops"]
     )
     assert list(tmp_path.rglob("*.xplane.pb"))
 

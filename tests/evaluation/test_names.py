@@ -95,8 +95,8 @@ def test_names_that_choose_a_part_are_read_once_and_kept(truth, reads, monkeypat
     with pytest.raises(UserError, match="holds none of the pictures of listed"):
         select_photographs(truth, listed("another.jpg"))
 
-    (kept,) = (names.cache_folder() / "names").iterdir()
-    kept.write_text("[")
+    (stored,) = (names.cache_folder() / "names").iterdir()
+    stored.write_text("[")
     names._names_inside.cache_clear()
     assert all_names(truth) == NAMES and reads.total() == 10, "a damaged file counts for nothing"
     shard = replace(truth.prepared.shards[0], changed="later")
@@ -166,5 +166,5 @@ def test_predictions_are_matched_with_names_as_they_are_read(truth, tmp_path):
 
 def test_kept_names_are_text(truth):
     all_names(truth)
-    (kept,) = (names.cache_folder() / "names").iterdir()
-    assert json.loads(kept.read_text()) == NAMES and kept.name.startswith("mini_imagenet-5.1.0-train-")
+    (stored,) = (names.cache_folder() / "names").iterdir()
+    assert json.loads(stored.read_text()) == NAMES and stored.name.startswith("mini_imagenet-5.1.0-train-")

@@ -59,27 +59,27 @@ def test_what_is_known_of_the_lists():
     assert all(protocol.resize in RESIZES for protocol in PROTOCOLS.values())
 
 
-@given(lost=NUMBERS, doubled=NUMBERS, foreign=st.sets(st.integers(5001, 50_000), max_size=3), data=st.data())
-def test_missing_extra_and_doubled_pictures_are_named(lost, doubled, foreign, data):
-    wanted = VAL5K.names()
-    lost, doubled = {wanted[i] for i in lost}, {wanted[i] for i in doubled}
-    foreign = {f"ILSVRC2012_val_{i:08d}.JPEG" for i in foreign}
+@given(missing=NUMBERS, twice=NUMBERS, extra=st.sets(st.integers(5001, 50_000), max_size=3), data=st.data())
+def test_missing_extra_and_doubled_pictures_are_named(missing, twice, extra, data):
+    listed = VAL5K.names()
+    missing, twice = {listed[i] for i in missing}, {listed[i] for i in twice}
+    extra = {f"ILSVRC2012_val_{i:08d}.JPEG" for i in extra}
     folder = data.draw(st.sampled_from(["", "val/", "n01440764/"]))
-    seen = [folder + name for name in wanted if name not in lost] + [f"more/{name}" for name in doubled - lost]
-    found = difference(VAL5K, [*foreign, *reversed(seen)])
-    assert set(found.missing) == lost
-    assert set(found.extra) == foreign
-    assert set(found.twice) == doubled - lost
-    assert bool(found) == bool(lost or foreign or doubled)
-    for names in (found.missing, found.extra, found.twice):
-        assert all(name in str(found) for name in names[:5])
+    names = [folder + name for name in listed if name not in missing] + [f"more/{name}" for name in twice - missing]
+    differences = difference(VAL5K, [*extra, *reversed(names)])
+    assert set(differences.missing) == missing
+    assert set(differences.extra) == extra
+    assert set(differences.twice) == twice - missing
+    assert bool(differences) == bool(missing or extra or twice)
+    for part in (differences.missing, differences.extra, differences.twice):
+        assert all(name in str(differences) for name in part[:5])
 
 
 def coco(numbers):
     return [f"{number:012d}.jpg" for number in numbers]
 
 
-def test_coco_is_told_by_its_number_of_pictures_and_the_ends_of_its_list():
+def test_coco_is_known_by_its_number_of_pictures_and_the_ends_of_its_list():
     protocol = PROTOCOLS["coco-val2017"]
     ends = [int(name[:-4]) for name in protocol.among]
     numbers = sorted({*ends, *range(2000, 2000 + 5000 - len(ends))})
@@ -93,23 +93,23 @@ def test_coco_is_told_by_its_number_of_pictures_and_the_ends_of_its_list():
 
 
 def test_the_pictures_of_a_list_are_picked_in_its_order_out_of_more():
-    wanted = list(VAL5K.names())
-    there = ["elsewhere/cat.jpg", *(f"val/{name}" for name in reversed(PROTOCOLS["imagenet-val50k"].names()))]
-    assert [there[i] for i in select(VAL5K, there)] == [f"val/{name}" for name in wanted]
-    doubled = [*there, f"copy/{wanted[7]}"]
-    assert difference(VAL5K, [doubled[i] for i in select(VAL5K, doubled)]).twice == (wanted[7],)
-    assert select(PROTOCOLS["folder"], there) == list(range(len(there)))
+    listed = list(VAL5K.names())
+    names = ["elsewhere/cat.jpg", *(f"val/{name}" for name in reversed(PROTOCOLS["imagenet-val50k"].names()))]
+    assert [names[i] for i in select(VAL5K, names)] == [f"val/{name}" for name in listed]
+    doubled = [*names, f"copy/{listed[7]}"]
+    assert difference(VAL5K, [doubled[i] for i in select(VAL5K, doubled)]).twice == (listed[7],)
+    assert select(PROTOCOLS["folder"], names) == list(range(len(names)))
 
 
 def test_a_reference_is_whole_or_refused():
     coltran = PROTOCOLS["imagenet-coltran5k"]
-    there = list(PROTOCOLS["imagenet-val50k"].names())
-    assert tuple(there[i] for i in select_reference(coltran, there)) == coltran.reference()
-    lost = coltran.reference()[3]
-    with pytest.raises(UserError, match=f"1 of them missing \\({lost}\\)"):
-        select_reference(coltran, [name for name in there if name != lost])
+    names = list(PROTOCOLS["imagenet-val50k"].names())
+    assert tuple(names[i] for i in select_reference(coltran, names)) == coltran.reference()
+    missing = coltran.reference()[3]
+    with pytest.raises(UserError, match=f"1 of them missing \\({missing}\\)"):
+        select_reference(coltran, [name for name in names if name != missing])
     with pytest.raises(UserError, match="there twice"):
-        select_reference(coltran, [*there, f"copy/{lost}"])
+        select_reference(coltran, [*names, f"copy/{missing}"])
 
 
 def test_any_folder_is_a_protocol_of_its_own():

@@ -33,19 +33,24 @@ def test_the_folder_holds_four_files_and_nothing_half_written(folder):
 
 
 def test_results_hold_what_each_number_rests_on(folder):
-    found = json.loads((folder / RESULTS).read_text())
-    assert set(found) == {
+    contents = json.loads((folder / RESULTS).read_text())
+    assert set(contents) == {
         "system", "protocol", "protocol_exact", "list_sha256", "count", "resize", "palette", "metrics", "intervals",
         "absent", "weights", "facts",
     }  # fmt: skip
-    assert list(found["metrics"]) == ["psnr", "ssim", "fid", "ciede2000"]  # the order of tables, not that of measuring
-    assert found["metrics"]["fid"] == {"value": 12.25, "count": 12}
-    assert set(found["metrics"]["psnr"]) == {"mean", "low", "high", "sd", "median", "count"}
-    assert found["metrics"]["ssim"]["mean"] == pytest.approx(0.75)
-    assert found["metrics"]["psnr"]["mean"] == evaluation().values["psnr"].mean()
-    assert found["intervals"]["level"] == 0.95
-    assert found["absent"] == evaluation().absent
-    assert found["facts"] == {"seed": 0, "version": "1.2.3"}
+    assert list(contents["metrics"]) == [
+        "psnr",
+        "ssim",
+        "fid",
+        "ciede2000",
+    ]  # the order of tables
+    assert contents["metrics"]["fid"] == {"value": 12.25, "count": 12}
+    assert set(contents["metrics"]["psnr"]) == {"mean", "low", "high", "sd", "median", "count"}
+    assert contents["metrics"]["ssim"]["mean"] == pytest.approx(0.75)
+    assert contents["metrics"]["psnr"]["mean"] == evaluation().values["psnr"].mean()
+    assert contents["intervals"]["level"] == 0.95
+    assert contents["absent"] == evaluation().absent
+    assert contents["facts"] == {"seed": 0, "version": "1.2.3"}
 
 
 def test_the_same_evaluation_gives_the_same_bytes(folder, tmp_path):
@@ -73,9 +78,9 @@ NAMES = st.binary(min_size=1, max_size=30).map(lambda name: name.decode("utf-8",
 @given(
     st.dictionaries(NAMES, st.floats(allow_nan=False, allow_infinity=False, width=64), min_size=1, max_size=5),
 )
-def test_pictures_read_back_as_they_were_whatever_they_are_called(tmp_path, found):
-    names, values = list(found), np.array(list(found.values()))
-    written = evaluation(len(found), names=names, values={"psnr": values}, whole={})
+def test_pictures_read_back_as_they_were_whatever_they_are_called(tmp_path, values_by_name):
+    names, values = list(values_by_name), np.array(list(values_by_name.values()))
+    written = evaluation(len(names), names=names, values={"psnr": values}, whole={})
     (tmp_path / PICTURES).write_bytes(results._as_csv(written))
     (tmp_path / RESULTS).write_bytes(results._as_json(written, {}))
     read = read_results(tmp_path)

@@ -45,14 +45,14 @@ def pairs():
 
 @pytest.mark.usefixtures("each_platform")
 def test_ssim_is_that_of_scikit_image(pairs):
-    wanted = [
+    expected = [
         structural_similarity(
             p, t, channel_axis=-1, data_range=255, gaussian_weights=True, sigma=1.5, use_sample_covariance=False
         )
         for p, t in zip(*pairs, strict=True)
     ]
-    np.testing.assert_allclose(jax.jit(lambda *pair: ssim(*pair))(*pairs), wanted, atol=1e-5)
-    assert wanted[0] == 1 and wanted[-1] < 0.5
+    np.testing.assert_allclose(jax.jit(lambda *pair: ssim(*pair))(*pairs), expected, atol=1e-5)
+    assert expected[0] == 1 and expected[-1] < 0.5
 
 
 @pytest.mark.usefixtures("each_platform")
@@ -60,10 +60,10 @@ def test_ssim_of_flat_bright_pictures_keeps_its_accuracy():
     # Variances of 1 beside squares of 62,500, where float32 has steps of 0.004.
     truth = 250 + np.round(spread("flat", (1, 40, 40, 3))).clip(-2, 2)
     predicted = 250 + np.round(spread("flat too", (1, 40, 40, 3))).clip(-2, 2)
-    wanted = structural_similarity(
+    expected = structural_similarity(
         predicted[0], truth[0], channel_axis=-1, data_range=255, gaussian_weights=True, use_sample_covariance=False
     )
-    np.testing.assert_allclose(ssim(predicted, truth), [wanted], atol=1e-5)
+    np.testing.assert_allclose(ssim(predicted, truth), [expected], atol=1e-5)
 
 
 def test_ssim_of_tiny_pictures_is_refused():
@@ -115,9 +115,9 @@ SHARMA = """
 def test_ciede2000_of_the_published_pairs():
     table = np.array([line.split() for line in SHARMA.strip().splitlines()], np.float32)
     assert table.shape == (34, 7)
-    first, second, wanted = table[:, :3], table[:, 3:6], table[:, 6]
-    np.testing.assert_allclose(jax.jit(ciede2000)(first, second), wanted, atol=1e-4)
-    np.testing.assert_allclose(jax.jit(ciede2000)(second, first), wanted, atol=1e-4)
+    first, second, expected = table[:, :3], table[:, 3:6], table[:, 6]
+    np.testing.assert_allclose(jax.jit(ciede2000)(first, second), expected, atol=1e-4)
+    np.testing.assert_allclose(jax.jit(ciede2000)(second, first), expected, atol=1e-4)
 
 
 def test_ciede2000_is_that_of_scikit_image():
@@ -146,8 +146,8 @@ def test_color_difference_is_the_mean_over_pixels():
 def test_bytes_do_not_wrap(pairs):
     predicted, truth = pairs
     floats = predicted.astype(np.float32), truth.astype(np.float32)
-    wanted = [peak_signal_noise_ratio(t, p, data_range=255) for p, t in zip(*floats, strict=True) if (p != t).any()]
-    np.testing.assert_allclose(psnr(predicted, truth)[1:], wanted, rtol=1e-5)
+    expected = [peak_signal_noise_ratio(t, p, data_range=255) for p, t in zip(*floats, strict=True) if (p != t).any()]
+    np.testing.assert_allclose(psnr(predicted, truth)[1:], expected, rtol=1e-5)
     assert psnr(predicted, truth)[0] == 100
     np.testing.assert_allclose(colorfulness(jnp.asarray(truth)), colorfulness(floats[1]), rtol=1e-5)
     np.testing.assert_allclose(colorfulness(truth), colorfulness(floats[1]), rtol=1e-5)
@@ -159,8 +159,10 @@ def test_colorfulness_of_means_and_in_both_forms(pairs):
     for signed in (True, False):
         rg, yb = rgb[..., 0] - rgb[..., 1], (rgb[..., 0] + rgb[..., 1]) / 2 - rgb[..., 2]
         rg, yb = (rg, yb) if signed else (np.abs(rg), np.abs(yb))
-        wanted = [np.hypot(r.std(), y.std()) + 0.3 * np.hypot(r.mean(), y.mean()) for r, y in zip(rg, yb, strict=True)]
-        np.testing.assert_allclose(colorfulness(jnp.asarray(rgb), signed=signed), wanted, rtol=1e-5)
+        expected = [
+            np.hypot(r.std(), y.std()) + 0.3 * np.hypot(r.mean(), y.mean()) for r, y in zip(rg, yb, strict=True)
+        ]
+        np.testing.assert_allclose(colorfulness(jnp.asarray(rgb), signed=signed), expected, rtol=1e-5)
     assert delta_colorfulness(np.array([10.0, 30.0]), np.array([30.0, 16.0])) == 3
 
 
@@ -262,8 +264,8 @@ def drawn():
 
 def test_frechet_distance_is_that_of_pytorch_fid(drawn):
     with np.load(GOLDEN / "metrics_frechet.npz") as golden:
-        wanted = float(golden["fid"])
-    assert frechet.frechet_distance(*map(moments, drawn)) == pytest.approx(wanted, rel=1e-9)
+        expected = float(golden["fid"])
+    assert frechet.frechet_distance(*map(moments, drawn)) == pytest.approx(expected, rel=1e-9)
 
 
 def test_frechet_distance_of_fewer_vectors_than_features():
@@ -271,8 +273,8 @@ def test_frechet_distance_of_fewer_vectors_than_features():
     a, b = uniform("a", (2, 300)).astype(np.float64), uniform("b", (2, 300)).astype(np.float64)
     u, v = (a[0] - a[1]) / 2**0.5, (b[0] - b[1]) / 2**0.5
     step = a.mean(0) - b.mean(0)
-    wanted = step @ step + u @ u + v @ v - 2 * abs(u @ v)
-    assert frechet.frechet_distance(moments(a), moments(b)) == pytest.approx(wanted, rel=1e-6)
+    expected = step @ step + u @ u + v @ v - 2 * abs(u @ v)
+    assert frechet.frechet_distance(moments(a), moments(b)) == pytest.approx(expected, rel=1e-6)
     assert frechet.frechet_distance(moments(a), moments(a)) == pytest.approx(0, abs=1e-6)
 
 

@@ -1,11 +1,18 @@
-"""A small evaluation with known numbers, and pictures to show of it."""
+"""A small protocol, a small evaluation with known numbers, and pictures to show of it."""
+
+from dataclasses import replace
 
 import numpy as np
 from PIL import Image
 
+from palgan_jax.evaluation.protocols import PROTOCOLS
 from palgan_jax.evaluation.record import Evaluation, Example
 from tests.support.places import ROOT
 
+SIDE = 64
+SMALL = replace(PROTOCOLS["folder"], side=SIDE)
+COUNT = 11
+"""Photographs of the fixture `photographs`."""
 SAMPLES = sorted((ROOT / "examples" / "samples").glob("*.jpg"))
 NASTY = '</h3><script src="http://a.example/x.js">alert(1)</script>&amp;|`*\u202e\udcff.jpg'
 
@@ -18,7 +25,7 @@ def evaluation(count: int = 12, seed: int = 0, **changes) -> Evaluation:
         "psnr": rng.normal(24, 3, count),
         "ssim": np.linspace(0.5, 1, count),
     }
-    found = {
+    fields = {
         "system": "ours",
         "protocol": "folder",
         "protocol_exact": True,
@@ -33,7 +40,7 @@ def evaluation(count: int = 12, seed: int = 0, **changes) -> Evaluation:
         "weights": {"inception": "cd" * 32},
         "facts": {"version": "1.2.3", "seed": 0},
     }
-    return Evaluation(**{**found, **changes})
+    return Evaluation(**{**fields, **changes})
 
 
 def example(number: int) -> Example:

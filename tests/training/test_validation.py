@@ -65,24 +65,24 @@ def test_metrics_that_are_asked_for_are_means_over_the_automatic_colors(squares,
     # The distance itself takes seconds, and is tested beside its definition.
     monkeypatch.setattr(validation_lib, "frechet_distance", lambda *moments: compared.extend(moments) or 1.5)
     measure = validation(squares, "fid, ssim,ciede2000")
-    found = measure.run(colorizer.variables)
-    assert set(found) == set(measure.names), "what is known before the first step"
-    assert found["val/fid_other_weights"] == 1.5
+    means = measure.run(colorizer.variables)
+    assert set(means) == set(measure.names), "what is known before the first step"
+    assert means["val/fid_other_weights"] == 1.5
 
     painted = [clamped(colorizer, rgb) for rgb in squares[1]]
     options = {"gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False, "channel_axis": -1}
     pairs = list(zip(squares[1], painted, strict=True))
     ssim = [structural_similarity(rgb, other, **options) for rgb, other in pairs]
-    assert found["val/ssim"] == pytest.approx(np.mean(ssim), abs=2e-3)
+    assert means["val/ssim"] == pytest.approx(np.mean(ssim), abs=2e-3)
     ciede = [deltaE_ciede2000(rgb2lab(rgb), rgb2lab(other)).mean() for rgb, other in pairs]
-    assert found["val/ciede2000"] == pytest.approx(np.mean(ciede), rel=2e-3)
+    assert means["val/ciede2000"] == pytest.approx(np.mean(ciede), rel=2e-3)
 
     features, params = jax.jit(inception_features), load_metric_weights("inception")
     for pictures, moments in zip((painted, squares[1]), compared, strict=True):
         mean = np.asarray(features(params, np.stack(pictures).astype(np.float32) / 127.5 - 1)).mean(axis=0)
         assert moments.count == COUNT
         np.testing.assert_allclose(moments.mean, mean, atol=0.02 * np.abs(mean).max())
-    assert not {name for name in found if "lpips" in name or "features" in name or "mask" in name}
+    assert not {name for name in means if "lpips" in name or "features" in name or "mask" in name}
 
 
 def test_a_metric_that_is_not_known_or_not_there_is_named_before_training(squares, tmp_path, monkeypatch):
