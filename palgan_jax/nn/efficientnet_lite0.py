@@ -6,6 +6,7 @@ Batch normalization is folded into the convolutions (by `pretrained.kinds`), so 
 statistics; trained further, it is a network without norms. Weights: `pretrained.load.load_efficientnet_lite0`.
 """
 
+from functools import partial
 from typing import Any, NamedTuple
 
 import flax.linen as nn
@@ -55,19 +56,64 @@ def pad_same(x: jax.Array, kernel: int, stride: int) -> jax.Array:
     return jnp.pad(x, ((0, 0), pads, pads, (0, 0)))
 
 
+@partial(jax.custom_vjp, nondiff_argnums=(2,))
 def depthwise(x: jax.Array, kernel: jax.Array, stride: int) -> jax.Array:
     """Convolves each channel of (B, H, W, C) with its own kernel, (k, k, 1, C): (B, H / stride, W / stride, C).
 
-    A sum of shifted pictures: on the CPU it takes a tenth of the time of XLA's grouped convolution, in both directions.
+    Padding is "SAME". A sum of shifted pictures: on the CPU it takes a tenth of the time of XLA's grouped convolution,
+    and so do its gradients. There are no rules for forward mode.
     """
-    height, width, size = x.shape[1] // stride, x.shape[2] // stride, kernel.shape[0]
-    padded = pad_same(x, size, stride)
-    total = jnp.zeros((), x.dtype)
-    for i in range(size):
-        rows = padded[:, i : i + stride * (height - 1) + 1 : stride]
-        for j in range(size):
-            total = total + rows[:, :, j : j + stride * (width - 1) + 1 : stride] * kernel[i, j]
+    size = kernel.shape[0]
+    return _shifted_sum(pad_same(x, size, stride), kernel, (x.shape[1] // stride, x.shape[2] // stride), stride)
+
+
+def _shifted_sum(padded: jax.Array, kernel: jax.Array, sides: tuple[int, int], stride: int) -> jax.Array:
+    """Convolves each channel without padding, to (B, *sides, C)."""
+    rows, columns = (stride * (side - 1) + 1 for side in sides)
+    total = jnp.zeros((), padded.dtype)
+    for i in range(kernel.shape[0]):
+        for j in range(kernel.shape[1]):
+            total = total + padded[:, i : i + rows : stride, j : j + columns : stride] * kernel[i, j]
     return total
+
+
+def _depthwise_forward(x: jax.Array, kernel: jax.Array, stride: int) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
+    return depthwise(x, kernel, stride), (x, kernel)
+
+
+def _depthwise_backward(stride: int, saved: tuple[jax.Array, jax.Array], g: jax.Array) -> tuple[jax.Array, jax.Array]:
+    x, kernel = saved
+    of_x = _picture_gradient(g, kernel, (x.shape[1], x.shape[2]), stride)
+    return of_x, _kernel_gradient(g, x, kernel.shape[0], stride)
+
+
+def _picture_gradient(g: jax.Array, kernel: jax.Array, sides: tuple[int, int], stride: int) -> jax.Array:
+    """Convolves the gradient of the result, spread out by the stride, with the kernel turned by 180 degrees."""
+    size = kernel.shape[0]
+    before = (size - stride) // 2
+    pads = (size - 1 - before, stride - 1 + before, stride - 1)
+    spread = jax.lax.pad(g, jnp.zeros((), g.dtype), ((0, 0, 0), pads, pads, (0, 0, 0)))
+    return _shifted_sum(spread, kernel[::-1, ::-1], sides, 1)
+
+
+def _kernel_gradient(g: jax.Array, x: jax.Array, size: int, stride: int) -> jax.Array:
+    """Sums the products with the shifted picture, one shift after the other: on the CPU, all at once takes longer.
+
+    Pictures, which may lie on several devices, are added last, so that there is one sum over devices.
+    """
+    batch, height, width, channels = g.shape
+    padded = pad_same(x, size, stride)
+    window = (batch, stride * (height - 1) + 1, stride * (width - 1) + 1, channels)
+
+    def of_tap(tap: jax.Array) -> jax.Array:
+        shifted = jax.lax.dynamic_slice(padded, (0, tap // size, tap % size, 0), window)
+        return jnp.sum(shifted[:, ::stride, ::stride] * g, (1, 2), dtype=jnp.float32)  # (B, C)
+
+    taps = jnp.sum(jax.lax.map(of_tap, jnp.arange(size**2)), 1)
+    return taps.reshape(size, size, 1, channels).astype(g.dtype)
+
+
+depthwise.defvjp(_depthwise_forward, _depthwise_backward)
 
 
 class Depthwise(nn.Module):
@@ -82,7 +128,7 @@ class Depthwise(nn.Module):
         kernel = self.param("kernel", HE, (self.kernel, self.kernel, 1, x.shape[-1]))
         bias = self.param("bias", nn.initializers.zeros, (x.shape[-1],))
         dtype = self.dtype or jnp.float32
-        return depthwise(x.astype(dtype), kernel.astype(dtype), self.stride) + bias.astype(dtype)
+        return jnp.add(depthwise(x.astype(dtype), kernel.astype(dtype), self.stride), bias.astype(dtype))
 
 
 class Block(nn.Module):

@@ -126,11 +126,19 @@ def test_the_head_ends_in_relu6(run, drawn_file):
 
 @pytest.mark.parametrize(("kernel", "stride"), [(3, 1), (3, 2), (5, 1), (5, 2)])
 def test_depthwise_is_the_grouped_convolution_with_same_padding(kernel, stride):
+    def grouped(x, weights):
+        layout = ("NHWC", "HWIO", "NHWC")
+        return jax.lax.conv_general_dilated(
+            x, weights, (stride, stride), "SAME", dimension_numbers=layout, feature_group_count=5
+        )
+
     x, weights = spread("picture", (2, 12, 8, 5)), spread("kernel", (kernel, kernel, 1, 5))
-    wanted = jax.lax.conv_general_dilated(
-        x, weights, (stride, stride), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC"), feature_group_count=5
-    )
-    np.testing.assert_allclose(depthwise(x, weights, stride), wanted, atol=1e-5)
+    wanted, of_wanted = jax.vjp(grouped, x, weights)
+    actual, of_actual = jax.vjp(lambda *arguments: depthwise(*arguments, stride), x, weights)
+    np.testing.assert_allclose(actual, wanted, atol=1e-5)
+    direction = spread("direction", wanted.shape)
+    for gradient, wanted_gradient in zip(of_actual(direction), of_wanted(direction), strict=True):
+        np.testing.assert_allclose(gradient, wanted_gradient, atol=1e-4)
 
 
 def test_wrong_sides_and_blocks_are_refused():
@@ -146,7 +154,7 @@ def test_wrong_sides_and_blocks_are_refused():
 # ------------------------------------------------------------------------------------------------------------ gradients
 
 
-@pytest.mark.parametrize("frozen", [0, 1, 11, 16, 17])
+@pytest.mark.parametrize("frozen", [0, 11, 16, 17])
 def test_no_gradient_passes_what_is_frozen(frozen, run, drawn_file):
     params, rgb = load_efficientnet_lite0(drawn_file), pictures((64, 64))
 
