@@ -145,7 +145,7 @@ class Checkpoints:
 
         Args:
           state: a flax.struct dataclass with the fields of palgan_jax.training.state.TrainState.
-          data_position: the number of examples or batches that the input pipeline has yielded.
+          data_position: the number of samples that the input pipeline has handed out, over all processes.
           config: the run's config, of JSON types.
           metrics: numbers; `best` is looked up among them.
 

@@ -30,9 +30,9 @@ class Listing:
     file_bytes: np.ndarray  # int64 (N,)
     times: np.ndarray  # int64 (N,), of the last change, ns
     place: str  # full path of the folder or the list
-    index_file: Path  # path of the index of a folder is hidden, so that no listing has it
-    title: str  # name of the set in those of files about it
-    others: Counter[str] = field(default_factory=Counter)  # files that aren't pictures, by suffix
+    index_file: Path  # beside the pictures; hidden in a folder, so that no listing has it
+    title: str  # short name of the set, for the names of files about it
+    others: Counter[str] = field(default_factory=Counter)  # number of files that are not pictures, by suffix
     problems: tuple[tuple[str, str], ...] = ()  # (name, reason) of what cannot be reached
 
     def __len__(self) -> int:
