@@ -1,7 +1,8 @@
 """Makes the results of what was measured: numbers of the whole set, and the facts that belong to the numbers."""
 
 import logging
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -52,13 +53,23 @@ def conclude(plan: Plan, partial: Partial, facts: Mapping[str, Any]) -> Evaluati
         count=len(names),
         resize=RESIZES[protocol.resize].description.format(side=protocol.side),
         palette=plan.system.palette,
-        names=names,
+        names=_distinct(names),
         values=values,
         whole=whole,
         absent=plan.absent | absent,
         weights=plan.system.weights | plan.networks.sha256,
         facts={**facts, **measurement, **calibration},
     )
+
+
+def _distinct(names: Sequence[str]) -> list[str]:
+    """Returns the names with a number behind each that occurs again, as those inside records may."""
+    counts: Counter[str] = Counter()
+    distinct = []
+    for name in names:
+        counts[name] += 1
+        distinct.append(name if counts[name] == 1 else f"{name} ({counts[name]})")
+    return distinct
 
 
 def _numbers_of_set(

@@ -85,6 +85,14 @@ def test_other_names_than_those_of_the_list_are_noticed_when_they_are_read(truth
     assert "whose name is refused: 1 missing (another.jpg)" in caplog.text
 
 
+def test_a_name_that_records_share_gets_a_number(truth, tmp_path, monkeypatch):
+    fields = RecordPictures._fields
+    monkeypatch.setattr(RecordPictures, "_fields", lambda self, i: (NAMES[i // 2], fields(self, i)[1]))
+    results = measured(gray(), truth, listed(*NAMES[:3], "x.jpg", "y.jpg"), tmp_path / "out")
+    assert results.names == [NAMES[0], f"{NAMES[0]} (2)", NAMES[1], f"{NAMES[1]} (2)", NAMES[2]]
+    assert results.facts["difference from the list"].endswith(f"2 there twice ({NAMES[0]}, {NAMES[1]})")
+
+
 def test_names_that_choose_a_part_are_read_once_and_kept(truth, reads, monkeypatch):
     part = replace(listed(NAMES[4], NAMES[1]), reference=lambda: (NAMES[2],))
     assert select_photographs(truth, part) == Selection([4, 1], [NAMES[4], NAMES[1]])
