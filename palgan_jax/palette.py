@@ -67,7 +67,12 @@ def histogram(ab: jax.Array, spec: PaletteSpec = PaletteSpec()) -> jax.Array:
     counts = jnp.einsum(
         "...pi,...pj->...ij", _votes(ab[..., 0], spec), _votes(ab[..., 1], spec), precision=jax.lax.Precision.HIGHEST
     )  # (..., bins, bins)
-    counts = counts.reshape(*batch, spec.size)  # (..., K)
+    return normalized(counts.reshape(*batch, spec.size), spec)  # (..., K)
+
+
+def normalized(counts: jax.Array | np.ndarray, spec: PaletteSpec = PaletteSpec()) -> jax.Array:
+    """Divides counts (..., K) by their sum or their largest, as palettes of `spec` are; float32."""
+    counts = jnp.asarray(counts, jnp.float32)
     scale = jnp.sum if spec.normalization == "sum" else jnp.max
     return counts / (scale(counts, axis=-1, keepdims=True) + 1e-6)
 

@@ -21,8 +21,8 @@ from palgan_jax.colorize.join import lab_to_bytes
 from palgan_jax.colorize.predictor import Colorizer, predict_batch
 from palgan_jax.data.decode import read_rgb
 from palgan_jax.data.folder import Listing, list_pictures
-from palgan_jax.data.mean_color import SIDE, mean_ab
 from palgan_jax.data.protocols import Pictures
+from palgan_jax.data.sampling import SIDE, mean_ab
 from palgan_jax.errors import UserError
 from palgan_jax.evaluation.protocols import first_few, stem
 from palgan_jax.evaluation.truth import read_picture

@@ -145,11 +145,14 @@ OPTIONAL = tuple(name for name in DEFAULT if name not in ALWAYS)
 VARIANTS: dict[str, tuple[str, ...]] = {
     "": ALWAYS,
     "_truth_palette": ("psnr", "ab_error", "colorfulness"),
+    "_mean_palette": ("psnr", "ab_error", "predicted_palette_distance"),
+    "_median_palette": ("psnr", "ab_error", "predicted_palette_distance"),
     "_gray": ("psnr", "ab_error"),
     "_mean_ab": ("psnr", "ab_error"),
 }
-"""What validation always measures of each way to color a picture, by the suffix of the names: by the model alone, by
-the model with the truth's palette, not at all, and with the training set's mean color everywhere."""
+"""What validation always measures of each way to color a picture, by the suffix of the names: by the model alone; by
+the model with the truth's palette, or with the training set's mean or median palette for all pictures, which a palette
+generator has to beat; not at all; and with the training set's mean color everywhere."""
 
 
 def validation_names(optional: Collection[str], *, palettes: bool, fid: str = "fid") -> tuple[str, ...]:
@@ -164,7 +167,7 @@ def validation_names(optional: Collection[str], *, palettes: bool, fid: str = "f
         f"{name}{suffix}"
         for suffix, measured in VARIANTS.items()
         for name in measured
-        if palettes or (suffix != "_truth_palette" and name != "predicted_palette_distance")
+        if palettes or not (suffix.endswith("_palette") or name == "predicted_palette_distance")
     ]
     return (*names, *(fid if name == "fid" else name for name in OPTIONAL if name in optional))
 

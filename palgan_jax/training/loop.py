@@ -20,8 +20,8 @@ from palgan_jax.checkpoint.saving import Checkpoints
 from palgan_jax.config import FREE, Durations, check_config, durations, palette_spec
 from palgan_jax.data.device import DeviceBatches, make_lab_stage
 from palgan_jax.data.eval_batches import eval_batches
-from palgan_jax.data.mean_color import SIDE, mean_ab
 from palgan_jax.data.protocols import Source
+from palgan_jax.data.sampling import SIDE, averages
 from palgan_jax.data.train_batches import TrainBatches, train_batches
 from palgan_jax.distributed.mesh import check_batch_size, make_mesh, replicated
 from palgan_jax.distributed.preemption import StopRequest
@@ -192,8 +192,11 @@ def _make_validation(config: ConfigDict, mesh: Mesh, source: Source, val_source:
     """Prepares validation. Raises UserError where the best checkpoint is to be chosen by what it does not measure."""
     size = max(config.batch_size // mesh.size, 1) * mesh.size
     batches = eval_batches(val_source, resolution=config.resolution, batch_size=size, **_place())
-    color = mean_ab(partial(source.read, at_least=SIDE), range(len(source)), source.name) / config.ab_range
-    validation = Validation(config, build_generator(config, mesh), mesh, color, batches)
+    constants = averages(
+        partial(source.read, at_least=max(SIDE, config.resolution)), range(len(source)), source.name,
+        resolution=config.resolution, spec=palette_spec(config), ab_range=config.ab_range,
+    )  # fmt: skip
+    validation = Validation(config, build_generator(config, mesh), mesh, constants, batches)
     if config.best and config.best not in validation.names:
         names = ", ".join(sorted(validation.names))
         raise UserError(f"--config.best={config.best} is not measured: choose one of {names}.")

@@ -1,4 +1,4 @@
-"""Validation while training: metrics of the averaged weights, and of two baselines, on pictures not trained on."""
+"""Validation while training: metrics of the averaged weights, and of their rivals, on pictures not trained on."""
 
 import logging
 from collections.abc import Callable
@@ -14,6 +14,7 @@ from ml_collections import ConfigDict
 from palgan_jax.color import from_bytes, to_bytes
 from palgan_jax.config import palette_spec
 from palgan_jax.data.eval_batches import EvalBatches
+from palgan_jax.data.sampling import Averages
 from palgan_jax.distributed.mesh import replicated, to_devices
 from palgan_jax.errors import DataStopped, UserError
 from palgan_jax.metrics.catalogue import FEATURE_NAMES, METRICS, OPTIONAL, VARIANTS, validation_names
@@ -39,30 +40,45 @@ def optional_metrics(config: ConfigDict) -> tuple[str, ...]:
 
 
 def make_measure(config: ConfigDict, generator: nn.Module) -> Callable[..., tuple[Sums, dict[str, jax.Array]]]:
-    """Returns measure(variables, params, batch, mean_ab) -> sums over the pictures of the batch, and features.
+    """Returns measure(variables, params, batch, constants) -> sums over the pictures of the batch, and features.
 
-    batch holds "rgb", uint8 (B, H, W, 3), and "mask" (B,), which is False for padding; mean_ab (2,) is the training
-    set's mean color, normalized; params has the networks that `eval_metrics` needs. The automatic colors have all
-    metrics (no suffix), those painted with the truth's palette and the baselines without color and with the mean color
-    everywhere those of `catalogue.VARIANTS`. The sums have the number of pictures beside them, "count"; the features,
-    (B, 2048) of the automatic colors and of the truth, are for FID alone and have "mask" beside them.
+    batch holds "rgb", uint8 (B, H, W, 3), and "mask" (B,), which is False for padding; constants are `Averages` of the
+    training set; params has the networks that `eval_metrics` needs. The automatic colors have all metrics (no suffix),
+    the others those of `catalogue.VARIANTS`: painted with the truth's palette, with the training set's mean or median
+    palette for every picture, without color, and with its mean color everywhere. The sums have the number of pictures
+    beside them, "count"; the features, (B, 2048) of the automatic colors and of the truth, are for FID alone and have
+    "mask" beside them.
     """
     spec, optional = palette_spec(config), optional_metrics(config)
 
     def measure(
-        variables: Any, params: Any, batch: dict[str, jax.Array], mean_ab: jax.Array
+        variables: Any, params: Any, batch: dict[str, jax.Array], constants: Averages
     ) -> tuple[Sums, dict[str, jax.Array]]:
         l, truth = from_bytes(batch["rgb"], config.ab_range)
         truth_palette = histogram(truth, spec)  # (B, K)
         predicted_palette, automatic = generator.apply(variables, l)  # type: ignore[misc]
-        variants = {"": automatic, "_gray": jnp.zeros_like(truth), "_mean_ab": jnp.broadcast_to(mean_ab, truth.shape)}
+        mean_ab = jnp.broadcast_to(constants.ab / config.ab_range, truth.shape)
+        variants = {"": automatic, "_gray": jnp.zeros_like(truth), "_mean_ab": mean_ab}
         inputs = {"truth": batch["rgb"], "truth_ab": truth * config.ab_range, "truth_palette": truth_palette}
+        palettes = {}
         if config.model == "palgan":
-            inputs["predicted_palette"] = predicted_palette
-            _, variants["_truth_palette"] = generator.apply(variables, l, truth_palette)  # type: ignore[misc]
+            palettes = {
+                "_truth_palette": truth_palette,
+                "_mean_palette": jnp.broadcast_to(constants.mean_palette, truth_palette.shape),
+                "_median_palette": jnp.broadcast_to(constants.median_palette, truth_palette.shape),
+            }
+            # One call for all palettes: the program holds the network twice, and not four times. Interleaved, not
+            # concatenated: all answers to a picture stay on its device.
+            count = len(palettes)
+            stacked = jnp.stack(list(palettes.values()), axis=1).reshape(-1, truth_palette.shape[-1])  # (3B, K)
+            _, answers = generator.apply(variables, jnp.repeat(l, count, axis=0), stacked)  # type: ignore[misc]
+            variants |= {suffix: answers[i::count] for i, suffix in enumerate(palettes)}
+            palettes[""] = predicted_palette
         values: dict[str, jax.Array] = {}
         for suffix, c in variants.items():
             painted = {"predicted": to_bytes(l, c, config.ab_range), "predicted_ab": c * config.ab_range}
+            if suffix in palettes:
+                painted["predicted_palette"] = palettes[suffix]
             names = [name for name in VARIANTS[suffix] if set(METRICS[name].inputs) <= inputs.keys() | painted.keys()]
             names += optional if suffix == "" else ()
             for name, value in metrics_of_batch(params, inputs | painted, names).items():
@@ -79,7 +95,7 @@ class Validation:
     """Measures weights on all pictures of a set, spread over the mesh.
 
     Args:
-      mean_ab: float32 (2,), the training set's mean color, normalized.
+      constants: averages of the training set, which the rivals paint with.
       batches: this process's "rgb" (b, H, W, 3) and "mask" (b,); iterated over by each run.
 
     Raises UserError where the config asks for a metric that is not known, or whose weights are missing.
@@ -90,11 +106,11 @@ class Validation:
         config: ConfigDict,
         generator: nn.Module,
         mesh: Mesh,
-        mean_ab: np.ndarray,
+        constants: Averages,
         batches: EvalBatches,
     ):
         self._batches = batches
-        self._mesh, self._mean_ab = mesh, jax.device_put(mean_ab, replicated(mesh))
+        self._mesh, self._constants = mesh, jax.device_put(constants, replicated(mesh))
         optional = optional_metrics(config)
         networks = load_networks(optional)
         for name, reason in networks.absent.items():
@@ -111,7 +127,7 @@ class Validation:
         moments = {name: empty(FEATURE_SIZE) for name in FEATURE_NAMES if "fid" in self._params}
         for batch in self._batches:
             shared = to_devices({name: batch[name] for name in ("rgb", "mask")}, self._mesh)
-            sums, features = self._measure(variables, self._params, shared, self._mean_ab)
+            sums, features = self._measure(variables, self._params, shared, self._constants)
             for name in moments:
                 moments[name] = update(moments[name], np.asarray(features[name])[np.asarray(features["mask"])])
             total = sums if not total else jax.tree.map(jnp.add, total, sums)

@@ -128,7 +128,7 @@ def _complete(path: Path) -> list[dict]:
 
 
 def test_a_finished_run_says_so_before_it_loads_or_compiles_anything(uninterrupted, caplog, monkeypatch):
-    for name in ("load_vgg16", "compile_program", "train_batches", "mean_ab"):
+    for name in ("load_vgg16", "compile_program", "train_batches", "averages"):
         monkeypatch.setattr(loop, name, lambda *_, name=name, **__: pytest.fail(f"{name} comes too early"))
     before = (uninterrupted / "metrics.jsonl").read_text()
     caplog.set_level("INFO")

@@ -8,13 +8,16 @@ from PIL import Image
 from skimage.color import deltaE_ciede2000, lab2rgb, rgb2lab
 from skimage.metrics import structural_similarity
 
+from palgan_jax.color import from_bytes
 from palgan_jax.colorize.predictor import Colorizer
 from palgan_jax.config import from_dict
 from palgan_jax.data.eval_batches import eval_batches
+from palgan_jax.data.sampling import Averages
 from palgan_jax.data.source import open_source
 from palgan_jax.distributed.mesh import make_mesh
 from palgan_jax.errors import UserError
 from palgan_jax.metrics import frechet
+from palgan_jax.palette import histogram
 from palgan_jax.pretrained.inception import inception_features
 from palgan_jax.pretrained.load import load_metric_weights
 from palgan_jax.pretrained.store import import_weights
@@ -42,11 +45,17 @@ def squares(samples, tmp_path_factory):
     return source, [source.read(i) for i in range(COUNT)]
 
 
+def constants() -> Averages:
+    rng = np.random.default_rng(3)
+    first, second = (rng.gamma(0.2, size=256).astype(np.float32) for _ in range(2))
+    return Averages(np.array([5.0, 9.0], np.float32), first / first.sum(), second / second.sum())
+
+
 def validation(squares, metrics: str) -> Validation:
     colorizer = Colorizer(tiny_weights())
     config = from_dict({**tiny_weights().config, "eval_metrics": metrics})
     batches = eval_batches(squares[0], resolution=SIDE, batch_size=8)
-    return Validation(config, colorizer.network, make_mesh(), np.zeros(2, np.float32), batches)
+    return Validation(config, colorizer.network, make_mesh(), constants(), batches)
 
 
 def clamped(colorizer: Colorizer, rgb: np.ndarray) -> np.ndarray:
@@ -83,6 +92,21 @@ def test_metrics_that_are_asked_for_are_means_over_the_automatic_colors(squares,
         assert moments.count == COUNT
         np.testing.assert_allclose(moments.mean, mean, atol=0.02 * np.abs(mean).max())
     assert not {name for name in means if "lpips" in name or "features" in name or "mask" in name}
+
+
+def test_rivals_paint_all_pictures_with_one_palette_or_one_color(squares):
+    colorizer, values = Colorizer(tiny_weights()), constants()
+    results = validation(squares, "").run(colorizer.variables)
+    l, truth = (np.asarray(x) for x in from_bytes(np.stack(squares[1])))
+    of_truth = np.asarray(histogram(truth))
+    for suffix, h in (("mean_palette", values.mean_palette), ("median_palette", values.median_palette)):
+        _, c = jax.jit(colorizer.network.apply)(colorizer.variables, l, np.tile(h, (COUNT, 1)))
+        error = np.linalg.norm(110 * (np.asarray(c) - truth), axis=-1).mean()
+        assert results[f"val/ab_error_{suffix}"] == pytest.approx(error, rel=1e-3)
+        distance = np.sqrt(1 - np.sqrt(of_truth * h).sum(-1)).mean()
+        assert results[f"val/predicted_palette_distance_{suffix}"] == pytest.approx(distance, abs=1e-3)
+    error = np.linalg.norm(values.ab - 110 * truth, axis=-1).mean()
+    assert results["val/ab_error_mean_ab"] == pytest.approx(error, rel=1e-3)
 
 
 def test_a_metric_that_is_not_known_or_not_there_is_named_before_training(squares, tmp_path, monkeypatch):
