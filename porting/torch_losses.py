@@ -25,21 +25,30 @@ def rgb_to_lab(rgb: Tensor) -> Tensor:
 
 def lab_to_rgb(lab: Tensor) -> Tensor:
     """Lab (..., 3) to sRGB (..., 3), the numbers of scikit-image but without its clamp to [0, 1]."""
+    return curve(lab_to_linear(lab))
+
+
+def lab_to_linear(lab: Tensor) -> Tensor:
+    """Lab (..., 3) to linear RGB (..., 3)."""
     l, a, b = lab.unbind(-1)
     y = (l + 16) / 116
     f = torch.stack([y + a / 500, y, torch.clamp(y - b / 200, min=0)], -1)
     xyz = torch.where(f > 0.2068966, f**3, (f - 16 / 116) / 7.787) * lab.new_tensor(WHITE_D65)
     inverse = torch.linalg.inv(torch.tensor(XYZ_FROM_RGB, dtype=torch.float64)).to(lab)
-    linear = xyz @ inverse.T
+    return xyz @ inverse.T
+
+
+def curve(linear: Tensor) -> Tensor:
+    """Linear light to sRGB, both (..., 3); the straight part goes on below 0."""
     # The power has no gradient at zero, and NaN times the zero of the branch not taken is NaN.
     bright = linear > 0.0031308
-    curve = 1.055 * torch.where(bright, linear, 1.0) ** (1 / 2.4) - 0.055
-    return torch.where(bright, curve, 12.92 * linear)
+    root = 1.055 * torch.where(bright, linear, 1.0) ** (1 / 2.4) - 0.055
+    return torch.where(bright, root, 12.92 * linear)
 
 
-def render(l: Tensor, ab: Tensor) -> Tensor:
-    """Normalized l (..., 1) and ab (..., 2) to the RGB (..., 3) in [-1, 1] that D sees."""
-    return 2 * lab_to_rgb(torch.cat([100 * l + 50, 110 * ab], -1)) - 1
+def render(l: Tensor, ab: Tensor, leak: float = 0.0) -> Tensor:
+    """Normalized l (..., 1) and ab (..., 2) to the RGB (..., 3) in [-1, 1] that D sees; negative light shrinks."""
+    return 2 * curve(F.leaky_relu(lab_to_linear(torch.cat([100 * l + 50, 110 * ab], -1)), leak)) - 1
 
 
 # ---- palettes --------------------------------------------------------------------------------------------------------
@@ -94,6 +103,17 @@ def l1_loss(prediction: Tensor, truth: Tensor) -> Tensor:
 def palette_loss(predicted: Tensor, truth: Tensor, entropy_weight: float = 0.01) -> Tensor:
     """Mean over the batch of `sum |h^ - h| - entropy_weight * Entropy(h^ / sum h^)`."""
     return ((predicted - truth).abs().sum(-1) - entropy_weight * entropy(predicted)).mean()
+
+
+def palette_kl(predicted: Tensor, truth: Tensor) -> Tensor:
+    """Mean KL divergence of the predicted palette (B, K) from the truth's."""
+    p, q = truth / truth.sum(-1, keepdim=True), predicted / predicted.sum(-1, keepdim=True)
+    return F.kl_div((q + 1e-8).log(), p, reduction="batchmean")
+
+
+def palette_hellinger(predicted: Tensor, truth: Tensor) -> Tensor:
+    """Mean squared Hellinger distance of two palettes (B, K)."""
+    return hellinger(predicted, truth).square().mean()
 
 
 def consistency_loss(ab: Tensor, truth: Tensor) -> Tensor:

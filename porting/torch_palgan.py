@@ -25,7 +25,9 @@ class Options:
     width: float = 1.0
     norm: str = "palette"
     attention: str = "full"
+    attention_residual: bool = False
     local: str = "guided"
+    guide: str = "luminance"
     guided_radius: int = 4
     guided_eps: float = 1e-3
     palette_scale: float = 256.0
@@ -82,11 +84,13 @@ class ChromaticAttention(nn.Module):
         if kind != "local":
             source = channels_f if kind == "self" else channels_s
             self.query = Conv(source, inner, kernel=1, spectral=spectral)
-            self.key = Conv(source, inner, kernel=1, spectral=spectral)
+            self.key = Conv(source, inner, kernel=1, bias=False, spectral=spectral)
         if kind in ("full", "local"):
-            self.guide = Conv(1, inner, kernel=1, spectral=spectral)
+            convolved = options.guide == "convolution"
+            if convolved:
+                self.guide = Conv(1, inner, kernel=1, bias=options.local == "affine", spectral=spectral)
             if options.local == "affine":
-                self.affine = Conv(2 * inner, 2 * inner, spectral=spectral)
+                self.affine = Conv(inner + (inner if convolved else 1), 2 * inner, spectral=spectral)
         self.fusion = Conv(2 * inner if kind == "full" else inner, channels_f, kernel=1, spectral=spectral)
         if kind == "self":
             self.gain = nn.Parameter(torch.zeros(()))
@@ -103,8 +107,9 @@ class ChromaticAttention(nn.Module):
         if kind != "local":
             branches.append(attend(self.query(s), self.key(s), value))
         if kind != "global":
-            branches.append(self.delineate(self.guide(l), value))
-        return self.fusion(torch.cat(branches, 1))
+            branches.append(self.delineate(self.guide(l) if self.options.guide == "convolution" else l, value))
+        fused = self.fusion(torch.cat(branches, 1))
+        return f + fused if self.options.attention_residual else fused
 
     def delineate(self, guide: Tensor, value: Tensor) -> Tensor:
         options = self.options
@@ -112,7 +117,9 @@ class ChromaticAttention(nn.Module):
             a, b = self.affine(torch.cat([value, guide], 1)).chunk(2, 1)
             return a * guide + b
         with_b = options.local == "guided"
-        return guided_filter(guide, value, options.guided_radius, options.guided_eps, with_b)
+        # The option is the radius for pictures of 256 pixels, of which F has 128.
+        radius = max(1, round(options.guided_radius * min(value.shape[2:]) / 128))
+        return guided_filter(guide.expand_as(value), value, radius, options.guided_eps, with_b)
 
 
 # ---- generators ------------------------------------------------------------------------------------------------------
@@ -231,11 +238,14 @@ class ColorDiscriminator(nn.Module):
 
     "projection": `logit = w . phi + b + <phi, h>` (B,), the projection discriminator (Miyato and Koyama) with the
     palette as the class. "patch": (B, R/8 - 2, R/8 - 2), the 70x70 PatchGAN (Isola et al.), which sees no palette.
+    `palette`: h is projected on at length 1 ("unit"), as its root ("sqrt"), or as it is ("plain").
     """
 
-    def __init__(self, width: float = 1.0, kind: str = "projection", spectral: bool = True) -> None:
+    def __init__(
+        self, width: float = 1.0, kind: str = "projection", palette: str = "unit", spectral: bool = True
+    ) -> None:
         super().__init__()
-        self.kind = kind
+        self.kind, self.palette = kind, palette
         if kind == "patch":
             plan = [(64, 4, 2), (128, 4, 2), (256, 4, 2), (512, 4, 1)]
         else:
@@ -258,4 +268,8 @@ class ColorDiscriminator(nn.Module):
         if self.kind == "patch":
             return self.logit(x)[:, 0]
         phi = self.phi(x.sum((2, 3)))  # (B, K)
+        if self.palette == "unit":
+            h = F.normalize(h, dim=-1)
+        elif self.palette == "sqrt":
+            h = h.sqrt()
         return self.logit(phi)[:, 0] + (phi * h).sum(-1)

@@ -14,6 +14,7 @@ from palgan_jax.color import (
     lab_to_rgb,
     linear_to_srgb,
     normalize_lab,
+    render,
     rgb_to_lab,
     srgb_to_linear,
 )
@@ -87,3 +88,13 @@ def test_bytes_become_the_range_of_networks(xp):
     signed = bytes_to_signed(xp.arange(256, dtype=xp.uint8))
     assert signed.dtype == xp.float32
     np.testing.assert_allclose(signed, np.linspace(-1, 1, 256), atol=1e-6)
+
+
+@pytest.mark.parametrize("leak", [0.0, 0.01, 1.0])
+def test_render_shrinks_negative_light_alone(leak):
+    rng = np.random.default_rng(2)
+    l, c = rng.uniform(-0.5, 0.5, (4096, 1)).astype("f4"), rng.uniform(-1, 1, (4096, 2)).astype("f4")
+    free = 2 * np.asarray(lab_to_rgb(denormalize_lab(l, c))) - 1
+    rendered = np.asarray(render(l, c, leak=leak))
+    np.testing.assert_allclose(rendered, np.where(free < -1, leak * (free + 1) - 1, free), rtol=1e-5, atol=1e-5)
+    assert free.min() < -5 and rendered.max() > 1

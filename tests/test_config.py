@@ -126,6 +126,19 @@ def test_a_config_survives_its_checkpoint(width, norm, model):
     assert build_generator(from_dict(config.to_dict())) == build_generator(config)
 
 
+def test_checkpoints_of_the_first_reading_keep_what_they_were_trained_with():
+    fields = default_config().to_dict()
+    new = from_dict(fields)
+    assert (new.net.guide, new.render_leak, new.discriminator.palette) == ("luminance", 0.0, "unit")
+    del fields["net"]["guide"], fields["net"]["attention_residual"], fields["render_leak"]
+    del fields["discriminator"]["palette"], fields["loss"]["palette_kind"]
+    for resolution, radius in ((64, 16), (128, 8), (256, 4), (512, 2)):
+        old = from_dict(fields | {"resolution": resolution})
+        assert (old.net.guide, old.render_leak, old.discriminator.palette) == ("convolution", 1.0, "plain")
+        assert old.net.guided_radius == radius, "4 pixels of F"
+        assert old.loss.palette_kind == "l1" and not old.net.attention_residual
+
+
 def test_fields_that_earlier_checkpoints_hold_are_read():
     fields = default_config().to_dict()
     del fields["palette"]["normalization"], fields["net"]["normalize_palette"]

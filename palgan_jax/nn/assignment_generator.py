@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jax.sharding import Mesh
 
-from palgan_jax.nn.attention import Attention, ChromaticAttention, Local
+from palgan_jax.nn.attention import Attention, ChromaticAttention, Guide, Local
 from palgan_jax.nn.layers import Conv, ResBlock, leaky_relu, scaled
 from palgan_jax.nn.norms import Norm, PalNorm
 from palgan_jax.nn.ops.columns import Picture
@@ -26,6 +26,8 @@ class PaletteAssignmentGenerator(nn.Module):
     norm: Norm = "palette"
     attention: Attention = "full"
     local: Local = "guided"
+    guide: Guide = "luminance"
+    attention_residual: bool = False
     guided_radius: int = 4
     guided_eps: float = 1e-3
     palette_scale: float = 256.0
@@ -52,8 +54,8 @@ class PaletteAssignmentGenerator(nn.Module):
         x = blocks(jnp.concatenate([upsample(s), m2], axis=-1), 128, 2)  # (B, 64, 64, 128)
         f = blocks(jnp.concatenate([upsample(x), m1], axis=-1), 64, 3, self.columns)  # (B, 128, 128, 64)
         x = ChromaticAttention(
-            self.attention, self.local, self.width, self.guided_radius, self.guided_eps, self.spectral, self.tpus,
-            self.dtype, name="attention",
+            self.attention, self.local, self.guide, self.attention_residual, self.width, self.guided_radius,
+            self.guided_eps, self.spectral, self.tpus, self.dtype, name="attention",
         )(s, f, resize(l, *m1.shape[1:3]), train)  # fmt: skip
         # Checkpoints hold the name "colour".
         color = Conv(2, spectral=self.spectral, upsampled=True, dtype=self.dtype, name="colour")

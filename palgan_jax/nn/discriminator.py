@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from palgan_jax.nn.layers import Conv, Dense, leaky_relu, scaled
 
 Kind = Literal["projection", "patch"]
+Projected = Literal["unit", "sqrt", "plain"]
 
 
 class ColorDiscriminator(nn.Module):
@@ -16,12 +17,15 @@ class ColorDiscriminator(nn.Module):
 
     Call with normalized ab c (B, H, W, 2), RGB in [-1, 1] (B, H, W, 3) and the palette h (B, K). "projection" returns
     logits (B,), "patch" a map of logits (B, H / 8 - 2, W / 8 - 2) that does not look at the palette. float32.
+    `palette`: what phi is projected on, h / |h| ("unit"), the square root of h ("sqrt"), whose length is 1 as well
+    where h sums to 1, or h ("plain"), whose length of about 0.2 leaves other palettes little say (method: section 11).
     `columns`: the first layer of "projection" packs so many columns of its result (1, 2, 4, ...), and each further one
     half as many (nn/ops/columns.py). What is computed is the same.
     """
 
     width: float = 1.0
     kind: Kind = "projection"
+    palette: Projected = "unit"
     spectral: bool = True
     columns: int = 1
     dtype: Any = None
@@ -42,7 +46,7 @@ class ColorDiscriminator(nn.Module):
         x = jnp.sum(x.astype(jnp.float32), axis=(1, 2))  # (B, 256)
         phi = Dense(h.shape[-1], spectral=self.spectral, name="phi")(x, train)  # (B, K)
         own = Dense(1, spectral=self.spectral, name="logit")(phi, train)[:, 0]
-        return own + jnp.sum(phi * h, axis=-1)  # (B,)
+        return own + jnp.sum(phi * _projected(h, self.palette), axis=-1)  # (B,)
 
     def _patches(self, x: jax.Array, train: bool) -> jax.Array:
         # The 70 x 70 PatchGAN: 4 x 4 kernels, three of stride 2 and two of stride 1.
@@ -53,3 +57,10 @@ class ColorDiscriminator(nn.Module):
             x = leaky_relu(conv(x, train))
         logits = Conv(1, 4, 1, 1, spectral=self.spectral, dtype=self.dtype, name="logit")(x, train)
         return logits[..., 0].astype(jnp.float32)
+
+
+def _projected(h: jax.Array, kind: Projected) -> jax.Array:
+    """Scales palettes (B, K) for the projection; both roots have a gradient at 0."""
+    if kind == "sqrt":
+        return jnp.sqrt(h + 1e-12)
+    return h * jax.lax.rsqrt(jnp.sum(h**2, axis=-1, keepdims=True) + 1e-12) if kind == "unit" else h

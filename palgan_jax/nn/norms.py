@@ -58,6 +58,11 @@ def _normalized(x: Picture, mean: jax.Array, variance: jax.Array, scale: jax.Arr
     return (x - mean) * gain
 
 
+def _modulate(n: Picture, gamma: Any, beta: Any) -> Picture:
+    """Computes n (1 + gamma) + beta; in bfloat16, 1 + gamma would lose a gamma below 2^-9."""
+    return n + n * gamma + beta
+
+
 class PalNorm(nn.Module):
     """Normalizes the features and lets the palette set their scale and shift (method: section 4).
 
@@ -91,7 +96,7 @@ class PalNorm(nn.Module):
             Dense(channels, dtype=self.dtype, name=name)(z)[:, None, None]  # (B, 1, 1, C)
             for name in ("gamma", "beta")
         )
-        return n * (1 + gamma) + beta
+        return _modulate(n, gamma, beta)
 
     def _spade(self, n: Picture, h: jax.Array, l: jax.Array) -> Picture:
         # A convolution of planes that are constant is, borders apart, a dense layer: no 257-channel map is built.
@@ -100,4 +105,4 @@ class PalNorm(nn.Module):
         of_palette = Dense(hidden, dtype=self.dtype, name="spread")(h * self.palette_scale)[:, None, None]
         z = leaky_relu(of_luminance + of_palette)
         gamma, beta = (Conv(channels, dtype=self.dtype, name=name)(z) for name in ("gamma", "beta"))
-        return n * (1 + gamma) + beta
+        return _modulate(n, gamma, beta)

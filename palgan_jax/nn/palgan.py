@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jax.sharding import Mesh
 
 from palgan_jax.nn.assignment_generator import PaletteAssignmentGenerator
-from palgan_jax.nn.attention import Attention, Local
+from palgan_jax.nn.attention import Attention, Guide, Local
 from palgan_jax.nn.norms import Norm
 from palgan_jax.nn.palette_generator import Head, Init, PaletteGenerator, Tap
 
@@ -29,6 +29,8 @@ class PalGAN(nn.Module):
     norm: Norm = "palette"
     attention: Attention = "full"
     local: Local = "guided"
+    guide: Guide = "luminance"
+    attention_residual: bool = False
     guided_radius: int = 4
     guided_eps: float = 1e-3
     palette_scale: float = 256.0
@@ -56,6 +58,8 @@ class PalGAN(nn.Module):
             self.norm,
             self.attention,
             self.local,
+            self.guide,
+            self.attention_residual,
             self.guided_radius,
             self.guided_eps,
             self.palette_scale if self.model == "palgan" else 1.0,

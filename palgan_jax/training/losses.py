@@ -1,13 +1,13 @@
 """The losses of PalGAN (method: section 7): float32 scalars, means over the batch."""
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
 from jax.typing import DTypeLike
 
-from palgan_jax.palette import PaletteSpec, entropy, hellinger, histogram
+from palgan_jax.palette import PaletteSpec, as_distribution, entropy, hellinger, histogram
 from palgan_jax.pretrained.vgg_alexnet import VGG16
 
 PERCEPTUAL_WEIGHTS: Mapping[str, float] = {
@@ -43,6 +43,26 @@ def color_l1(c_hat: jax.Array, c: jax.Array) -> jax.Array:
 def palette_l1(h_hat: jax.Array, h: jax.Array) -> jax.Array:
     """Computes the distance part of L_pal: the absolute difference of palettes (B, K), summed over the bins."""
     return jnp.mean(jnp.sum(jnp.abs(h_hat - h), axis=-1))
+
+
+def palette_kl(h_hat: jax.Array, h: jax.Array) -> jax.Array:
+    """Computes the mean KL divergence of predicted palettes h_hat from h, (B, K) each, divided by their sums."""
+    p, q = as_distribution(h), as_distribution(h_hat)
+    return jnp.mean(jnp.sum(p * jnp.log((p + 1e-8) / (q + 1e-8)), axis=-1))
+
+
+def palette_hellinger(h_hat: jax.Array, h: jax.Array) -> jax.Array:
+    """Computes the mean squared Hellinger distance, in [0, 1], of palettes (B, K), divided by their sums."""
+    return jnp.mean(hellinger(h_hat, h) ** 2)
+
+
+PaletteLoss = Literal["l1", "kl", "hellinger"]
+PALETTE_LOSSES: Mapping[PaletteLoss, Callable[[jax.Array, jax.Array], jax.Array]] = {
+    "l1": palette_l1,
+    "kl": palette_kl,
+    "hellinger": palette_hellinger,
+}
+"""The distance part of L_pal by its name. The optimum of "l1" is a median, which leans to gray (method: section 11)."""
 
 
 def palette_entropy(h_hat: jax.Array) -> jax.Array:

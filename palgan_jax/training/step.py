@@ -129,7 +129,7 @@ def _make_forward(config: ConfigDict, generator: nn.Module, discriminator: nn.Mo
         (h_hat, c_hat), g_updates = generator.apply(
             g_variables, l, code, True, draws.get("use_predicted"), mutable=["batch_stats", "spectral"]
         )  # (B, K), (B, H, W, 2)
-        rgb_hat = render(l, c_hat, config.ab_range)  # (B, H, W, 3), [-1, 1] in gamut
+        rgb_hat = render(l, c_hat, config.ab_range, config.render_leak)  # (B, H, W, 3), [-1, 1] in gamut
         rgb = batch["rgb"].astype(jnp.float32) / 127.5 - 1  # (B, H, W, 3)
 
         # Interleaved, not concatenated: a picture and its fake stay on the same device.
@@ -150,7 +150,7 @@ def _make_forward(config: ConfigDict, generator: nn.Module, discriminator: nn.Mo
         if weight.adversarial:
             terms["adversarial"] = weight.adversarial * losses.hinge_generator(fake)
         if config.model == "palgan":
-            terms["palette"] = weight.palette * losses.palette_l1(h_hat, h)
+            terms["palette"] = weight.palette * losses.PALETTE_LOSSES[weight.palette_kind](h_hat, h)
             if weight.entropy:
                 terms["entropy"] = -weight.palette * weight.entropy * losses.palette_entropy(h_hat)
         if weight.consistency:

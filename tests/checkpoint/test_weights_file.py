@@ -130,3 +130,14 @@ def test_reading_errors(tmp_path, variables, config):
     (tmp_path / "folder.safetensors").mkdir()
     with pytest.raises(UserError, match="it is a folder"):
         load_weights(tmp_path / "folder.safetensors")
+
+
+@pytest.mark.parametrize("local", ["guided", "affine"])
+def test_biases_without_effect_that_earlier_files_hold_are_left_out(tmp_path, local):
+    conv = {"kernel": np.ones((1, 1, 2, 2), "f4"), "bias": np.ones(2, "f4")}
+    attention = {name: dict(conv) for name in ("key", "guide", "query")}
+    variables = {"params": {"assignment_generator": {"attention": attention}}}
+    save_weights(tmp_path / "old.safetensors", Weights(variables, {"net": {"local": local}}, 1))
+    read = load_weights(tmp_path / "old.safetensors").variables["params"]["assignment_generator"]["attention"]
+    assert set(read["key"]) == {"kernel"} and set(read["query"]) == {"kernel", "bias"}
+    assert set(read["guide"]) == ({"kernel", "bias"} if local == "affine" else {"kernel"})

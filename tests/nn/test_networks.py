@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from jax.test_util import check_grads
 
 from palgan_jax.nn import ColorDiscriminator, PaletteAssignmentGenerator, PaletteGenerator, PalGAN
+from palgan_jax.nn.attention import ChromaticAttention
 from palgan_jax.nn.layers import Conv, leaky_relu, leaky_relu_of_output
 from palgan_jax.nn.norms import PalNorm
 from palgan_jax.nn.ops import upsampling
@@ -38,11 +39,12 @@ def pictures(size: int, width: int | None = None, channels: int = 1) -> jax.Shap
 
 
 def test_parameter_counts_are_those_of_the_method():
-    # 21,906,946 with the eight biases that a batch norm cancels: one of each residual block's first convolution.
-    cancelled = 2 * (512 + 256 + 128 + 64)
+    # 21,906,946 with the eight biases that a batch norm cancels, one of each residual block's first convolution, with
+    # that of the keys, which a softmax cancels, and with a convolution for the guide.
+    cancelled = 2 * (512 + 256 + 128 + 64) + 64 + 2 * 64
     params = jax.eval_shape(PalGAN().init, KEY, pictures(256))["params"]
     assert count(params["palette_generator"]) == 2_616_832
-    assert count(params) == 21_906_946 - cancelled == 21_905_026
+    assert count(params) == 21_906_946 - cancelled == 21_904_834
     h = jax.ShapeDtypeStruct((2, 256), jnp.float32)
     d = jax.eval_shape(ColorDiscriminator().init, KEY, pictures(256, channels=2), pictures(256, channels=3), h)
     assert count(d["params"]) == 1_045_121
@@ -75,14 +77,50 @@ def test_every_norm_with_every_attention(norm, attention):
     assert (
         parts
         == {
-            "full": {"query", "key", "value", "guide", "fusion"},
+            "full": {"query", "key", "value", "fusion"},
             "global": {"query", "key", "value", "fusion"},
-            "local": {"value", "guide", "fusion"},
+            "local": {"value", "fusion"},
             "none": set(),
             "self": {"query", "key", "value", "fusion", "gain"},
         }[attention]
     )
     assert ("batch_stats" in variables) == (norm != "instance")
+
+
+@pytest.mark.parametrize("local", ["guided", "guided_without_b", "affine"])
+def test_a_convolution_as_guide_has_a_bias_only_where_it_has_an_effect(local):
+    net = PalGAN(width=TINY, local=local, guide="convolution")
+    params = jax.eval_shape(net.init, KEY, pictures(64))["params"]["assignment_generator"]["attention"]
+    assert set(params["guide"]) == ({"kernel", "bias"} if local == "affine" else {"kernel"})
+    assert set(params["key"]) == {"kernel"}
+
+
+@pytest.mark.parametrize(("size", "radius"), [(16, 1), (64, 2), (128, 4), (256, 8)])
+def test_windows_of_the_guided_filter_are_as_large_a_part_of_pictures_of_all_sizes(size, radius):
+    """`size` is that of F, half that of the picture."""
+    l, f = jax.random.normal(KEY, (1, size, size, 1)), jax.random.normal(jax.random.key(1), (1, size, size, 4))
+    layer = ChromaticAttention("local", width=TINY, radius=4)
+    s = jnp.zeros((1, size // 4, size // 4, 4))
+    eye = jnp.eye(4)[None, None]
+    variables = {"params": {name: {"kernel": eye, "bias": jnp.zeros(4)} for name in ("value", "fusion")}}
+    filtered = layer.apply(variables, s, f, l, False)
+    np.testing.assert_allclose(filtered, guided_filter(l, jnp.ones(4), f, radius, 1e-3), atol=1e-5)
+    residual = layer.clone(residual=True).apply(variables, s, f, l, False)
+    np.testing.assert_allclose(residual, f + filtered, atol=1e-5)
+
+
+def test_a_small_gamma_is_not_lost_in_bfloat16():
+    layer = PalNorm("palette", TINY, dtype=jnp.bfloat16)
+    x, h, l = jax.random.normal(KEY, (2, 8, 8, 6)), jnp.full((2, 256), 1 / 256), jnp.zeros((2, 16, 16, 1))
+    variables = layer.init(KEY, x, h, l, False)
+    params = jax.tree.map(jnp.zeros_like, variables["params"])
+    n = layer.apply({**variables, "params": params}, x, h, l, False)
+    gamma = jnp.bfloat16(0.9 * 2**-8)
+    assert 1 + gamma == 1
+    params["gamma"]["bias"] += gamma
+    modulated = layer.apply({**variables, "params": params}, x, h, l, False)
+    assert float(jnp.mean(modulated != n)) > 0.5
+    np.testing.assert_allclose(modulated.astype(jnp.float32), n.astype(jnp.float32) * (1 + float(gamma)), rtol=2**-8)
 
 
 @pytest.mark.parametrize("norm", ["palette", "spade", "instance", "batch"])
@@ -164,6 +202,20 @@ def test_the_projection_discriminator_looks_at_the_palette():
     logits = net.apply(variables, c, rgb, h)
     assert logits.shape == (2,)
     assert float(jnp.abs(logits - net.apply(variables, c, rgb, h[::-1])).max()) > 1e-6
+
+
+def test_the_projection_is_on_a_palette_of_length_one():
+    c, rgb, h = jnp.zeros((2, 64, 64, 2)), jnp.zeros((2, 64, 64, 3)), jax.nn.softmax(jax.random.normal(KEY, (2, 256)))
+    logits = {}
+    for palette in ("unit", "sqrt", "plain"):
+        net = ColorDiscriminator(TINY, palette=palette)
+        variables = filled(jax.eval_shape(net.init, KEY, c, rgb, h))
+        own, whole, tripled = (net.apply(variables, c, rgb, palette) for palette in (0 * h, h, 3 * h))
+        logits[palette] = whole - own
+        factor = {"unit": 1, "sqrt": 3**0.5, "plain": 3}[palette]
+        np.testing.assert_allclose(tripled - own, factor * logits[palette], rtol=1e-3, atol=1e-4)
+    length = jnp.linalg.norm(h, axis=-1)
+    np.testing.assert_allclose(logits["plain"], logits["unit"] * length, rtol=1e-3, atol=1e-4)
 
 
 def test_spectral_norm_finds_the_largest_singular_value():

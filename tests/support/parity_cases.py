@@ -75,6 +75,7 @@ def function_case() -> Case:
         "rgb_to_lab": [("unit", (2, 12, 10, 3))],
         "lab_to_rgb": [("lab", (2, 12, 10, 3))],
         "render": [("l", (2, 12, 10, 1)), ab],
+        "render_leak": [("l", (2, 12, 10, 1)), ab],
         "histogram": [ab],
         "histogram_gaussian": [ab],
         "histogram_max": [ab],
@@ -85,6 +86,8 @@ def function_case() -> Case:
         "adversarial_loss": [logits],
         "l1_loss": [ab, ab],
         "palette_loss": [palette, palette],
+        "palette_kl": [palette, palette],
+        "palette_hellinger": [palette, palette],
         "consistency_loss": [ab, palette],
         "kl_loss": [("features", (2, 16)), ("features", (2, 16))],
     }
@@ -106,6 +109,8 @@ def network_cases(width: float, size: int, batch: int = 2) -> list[Case]:
         Case("assignment_generator", "assignment_generator", {"l": l, **taps, "h": h}, {"width": width}),
         Case("palgan", "palgan", {"l": l}, {"width": width}),
         Case("discriminator_projection", "discriminator", pictures, {"width": width}),
+        Case("discriminator_sqrt", "discriminator", pictures, {"width": width, "palette": "sqrt"}),
+        Case("discriminator_plain", "discriminator", pictures, {"width": width, "palette": "plain"}),
         Case("discriminator_patch", "discriminator", pictures, {"width": width, "kind": "patch"}),
     ]
 
@@ -117,15 +122,17 @@ def layer_cases() -> list[Case]:
     norms = [Case(f"norm_{kind}", "norm", x, {"kind": kind, "width": 1 / 16}) for kind in kinds]
     sf = {"s": ("features", (2, 4, 4, 12)), "f": ("features", (2, 16, 16, 8)), "l": ("l", (2, 16, 16, 1))}
     choices = [
-        {"attention": "full", "radius": 2, "eps": 1e-2, "spectral": True},
+        {"attention": "full", "radius": 16, "eps": 1e-2, "spectral": True},
+        {"attention": "full", "radius": 16, "guide": "convolution", "spectral": True},
         {"attention": "full", "local": "affine"},
+        {"attention": "full", "local": "affine", "guide": "convolution", "residual": True},
         {"attention": "local", "local": "guided_without_b"},
         {"attention": "global"},
         {"attention": "self"},
     ]
     attentions = [
         Case(
-            f"attention_{choice['attention']}_{choice.get('local', 'guided')}",
+            f"attention_{choice['attention']}_{choice.get('local', 'guided')}{'_convolved' * ('guide' in choice)}",
             "attention",
             sf,
             {"width": 1 / 16, **choice},

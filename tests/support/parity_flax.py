@@ -102,6 +102,7 @@ FUNCTIONS: dict[str, Callable[..., jax.Array]] = {
     "rgb_to_lab": rgb_to_lab,
     "lab_to_rgb": lab_to_rgb,
     "render": render,
+    "render_leak": partial(render, leak=0.1),
     "histogram": histogram,
     "histogram_gaussian": partial(histogram, spec=PaletteSpec(kernel="gaussian", sigma=0.15)),
     "histogram_max": partial(histogram, spec=PaletteSpec(normalization="max", bins=8)),
@@ -112,6 +113,8 @@ FUNCTIONS: dict[str, Callable[..., jax.Array]] = {
     "adversarial_loss": losses.hinge_generator,
     "l1_loss": losses.color_l1,
     "palette_loss": _palette_loss,
+    "palette_kl": losses.palette_kl,
+    "palette_hellinger": losses.palette_hellinger,
     "consistency_loss": partial(losses.palette_consistency, spec=PaletteSpec()),
     "kl_loss": losses.kl_from_standard_normal,
 }
