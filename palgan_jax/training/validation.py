@@ -71,6 +71,7 @@ def make_measure(config: ConfigDict, generator: nn.Module) -> Callable[..., tupl
             # concatenated: all answers to a picture stay on its device.
             count = len(palettes)
             stacked = jnp.stack(list(palettes.values()), axis=1).reshape(-1, truth_palette.shape[-1])  # (3B, K)
+            answers: Any
             _, answers = generator.apply(variables, jnp.repeat(l, count, axis=0), stacked)  # type: ignore[misc]
             variants |= {suffix: answers[i::count] for i, suffix in enumerate(palettes)}
             palettes[""] = predicted_palette
