@@ -13,6 +13,7 @@ from pathlib import Path
 import jax
 import pytest
 from absl import flags
+from hypothesis import settings
 
 LONGEST = (
     "training/test_loop.py",
@@ -26,6 +27,9 @@ LONGEST = (
 
 jax.config.update("jax_compilation_cache_dir", str(COMPILATION_CACHE))
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 1.0)
+# A busy machine fails no test: how long things take is for benchmarks.
+settings.register_profile("palgan", deadline=None)
+settings.load_profile("palgan")
 # Grain reads absl flags when it starts worker processes.
 flags.FLAGS.mark_as_parsed()
 

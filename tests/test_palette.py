@@ -53,7 +53,7 @@ def test_agrees_with_a_slow_histogram(kernel, normalization, bins, half_range, s
     np.testing.assert_allclose(histogram(ab, spec), _slow_histogram(ab, spec), atol=2e-6)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(st.integers(0, 2**32 - 1), st.floats(0.01, 1.2))
 def test_a_palette_is_a_distribution_that_ignores_where_pixels_are(seed, spread):
     rng = np.random.default_rng(seed)

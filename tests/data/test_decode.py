@@ -150,7 +150,7 @@ def test_orientations(kind, orientation):
     assert picture_size_of(data, name="picture") == expected.shape[1::-1]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     width=st.integers(16, 90),
     height=st.integers(16, 90),
@@ -257,7 +257,7 @@ def test_truncated(china, tmp_path, kind, share):
     assert str(path) in complaint(read_rgb, path, at_least=64)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(data=st.data(), kind=st.sampled_from(["JPEG", "PNG", "WEBP", "TIFF", "BMP"]))
 def test_damage_is_a_sentence_or_a_picture(data, kind):
     damaged = bytearray(encode(smooth(40, 30), kind))

@@ -74,7 +74,7 @@ def test_intervals_are_those_of_scipy(seed):
 NAMES = st.binary(min_size=1, max_size=30).map(lambda name: name.decode("utf-8", "surrogateescape"))
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     st.dictionaries(NAMES, st.floats(allow_nan=False, allow_infinity=False, width=64), min_size=1, max_size=5),
 )

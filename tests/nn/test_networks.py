@@ -249,7 +249,7 @@ def slow_windows(x: np.ndarray, radius: int):
             yield i, j, rows, slice(max(j - radius, 0), j + radius + 1)
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 @given(st.integers(5, 9), st.integers(5, 9), st.integers(0, 4), st.integers(0, 100))
 def test_box_sum(height, width, radius, seed):
     x = np.random.default_rng(seed).normal(size=(2, 3, height, width)).astype(np.float32)
@@ -294,7 +294,7 @@ def test_the_guided_filter_differentiates_as_it_filters():
 
 
 @given(st.integers(1, 3), st.integers(1, 4), st.integers(1, 4), st.integers(1, 5))
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 def test_patches_fold_back(batch, rows, columns, channels):
     x = np.random.default_rng(0).normal(size=(batch, 4 * rows, 4 * columns, channels))
     patches = cut_patches(jnp.asarray(x))
@@ -320,7 +320,7 @@ def test_upsample_is_bilinear_with_half_pixel_centers():
 
 
 @given(st.integers(1, 6), st.integers(1, 6), st.integers(0, 100))
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 def test_all_devices_upsample_the_same(height, width, seed):
     rng = np.random.default_rng(seed)
     x, g = (jnp.asarray(rng.normal(size=(2, n * height, n * width, 3)), jnp.float32) for n in (1, 2))
@@ -332,7 +332,7 @@ def test_all_devices_upsample_the_same(height, width, seed):
 
 
 @given(st.integers(1, 6), st.integers(1, 6), st.integers(0, 100))
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 def test_a_convolution_of_the_upsampled_picture_without_making_it(height, width, seed):
     rng = np.random.default_rng(seed)
     x, kernel = (jnp.asarray(rng.normal(size=s), jnp.float32) for s in ((2, height, width, 3), (3, 3, 3, 2)))
