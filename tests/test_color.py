@@ -12,6 +12,7 @@ from palgan_jax.color import (
     bytes_to_signed,
     denormalize_lab,
     lab_to_rgb,
+    lightness_to_srgb,
     linear_to_srgb,
     normalize_lab,
     render,
@@ -98,3 +99,9 @@ def test_render_shrinks_negative_light_alone(leak):
     rendered = np.asarray(render(l, c, leak=leak))
     np.testing.assert_allclose(rendered, np.where(free < -1, leak * (free + 1) - 1, free), rtol=1e-5, atol=1e-5)
     assert free.min() < -5 and rendered.max() > 1
+
+
+def test_a_grays_value_is_that_of_scikit_image():
+    lightness = np.linspace(0, 100, 300, dtype=np.float32)
+    lab = np.stack([lightness, np.zeros(300), np.zeros(300)], -1)
+    np.testing.assert_allclose(lightness_to_srgb(lightness), skimage.color.lab2rgb(lab)[:, 1], atol=2e-4)

@@ -59,7 +59,7 @@ def test_durations_of_a_config():
     config = default_config()
     config.batch_size, config.total, config.log_every = 50, "10 epochs", "0 steps"
     spans = durations(config, epoch_examples=500)
-    assert (spans.total, spans.decay_from, spans.log, spans.eval) == (100, 50, 0, 10)
+    assert (spans.total, spans.phases.decay_from, spans.log, spans.eval) == (100, 50, 0, 10)
 
 
 def test_overrides_keep_the_type_of_the_field():
@@ -188,3 +188,16 @@ def test_config_files(tmp_path):
         load_config(f"{file}:runlocal")
     config = load_config("configs/tiny.py", ["net.width=0.5"])
     assert config.net.width == 0.5
+
+
+@pytest.mark.parametrize("override", ["net.paint_stride=2", "loss.cells=1.0", "net.frozen_blocks=3"])
+def test_fields_of_a_pretrained_encoder_need_one(override):
+    config = default_config()
+    apply_overrides(config, [override])
+    with pytest.raises(UserError, match=r"needs a pretrained encoder: choose --config\.net\.encoder"):
+        check_config(config)
+    config.net.encoder = "efficientnet_lite0"
+    check_config(config)
+    config.model = "vae"
+    with pytest.raises(UserError, match="takes the paper's encoder"):
+        check_config(config)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from palgan_jax.config import default_config, flatten, load_config, palette_spec
+from palgan_jax.config import Phases, default_config, flatten, load_config, palette_spec
 from palgan_jax.data.decode import read_rgb
 from palgan_jax.data.device import lab_batch
 from palgan_jax.errors import UserError
@@ -76,7 +76,7 @@ def one_step(pictures):
 def _step_once(config, rgb, vgg=None):
     batch = lab_batch(jnp.asarray(rgb), palette_spec(config), config.ab_range)
     generator, discriminator = build_generator(config), build_discriminator(config)
-    g_tx, d_tx = make_optimizers(config.optim, 5, 10)
+    g_tx, d_tx = make_optimizers(config, Phases(10, 5))
     abstract = jax.eval_shape(
         lambda key: init_state(key, generator, discriminator, g_tx, d_tx, config.resolution),
         jax.random.key(config.seed),

@@ -15,6 +15,7 @@ from ml_collections import ConfigDict
 
 from palgan_jax.benchmark.cost import Cost, cost_of
 from palgan_jax.benchmark.topology import Slice
+from palgan_jax.config import Phases
 from palgan_jax.distributed.mesh import batch_sharding, check_batch_size, make_mesh, replicated
 from palgan_jax.errors import UserError
 from palgan_jax.pretrained.vgg_alexnet import VGG16
@@ -37,7 +38,7 @@ def compile_for(config: ConfigDict, chips: Slice, functions: Sequence[str] = FUN
     """
     mesh = make_mesh(**config.mesh, devices=chips.devices)
     check_batch_size(config.batch_size, config.accumulate, mesh)
-    program = make_program(config, mesh, STEPS, STEPS // 2)
+    program = make_program(config, mesh, Phases(STEPS, STEPS // 2))
     named = {
         "train": ("the training step", lower_train, partial(compile_step, mesh=mesh)),
         "inference": ("inference", lower_predict, Lowered.compile),

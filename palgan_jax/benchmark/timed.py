@@ -15,7 +15,7 @@ from ml_collections import ConfigDict
 
 from palgan_jax.benchmark.compiled import STEPS, init_vgg, lower_predict, lower_train
 from palgan_jax.benchmark.cost import cost_of
-from palgan_jax.config import palette_spec
+from palgan_jax.config import Phases, palette_spec
 from palgan_jax.data.device import lab_batch
 from palgan_jax.distributed.mesh import batch_sharding, check_batch_size, make_mesh, replicated
 from palgan_jax.nn.build import activations_dtype
@@ -37,7 +37,7 @@ def run_and_time(config: ConfigDict, steps: int, trace: Path | None = None) -> d
     """
     mesh = make_mesh(**config.mesh)
     check_batch_size(config.batch_size, config.accumulate, mesh)
-    program = make_program(config, mesh, STEPS, STEPS // 2)
+    program = make_program(config, mesh, Phases(STEPS, STEPS // 2))
     log.info("compiling for %d %s device(s) ...", mesh.size, jax.default_backend())
     step, step_seconds = _timed(lambda: compile_step(lower_train(config, mesh, program), mesh))
     predict = lower_predict(config, mesh, program).compile()

@@ -195,5 +195,11 @@ class EfficientNetLite0(nn.Module):
         return taps, _stopped(nn.relu6(head(x)), frozen > BLOCKS)
 
 
+def parameters_of_blocks(frozen: int) -> set[str]:
+    """Returns the names of the parts that are trained where `frozen` blocks are not, as of `EfficientNetLite0`."""
+    parts = [f"block_{number}" for number in range(BLOCKS)] + ["head"]
+    return {"stem", *parts} if frozen == 0 else set(parts[frozen:])
+
+
 def _stopped(x: jax.Array, stop: bool) -> jax.Array:
     return jax.lax.stop_gradient(x) if stop else x

@@ -10,9 +10,17 @@ from jax.sharding import Mesh
 from palgan_jax.nn.assignment_generator import PaletteAssignmentGenerator
 from palgan_jax.nn.attention import Attention, Guide, Local
 from palgan_jax.nn.norms import Norm
+from palgan_jax.nn.ops.upsampling import upsample
 from palgan_jax.nn.palette_generator import Head, Init, PaletteGenerator, Tap
+from palgan_jax.nn.pretrained_palette_generator import PretrainedPaletteGenerator
 
 Model = Literal["palgan", "autoencoder", "vae"]
+Encoder = Literal["paper", "efficientnet_lite0"]
+
+
+def reduced(x: jax.Array, stride: int) -> jax.Array:
+    """Averages pictures (B, H, W, C) over squares of `stride` pixels a side: (B, H / stride, W / stride, C)."""
+    return x if stride == 1 else nn.avg_pool(x, (stride, stride), (stride, stride))
 
 
 class PalGAN(nn.Module):
@@ -20,7 +28,10 @@ class PalGAN(nn.Module):
 
     `model`: "palgan"; "autoencoder", where a free code of the luminance takes the palette's place (row AE); or "vae",
     where it is a code drawn from the standard normal, which a posterior network infers from the truth while training
-    (row VAE). The other fields are those of the parts.
+    (row VAE).
+    `encoder`: "paper" (the paper's E) or "efficientnet_lite0" (pretrained on ImageNet, beyond the paper, for "palgan").
+    `paint_stride`: G paints pictures of R / paint_stride pixels a side, which are upsampled to R but while training; 1,
+    or 2 with a pretrained encoder. The other fields are those of the parts.
     """
 
     model: Model = "palgan"
@@ -38,21 +49,35 @@ class PalGAN(nn.Module):
     tap: Tap = "after"
     palette_init: Init = "he"
     spectral: bool = True
+    encoder: Encoder = "paper"
+    paint_stride: int = 1
+    frozen_blocks: int = 0
+    palette_dropout: float = 0.0
     columns: int = 1
     tpus: Mesh | None = None
     dtype: Any = None
 
     def setup(self):
         heads: dict[Model, Head] = {"palgan": "palette", "autoencoder": "code", "vae": "none"}
-        self.palette_generator = PaletteGenerator(
-            self.palette_size,
-            self.width,
-            heads[self.model],
-            self.normalize_palette,
-            self.tap,
-            self.palette_init,
-            self.dtype,
-        )
+        if self.encoder == "efficientnet_lite0":
+            self.palette_generator = PretrainedPaletteGenerator(
+                self.palette_size,
+                self.width,
+                self.paint_stride,
+                self.frozen_blocks,
+                self.palette_dropout,
+                self.dtype,
+            )
+        else:
+            self.palette_generator = PaletteGenerator(
+                self.palette_size,
+                self.width,
+                heads[self.model],
+                self.normalize_palette,
+                self.tap,
+                self.palette_init,
+                self.dtype,
+            )
         self.assignment_generator = PaletteAssignmentGenerator(
             self.width,
             self.norm,
@@ -79,21 +104,28 @@ class PalGAN(nn.Module):
         palette: jax.Array | None = None,
         train: bool = False,
         use_predicted: jax.Array | None = None,
+        keys: jax.Array | None = None,
     ) -> tuple[jax.Array, jax.Array]:
         """Colorizes l (B, H, W, 1) with the palette (B, K), or with the predicted one where it is None.
 
         `use_predicted` (B,), bool, marks pictures that take the predicted palette, without a gradient into it, although
-        a palette is given (method: section 7, conditioning).
-        Returns the predicted palette (B, K) (the code, where the model is not "palgan") and normalized ab (B, H, W, 2).
+        a palette is given (method: section 7, conditioning). `keys` (B,): random keys for the dropout of a pretrained
+        encoder's features while training.
+        Returns the predicted palette (B, K) (the code, where the model is not "palgan") and normalized ab (B, H, W, 2);
+        while training, ab is (B, H / paint_stride, W / paint_stride, 2).
         """
-        predicted, taps = self.palette_generator(l, train)
+        if self.encoder == "paper":
+            predicted, taps = self.palette_generator(l, train)
+        else:
+            predicted, taps = self.palette_generator(l, train, keys)
         if predicted is None:  # "vae": the mean of the prior
             predicted = jnp.zeros((l.shape[0], self.palette_size), jnp.float32)
         if palette is None:
             palette = predicted
         elif use_predicted is not None:
             palette = jnp.where(use_predicted[:, None], jax.lax.stop_gradient(predicted), palette)
-        return predicted, self.assignment_generator(l, taps, palette, train)
+        c = self.assignment_generator(reduced(l, self.paint_stride), taps, palette, train)
+        return predicted, c if train or self.paint_stride == 1 else upsample(c)
 
     def posterior(self, l: jax.Array, c: jax.Array) -> tuple[jax.Array, jax.Array]:
         """Infers mean and log variance (B, K) of the code of a colored picture, l (B, H, W, 1) and c (B, H, W, 2)."""

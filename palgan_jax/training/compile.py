@@ -13,7 +13,7 @@ from jax.sharding import Mesh
 from jax.stages import Compiled, Lowered
 from ml_collections import ConfigDict
 
-from palgan_jax.config import palette_spec
+from palgan_jax.config import Phases, palette_spec
 from palgan_jax.data.device import abstract_lab_batch
 from palgan_jax.distributed.mesh import batch_sharding, replicated, state_shardings
 from palgan_jax.nn.build import build_discriminator, build_generator
@@ -40,17 +40,15 @@ class Program:
     step: Any  # (TrainState, batch, vgg) -> (TrainState, metrics)
 
 
-def compile_program(
-    config: ConfigDict, mesh: Mesh, total: int, decay_from: int, vgg: Any, *, fresh: bool = True
-) -> Program:
+def compile_program(config: ConfigDict, mesh: Mesh, phases: Phases, vgg: Any, *, fresh: bool = True) -> Program:
     """Compiles a run's step ahead of time for a mesh, and logs its cost and memory. Nothing is run or allocated.
 
-    `total` and `decay_from` are in steps; `vgg` holds the parameters of the perceptual network, or None. `fresh`
+    `vgg` holds the parameters of the perceptual network, or None. `fresh`
     compiles the initialization of the state too, at the same time.
     """
     start = time.monotonic()
     with no_garbage_collection(), ThreadPoolExecutor(1, "compiler") as pool:
-        program = make_program(config, mesh, total, decay_from)
+        program = make_program(config, mesh, phases)
         if fresh:  # the compiler leaves Python free to trace the step
             init = pool.submit(program.init.lower(jax.random.key(config.seed)).compile)
             program = replace(program, init=lambda key: init.result()(key))
@@ -59,10 +57,10 @@ def compile_program(
     return program
 
 
-def make_program(config: ConfigDict, mesh: Mesh, total: int, decay_from: int) -> Program:
+def make_program(config: ConfigDict, mesh: Mesh, phases: Phases) -> Program:
     """Returns the functions of a run, jitted and not compiled, on a mesh, which may be of absent devices."""
     generator, discriminator = build_generator(config, mesh), build_discriminator(config, mesh)
-    g_tx, d_tx = make_optimizers(config.optim, decay_from, total)
+    g_tx, d_tx = make_optimizers(config, phases)
 
     def init(key: jax.Array) -> TrainState:
         return init_state(key, generator, discriminator, g_tx, d_tx, config.resolution)
@@ -75,7 +73,7 @@ def make_program(config: ConfigDict, mesh: Mesh, total: int, decay_from: int) ->
     )
     gathered = everywhere if mesh.shape["fsdp"] > 1 else None
     step = jax.jit(
-        make_train_step(config, generator, discriminator, g_tx, d_tx, gathered),
+        make_train_step(config, generator, discriminator, g_tx, d_tx, gathered, phases.adversarial_from),
         donate_argnums=0,
         in_shardings=(shardings, split, everywhere),
         out_shardings=(shardings, everywhere),

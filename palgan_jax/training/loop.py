@@ -21,20 +21,21 @@ from palgan_jax.config import FREE, Durations, check_config, durations, palette_
 from palgan_jax.data.device import DeviceBatches, make_lab_stage
 from palgan_jax.data.eval_batches import eval_batches
 from palgan_jax.data.protocols import Source
-from palgan_jax.data.sampling import SIDE, averages
+from palgan_jax.data.sampling import SIDE, Averages, averages
 from palgan_jax.data.train_batches import TrainBatches, train_batches
 from palgan_jax.distributed.mesh import check_batch_size, make_mesh, replicated
 from palgan_jax.distributed.preemption import StopRequest
 from palgan_jax.errors import DataStopped, ExitCode, UserError
 from palgan_jax.metrics.catalogue import find_metric
 from palgan_jax.nn.build import build_generator
-from palgan_jax.pretrained.load import load_vgg16
+from palgan_jax.nn.pretrained_palette_generator import first_parameters
+from palgan_jax.pretrained.load import load_efficientnet_lite0, load_vgg16
 from palgan_jax.training.compile import Program, compile_program
 from palgan_jax.training.data import LostPictures, open_data
 from palgan_jax.training.finite import FiniteCheck
 from palgan_jax.training.metrics_file import MetricsWriter
 from palgan_jax.training.sample_sheets import SampleSheets
-from palgan_jax.training.state import TrainState, ema_variables
+from palgan_jax.training.state import TrainState, ema_variables, with_parameters
 from palgan_jax.training.timing import InputWatch, MetricsWindow
 from palgan_jax.training.validation import Validation
 from palgan_jax.util.files import write_file
@@ -124,18 +125,26 @@ def prepare_run(config: ConfigDict, workdir: Path, stack: ExitStack) -> Run | No
         log.info("%d steps are saved; there is nothing left to do: lengthen --config.total to go on", spans.total)
         return None
 
-    validation = sheets = None
+    fresh = checkpoints.latest_step is None
+    pretrained = fresh and config.net.encoder != "paper"
+    encoder = load_efficientnet_lite0() if pretrained else None
+    validation = sheets = constants = None
+    if pretrained or (val_source is not None and spans.eval):
+        constants = _averages(config, source)
     if val_source is not None and spans.eval:
-        validation = _make_validation(config, mesh, source, val_source)
+        assert constants is not None
+        validation = _make_validation(config, mesh, constants, val_source)
     if val_source is not None and spans.sheet:
         sheets = SampleSheets(config, build_generator(config, mesh), mesh, val_source, workdir / "sheets")
     vgg = None
     if config.loss.perceptual:
         vgg = jax.device_put(load_vgg16(config.loss.perceptual_weights or None), replicated(mesh))
-    fresh = checkpoints.latest_step is None
-    program = compile_program(config, mesh, spans.total, spans.decay_from, vgg, fresh=fresh)
+    program = compile_program(config, mesh, spans.phases, vgg, fresh=fresh)
     if fresh:
         state, position, step = program.init(jax.random.key(config.seed)), 0, 0
+        if pretrained:
+            assert constants is not None
+            state = with_parameters(state, {"palette_generator": first_parameters(encoder, constants.mean_palette)})
         _log_parameters(state)
     else:
         state, position, _ = checkpoints.restore(program.abstract_state)
@@ -188,14 +197,18 @@ def is_finished(checkpoints: Checkpoints, total: int) -> bool:
     return latest is not None and latest >= total and checkpoints.latest_sound_step() >= total
 
 
-def _make_validation(config: ConfigDict, mesh: Mesh, source: Source, val_source: Source) -> Validation:
+def _averages(config: ConfigDict, source: Source) -> Averages:
+    read = partial(source.read, at_least=max(SIDE, config.resolution))
+    return averages(
+        read, range(len(source)), source.name, resolution=config.resolution, spec=palette_spec(config),
+        ab_range=config.ab_range,
+    )  # fmt: skip
+
+
+def _make_validation(config: ConfigDict, mesh: Mesh, constants: Averages, val_source: Source) -> Validation:
     """Prepares validation. Raises UserError where the best checkpoint is to be chosen by what it does not measure."""
     size = max(config.batch_size // mesh.size, 1) * mesh.size
     batches = eval_batches(val_source, resolution=config.resolution, batch_size=size, **_place())
-    constants = averages(
-        partial(source.read, at_least=max(SIDE, config.resolution)), range(len(source)), source.name,
-        resolution=config.resolution, spec=palette_spec(config), ab_range=config.ab_range,
-    )  # fmt: skip
     validation = Validation(config, build_generator(config, mesh), mesh, constants, batches)
     if config.best and config.best not in validation.names:
         names = ", ".join(sorted(validation.names))

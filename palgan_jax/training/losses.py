@@ -5,6 +5,7 @@ from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
+import optax
 from jax.typing import DTypeLike
 
 from palgan_jax.palette import PaletteSpec, as_distribution, entropy, hellinger, histogram
@@ -40,6 +41,18 @@ def color_l1(c_hat: jax.Array, c: jax.Array) -> jax.Array:
     return jnp.mean(jnp.abs(c_hat - c))
 
 
+def color_huber(c_hat: jax.Array, c: jax.Array) -> jax.Array:
+    """Computes the mean Huber loss of normalized ab, (B, H, W, 2) each: quadratic below HUBER_DELTA, then linear."""
+    return jnp.mean(optax.losses.huber_loss(c_hat, c, delta=HUBER_DELTA))
+
+
+ColorLoss = Literal["l1", "huber"]
+COLOR_LOSSES: Mapping[ColorLoss, Callable[[jax.Array, jax.Array], jax.Array]] = {"l1": color_l1, "huber": color_huber}
+"""The loss of colors by its name. "huber" forgives small errors, whose gradient "l1" does not tell from large ones."""
+HUBER_DELTA = 0.2
+"""Normalized: 22 units of a or b."""
+
+
 def palette_l1(h_hat: jax.Array, h: jax.Array) -> jax.Array:
     """Computes the distance part of L_pal: the absolute difference of palettes (B, K), summed over the bins."""
     return jnp.mean(jnp.sum(jnp.abs(h_hat - h), axis=-1))
@@ -68,6 +81,17 @@ PALETTE_LOSSES: Mapping[PaletteLoss, Callable[[jax.Array, jax.Array], jax.Array]
 def palette_entropy(h_hat: jax.Array) -> jax.Array:
     """Computes the mean entropy in nats of palettes (B, K); L_pal subtracts it, so that palettes do not collapse."""
     return jnp.mean(entropy(h_hat))
+
+
+def cell_palettes(cells: jax.Array, c: jax.Array, spec: PaletteSpec) -> jax.Array:
+    """Computes the mean squared Hellinger distance of the palettes of cells from those of their part of a picture.
+
+    cells is (B, h, w, K), a grid over normalized ab c (B, H, W, 2).
+    """
+    batch, rows, columns, _ = cells.shape
+    height, width = c.shape[1] // rows, c.shape[2] // columns
+    parts = c.reshape(batch, rows, height, columns, width, 2).swapaxes(2, 3)  # (B, h, w, H / h, W / w, 2)
+    return palette_hellinger(cells, histogram(parts, spec))
 
 
 def palette_consistency(c_hat: jax.Array, h: jax.Array, spec: PaletteSpec) -> jax.Array:

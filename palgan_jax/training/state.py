@@ -4,8 +4,10 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from flax import struct
+from flax.traverse_util import flatten_dict, unflatten_dict
 
 from palgan_jax.nn import ColorDiscriminator, PalGAN
 
@@ -59,6 +61,24 @@ def init_state(
         ema=jax.tree.map(jnp.copy, {"params": g["params"], "batch_stats": g["batch_stats"]}),
         key=key,
     )
+
+
+def with_parameters(state: TrainState, values: dict[str, Any]) -> TrainState:
+    """Puts arrays in the place of some new parameters of E + G and of their averages, sharded as these are.
+
+    `values` has the structure of the parameters, of which it may lack any.
+    """
+
+    def placed(params: Any) -> Any:
+        flat: dict[tuple[str, ...], jax.Array] = flatten_dict(params)
+        for path, value in flatten_dict(values).items():
+            old = flat[path]
+            assert value.shape == old.shape, (path, value.shape, old.shape)
+            flat[path] = jax.device_put(np.asarray(value, old.dtype), old.sharding)
+        return unflatten_dict(flat)
+
+    generator = {**state.generator, "params": placed(state.generator["params"])}
+    return state.replace(generator=generator, ema={**state.ema, "params": placed(state.ema["params"])})  # type: ignore[attr-defined]
 
 
 def ema_variables(state: TrainState) -> dict[str, Any]:

@@ -13,6 +13,8 @@ from ml_collections import ConfigDict
 from palgan_jax.color import from_bytes, render
 from palgan_jax.config import palette_spec
 from palgan_jax.nn.build import activations_dtype
+from palgan_jax.nn.palgan import reduced
+from palgan_jax.nn.pretrained_palette_generator import CELLS
 from palgan_jax.training import losses
 from palgan_jax.training.state import TrainState
 
@@ -28,15 +30,17 @@ def make_train_step(
     g_tx: optax.GradientTransformation,
     d_tx: optax.GradientTransformation,
     gathered: NamedSharding | None = None,
+    adversarial_from: int = 0,
 ) -> Callable[[TrainState, Batch, Any], tuple[TrainState, Metrics]]:
     """Returns step(state, batch, vgg) -> (state, metrics): one update of E + G and one of D, at the same time.
 
     The batch is data/device.py's: "rgb", uint8 (B, H, W, 3), sRGB, and, made of it, normalized l (B, H, W, 1) and
     c (B, H, W, 2) and the palette h (B, K). `vgg` holds the parameters of the perceptual network, or None where its
     weight is 0. `gathered` is where the parameters are wanted while they are used (with FSDP: on every device).
+    Before step `adversarial_from`, E + G do not look at D's judgment.
     All losses come from one joint forward pass; its transpose is pulled back once for each player, so D is run once.
     """
-    forward = _make_forward(config, generator, discriminator)
+    forward = _make_forward(config, generator, discriminator, adversarial_from)
 
     def gradients(state: TrainState, batch: Batch, draws: Draws, vgg: Any) -> Any:
         params = (state.generator["params"], state.discriminator["params"])
@@ -103,10 +107,29 @@ def _draw(config: ConfigDict, state: TrainState, batch_size: int) -> Draws:
     if config.model == "vae":
         key = jax.random.fold_in(jax.random.fold_in(state.key, 4), state.step)
         draws["code"] = jax.random.normal(key, (batch_size, config.palette.bins**2))
+    if config.net.palette_dropout > 0:
+        key = jax.random.fold_in(jax.random.fold_in(state.key, 5), state.step)
+        draws["keys"] = jax.random.split(key, batch_size)
+    if config.data.luminance_jitter > 0:
+        key = jax.random.fold_in(jax.random.fold_in(state.key, 6), state.step)
+        draws["tone"] = jax.random.uniform(key, (batch_size, 3))
     return draws
 
 
-def _make_forward(config: ConfigDict, generator: nn.Module, discriminator: nn.Module) -> Callable[..., Any]:
+def jittered(l: jax.Array, tone: jax.Array, strength: float) -> jax.Array:
+    """Changes the tones of l (B, H, W, 1) as films, prints and scans do, by `tone` (B, 3) in [0, 1].
+
+    At strength 1: a gamma from 0.7 to 1.42, a contrast from 0.75 to 1.15 and a shift by up to 6 of L in [0, 100].
+    """
+    gamma, contrast, shift = jnp.moveaxis(tone[:, None, None, None], -1, 0)  # (B, 1, 1, 1) each
+    light = jnp.clip(l + 0.5, 1e-3, 1) ** jnp.exp(0.35 * strength * (2 * gamma - 1))
+    changed = (light - 0.5) * (1 + strength * (0.4 * contrast - 0.25)) + 0.06 * strength * (2 * shift - 1)
+    return jnp.clip(changed, -0.5, 0.5)
+
+
+def _make_forward(
+    config: ConfigDict, generator: nn.Module, discriminator: nn.Module, adversarial_from: int
+) -> Callable[..., Any]:
     """Returns forward(g_params, d_params, state, batch, draws, vgg).
 
     It returns ((L_G, L_D), ((g_updates, d_updates), metrics)): the two losses, and what the networks update besides.
@@ -116,6 +139,8 @@ def _make_forward(config: ConfigDict, generator: nn.Module, discriminator: nn.Mo
 
     def forward(g_params, d_params, state: TrainState, batch: Batch, draws: Draws, vgg: Any):
         l, c, h = batch["l"], batch["c"], batch["h"]  # (B, H, W, 1), (B, H, W, 2), (B, K)
+        if "tone" in draws:
+            l = jittered(l, draws["tone"], config.data.luminance_jitter)
         g_variables = {**state.generator, "params": g_params}
         terms: Metrics = {}
         code = h
@@ -127,10 +152,18 @@ def _make_forward(config: ConfigDict, generator: nn.Module, discriminator: nn.Mo
             code = mean + jnp.exp(0.5 * log_variance) * draws["code"]
             terms["kl"] = weight.kl * losses.kl_from_standard_normal(mean, log_variance)
         (h_hat, c_hat), g_updates = generator.apply(
-            g_variables, l, code, True, draws.get("use_predicted"), mutable=["batch_stats", "spectral"]
-        )  # (B, K), (B, H, W, 2)
-        rgb_hat = render(l, c_hat, config.ab_range, config.render_leak)  # (B, H, W, 3), [-1, 1] in gamut
+            g_variables, l, code, True, draws.get("use_predicted"), draws.get("keys"),
+            mutable=["batch_stats", "spectral", CELLS],
+        )  # (B, K), (B, H, W, 2)  # fmt: skip
+        if weight.cells:
+            cells = g_updates[CELLS]["palette_generator"]["palettes"]  # (B, H/32, W/32, K)
+            terms["cells"] = weight.cells * losses.cell_palettes(cells, c, spec)
         rgb = batch["rgb"].astype(jnp.float32) / 127.5 - 1  # (B, H, W, 3)
+        stride = config.net.paint_stride
+        if "tone" in draws or stride > 1:
+            l, c = reduced(l, stride), reduced(c, stride)  # as G paints: H and W are smaller from here on
+            rgb = render(l, c, config.ab_range, config.render_leak)
+        rgb_hat = render(l, c_hat, config.ab_range, config.render_leak)  # (B, H, W, 3), [-1, 1] in gamut
 
         # Interleaved, not concatenated: a picture and its fake stay on the same device.
         def pair(real: jax.Array, fake: jax.Array, dtype: Any = jnp.float32) -> jax.Array:
@@ -144,11 +177,12 @@ def _make_forward(config: ConfigDict, generator: nn.Module, discriminator: nn.Mo
         real, fake = logits[0::2], logits[1::2]
         loss_d = losses.hinge_discriminator(real, fake)
 
-        terms["l1"] = weight.l1 * losses.color_l1(c_hat, c)
+        terms["l1"] = weight.l1 * losses.COLOR_LOSSES[weight.color_kind](c_hat, c)
         if weight.perceptual:
             terms["perceptual"] = weight.perceptual * losses.perceptual(vgg, rgb_hat, rgb, dtype=dtype)
         if weight.adversarial:
-            terms["adversarial"] = weight.adversarial * losses.hinge_generator(fake)
+            begun = (state.step >= adversarial_from).astype(jnp.float32) if adversarial_from else 1.0
+            terms["adversarial"] = begun * weight.adversarial * losses.hinge_generator(fake)
         if config.model == "palgan":
             terms["palette"] = weight.palette * losses.PALETTE_LOSSES[weight.palette_kind](h_hat, h)
             if weight.entropy:

