@@ -1,6 +1,7 @@
 """Settings and pictures that all tests share."""
 
 import os
+import signal
 
 from tests.support.places import COMPILATION_CACHE, QUICK_COMPILATION, ROOT
 
@@ -30,6 +31,8 @@ jax.config.update("jax_persistent_cache_min_compile_time_secs", 1.0)
 # A busy machine fails no test: how long things take is for benchmarks.
 settings.register_profile("palgan", deadline=None)
 settings.load_profile("palgan")
+# Jobs in the background of a shell ignore SIGINT; the processes that tests interrupt must not inherit that.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 # Grain reads absl flags when it starts worker processes.
 flags.FLAGS.mark_as_parsed()
 

@@ -18,7 +18,8 @@ def without_cancelled_biases(variables: Mapping[str, Any], config: Mapping[str, 
     The softmax cancels that of the keys, and the guided filter that of the guide (method: section 11).
     """
     cancelled = [(*_ATTENTION, "key", "bias")]
-    if config.get("net", {}).get("local", "guided") == "guided":
+    net = config.get("net")
+    if isinstance(net, Mapping) and net.get("local", "guided") == "guided":
         cancelled.append((*_ATTENTION, "guide", "bias"))
     flat: dict[tuple[str, ...], Any] = flatten_dict(variables, keep_empty_nodes=True)
     return unflatten_dict({path: value for path, value in flat.items() if path not in cancelled})

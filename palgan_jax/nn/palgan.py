@@ -114,10 +114,9 @@ class PalGAN(nn.Module):
         Returns the predicted palette (B, K) (the code, where the model is not "palgan") and normalized ab (B, H, W, 2);
         while training, ab is (B, H / paint_stride, W / paint_stride, 2).
         """
-        if self.encoder == "paper":
-            predicted, taps = self.palette_generator(l, train)
-        else:
-            predicted, taps = self.palette_generator(l, train, keys)
+        generator: Any = self.palette_generator
+        predicted: Any
+        predicted, taps = generator(l, train) if self.encoder == "paper" else generator(l, train, keys)
         if predicted is None:  # "vae": the mean of the prior
             predicted = jnp.zeros((l.shape[0], self.palette_size), jnp.float32)
         if palette is None:

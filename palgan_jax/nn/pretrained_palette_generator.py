@@ -66,7 +66,7 @@ class PretrainedPaletteGenerator(nn.Module):
         of_picture = logits(picture, "picture", 0)[:, None, None]  # (B, 1, 1, size)
         cells = nn.softmax(of_picture + logits(cell, "cell", 1))  # (B, R/32, R/32, size)
         if train:
-            self.sow(CELLS, "palettes", cells, reduce_fn=lambda _, new: new)
+            self.sow(CELLS, "palettes", cells, init_fn=lambda: cells, reduce_fn=lambda _, new: new)
         return jnp.mean(cells, axis=(1, 2)), maps
 
 

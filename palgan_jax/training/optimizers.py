@@ -55,7 +55,7 @@ def make_optimizers(
 
 
 def _zero_before(begin: int, rates: optax.Schedule) -> optax.Schedule:
-    return lambda step: jnp.where(step < begin, 0.0, rates(step))
+    return lambda step: jnp.where(jnp.asarray(step) < begin, 0.0, rates(step))
 
 
 def _is_kernel(params: Any) -> Any:

@@ -70,8 +70,9 @@ def with_parameters(state: TrainState, values: dict[str, Any]) -> TrainState:
     """
 
     def placed(params: Any) -> Any:
-        flat: dict[tuple[str, ...], jax.Array] = flatten_dict(params)
-        for path, value in flatten_dict(values).items():
+        flat: Any = flatten_dict(params)
+        new: Any = flatten_dict(values)
+        for path, value in new.items():
             old = flat[path]
             assert value.shape == old.shape, (path, value.shape, old.shape)
             flat[path] = jax.device_put(np.asarray(value, old.dtype), old.sharding)

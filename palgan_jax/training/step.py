@@ -156,7 +156,7 @@ def _make_forward(
             mutable=["batch_stats", "spectral", CELLS],
         )  # (B, K), (B, H, W, 2)  # fmt: skip
         if weight.cells:
-            cells = g_updates[CELLS]["palette_generator"]["palettes"]  # (B, H/32, W/32, K)
+            cells: Any = g_updates[CELLS]["palette_generator"]["palettes"]  # (B, H/32, W/32, K)
             terms["cells"] = weight.cells * losses.cell_palettes(cells, c, spec)
         rgb = batch["rgb"].astype(jnp.float32) / 127.5 - 1  # (B, H, W, 3)
         stride = config.net.paint_stride

@@ -290,9 +290,10 @@ def test_bfloat16_trains_as_float32_does(one, rgb):
         assert all(leaf.dtype == jnp.float32 for leaf in jax.tree.leaves((state.generator, state.discriminator)))
     exact, rounded = np.array(lines).reshape(2, 20, 4)
     assert not np.array_equal(exact, rounded)
-    # Single steps of an adversarial game wander apart, at this learning rate by 6 %; where they lead does not.
-    assert (np.abs(rounded / exact - 1).max(0) < [0.1, 0.1, 0.005, 0.01]).all()
-    np.testing.assert_allclose(rounded[10:].mean(0), exact[10:].mean(0), rtol=0.03)
+    # Single steps of an adversarial game wander apart, at this learning rate by a third; where they lead does not.
+    assert (np.abs(rounded / exact - 1)[:3].max(0) < [0.03, 0.03, 0.001, 0.003]).all()
+    assert (np.abs(rounded / exact - 1).max(0) < [0.5, 0.5, 0.005, 0.03]).all()
+    np.testing.assert_allclose(rounded[10:].mean(0), exact[10:].mean(0), rtol=0.05)
 
 
 def test_prediction_looks_at_the_luminance_only(one, rgb):
