@@ -43,7 +43,7 @@ import torch  # noqa: E402
 from torch import Tensor, nn  # noqa: E402
 from torch.nn import functional as F  # noqa: E402
 
-from palgan_jax.config import default_config, palette_spec  # noqa: E402
+from palgan_jax.config import Phases, default_config, palette_spec  # noqa: E402
 from palgan_jax.data.device import lab_batch  # noqa: E402
 from palgan_jax.nn.build import build_discriminator, build_generator  # noqa: E402
 from palgan_jax.pretrained.load import load_vgg16  # noqa: E402
@@ -188,7 +188,7 @@ class Ours:
         config.batch_size, config.resolution = options.batch, options.resolution
         config.loss.perceptual = float(options.perceptual)
         generator, discriminator = build_generator(config), build_discriminator(config)
-        transformations = make_optimizers(config.optim, STEPS, STEPS)
+        transformations = make_optimizers(config, Phases(STEPS, STEPS))
 
         def start(key: jax.Array) -> Any:
             return init_state(key, generator, discriminator, *transformations, options.resolution)
