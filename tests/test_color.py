@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import skimage.color
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from palgan_jax.color import (
@@ -75,7 +75,6 @@ def test_out_of_gamut_colors_keep_a_gradient():
     assert float(jnp.abs(gradient).min()) > 0
 
 
-@settings(deadline=None)
 @given(st.floats(0, 100), st.floats(-128, 128), st.floats(-128, 128), st.sampled_from([100.0, 110.0, 128.0]))
 def test_normalize_and_back(lightness, a, b, ab_range):
     lab = np.array([lightness, a, b], np.float32)

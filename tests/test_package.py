@@ -110,6 +110,13 @@ def test_only_those_parts_of_clu_are_imported_that_need_no_tensorflow():
     assert all(full.split(".")[1] in ("metrics", "parameter_overview", "platform") for full in used), used
 
 
+def test_no_private_modules_of_other_libraries_are_imported():
+    for folder in ("palgan_jax", "configs", "examples", "porting", "comparisons", "tests"):
+        for path in (ROOT / folder).rglob("*.py"):
+            private = {full for full in imports(path) if "._" in full and not full.startswith(("palgan_jax", "tests"))}
+            assert not private, f"{path} imports {private}"
+
+
 def test_orbax_is_used_at_all():
     assert any(full.startswith("orbax") for full in imports(MODULES["checkpoint.saving"]))
 

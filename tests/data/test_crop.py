@@ -3,7 +3,7 @@ import math
 import cv2
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -19,7 +19,6 @@ draws = st.builds(Draw, *([unit] * 6))
 rules = st.builds(CropRule, st.floats(0.05, 1), st.floats(1, 1.5))
 
 
-@settings(deadline=None)
 @given(rule=rules, draw=draws, width=sides, height=sides)
 def test_box_lies_in_the_picture_and_has_the_promised_size_and_shape(rule, draw, width, height):
     box = rule.box(draw, width, height)
@@ -35,7 +34,6 @@ def test_box_lies_in_the_picture_and_has_the_promised_size_and_shape(rule, draw,
     assert min(w, h) * scale >= 64 * (1 - 1e-6)
 
 
-@settings(deadline=None)
 @given(rule=rules, draw=draws, width=sides, height=sides, side=st.integers(16, 512))
 def test_a_picture_is_reduced_as_far_as_its_crop_allows(rule, draw, width, height, side):
     box = rule.box(draw, width, height)
@@ -47,7 +45,6 @@ def test_a_picture_is_reduced_as_far_as_its_crop_allows(rule, draw, width, heigh
     assert by >= 1 and -(-min(width, height) // by) <= max(min(width, height), rule.at_least(side))
 
 
-@settings(deadline=None)
 @given(draw=draws, width=sides, height=sides)
 def test_the_whole_picture_is_drawn_where_nothing_else_is_allowed(draw, width, height):
     # The shape of the whole picture is one end of the shapes that are drawn.
@@ -84,7 +81,6 @@ def test_impossible_rules(min_scale, jitter):
         CropRule(min_scale, jitter)
 
 
-@settings(deadline=None)
 @given(draw=draws)
 def test_crop_is_pillows_resize_of_the_box_at_whole_pixels(draw):
     rgb = np.asarray(Image.fromarray(NOISE[:20, :30]).resize((90, 60), Image.Resampling.BICUBIC))
@@ -182,7 +178,6 @@ def test_smoothing_makes_a_triangle_of_the_right_width():
 
 
 @given(width=st.integers(1, 80), height=st.integers(1, 80), side=st.integers(1, 40), level=st.integers(0, 255))
-@settings(deadline=None)
 def test_one_color_stays_that_color(width, height, side, level):
     out = np.empty((side, side, 3), np.uint8)
     resize_into(np.full((height, width, 3), level, np.uint8), out)
