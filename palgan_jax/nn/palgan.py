@@ -115,15 +115,13 @@ class PalGAN(nn.Module):
         while training, ab is (B, H / paint_stride, W / paint_stride, 2).
         """
         generator: Any = self.palette_generator
-        predicted: Any
         predicted, taps = generator(l, train) if self.encoder == "paper" else generator(l, train, keys)
         if predicted is None:  # "vae": the mean of the prior
             predicted = jnp.zeros((l.shape[0], self.palette_size), jnp.float32)
-        if palette is None:
-            palette = predicted
-        elif use_predicted is not None:
-            palette = jnp.where(use_predicted[:, None], jax.lax.stop_gradient(predicted), palette)
-        c = self.assignment_generator(reduced(l, self.paint_stride), taps, palette, train)
+        h: Any = predicted if palette is None else palette
+        if palette is not None and use_predicted is not None:
+            h = jnp.where(use_predicted[:, None], jax.lax.stop_gradient(predicted), palette)
+        c = self.assignment_generator(reduced(l, self.paint_stride), taps, h, train)
         return predicted, c if train or self.paint_stride == 1 else upsample(c)
 
     def posterior(self, l: jax.Array, c: jax.Array) -> tuple[jax.Array, jax.Array]:
