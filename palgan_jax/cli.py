@@ -10,7 +10,7 @@ import sys
 from collections.abc import Sequence
 
 from palgan_jax import __version__
-from palgan_jax.errors import UserError, report
+from palgan_jax.errors import UserError, flush_output, print_any_name, report
 
 COMMANDS = {
     "train": ("training.command:add_arguments", "train a model; the same command goes on where a run ended"),
@@ -29,6 +29,7 @@ TAKE_CONFIG_FIELDS = ("train", "benchmark")
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs one command; returns its exit code, one of `errors.ExitCode`."""
+    print_any_name()
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr, force=True)
     # Orbax, grain and absl log at this level what only their developers want to know.
     for noisy in ("absl", "orbax", "jax", "grain"):
@@ -40,7 +41,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         if rest and args.command not in TAKE_CONFIG_FIELDS:
             parser.error(f"{rest[0]} is not an option of palgan {args.command}.")
         args.overrides = _config_overrides(rest, args.command)
-        return args.run(args)
+        code = args.run(args)
+        flush_output()
+        return code
     except (Exception, KeyboardInterrupt) as error:
         return report(error)
 

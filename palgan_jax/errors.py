@@ -1,8 +1,13 @@
 """The exceptions that are shown to a person as one sentence, and the exit codes of all commands."""
 
+import io
+import os
+import re
+import select
 import sys
 import traceback
 from enum import IntEnum
+from typing import TextIO
 
 
 class ExitCode(IntEnum):
@@ -17,6 +22,8 @@ class ExitCode(IntEnum):
     """Stopped early and saved; the same command goes on. EX_TEMPFAIL of sysexits.h."""
     INTERRUPTED = 130
     """Ctrl-C outside training: 128 + SIGINT, as shells have it."""
+    OUTPUT_CLOSED = 141
+    """What reads the output has ended, as `head` does after ten lines: 128 + SIGPIPE, as shells have it."""
 
 
 class UserError(Exception):
@@ -65,12 +72,59 @@ def one_line(error: BaseException, limit: int = 300) -> str:
     return line if len(line) <= limit else line[: limit - 3] + "..."
 
 
+# Control characters, and those that reorder a line or begin another one.
+_UNPRINTABLE = re.compile("[\\x00-\\x1f\\x7f-\\x9f\\u200e\\u200f\\u2028-\\u202e\\u2066-\\u2069]")
+
+
+def printable(text: object) -> str:
+    """Returns a text, such as the name of a file, without what a terminal would obey: `\\n`, `\\x1b` in its place."""
+    return _UNPRINTABLE.sub(lambda match: match[0].encode("unicode_escape").decode("ascii"), str(text))
+
+
+def print_any_name() -> None:
+    """Makes standard output and errors print what their encoding lacks as `\\u0436`, where Python would raise."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a caller may have put something simpler in the place
+            stream.reconfigure(errors="backslashreplace")
+
+
+def flush_output() -> None:
+    """Writes out what was printed. Raises BrokenPipeError where nobody reads it."""
+    for stream in (sys.stdout, sys.stderr):
+        if stream is not None and not stream.closed:
+            stream.flush()
+
+
+def _drop_closed_output() -> bool:
+    """Points standard output and errors to nowhere where their readers have ended; returns whether any had."""
+    closed = [stream for stream in (sys.stdout, sys.stderr) if stream is not None and _is_closed(stream)]
+    for stream in closed:
+        # Python flushes once more at its end, and would complain then.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+    return bool(closed)
+
+
+def _is_closed(stream: TextIO) -> bool:
+    try:
+        stream.flush()  # what could not be written is still there
+        # Without a buffer nothing is: the system says whether a pipe has a reader.
+        poll = select.poll()
+        poll.register(stream.fileno(), 0)
+        return any(event & select.POLLERR for _, event in poll.poll(0))
+    except BrokenPipeError:
+        return True
+    except (AttributeError, OSError):  # Windows has no poll, and some streams have no file
+        return False
+
+
 def report(error: BaseException) -> ExitCode:
     """Writes to stderr what a person needs to know of an error that ends a command, and returns the exit code."""
     if isinstance(error, ModuleNotFoundError):
         error = not_installed(error) or error
+    if isinstance(error, BrokenPipeError) and _drop_closed_output():
+        return ExitCode.OUTPUT_CLOSED
     if isinstance(error, UserError):
-        print(f"palgan: error: {error}", file=sys.stderr)
+        print(f"palgan: error: {printable(error)}", file=sys.stderr)
         return error.exit_code
     if isinstance(error, KeyboardInterrupt):
         return ExitCode.INTERRUPTED

@@ -1,6 +1,7 @@
 """The command line: `palgan info` and `palgan export` on real files, help without JAX, and exit codes."""
 
 import errno
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +14,7 @@ from palgan_jax.checkpoint.reading import FOLDER
 from palgan_jax.checkpoint.saving import Checkpoints
 from palgan_jax.checkpoint.weights_file import load_weights, save_weights
 from palgan_jax.cli import main
+from palgan_jax.errors import report
 from tests.support.checkpoint_state import build
 from tests.support.colorize_model import tiny_weights
 from tests.support.places import ROOT
@@ -236,3 +238,38 @@ def test_ctrl_c_and_our_faults_have_exit_codes_of_their_own(end, code, errors):
     process = subprocess.run([sys.executable, "-c", END, end], cwd=ROOT, capture_output=True, text=True, check=False)
     assert process.returncode == code
     assert errors in process.stderr and ("Traceback" in process.stderr) == bool(errors)
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_a_closed_pipe_ends_quietly(weights_file, unbuffered):
+    reading, writing = os.pipe()
+    os.close(reading)
+    command = [sys.executable, "-m", "palgan_jax.cli", "info", str(weights_file)]
+    environment = {**os.environ, "PYTHONUNBUFFERED": unbuffered}
+    done = subprocess.run(command, cwd=ROOT, env=environment, stdout=writing, stderr=subprocess.PIPE, check=False)
+    os.close(writing)
+    assert (done.returncode, done.stderr) == (141, b"")
+
+
+def test_a_pipe_between_processes_that_breaks_is_a_fault(capsys):
+    assert report(BrokenPipeError()) == 1 and "BrokenPipeError" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("encoding", ["utf-8:strict", "cp1252", "ascii:strict"])
+def test_names_that_the_terminal_lacks_or_would_obey_are_printed_escaped(tmp_path, encoding):
+    name = "b-\udce9-ж\n\x1b[31m\u202e.safetensors"
+    command = [sys.executable, "-m", "palgan_jax.cli", "info", str(tmp_path / name)]
+    environment = {**os.environ, "PYTHONIOENCODING": encoding}
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, check=False)
+    assert done.returncode == 2 and done.stderr.count(b"\n") == 1
+    assert done.stderr.startswith(b"palgan: error: ") and rb"\n\x1b[31m\u202e.safetensors" in done.stderr
+
+
+def test_the_home_folder_is_meant_by_a_tilde_that_the_shell_left(palgan, weights_file, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(weights_file.parent)
+    (tmp_path / "a.safetensors").write_bytes(weights_file.read_bytes())
+    assert palgan("export", "~/a.safetensors", "~/b.safetensors")[0] == 0
+    assert (tmp_path / "b.safetensors").is_file() and not (weights_file.parent / "~").exists()
+    code, _, err = palgan("train", "--config=~/absent.py", "--workdir=~/run")
+    assert code == 2 and is_one_sentence(err, tmp_path / "absent.py")

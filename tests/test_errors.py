@@ -4,7 +4,7 @@ import errno
 
 import pytest
 
-from palgan_jax.errors import one_line
+from palgan_jax.errors import one_line, printable
 
 
 @pytest.mark.parametrize(
@@ -19,3 +19,7 @@ from palgan_jax.errors import one_line
 )
 def test_an_error_is_quoted_on_one_line(error, line):
     assert one_line(error) == line
+
+
+def test_what_a_terminal_would_obey_is_escaped():
+    assert printable("a\nb\x1b[2J\x7f\x9b\u202e\u2028é😀\udce9") == "a\\nb\\x1b[2J\\x7f\\x9b\\u202e\\u2028é😀\udce9"

@@ -3,13 +3,13 @@
 import argparse
 import json
 import logging
-from pathlib import Path
 from typing import Any
 
 from palgan_jax.benchmark.sweep import overrides as setting_overrides
 from palgan_jax.benchmark.sweep import settings
 from palgan_jax.benchmark.topology import EXAMPLES, prepare_environment
 from palgan_jax.errors import UserError
+from palgan_jax.util.files import user_path
 
 log = logging.getLogger(__name__)
 
@@ -43,8 +43,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--top", type=int, default=15, metavar="N", help="lines of layers and of arrays (default: 15)")
     parser.add_argument("--steps", type=int, default=10, metavar="N", help="steps that are timed (default: 10)")
-    parser.add_argument("--trace", type=Path, metavar="DIR", help="write a profile of the timed steps, for xprof")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there as well")
+    parser.add_argument("--trace", type=user_path, metavar="DIR", help="write a profile of the timed steps, for xprof")
+    parser.add_argument("--json", type=user_path, metavar="FILE", help="write the figures there as well")
     parser.epilog = "Any field of the config can be set: --config.net.width=0.5"
     parser.set_defaults(run=run)
 

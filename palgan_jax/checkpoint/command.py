@@ -2,19 +2,24 @@
 
 import argparse
 
+from palgan_jax.util.files import expand_home
+
 
 def add_info_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments of `palgan info`."""
     parser.add_argument(
-        "checkpoint", nargs="?", help="weights file, working directory or checkpoint; default: the bundled weights"
+        "checkpoint",
+        nargs="?",
+        type=expand_home,
+        help="weights file, working directory or checkpoint; default: the bundled weights",
     )
     parser.set_defaults(run=run_info)
 
 
 def add_export_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments of `palgan export`."""
-    parser.add_argument("checkpoint", help="working directory or checkpoint")
-    parser.add_argument("output", help="the file to write, ending in .safetensors")
+    parser.add_argument("checkpoint", type=expand_home, help="working directory or checkpoint")
+    parser.add_argument("output", type=expand_home, help="the file to write, ending in .safetensors")
     parser.add_argument("--dtype", choices=("float32", "float16"), default="float32", help="how to store parameters")
     parser.add_argument("--best", action="store_true", help="the best checkpoint, not the latest")
     parser.set_defaults(run=run_export)

@@ -3,10 +3,10 @@
 import argparse
 import shlex
 import sys
-from pathlib import Path
 from typing import Any
 
 from palgan_jax.errors import ExitCode, UserError
+from palgan_jax.util.files import expand_home, user_path
 
 DESCRIPTION = """Measures a checkpoint (the bundled one by default), the pictures of any other system, or a baseline.
 Writes results.json, pictures.csv, row.md and report.html. The same command goes on where an interrupted one was."""
@@ -19,7 +19,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.usage = f"{parser.prog} --truth SPEC --output DIR [options]\n       {parser.prog} compare A B [--json FILE]"
     parser.description = DESCRIPTION
     parser.add_argument("--truth", metavar="SPEC", help="the photographs: a folder, list:FILE or tfds:NAME[@SPLIT]")
-    parser.add_argument("--output", metavar="DIR", type=Path, help="folder for the results; made if missing")
+    parser.add_argument("--output", metavar="DIR", type=user_path, help="folder for the results; made if missing")
     parser.add_argument(
         "--protocol",
         default="folder",
@@ -27,8 +27,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help=f"which pictures, and how they are resized: {', '.join(PROTOCOLS)} (default: folder, all there are)",
     )
     system = parser.add_mutually_exclusive_group()
-    system.add_argument("--checkpoint", metavar="PATH", help="a training run's folder or a .safetensors file")
-    system.add_argument("--predictions", metavar="DIR", type=Path, help="the pictures that another system made")
+    system.add_argument(
+        "--checkpoint", metavar="PATH", type=expand_home, help="a training run's folder or a .safetensors file"
+    )
+    system.add_argument("--predictions", metavar="DIR", type=user_path, help="the pictures that another system made")
     system.add_argument(
         "--baseline",
         choices=("gray", "mean", "nearest"),
@@ -61,9 +63,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     actions = parser.add_subparsers(dest="action", metavar="compare", prog=parser.prog)
     compare = actions.add_parser("compare", help="two folders of results, picture by picture")
-    compare.add_argument("first", metavar="A", type=Path)
-    compare.add_argument("second", metavar="B", type=Path)
-    compare.add_argument("--json", metavar="FILE", type=Path, help="write the comparison there as well")
+    compare.add_argument("first", metavar="A", type=user_path)
+    compare.add_argument("second", metavar="B", type=user_path)
+    compare.add_argument("--json", metavar="FILE", type=user_path, help="write the comparison there as well")
     parser.set_defaults(run=run)
 
 

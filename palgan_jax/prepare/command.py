@@ -8,6 +8,7 @@ from pathlib import Path
 
 from palgan_jax.errors import UserError
 from palgan_jax.prepare.sets import SETS, PictureSet
+from palgan_jax.util.files import expand_home, user_path
 from palgan_jax.util.text import in_words
 
 log = logging.getLogger(__name__)
@@ -18,12 +19,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("set", choices=sorted(SETS), help="which set")
     parser.add_argument(
         "--manual-dir",
-        type=Path,
+        type=user_path,
         metavar="DIR",
         help="folder of the archives that you have downloaded (default: downloads/manual in the data folder)",
     )
     parser.add_argument(
         "--data-dir",
+        type=expand_home,
         metavar="DIR",
         help="folder of prepared sets (default: $TFDS_DATA_DIR, or ~/tensorflow_datasets)",
     )

@@ -2,13 +2,18 @@
 
 import argparse
 
+from palgan_jax.util.files import expand_home
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments of `palgan weights`."""
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
     add = actions.add_parser("import", help="check a file of weights and keep it; nothing in it is run")
     add.add_argument(
-        "source", metavar="FILE", help="a .pth or .safetensors file, or an installed package that `list` names"
+        "source",
+        metavar="FILE",
+        type=expand_home,
+        help="a .pth or .safetensors file, or an installed package that `list` names",
     )
     add.add_argument("--as", dest="kind", metavar="KIND", help="refuse other kinds (default: told from the content)")
     add.set_defaults(run=run_import)

@@ -2,13 +2,21 @@
 
 import argparse
 
+from palgan_jax.util.files import expand_home
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments of `palgan train`; `--config.field=value` is taken beside them."""
     parser.add_argument(
-        "--config", required=True, metavar="FILE.py[:VARIANT]", help="config file, e.g. configs/demo.py"
+        "--config",
+        required=True,
+        metavar="FILE.py[:VARIANT]",
+        type=expand_home,
+        help="config file, e.g. configs/demo.py",
     )
-    parser.add_argument("--workdir", required=True, metavar="DIR", help="where the run lives; resumed if it exists")
+    parser.add_argument(
+        "--workdir", required=True, metavar="DIR", type=expand_home, help="where the run lives; resumed if it exists"
+    )
     parser.add_argument(
         "--distributed",
         choices=("auto", "on", "off"),

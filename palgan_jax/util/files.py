@@ -26,6 +26,16 @@ def write_file(path: Path, content: bytes) -> None:
             temporary.unlink(missing_ok=True)
 
 
+def expand_home(text: str) -> str:
+    """Returns a path with the home folder in the place of `~`, which shells leave as it is in `--output=~/x`."""
+    return os.path.expanduser(text)  # noqa: PTH111  # Path.expanduser raises for an unknown user
+
+
+def user_path(text: str) -> Path:
+    """Returns the path that a user means on a command line, as `expand_home` does."""
+    return Path(expand_home(text))
+
+
 def make_folder(path: Path) -> None:
     """Makes a folder, with those above it, unless it exists. Raises UserError where it cannot be written to."""
     try:
