@@ -126,13 +126,10 @@ def prepare_run(config: ConfigDict, workdir: Path, stack: ExitStack) -> Run | No
         return None
 
     fresh = checkpoints.latest_step is None
-    pretrained = fresh and config.net.encoder != "paper"
-    encoder = load_efficientnet_lite0() if pretrained else None
-    validation = sheets = constants = None
-    if pretrained or (val_source is not None and spans.eval):
-        constants = _averages(config, source)
+    encoder = load_efficientnet_lite0() if fresh and config.net.encoder != "paper" else None
+    constants: Any = _averages(config, source) if encoder is not None or spans.eval else None
+    validation = sheets = None
     if val_source is not None and spans.eval:
-        assert constants is not None
         validation = _make_validation(config, mesh, constants, val_source)
     if val_source is not None and spans.sheet:
         sheets = SampleSheets(config, build_generator(config, mesh), mesh, val_source, workdir / "sheets")
@@ -142,9 +139,9 @@ def prepare_run(config: ConfigDict, workdir: Path, stack: ExitStack) -> Run | No
     program = compile_program(config, mesh, spans.phases, vgg, fresh=fresh)
     if fresh:
         state, position, step = program.init(jax.random.key(config.seed)), 0, 0
-        if pretrained:
-            assert constants is not None
-            state = with_parameters(state, {"palette_generator": first_parameters(encoder, constants.mean_palette)})
+        if encoder is not None:
+            pretrained = first_parameters(encoder, constants.mean_palette)
+            state = with_parameters(state, {"palette_generator": pretrained})
         _log_parameters(state)
     else:
         state, position, _ = checkpoints.restore(program.abstract_state)
@@ -198,6 +195,7 @@ def is_finished(checkpoints: Checkpoints, total: int) -> bool:
 
 
 def _averages(config: ConfigDict, source: Source) -> Averages:
+    """Returns what validation's rivals paint with, and what a pretrained encoder's palettes begin as."""
     read = partial(source.read, at_least=max(SIDE, config.resolution))
     return averages(
         read, range(len(source)), source.name, resolution=config.resolution, spec=palette_spec(config),
