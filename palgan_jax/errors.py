@@ -47,7 +47,7 @@ class ProcessesMissing(UserError):
 
 EXTRA_OF_MODULE = dict.fromkeys(
     ("absl", "array_record", "clu", "cv2", "etils", "fsspec", "google", "grain", "optax", "orbax"), "train"
-) | {"tensorflow_datasets": "prepare", "tensorflow": "prepare"}
+) | {"tensorflow_datasets": "prepare", "tensorflow": "prepare", "pillow_heif": "formats", "pillow_jxl": "formats"}
 """Top-level module -> the extra of pyproject.toml that brings it; the light install has none of them for sure."""
 
 

@@ -22,6 +22,7 @@ from PIL import Image
 from palgan_jax.colorize.join import join, luminance
 from palgan_jax.colorize.predictor import Colorizer
 from palgan_jax.data.decode import ORIENTATION, decode_rgb, orientation, picture_size, quiet_pillow, read_bytes
+from palgan_jax.data.formats import damage_explained, open_header
 from palgan_jax.errors import UserError
 from palgan_jax.util.files import write_file
 
@@ -62,7 +63,7 @@ def read_picture(path: Path) -> StoredPicture:
     """Reads a picture file with what its PNG is to keep. Raises UserError as `read_rgb` does."""
     data = read_bytes(path)
     rgb = decode_rgb(data, name=str(path))
-    with quiet_pillow, Image.open(io.BytesIO(data)) as picture:
+    with quiet_pillow, damage_explained(str(path)), open_header(data, str(path)) as picture:
         turned = 1 if picture.format == "TIFF" else orientation(picture)
         exif = _exif(picture, turned)
         alpha = None

@@ -14,7 +14,6 @@ training pictures. These rules hold for the whole project:
 
 import functools
 import io
-import struct
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -23,42 +22,33 @@ from typing import BinaryIO
 
 import numpy as np
 import simplejpeg
-from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageCms, ImageOps
 
+from palgan_jax.data.formats import damage_explained, open_header
 from palgan_jax.errors import UserError, one_line
 from palgan_jax.util.threads import SharedContext
 
-PICTURE_SUFFIXES = frozenset({".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".tif", ".tiff", ".bmp"})
 MIN_SIDE = 16
 MAX_PIXELS = 120_000_000
 ORIENTATION = 0x0112
 """The EXIF tag."""
 
 _EXIF_KEYS = {"exif", "Raw profile type exif", "xmp", "XML:com.adobe.xmp"}  # where Pillow's getexif looks
-# Errors that Pillow's plugins raise on damaged files.
-_DAMAGE = (
-    OSError,
-    SyntaxError,
-    ValueError,
-    TypeError,
-    LookupError,
-    ArithmeticError,
-    EOFError,
-    struct.error,
-    MemoryError,
-)
-_TOO_LARGE = (Image.DecompressionBombError, Image.DecompressionBombWarning)
 
 
 @contextmanager
 def _ignore_warnings() -> Iterator[None]:
+    limit = Image.MAX_IMAGE_PIXELS
     with warnings.catch_warnings():
-        # Pillow warns from 89 megapixels on; MAX_PIXELS is checked for every picture.
-        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
         # Broken metadata says nothing about the pixels.
         warnings.filterwarnings("ignore", message="(Possibly c|C)orrupt EXIF data", category=UserWarning)
         warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
-        yield
+        # Pillow refuses more than 179 megapixels; every picture is checked here.
+        Image.MAX_IMAGE_PIXELS = None
+        try:
+            yield
+        finally:
+            Image.MAX_IMAGE_PIXELS = limit
 
 
 quiet_pillow = SharedContext(_ignore_warnings)
@@ -126,18 +116,13 @@ def decode_rgb(data: bytes, *, name: str, at_least: int | None = None) -> np.nda
         rgb = _decode_jpeg(data, size, at_least)
         if rgb is not None:
             return rgb
-    with quiet_pillow, _open(data, name) as picture:
+    with quiet_pillow, damage_explained(name), open_header(data, name) as picture:
         _check_size(_upright_size(picture), name)
         if size is None and picture.format in ("JPEG", "MPO") and picture.mode in ("RGB", "L"):
             rgb = _decode_jpeg(data, picture.size, at_least)
             if rgb is not None:
                 return _finish_jpeg(rgb, picture)
-        try:
-            return _decode_pillow(picture, at_least)
-        except _TOO_LARGE:
-            raise UserError(_too_large(name)) from None
-        except _DAMAGE as error:
-            raise UserError(f"{name} is cut short or damaged ({one_line(error)}): get the file again.") from None
+        return _decode_pillow(picture, at_least)
 
 
 def picture_size(path: str | Path) -> tuple[int, int]:
@@ -157,24 +142,10 @@ def picture_size_of(data: bytes | BinaryIO, *, name: str) -> tuple[int, int]:
     if size is not None:
         _check_size(size, name)
         return size
-    with quiet_pillow, _open(data, name) as picture:
+    with quiet_pillow, damage_explained(name), open_header(data, name) as picture:
         size = _upright_size(picture)
         _check_size(size, name)
         return size
-
-
-def _open(data: bytes | BinaryIO, name: str) -> Image.Image:
-    """Opens a picture with Pillow, which reads the header. Raises UserError where that fails."""
-    try:
-        return Image.open(io.BytesIO(data) if isinstance(data, bytes) else data)
-    except _TOO_LARGE:
-        raise UserError(_too_large(name)) from None
-    except UnidentifiedImageError:
-        raise UserError(
-            f"{name} is not a picture that can be read: give a JPEG, PNG, WebP, TIFF or BMP file."
-        ) from None
-    except _DAMAGE as error:
-        raise UserError(f"{name} is cut short or damaged ({one_line(error)}): get the file again.") from None
 
 
 def _check_size(size: tuple[int, int], name: str) -> None:
@@ -187,17 +158,13 @@ def _check_size(size: tuple[int, int], name: str) -> None:
         raise UserError(f"{name} is {width} x {height} pixels, {limit}: make it smaller.")
 
 
-def _too_large(name: str) -> str:
-    return f"{name} holds more than the limit of {MAX_PIXELS // 1_000_000} megapixels: make it smaller."
-
-
 def orientation(picture: Image.Image) -> int:
     """Returns the EXIF orientation, 1 to 8, of an opened picture; 1 where it has none or an invalid one."""
     if picture.format != "TIFF" and not _EXIF_KEYS & picture.info.keys():
         return 1  # getexif is slow even where there is none
     try:
         value = picture.getexif().get(ORIENTATION, 1)
-    except _DAMAGE:
+    except Exception:  # whatever broken metadata raise
         return 1
     return value if value in range(1, 9) else 1
 
@@ -331,7 +298,7 @@ def _to_srgb(picture: Image.Image, profile: bytes | None) -> Image.Image:
             transform = _icc_transform(profile, picture.mode)
             if transform is not None:
                 return ImageCms.applyTransform(picture, transform)  # type: ignore[return-value]  # not in place: returns a picture
-        except (ImageCms.PyCMSError, *_DAMAGE):
+        except Exception:  # of a broken profile
             pass
     return picture.convert("RGB")
 

@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from palgan_jax.data.decode import PICTURE_SUFFIXES, read_bytes
+from palgan_jax.data.decode import read_bytes
+from palgan_jax.data.formats import PICTURE_SUFFIXES
 from palgan_jax.errors import UserError
 from palgan_jax.util.files import hash64
 
