@@ -6,25 +6,23 @@ What is decided here:
   sees the picture upright; its result is turned back. A TIFF is the exception: its PNG is upright and has no tag.
 - The PNG is sRGB, 8 bits, whatever the file was (`palgan_jax.data.decode` converts); a profile is not copied.
 - Transparency is kept. The model sees the picture as on white paper.
-- The PNG is called after the picture. Where two pictures would write the same PNG, or one would replace a picture that
-  was given, the later one gets a number: boat.png, boat-2.png. What an earlier run wrote is replaced.
+- Each result is marked as one, in the EXIF tag ProcessingSoftware, so that it is never taken for a photograph.
 """
 
 import io
-import os
-from collections.abc import Sequence
+import struct
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
+from palgan_jax import __version__
 from palgan_jax.colorize.join import join, luminance
 from palgan_jax.colorize.predictor import Colorizer
-from palgan_jax.data.decode import ORIENTATION, decode_rgb, orientation, picture_size, quiet_pillow, read_bytes
+from palgan_jax.data.decode import ORIENTATION, decode_rgb, orientation, quiet_pillow
 from palgan_jax.data.formats import damage_explained, open_header
 from palgan_jax.errors import UserError
-from palgan_jax.util.files import write_file
 
 _TURN_BACK = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -40,6 +38,9 @@ _UPRIGHT = {
     6: Image.Transpose.ROTATE_270,
     8: Image.Transpose.ROTATE_90,
 }
+_PROCESSING_SOFTWARE = 0x000B
+_MARK = "palgan_jax"
+_BROKEN_EXIF = (OSError, SyntaxError, ValueError, LookupError, TypeError, struct.error)
 
 
 @dataclass(frozen=True)
@@ -59,11 +60,10 @@ class StoredPicture:
     exif: bytes
 
 
-def read_picture(path: Path) -> StoredPicture:
-    """Reads a picture file with what its PNG is to keep. Raises UserError as `read_rgb` does."""
-    data = read_bytes(path)
-    rgb = decode_rgb(data, name=str(path))
-    with quiet_pillow, damage_explained(str(path)), open_header(data, str(path)) as picture:
+def read_picture(data: bytes, name: str) -> StoredPicture:
+    """Decodes a picture file with what its PNG is to keep. Raises UserError as `read_rgb` does."""
+    rgb = decode_rgb(data, name=name)
+    with quiet_pillow, damage_explained(name), open_header(data, name) as picture:
         turned = 1 if picture.format == "TIFF" else orientation(picture)
         exif = _exif(picture, turned)
         alpha = None
@@ -83,7 +83,7 @@ def _exif(picture: Image.Image, turned: int) -> bytes:
     try:
         block.load(exif)
         orientation = block.get(ORIENTATION)
-    except (OSError, SyntaxError, ValueError, KeyError, TypeError, IndexError):
+    except _BROKEN_EXIF:
         orientation = None
     if orientation == turned:
         return exif
@@ -114,52 +114,38 @@ def colorize_picture(
     return result, used
 
 
-def colorize_file(colorizer: Colorizer, source: Path, target: Path, palette: np.ndarray | None = None) -> np.ndarray:
-    """Colorizes one file into a PNG. Returns the palette (K,) that was used. Raises UserError."""
-    picture = read_picture(source)
+def colorize_bytes(
+    colorizer: Colorizer, data: bytes, name: str, palette: np.ndarray | None = None
+) -> tuple[bytes, np.ndarray]:
+    """Colorizes the bytes of a picture file, of which `name` says the origin in errors.
+
+    Returns the bytes of the PNG and the palette (K,) that was used. Raises UserError as `read_rgb` does.
+    """
+    picture = read_picture(data, name)
     result, used = colorize_picture(colorizer, picture, palette)
     buffer = io.BytesIO()
-    result.save(buffer, "PNG", compress_level=4, exif=picture.exif or None)
-    write_file(target, buffer.getvalue())
-    return used
+    result.save(buffer, "PNG", compress_level=4, exif=marked(picture.exif))
+    return buffer.getvalue(), used
 
 
-def target_files(sources: Sequence[Path], folder: Path, keep: Sequence[Path] = ()) -> list[Path]:
-    """Returns the PNG to write for each source: folder/<name>.png, with a number where that is taken.
-
-    A name is taken by an earlier source, by a source itself, and by any file of `keep`. Letter case does not tell
-    files apart, since on many machines it does not.
-    """
-
-    def key(path: Path) -> str:
-        return os.path.realpath(path).casefold()
-
-    taken = {key(path) for path in (*sources, *keep)}
-    targets = []
-    for source in sources:
-        target, number = folder / f"{source.stem}.png", 1
-        while key(target) in taken:
-            number += 1
-            target = folder / f"{source.stem}-{number}.png"
-        taken.add(key(target))
-        targets.append(target)
-    return targets
-
-
-def check_picture_file(path: Path) -> None:
-    """Raises UserError for what is plainly no picture, before any long work: missing, a folder, of an absurd size."""
+def marked(exif: bytes) -> bytes:
+    """Returns an EXIF block, or a new one where it is broken, with the mark of a result."""
+    block = Image.Exif()
     try:
-        picture_size(path)
-    except UserError:
-        if _is_folder(path):
-            raise UserError(
-                f"{path} is a folder, where a picture was expected: name its pictures, such as {path / '*.jpg'}."
-            ) from None
-        raise
+        block.load(exif)
+        block[_PROCESSING_SOFTWARE] = f"{_MARK} {__version__}"
+        return block.tobytes()
+    except _BROKEN_EXIF:
+        block = Image.Exif()
+        block[_PROCESSING_SOFTWARE] = f"{_MARK} {__version__}"
+        return block.tobytes()
 
 
-def _is_folder(path: Path) -> bool:
+def is_marked(path: Path) -> bool:
+    """Returns True where a picture file says that it is a result of ours; reads the header alone."""
     try:
-        return path.is_dir()
-    except OSError:  # a name that the system does not take
+        with quiet_pillow, path.open("rb") as file, open_header(file, str(path)) as picture:
+            value = picture.getexif().get(_PROCESSING_SOFTWARE, "")
+    except Exception:  # whatever broken headers raise
         return False
+    return isinstance(value, str) and value.startswith(_MARK)

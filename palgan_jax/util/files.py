@@ -26,6 +26,30 @@ def write_file(path: Path, content: bytes) -> None:
             temporary.unlink(missing_ok=True)
 
 
+def write_new_file(path: Path, content: bytes) -> None:
+    """Writes `content` to `path`, whole or not at all, and never over a file that exists, whoever made it and when.
+
+    Raises FileExistsError where there is one, and UserError where it cannot be written.
+    """
+    temporary = _temporary(path.parent)
+    try:
+        temporary.write_bytes(content)
+        try:
+            path.hardlink_to(temporary)
+        except FileExistsError:
+            raise
+        except (OSError, NotImplementedError):  # a file system without links: the name is taken, and then filled
+            path.open("xb").close()
+            temporary.replace(path)
+    except FileExistsError:
+        raise
+    except OSError as error:
+        raise UserError(f"{path} cannot be written ({one_line(error)}): choose another place.") from error
+    finally:
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
+
+
 def expand_home(text: str) -> str:
     """Returns a path with the home folder in the place of `~`, which shells leave as it is in `--output=~/x`."""
     return os.path.expanduser(text)  # noqa: PTH111  # Path.expanduser raises for an unknown user

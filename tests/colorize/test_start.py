@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from palgan_jax.checkpoint.weights_file import save_weights
-from palgan_jax.colorize.files import check_picture_file
+from palgan_jax.data.decode import picture_size
 from tests.support.colorize_model import tiny_weights
 from tests.support.places import COMPILATION_CACHE, ROOT
 
@@ -19,7 +19,7 @@ OF_TRAINING = {
 }  # fmt: skip
 OWN = {
     "cli", "errors", "color", "palette", "config", "util", "nn", "colorize", "checkpoint", "checkpoint.weights",
-    "checkpoint.weights_file", "checkpoint.find", "checkpoint.command", "data", "data.decode",
+    "checkpoint.weights_file", "checkpoint.find", "checkpoint.command", "data", "data.decode", "data.folder", "data.formats",
 }  # fmt: skip
 """Modules, and folders of which all may be imported but for those of `checkpoint` and `data`."""
 
@@ -57,7 +57,7 @@ def test_a_picture_is_checked_by_its_header(tmp_path, suffix):
     def bytes_read() -> int:
         return int(Path("/proc/self/io").read_text().split()[1])
 
-    check_picture_file(path)  # Pillow imports its plugins at first use
+    picture_size(path)  # Pillow imports its plugins at first use
     before = bytes_read()
-    check_picture_file(path)
+    picture_size(path)
     assert bytes_read() - before < 100_000

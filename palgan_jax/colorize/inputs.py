@@ -1,0 +1,133 @@
+"""The pictures that a command names: files, folders, patterns in quotes, and lists of any of these."""
+
+import glob
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePath, PurePosixPath
+
+from palgan_jax.data.folder import list_pictures
+from palgan_jax.data.formats import PICTURE_SUFFIXES
+from palgan_jax.errors import UserError, one_line
+from palgan_jax.util.files import user_path
+
+
+@dataclass(frozen=True)
+class Source:
+    """A picture to colorize.
+
+    Attributes:
+      path: the file, as it was named.
+      place: where its result belongs below the output folder, under the picture's own name: the path from the folder
+        that was named, or the name alone.
+      from_folder: True where a folder was named, and not the picture.
+    """
+
+    path: Path
+    place: PurePath
+    from_folder: bool = False
+
+
+def find_sources(words: Sequence[str]) -> tuple[list[Source], list[UserError]]:
+    """Finds the pictures that the words of a command mean, each once, in their order; folders with their subfolders.
+
+    A word is a file, a folder, a pattern such as `old/*.jpg` that the shell has left alone, or `@list.txt`, a text
+    file of such words, one a line. A file that is called like that is meant before any of this. With several folders,
+    each keeps its own name below the output.
+
+    Returns the pictures, and an error for each word that means none. Files need not be pictures, nor exist.
+    """
+    sources: dict[str, Source] = {}
+    errors: list[UserError] = []
+    meant: list[Path] = []
+    for word in words:
+        try:
+            meant += _paths(word)
+        except UserError as error:
+            errors.append(error)
+    several = len({os.path.abspath(path) for path in meant if _is_folder(path)}) > 1  # noqa: PTH100 - no links followed
+    for path in meant:
+        try:
+            pictures = list(_in_folder(path, errors, keep_name=several)) if _is_folder(path) else [_file(path)]
+        except UserError as error:
+            errors.append(error)
+            continue
+        for source in pictures:
+            sources.setdefault(os.path.abspath(source.path), source)  # noqa: PTH100
+    return list(sources.values()), errors
+
+
+def _paths(word: str, in_list: bool = False) -> list[Path]:
+    """Returns the files and folders that a word means. Raises UserError where a list or a pattern means none."""
+    literal, path = Path(word), user_path(word)
+    if _exists(literal):
+        return [literal]
+    if _exists(path):
+        return [path]
+    if word.startswith("@") and not in_list:
+        return _paths_of_list(user_path(word[1:]))
+    if glob.has_magic(word):
+        return _matches(str(path))
+    return [path]
+
+
+def _matches(pattern: str) -> list[Path]:
+    """Returns what a pattern matches, sorted: pictures and folders, or with `**` pictures alone."""
+    deep = "**" in pattern
+    any_suffix = glob.has_magic(PurePath(pattern).suffix) or not PurePath(pattern).suffix
+    found = [Path(name) for name in sorted(glob.glob(pattern, recursive=deep))]  # noqa: PTH207 - a whole path, as named
+    paths = [
+        path
+        for path in found
+        if (not deep if path.is_dir() else not any_suffix or path.suffix.lower() in PICTURE_SUFFIXES)
+    ]
+    if not paths:
+        raise UserError(f"nothing matches {pattern}: check the pattern.")
+    return paths
+
+
+def _paths_of_list(path: Path) -> list[Path]:
+    """Returns what the lines of a text file mean; paths count from the current folder, else from that of the list."""
+    try:
+        text = path.read_bytes().decode("utf-8-sig", "surrogateescape")
+    except OSError as error:
+        raise UserError(
+            f"the list {path} cannot be read ({one_line(error)}): name a text file of picture paths."
+        ) from None
+    paths: list[Path] = []
+    for line in text.replace("\r\n", "\n").split("\n"):
+        word = line.strip()
+        if word and not word.startswith("#"):
+            beside = str(path.parent / word)
+            paths += _paths(word if _exists(user_path(word)) or not _exists(Path(beside)) else beside, in_list=True)
+    if not paths:
+        raise UserError(f"{path} names no picture: write one path a line.")
+    return paths
+
+
+def _file(path: Path) -> Source:
+    return Source(path, PurePath(path.name))
+
+
+def _in_folder(folder: Path, errors: list[UserError], keep_name: bool) -> Iterator[Source]:
+    """Yields the pictures below a folder, hidden ones left out; `errors` takes what cannot be reached."""
+    listing = list_pictures(folder)
+    prefix = PurePosixPath(folder.absolute().name if keep_name else "")
+    for name, reason in listing.problems:
+        errors.append(UserError(f"{folder / name} cannot be read ({reason}): check links and permissions."))
+    for name in listing.names:
+        yield Source(listing.root / name, PurePath(prefix / name), from_folder=True)
+
+
+def _exists(path: Path) -> bool:
+    try:
+        return os.path.lexists(path)
+    except ValueError:  # a name that the system does not take
+        return False
+
+
+def _is_folder(path: Path) -> bool:
+    try:
+        return path.is_dir()
+    except (OSError, ValueError):
+        return False

@@ -1,0 +1,136 @@
+"""The record beside the results: which of them were made from what, with which settings.
+
+It is a file of JSON lines in each folder that results were written to. Lines are only appended, each in one piece, so
+that several commands may write into one folder at once, and one that is killed loses nothing. What a line holds is
+never trusted further than to skip a picture or to leave a result aside.
+"""
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from flax.traverse_util import flatten_dict
+
+from palgan_jax.checkpoint.weights import Weights
+from palgan_jax.errors import UserError, one_line
+from palgan_jax.util.files import file_sha256
+
+RECORD_FILE = ".palgan-results.jsonl"
+_LONGEST_LINE = 20_000
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One result.
+
+    Attributes:
+      result: its name in the folder.
+      source: the full path of the picture that it was made from.
+      source_bytes, source_sha256: that picture's size and digest.
+      settings: the digest of the settings.
+      result_bytes, result_sha256: the result's own size and digest.
+    """
+
+    result: str
+    source: str
+    source_bytes: int
+    source_sha256: str
+    settings: str
+    result_bytes: int
+    result_sha256: str
+
+
+class Records:
+    """The records of all folders that one command reads or writes; each file is read once."""
+
+    def __init__(self) -> None:
+        self._folders: dict[Path, dict[str, Entry]] = {}
+
+    def of(self, folder: Path) -> Mapping[str, Entry]:
+        """Returns the latest entry of each result of a folder, by name; none where the record cannot be read."""
+        if folder not in self._folders:
+            self._folders[folder] = {entry.result: entry for entry in _entries(folder / RECORD_FILE)}
+        return self._folders[folder]
+
+    def add(self, folder: Path, entry: Entry) -> None:
+        """Appends an entry to the record of a folder. Raises UserError where it cannot be written."""
+        self.of(folder)
+        line = json.dumps(asdict(entry)) + "\n"
+        path = folder / RECORD_FILE
+        try:
+            # One write at the end of the file, which other commands may be appending to.
+            number = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
+            try:
+                os.write(number, line.encode("ascii"))
+            finally:
+                os.close(number)
+        except OSError as error:
+            raise UserError(f"{path} cannot be written ({one_line(error)}): choose another place.") from error
+        self._folders[folder][entry.result] = entry
+
+    def has_written(self, path: Path) -> bool:
+        """Returns True where a file is a result as it was written, by its digest."""
+        entry = self.of(path.parent).get(path.name)
+        try:
+            return (
+                entry is not None
+                and path.stat().st_size == entry.result_bytes
+                and file_sha256(path) == entry.result_sha256
+            )
+        except OSError:
+            return False
+
+
+def _entries(path: Path) -> Iterator[Entry]:
+    """Yields the entries of a record, but for lines that are damaged or none of ours."""
+    try:
+        with path.open("rb") as file:
+            while line := file.readline(_LONGEST_LINE):
+                if (entry := _entry(line)) is not None:
+                    yield entry
+    except OSError:
+        return
+
+
+def _entry(line: bytes) -> Entry | None:
+    try:
+        values: Any = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    types = {field.name: field.type for field in fields(Entry)}
+    if not isinstance(values, dict) or set(values) != set(types):
+        return None
+    if any(type(value) is not types[name] for name, value in values.items()):
+        return None
+    return Entry(**values)
+
+
+def settings_digest(model: str, palette: np.ndarray | None, kind: str, quality: int | None) -> str:
+    """Returns a digest of all that decides what is made of a picture.
+
+    Args:
+      model: the digest of the weights.
+      palette: the palette (K,) of the reference; None for predicted ones.
+      kind: the format of the result.
+      quality: its quality, where the format has one.
+    """
+    reference = None if palette is None else hashlib.sha256(np.ascontiguousarray(palette).tobytes()).hexdigest()
+    # A change of what is written for the same input takes another number.
+    text = json.dumps([2, model, reference, kind, quality])
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+def weights_digest(weights: Weights) -> str:
+    """Returns a digest of weights and their config, wherever they lie."""
+    digest = hashlib.sha256(json.dumps(weights.config, sort_keys=True, default=str).encode())
+    flat: dict[tuple[str, ...], Any] = flatten_dict(weights.variables)
+    for path in sorted(flat):
+        array = np.asarray(flat[path])
+        digest.update(f"{path} {array.dtype} {array.shape}".encode())
+        digest.update(np.ascontiguousarray(array).tobytes())
+    return digest.hexdigest()

@@ -1,0 +1,145 @@
+"""Where results go, so that no file of anybody is replaced unasked and nothing is made twice.
+
+As graphical editors and browsers do, and unlike `cp`, a result whose name is taken gets a number: a batch goes on, and
+both files are there to be compared. A name that was chosen for one result is refused instead, as ffmpeg and exiftool
+do, since another name is not what was asked for.
+"""
+
+import os
+import threading
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from palgan_jax.colorize.inputs import Source
+from palgan_jax.colorize.record import Entry, Records
+from palgan_jax.errors import UserError
+from palgan_jax.util.files import file_sha256
+
+
+@dataclass(frozen=True)
+class Job:
+    """A picture with its result.
+
+    Attributes:
+      source: the picture.
+      target: the file of the result.
+      settings: the digest of the settings, for the record.
+      is_done: True where the result is there, from this picture with these settings.
+      kept: the file that has the name already which the result should have had, and is kept; None where none has.
+    """
+
+    source: Source
+    target: Path
+    settings: str
+    is_done: bool = False
+    kept: Path | None = None
+
+
+class Names:
+    """The names of results that are taken: by pictures that were named, by other results and by files that exist.
+
+    Letter case does not tell files apart, since on many machines it does not. Threads may share it.
+    """
+
+    def __init__(self, keep: Iterable[Path], replace_existing: bool = False):
+        """`keep`: files that are never replaced; `replace_existing`: whether all others may be."""
+        self._taken = {_key(path) for path in keep}
+        self._replace, self._lock = replace_existing, threading.Lock()
+
+    def take(self, wanted: Path) -> Path:
+        """Returns `wanted`, or the first of wanted-2, wanted-3, ... that is free, and takes it."""
+        with self._lock:
+            target, number = wanted, 1
+            while not self._is_free(target):
+                number += 1
+                target = wanted.with_name(f"{wanted.stem}-{number}{wanted.suffix}")
+            self._taken.add(_key(target))
+            return target
+
+    def claim(self, target: Path) -> bool:
+        """Takes a name whether or not such a file exists; returns False where it is taken by another picture."""
+        with self._lock:
+            key = _key(target)
+            is_free = key not in self._taken
+            self._taken.add(key)
+            return is_free
+
+    def _is_free(self, path: Path) -> bool:
+        return _key(path) not in self._taken and (self._replace or not os.path.lexists(path))
+
+
+def _key(path: Path) -> str:
+    return os.path.realpath(path).casefold()
+
+
+def plan(
+    sources: Sequence[Source],
+    output: Path,
+    suffix: Callable[[Source], str],
+    settings: Callable[[str], str],
+    names: Names,
+    records: Records,
+    overwrite: bool = False,
+) -> list[Job]:
+    """Returns the job of each source.
+
+    Args:
+      sources: the pictures.
+      output: the folder of the results.
+      suffix: returns the suffix of a source's result, such as ".png".
+      settings: returns the digest of the settings for that suffix.
+      names: the names that are taken; grows.
+      records: what was made before.
+      overwrite: make everything anew, and replace what was made of a picture before.
+    """
+    jobs = []
+    for source in sources:
+        ending = suffix(source)
+        folder = output / source.place.parent
+        wanted = folder / f"{source.place.stem}{ending}"
+        job = Job(source, wanted, settings(ending))
+        entries = [entry for entry in records.of(folder).values() if Path(entry.result).suffix == ending]
+        if overwrite:
+            before = [entry for entry in entries if entry.source == os.path.abspath(source.path)]  # noqa: PTH100
+            target = next((folder / e.result for e in reversed(before) if names.claim(folder / e.result)), None)
+            jobs.append(replace(job, target=target or names.take(wanted)))
+            continue
+        made = (folder / entry.result for entry in _made_from(source.path, entries, job.settings))
+        if target := next((path for path in made if os.path.lexists(path) and names.claim(path)), None):
+            jobs.append(replace(job, target=target, is_done=True))
+            continue
+        target = names.take(wanted)
+        kept = wanted if target != wanted and os.path.lexists(wanted) else None
+        jobs.append(replace(job, target=target, kept=kept))
+    return jobs
+
+
+def _made_from(source: Path, entries: Sequence[Entry], settings: str) -> list[Entry]:
+    """Returns the entries that were made from a picture of this name and content, with these settings."""
+    try:
+        facts = (settings, source.stat().st_size, source.name)
+        candidates = [e for e in entries if (e.settings, e.source_bytes, Path(e.source).name) == facts]
+        digest = file_sha256(source) if candidates else ""
+    except OSError:
+        return []
+    return [entry for entry in candidates if entry.source_sha256 == digest]
+
+
+def plan_one(
+    source: Source, target: Path, settings: str, names: Names, records: Records, overwrite: bool = False
+) -> Job:
+    """Returns the job of one picture whose result has a name of its own.
+
+    Raises UserError where that file exists, unless it is the result of this picture with these settings already, or may
+    be replaced; and where it is a picture that was named.
+    """
+    if not names.claim(target):
+        raise UserError(f"{target} is a picture that was named itself: choose another name for the result.")
+    entry = records.of(target.parent).get(target.name)
+    exists = os.path.lexists(target)
+    if exists and not overwrite:
+        if entry is not None and _made_from(source.path, [entry], settings):
+            return Job(source, target, settings, is_done=True)
+        raise UserError(f"{target} exists already: choose another name, or replace it with --overwrite.")
+    return Job(source, target, settings)
