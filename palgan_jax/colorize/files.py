@@ -22,7 +22,6 @@ from palgan_jax.colorize.join import join, luminance
 from palgan_jax.colorize.predictor import Colorizer
 from palgan_jax.data.decode import ORIENTATION, decode_rgb, orientation, quiet_pillow
 from palgan_jax.data.formats import damage_explained, open_header
-from palgan_jax.errors import UserError
 
 _TURN_BACK = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,

@@ -19,7 +19,8 @@ OF_TRAINING = {
 }  # fmt: skip
 OWN = {
     "cli", "errors", "color", "palette", "config", "util", "nn", "colorize", "checkpoint", "checkpoint.weights",
-    "checkpoint.weights_file", "checkpoint.find", "checkpoint.command", "data", "data.decode", "data.folder", "data.formats",
+    "checkpoint.weights_file", "checkpoint.find", "checkpoint.command", "data", "data.decode", "data.folder",
+    "data.formats",
 }  # fmt: skip
 """Modules, and folders of which all may be imported but for those of `checkpoint` and `data`."""
 
