@@ -107,18 +107,19 @@ begin() {
 
 # All processes end together, so the first machine speaks for them.
 follow() {
-  local follow="bash palgan_jax/launch/worker.sh follow" line code state lost=0 began heard
+  local follow="bash palgan_jax/launch/worker.sh follow" line last code state lost=0 began heard
   if "$DRY_RUN"; then
     on_workers 0 "$follow"
     return
   fi
   while true; do
-    began=$SECONDS code='' heard=false
+    began=$SECONDS code='' heard=false last=''
     while IFS= read -r line; do
-      heard=true
+      heard=true last=$line
       printf '%s\n' "$line" >&2
-      [[ $line != "launch: the training ended with "* ]] || code=${line##* }
     done < <(on_workers 0 "$follow")
+    # The last line is worker.sh's own, whatever the log of the training says before it.
+    [[ $last != "launch: the training ended with "* ]] || code=${last##* }
     [[ -z $code ]] || exit "$code"
     # Without an answer it may train on, and cost: the network here may be what is lost.
     if state=$(vm_state) && [[ $state != READY ]]; then

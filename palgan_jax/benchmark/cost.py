@@ -30,10 +30,10 @@ class Cost:
     """Images that one chip works on."""
     flops: float
     bytes: float
-    """Read and written by all operations, as XLA counts; part of it stays inside the chip."""
+    """Bytes that all operations read and write, as XLA counts them; some stay inside the chip."""
     arguments: int
     results: int
-    """Of results that do not take the place of arguments."""
+    """Bytes of results that do not reuse an argument's buffer."""
     temporaries: int
     code: int
     """The program itself."""

@@ -22,7 +22,7 @@ FIELDS = (
     "checkpoint_every=0",
     "tensorboard=false",
 )
-"""Of the run that is timed: its pictures cost nothing, and its first step is logged at once."""
+"""Overrides for the timed run: synthetic pictures, which cost nothing, and a log line after step 1."""
 
 POLL_SECONDS = 0.02
 

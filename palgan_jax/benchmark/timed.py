@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 
 WARM_UP = 2
 MATRIX_SIDE = {"cpu": 2048}
-"""Of the matrices whose product is timed, by platform; 8192 on others."""
+"""Side of the matrices whose product is timed, by platform; 8192 elsewhere."""
 
 
 def run_and_time(config: ConfigDict, steps: int, trace: Path | None = None) -> dict[str, Any]:

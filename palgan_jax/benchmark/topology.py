@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from palgan_jax.errors import UserError
+from palgan_jax.errors import UserError, one_line
 
 EXAMPLES = "v5e:1x1, v5e:4x4, v5e:16x16, v6e:16x16, v4:2x2x2, v5p:4x4x4"
 
@@ -107,11 +107,8 @@ def describe_slice(name: str) -> Slice:
     try:
         devices = topologies.get_topology_desc(platform="tpu", topology_name=name, **options).devices
     except Exception as error:  # jaxlib has exceptions of its own
+        reason = one_line(error).replace(";", ",")
         raise UserError(
-            f"{name} is not a topology that can be compiled for ({_first_line(error)}): try one of {EXAMPLES}."
+            f"{name} is not a topology that can be compiled for ({reason}): try one of {EXAMPLES}."
         ) from error
     return Slice(name, devices, PEAKS[generation])
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).splitlines()[0].replace(";", ",").rstrip(".") if str(error) else type(error).__name__

@@ -19,7 +19,7 @@ from orbax.checkpoint import v1 as ocp
 
 from palgan_jax.checkpoint import checksums
 from palgan_jax.checkpoint.checksums import Damaged
-from palgan_jax.checkpoint.weights import Weights, without_cancelled_biases
+from palgan_jax.checkpoint.weights import Weights, without_canceled_biases
 from palgan_jax.errors import UserError, one_line
 
 FOLDER = "checkpoints"  # within a working directory
@@ -113,7 +113,7 @@ def _load_inference(folder: epath.Path) -> Weights:
     checksums.verify(folder, "ema")
     with own_process():
         variables = ocp.load_checkpointables(folder, {"ema": jax.tree.map(lambda _: np.ndarray, shapes)})["ema"]
-    variables = without_cancelled_biases(variables, note["config"])
+    variables = without_canceled_biases(variables, note["config"])
     source = f"step {note['step']} of {folder}"
     return Weights(variables, note["config"], note["step"], note["metrics"], str(folder), source)
 

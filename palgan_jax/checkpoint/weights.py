@@ -12,17 +12,17 @@ COLLECTIONS = ("params", "batch_stats", "spectral")
 _ATTENTION = ("params", "assignment_generator", "attention")
 
 
-def without_cancelled_biases(variables: Mapping[str, Any], config: Mapping[str, Any]) -> dict[str, Any]:
+def without_canceled_biases(variables: Mapping[str, Any], config: Mapping[str, Any]) -> dict[str, Any]:
     """Leaves out the biases that weights of earlier versions hold and that make no difference to any result.
 
     The softmax cancels that of the keys, and the guided filter that of the guide (method: section 11).
     """
-    cancelled = [(*_ATTENTION, "key", "bias")]
+    canceled = [(*_ATTENTION, "key", "bias")]
     net = config.get("net")
     if isinstance(net, Mapping) and net.get("local", "guided") == "guided":
-        cancelled.append((*_ATTENTION, "guide", "bias"))
+        canceled.append((*_ATTENTION, "guide", "bias"))
     flat: dict[tuple[str, ...], Any] = flatten_dict(variables, keep_empty_nodes=True)
-    return unflatten_dict({path: value for path, value in flat.items() if path not in cancelled})
+    return unflatten_dict({path: value for path, value in flat.items() if path not in canceled})
 
 
 @dataclass(frozen=True)

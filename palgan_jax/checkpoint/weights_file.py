@@ -14,7 +14,7 @@ import safetensors.numpy
 from flax.traverse_util import flatten_dict, unflatten_dict
 from safetensors import SafetensorError, safe_open
 
-from palgan_jax.checkpoint.weights import COLLECTIONS, Weights, without_cancelled_biases
+from palgan_jax.checkpoint.weights import COLLECTIONS, Weights, without_canceled_biases
 from palgan_jax.errors import UserError
 from palgan_jax.util.files import write_file
 
@@ -83,5 +83,5 @@ def load_weights(path: str | os.PathLike) -> Weights:
         ) from error
     floats = {n: v.astype(np.float32) if np.issubdtype(v.dtype, np.floating) else v for n, v in tensors.items()}
     variables = {**{collection: {} for collection in COLLECTIONS}, **unflatten_dict(floats, sep="/")}
-    variables = without_cancelled_biases(variables, config)
+    variables = without_canceled_biases(variables, config)
     return Weights(variables, config, step, metrics, str(path), f"step {step} of {path}")

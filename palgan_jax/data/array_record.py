@@ -32,7 +32,7 @@ _BUFFER = 32768
 
 @dataclass(frozen=True)
 class RecordPictures:
-    """The pictures of a prepared split. A `Pictures`.
+    """The pictures of a prepared split. Implements `Pictures`.
 
     Files are opened when they are first read.
     """

@@ -20,7 +20,7 @@ INDEX_FILE = ".palgan-index.npz"
 
 @dataclass(frozen=True, eq=False)
 class Listing:
-    """Picture files: those under a folder, sorted by name, or those of a list, in its order. A `Pictures`.
+    """Picture files: those under a folder, sorted by name, or those of a list, in its order. Implements `Pictures`.
 
     Names are relative to the root and have forward slashes on every system, so that order and seeds are the same
     everywhere.

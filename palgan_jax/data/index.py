@@ -40,7 +40,7 @@ ROW = np.dtype([
     ("colorfulness", "f4"),
 ])  # fmt: skip
 
-Progress = Callable[[int, int], None]
+OnProgress = Callable[[int, int], None]
 """Called with (pictures done, pictures to do) of this process."""
 Reasons = dict[int, str]
 
@@ -69,7 +69,7 @@ def file_stem(pictures: Pictures) -> str:
     return f"{pictures.title}-{hashlib.sha256(place).hexdigest()[:8]}"
 
 
-def load_or_build(pictures: Pictures, cache_dir: Path | None = None, progress: Progress | None = None) -> Index:
+def load_or_build(pictures: Pictures, cache_dir: Path | None = None, progress: OnProgress | None = None) -> Index:
     """Returns the index of a set, from the rows that files still hold of these very pictures and a scan of the others.
 
     It is read from, and kept in, the file beside the pictures, else in `cache_dir`, else nowhere. All processes call
@@ -246,7 +246,7 @@ def _owners(total: int, count: int) -> np.ndarray:
     return np.arange(total) // BLOCK % count
 
 
-def _scan_own_blocks(pictures: Pictures, known: KnownRows, folder: Path | None, progress: Progress | None) -> None:
+def _scan_own_blocks(pictures: Pictures, known: KnownRows, folder: Path | None, progress: OnProgress | None) -> None:
     """Scans the pictures of this process's blocks that are not known.
 
     Where these are more than a block, each block is kept in `folder` (None: nowhere) as soon as it is finished.

@@ -11,7 +11,7 @@ from palgan_jax.data.protocols import Part, Source
 
 @dataclass(frozen=True)
 class MixtureSource:
-    """The pictures of several sources one after another. A `Source`."""
+    """The pictures of several sources one after another. Implements `Source`."""
 
     name: str
     sources: tuple[Source, ...]

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from palgan_jax.errors import DataStopped
 
 LEAST_SAMPLE = 1000
-"""The share of bad pictures is one of at least so many, so that a few at the start do not end a run."""
+"""The share of bad pictures is computed over at least this many, so that a few at the start do not end a run."""
 
 _NAMED = 5  # pictures that the error names
 

@@ -27,7 +27,7 @@ from palgan_jax.util.files import make_folder, write_file
 
 @dataclass(frozen=True)
 class StoredSource:
-    """The usable pictures of a stored set. A `Source`."""
+    """The usable pictures of a stored set. Implements `Source`."""
 
     name: str
     pictures: Pictures
@@ -91,7 +91,7 @@ def open_source(
     cache_dir: str | Path | None = None,
     near_gray: float = 0.0,
     max_unreadable: float = 1.0,
-    progress: index_lib.Progress | None = None,
+    progress: index_lib.OnProgress | None = None,
 ) -> Source:
     """Opens a set of pictures, and scans those that are not in its index yet.
 
@@ -124,7 +124,7 @@ def _open_single(
     cache_dir: str | Path | None,
     near_gray: float,
     max_unreadable: float,
-    progress: index_lib.Progress | None,
+    progress: index_lib.OnProgress | None,
 ) -> Source:
     """Opens a set that is no mixture; `name` is its spec in messages."""
     if isinstance(spec, specs.SyntheticSpec):

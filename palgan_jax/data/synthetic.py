@@ -15,7 +15,7 @@ _PATCHES = 10  # of color along each side of the canvas
 
 @dataclass(frozen=True)
 class SyntheticSource:
-    """Smooth colorful pictures, the same on every machine; every other one is taller than wide. A `Source`."""
+    """Smooth colorful pictures, the same on every machine; every other one is taller than wide. Implements `Source`."""
 
     name: str
     count: int

@@ -21,7 +21,7 @@ SAME_TRUTH = 0.01
 
 
 @dataclass(frozen=True)
-class Difference:
+class MetricDifference:
     """A metric of A and of B.
 
     Attributes:
@@ -45,7 +45,7 @@ class Difference:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Two evaluations side by side: labels of A and B, what both were measured on, and a Difference a metric.
+    """Two evaluations side by side: labels of A and B, what both were measured on, and a MetricDifference a metric.
 
     `only_first` and `only_second` are metrics that the other does not have.
     """
@@ -54,7 +54,7 @@ class Comparison:
     second: str
     protocol: str
     count: int
-    metrics: dict[str, Difference]
+    metrics: dict[str, MetricDifference]
     only_first: list[str] = field(default_factory=list)
     only_second: list[str] = field(default_factory=list)
 
@@ -69,7 +69,7 @@ def compare(first: Evaluation, second: Evaluation, *, resamples: int = RESAMPLES
     # What is measured of the truth alone is the same for both.
     common = in_order(first.values.keys() & second.values.keys())
     shared = [name for name in common if find_metric(name).inputs != ("truth",)]
-    metrics: dict[str, Difference] = {}
+    metrics: dict[str, MetricDifference] = {}
     if shared:
         a, b = (np.stack([e.values[name] for name in shared], axis=1) for e in (first, second))
         b = b[order]
@@ -78,7 +78,7 @@ def compare(first: Evaluation, second: Evaluation, *, resamples: int = RESAMPLES
             metrics[name] = _paired(name, a[:, i], b[:, i], float(lows[i]), float(highs[i]))
     for name in first.whole.keys() & second.whole.keys():
         a, b = first.whole[name], second.whole[name]
-        metrics[name] = Difference(a, b, a - b)
+        metrics[name] = MetricDifference(a, b, a - b)
     names_a, names_b = (set(e.values) | set(e.whole) for e in (first, second))
     return Comparison(
         describe_system(first),
@@ -131,7 +131,7 @@ def _refuse_other_networks(first: Evaluation, second: Evaluation) -> None:
         )
 
 
-def _paired(name: str, a: np.ndarray, b: np.ndarray, low: float, high: float) -> Difference:
+def _paired(name: str, a: np.ndarray, b: np.ndarray, low: float, high: float) -> MetricDifference:
     direction = find_metric(name).direction
     wins = {"higher": a > b, "lower": a < b}.get(direction)
     if low <= 0 <= high:
@@ -142,7 +142,7 @@ def _paired(name: str, a: np.ndarray, b: np.ndarray, low: float, high: float) ->
         verdict = "A is better" if (low > 0) == (direction == "higher") else "B is better"
     share = None if wins is None else float(wins.mean())
     means = float(a.mean()), float(b.mean())
-    return Difference(*means, means[0] - means[1], low, high, share, float((a == b).mean()), verdict)
+    return MetricDifference(*means, means[0] - means[1], low, high, share, float((a == b).mean()), verdict)
 
 
 def as_text(comparison: Comparison) -> str:

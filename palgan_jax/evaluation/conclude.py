@@ -11,7 +11,7 @@ import numpy as np
 
 from palgan_jax import __version__
 from palgan_jax.evaluation.plan import Plan, warn_of_difference
-from palgan_jax.evaluation.protocols import Difference, Protocol, difference, list_sha256
+from palgan_jax.evaluation.protocols import ListDifference, Protocol, difference, list_sha256
 from palgan_jax.evaluation.record import Evaluation
 from palgan_jax.evaluation.resize import RESIZES
 from palgan_jax.evaluation.resume import Partial
@@ -91,7 +91,7 @@ def _numbers_of_set(
     return whole, absent
 
 
-def _facts_of_measurement(plan: Plan, differences: Difference, unreadable: list[str]) -> dict[str, Any]:
+def _facts_of_measurement(plan: Plan, differences: ListDifference, unreadable: list[str]) -> dict[str, Any]:
     facts: dict[str, Any] = {
         "date": datetime.now(UTC).strftime("%Y-%m-%d"),
         "version": __version__,

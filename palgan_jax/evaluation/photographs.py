@@ -63,7 +63,7 @@ class Photographs:
         metrics: Collection[str] = (),
         seed: int = 0,
     ):
-        """Opens nothing yet. `selection`: which of the `pictures`; `system`: None where none paints them."""
+        """Opens no file yet. `selection`: which of the `pictures`; `system`: None where none paints them."""
         (self._rows, self.names), count = selection, len(selection.rows)
         self._pictures, self._protocol, self._system = pictures, protocol, system
         self._resize = RESIZES[protocol.resize].function

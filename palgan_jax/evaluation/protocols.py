@@ -144,7 +144,7 @@ def find_protocol(name: str) -> Protocol:
 
 
 @dataclass(frozen=True)
-class Difference:
+class ListDifference:
     """How the pictures that were measured differ from a protocol's.
 
     Attributes:
@@ -173,20 +173,20 @@ def first_few(names: Sequence[str], most: int = _SHOWN) -> str:
     return ", ".join(names[:most]) + (", ..." if len(names) > most else "")
 
 
-def difference(protocol: Protocol, names: Iterable[str]) -> Difference:
+def difference(protocol: Protocol, names: Iterable[str]) -> ListDifference:
     """Compares the names of pictures that were measured with the protocol's. Empty: they are exactly its own."""
     counts = Counter(map(base_name, names))
     twice = tuple(sorted(name for name, count in counts.items() if count > 1))
     if protocol.names is not None:
         listed = set(protocol.names())
-        return Difference(tuple(sorted(listed - counts.keys())), tuple(sorted(counts.keys() - listed)), twice)
+        return ListDifference(tuple(sorted(listed - counts.keys())), tuple(sorted(counts.keys() - listed)), twice)
     if protocol.count is None:
-        return Difference()
+        return ListDifference()
     extra = tuple(sorted(name for name in counts if not re.fullmatch(protocol.pattern, name)))
     missing = tuple(name for name in protocol.among if name not in counts)
     total = len(counts) - len(extra)
     other = () if total == protocol.count else (f"{total:,} pictures instead of {protocol.count:,}",)
-    return Difference(missing, extra, twice, other)
+    return ListDifference(missing, extra, twice, other)
 
 
 def select(protocol: Protocol, names: Sequence[str]) -> list[int]:

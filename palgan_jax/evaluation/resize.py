@@ -51,4 +51,4 @@ RESIZES = {
     ),
     "squash": Resize("squashed to {side} x {side}, bilinear with antialiasing (Pillow)", squash),
 }
-"""By their names in `protocols.Protocol`."""
+"""Resizes by the name that `Protocol.resize` holds."""

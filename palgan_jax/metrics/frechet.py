@@ -14,7 +14,7 @@ from palgan_jax.errors import UserError
 
 @dataclass(frozen=True)
 class Moments:
-    """What is kept of N feature vectors of length D.
+    """Count, mean and scatter of N feature vectors of length D.
 
     Attributes:
       count: N.

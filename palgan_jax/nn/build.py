@@ -1,4 +1,4 @@
-"""Builds the networks of a config for the devices of a mesh: the one place that decides by platform.
+"""Builds the networks of a config for the devices of a mesh: the one place where networks are chosen by platform.
 
 Without a mesh, and for a mesh of other devices than TPUs, the networks are the portable ones. What is computed is the
 same on all platforms.

@@ -1,4 +1,4 @@
-"""PalNorm, which lets the palette set scale and shift of normalized features, and its rivals."""
+"""PalNorm, which lets the palette set scale and shift of normalized features, and its alternatives."""
 
 from typing import Any, Literal
 
@@ -101,6 +101,7 @@ class PalNorm(nn.Module):
     def _spade(self, n: Picture, h: jax.Array, l: jax.Array) -> Picture:
         # A convolution of planes that are constant is, borders apart, a dense layer: no 257-channel map is built.
         hidden, (_, height, width, channels) = scaled(128, self.width), n.shape
+        # "seen" and "spread" are the names that checkpoints hold.
         of_luminance = Conv(hidden, dtype=self.dtype, name="seen")(resize(l, height, width))  # (B, H, W, hidden)
         of_palette = Dense(hidden, dtype=self.dtype, name="spread")(h * self.palette_scale)[:, None, None]
         z = leaky_relu(of_luminance + of_palette)

@@ -100,7 +100,7 @@ def describe_palette(h: np.ndarray, spec: palettes.PaletteSpec) -> str:
     a, b = float(grid.sum(1) @ centers), float(grid.sum(0) @ centers)
     hue = _HUES[round(math.degrees(math.atan2(b, a)) / 30) % 12]
     entropy = abs(float((share * np.log(np.maximum(share, 1e-12))).sum()))
-    tint = "balanced around gray" if math.hypot(a, b) < 0.04 else f"leaning towards {hue}"
+    tint = "balanced around gray" if math.hypot(a, b) < 0.04 else f"leaning toward {hue}"
     return f"{tint}, entropy {entropy:.2f} nats"
 
 

@@ -48,7 +48,7 @@ class Stored:
 
 
 Import = tuple[Stored, dict[str, np.ndarray]]
-"""What is to be stored of a kind."""
+"""Weights of one kind, ready to be stored."""
 
 
 def store_folder() -> Path:

@@ -195,7 +195,7 @@ def is_finished(checkpoints: Checkpoints, total: int) -> bool:
 
 
 def _averages(config: ConfigDict, source: Source) -> Averages:
-    """Returns what validation's rivals paint with, and what a pretrained encoder's palettes begin as."""
+    """Returns what validation's baselines paint with, and what a pretrained encoder's palettes begin as."""
     read = partial(source.read, at_least=max(SIDE, config.resolution))
     return averages(
         read, range(len(source)), source.name, resolution=config.resolution, spec=palette_spec(config),

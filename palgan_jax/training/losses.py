@@ -48,9 +48,9 @@ def color_huber(c_hat: jax.Array, c: jax.Array) -> jax.Array:
 
 ColorLoss = Literal["l1", "huber"]
 COLOR_LOSSES: Mapping[ColorLoss, Callable[[jax.Array, jax.Array], jax.Array]] = {"l1": color_l1, "huber": color_huber}
-"""The loss of colors by its name. "huber" forgives small errors, whose gradient "l1" does not tell from large ones."""
+"""Color losses by name. The gradient of "huber" shrinks with the error, that of "l1" does not."""
 HUBER_DELTA = 0.2
-"""Normalized: 22 units of a or b."""
+"""The error, in normalized ab, at which the loss becomes linear: 22 units of Lab."""
 
 
 def palette_l1(h_hat: jax.Array, h: jax.Array) -> jax.Array:

@@ -10,7 +10,7 @@ import optax
 from jax.sharding import NamedSharding
 from ml_collections import ConfigDict
 
-from palgan_jax.color import from_bytes, render
+from palgan_jax.color import bytes_to_signed, from_bytes, render
 from palgan_jax.config import palette_spec
 from palgan_jax.nn.build import activations_dtype
 from palgan_jax.nn.palgan import reduced
@@ -134,59 +134,38 @@ def _make_forward(
 
     It returns ((L_G, L_D), ((g_updates, d_updates), metrics)): the two losses, and what the networks update besides.
     """
-    spec, weight = palette_spec(config), config.loss
-    dtype = activations_dtype(config)
+    spec, weight, dtype = palette_spec(config), config.loss, activations_dtype(config)
 
     def forward(g_params, d_params, state: TrainState, batch: Batch, draws: Draws, vgg: Any):
         l, c, h = batch["l"], batch["c"], batch["h"]  # (B, H, W, 1), (B, H, W, 2), (B, K)
         if "tone" in draws:
             l = jittered(l, draws["tone"], config.data.luminance_jitter)
         g_variables = {**state.generator, "params": g_params}
-        terms: Metrics = {}
-        code = h
-        if config.model == "autoencoder":
-            code = None
-        elif config.model == "vae":
-            posterior: Any = generator.apply(g_variables, l, c, method="posterior")
-            mean, log_variance = posterior  # (B, K) each
-            code = mean + jnp.exp(0.5 * log_variance) * draws["code"]
-            terms["kl"] = weight.kl * losses.kl_from_standard_normal(mean, log_variance)
+        code, terms = _code(config, generator, g_variables, l, c, h, draws)
         (h_hat, c_hat), g_updates = generator.apply(
             g_variables, l, code, True, draws.get("use_predicted"), draws.get("keys"),
             mutable=["batch_stats", "spectral", CELLS],
         )  # (B, K), (B, H, W, 2)  # fmt: skip
-        if weight.cells:
-            cells: Any = g_updates[CELLS]["palette_generator"]["palettes"]  # (B, H/32, W/32, K)
-            terms["cells"] = weight.cells * losses.cell_palettes(cells, c, spec)
-        rgb = batch["rgb"].astype(jnp.float32) / 127.5 - 1  # (B, H, W, 3)
-        stride = config.net.paint_stride
-        if "tone" in draws or stride > 1:
-            l, c = reduced(l, stride), reduced(c, stride)  # as G paints: H and W are smaller from here on
+        terms |= _palette_terms(config, h_hat, h, g_updates, c)
+
+        rgb = bytes_to_signed(batch["rgb"])  # (B, H, W, 3)
+        if "tone" in draws or config.net.paint_stride > 1:
+            # As G paints: H and W may be smaller from here on.
+            l, c = reduced(l, config.net.paint_stride), reduced(c, config.net.paint_stride)
             rgb = render(l, c, config.ab_range, config.render_leak)
         rgb_hat = render(l, c_hat, config.ab_range, config.render_leak)  # (B, H, W, 3), [-1, 1] in gamut
-
-        # Interleaved, not concatenated: a picture and its fake stay on the same device.
-        def pair(real: jax.Array, fake: jax.Array, dtype: Any = jnp.float32) -> jax.Array:
-            return jnp.stack([real, fake], axis=1).reshape(-1, *real.shape[1:]).astype(dtype)  # (2B, ...)
-
-        color_type = dtype or jnp.float32  # D's first convolution would round colors to it anyway
-        logits, d_updates = discriminator.apply(
-            {**state.discriminator, "params": d_params},
-            pair(c, c_hat, color_type), pair(rgb, rgb_hat, color_type), pair(h, h), True, mutable=["spectral"],
-        )  # fmt: skip
-        real, fake = logits[0::2], logits[1::2]
-        loss_d = losses.hinge_discriminator(real, fake)
+        (real, fake), d_updates = _judge(
+            discriminator, {**state.discriminator, "params": d_params}, (c, c_hat), (rgb, rgb_hat), h, dtype
+        )
+        # Until G follows D, D waits too: it would learn the few pictures that there are by heart.
+        begun = (state.step >= adversarial_from).astype(jnp.float32) if adversarial_from else 1.0
+        loss_d = begun * losses.hinge_discriminator(real, fake)
 
         terms["l1"] = weight.l1 * losses.COLOR_LOSSES[weight.color_kind](c_hat, c)
         if weight.perceptual:
             terms["perceptual"] = weight.perceptual * losses.perceptual(vgg, rgb_hat, rgb, dtype=dtype)
         if weight.adversarial:
-            begun = (state.step >= adversarial_from).astype(jnp.float32) if adversarial_from else 1.0
             terms["adversarial"] = begun * weight.adversarial * losses.hinge_generator(fake)
-        if config.model == "palgan":
-            terms["palette"] = weight.palette * losses.PALETTE_LOSSES[weight.palette_kind](h_hat, h)
-            if weight.entropy:
-                terms["entropy"] = -weight.palette * weight.entropy * losses.palette_entropy(h_hat)
         if weight.consistency:
             terms["consistency"] = weight.consistency * losses.palette_consistency(c_hat, h, spec)
         loss_g = sum(terms.values(), jnp.float32(0))
@@ -197,6 +176,54 @@ def _make_forward(
         return (loss_g, loss_d), ((g_updates, {"spectral": d_updates.get("spectral", {})}), metrics)
 
     return forward
+
+
+def _code(
+    config: ConfigDict, generator: nn.Module, g_variables: Any, l: jax.Array, c: jax.Array, h: jax.Array, draws: Draws
+) -> tuple[jax.Array | None, Metrics]:
+    """Returns what G paints with, (B, K) or None for its own prediction, and the terms of L_G that belong to it."""
+    if config.model == "autoencoder":
+        return None, {}
+    if config.model == "vae":
+        posterior: Any = generator.apply(g_variables, l, c, method="posterior")
+        mean, log_variance = posterior  # (B, K) each
+        kl = config.loss.kl * losses.kl_from_standard_normal(mean, log_variance)
+        return mean + jnp.exp(0.5 * log_variance) * draws["code"], {"kl": kl}
+    return h, {}
+
+
+def _palette_terms(config: ConfigDict, h_hat: jax.Array, h: jax.Array, g_updates: Any, c: jax.Array) -> Metrics:
+    """Returns the terms of L_G that compare palettes, (B, K) and those of cells, with those of c (B, H, W, 2)."""
+    weight, terms = config.loss, {}
+    if config.model == "palgan":
+        terms["palette"] = weight.palette * losses.PALETTE_LOSSES[weight.palette_kind](h_hat, h)
+        if weight.entropy:
+            terms["entropy"] = -weight.palette * weight.entropy * losses.palette_entropy(h_hat)
+    if weight.cells:
+        cells = g_updates[CELLS]["palette_generator"]["palettes"]  # (B, H/32, W/32, K)
+        terms["cells"] = weight.cells * losses.cell_palettes(cells, c, palette_spec(config))
+    return terms
+
+
+def _judge(
+    discriminator: nn.Module,
+    d_variables: Any,
+    c: tuple[jax.Array, jax.Array],
+    rgb: tuple[jax.Array, jax.Array],
+    h: jax.Array,
+    dtype: Any,
+) -> tuple[tuple[jax.Array, jax.Array], Any]:
+    """Returns D's logits of real and fake pictures, of which c and rgb are pairs, and its updated vectors."""
+
+    # Interleaved, not concatenated: a picture and its fake stay on the same device.
+    def pair(real: jax.Array, fake: jax.Array, dtype: Any = jnp.float32) -> jax.Array:
+        return jnp.stack([real, fake], axis=1).reshape(-1, *real.shape[1:]).astype(dtype)  # (2B, ...)
+
+    color_type = dtype or jnp.float32  # D's first convolution would round colors to it anyway
+    logits, d_updates = discriminator.apply(
+        d_variables, pair(*c, color_type), pair(*rgb, color_type), pair(h, h), True, mutable=["spectral"]
+    )
+    return (logits[0::2], logits[1::2]), d_updates
 
 
 def make_predict(config: ConfigDict, generator: nn.Module) -> Callable[..., tuple[jax.Array, jax.Array]]:

@@ -1,4 +1,4 @@
-"""Validation while training: metrics of the averaged weights, and of their rivals, on pictures not trained on."""
+"""Validation while training: metrics of the averaged weights, and of baselines, on pictures not trained on."""
 
 import logging
 from collections.abc import Callable
@@ -96,7 +96,7 @@ class Validation:
     """Measures weights on all pictures of a set, spread over the mesh.
 
     Args:
-      constants: averages of the training set, which the rivals paint with.
+      constants: averages of the training set, which the baselines paint with.
       batches: this process's "rgb" (b, H, W, 3) and "mask" (b,); iterated over by each run.
 
     Raises UserError where the config asks for a metric that is not known, or whose weights are missing.

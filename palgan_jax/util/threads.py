@@ -24,7 +24,7 @@ def ordered_map(f: Callable[[T], S], items: Iterable[T], workers: int, ahead: in
     """Yields f(item) of each item in order, computed by `workers` threads, at most `ahead` items before they are used.
 
     It pays where `f` releases the interpreter's lock, as reading and decoding files do. An error in `f` is raised in
-    the place of its result. Calls that have not begun by then, or when the consumer stops, are cancelled.
+    the place of its result. Calls that have not begun by then, or when the consumer stops, are canceled.
     """
     with ThreadPoolExecutor(workers) as pool:
         pending: deque[Future[S]] = deque()

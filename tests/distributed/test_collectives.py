@@ -6,7 +6,7 @@ import subprocess
 import sys
 
 from palgan_jax.distributed import collectives
-from tests.distributed.test_join import free_address
+from tests.support.addresses import free_address
 from tests.support.places import ROOT
 
 PROCESS = """

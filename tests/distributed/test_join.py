@@ -4,7 +4,6 @@ import http.server
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -15,6 +14,7 @@ import pytest
 from palgan_jax.distributed import join
 from palgan_jax.distributed.join import HEARTBEAT_SECONDS, joined
 from palgan_jax.errors import ExitCode, UserError
+from tests.support.addresses import free_address
 from tests.support.places import ROOT
 
 CLUSTER = re.compile(r"JAX_(COORDINATOR|NUM|PROCESS)|SLURM_|OMPI_|TPU_|MEGASCALE|KUBERNETES|GCE_|PALGAN_JOIN")
@@ -46,12 +46,6 @@ try:
 except Exception as error:
     sys.exit(report(error))
 """
-
-
-def free_address() -> str:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return f"127.0.0.1:{free.getsockname()[1]}"
 
 
 def start(*actions: str | None, **variables: str) -> dict[int, subprocess.Popen]:

@@ -15,6 +15,7 @@ from palgan_jax.metrics.catalogue import (
     FEATURE_NAMES,
     METRICS,
     OPTIONAL,
+    VARIANTS,
     find_metric,
     in_order,
     validation_names,
@@ -103,3 +104,4 @@ def documented() -> str:
 def test_the_documentation_has_the_rows_of_the_catalogue():
     text = (ROOT / "docs" / "evaluation.md").read_text()
     assert documented() in text, f"the table in docs/evaluation.md should be\n{documented()}"
+    assert all(f"`{suffix}`" in text for suffix in VARIANTS if suffix)

@@ -41,10 +41,10 @@ def pictures(size: int, width: int | None = None, channels: int = 1) -> jax.Shap
 def test_parameter_counts_are_those_of_the_method():
     # 21,906,946 with the eight biases that a batch norm cancels, one of each residual block's first convolution, with
     # that of the keys, which a softmax cancels, and with a convolution for the guide.
-    cancelled = 2 * (512 + 256 + 128 + 64) + 64 + 2 * 64
+    canceled = 2 * (512 + 256 + 128 + 64) + 64 + 2 * 64
     params = jax.eval_shape(PalGAN().init, KEY, pictures(256))["params"]
     assert count(params["palette_generator"]) == 2_616_832
-    assert count(params) == 21_906_946 - cancelled == 21_904_834
+    assert count(params) == 21_906_946 - canceled == 21_904_834
     h = jax.ShapeDtypeStruct((2, 256), jnp.float32)
     d = jax.eval_shape(ColorDiscriminator().init, KEY, pictures(256, channels=2), pictures(256, channels=3), h)
     assert count(d["params"]) == 1_045_121

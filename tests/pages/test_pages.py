@@ -133,7 +133,7 @@ def test_the_page_holds_every_picture_with_alt_text_and_fetches_nothing():
 
 def test_the_palette_is_described_in_words():
     text = page([_row()], "t")
-    assert "leaning towards red, entropy 0.00 nats" in text
+    assert "leaning toward red, entropy 0.00 nats" in text
 
 
 def test_curves_are_drawn_with_their_range_and_without_what_is_not_finite():

@@ -11,7 +11,8 @@ import safetensors.numpy
 
 from palgan_jax.cli import main
 from palgan_jax.errors import UserError
-from palgan_jax.nn.efficientnet_lite0 import BLOCKS, TAPS, EfficientNetLite0, depthwise
+from palgan_jax.nn.efficientnet_lite0 import BLOCKS, TAPS, EfficientNetLite0
+from palgan_jax.nn.ops.depthwise import depthwise
 from palgan_jax.pretrained import readers, store
 from palgan_jax.pretrained.kinds import KINDS, NORM, lite0_layers
 from palgan_jax.pretrained.load import load_efficientnet_lite0

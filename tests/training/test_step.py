@@ -250,7 +250,7 @@ def test_the_average_follows_parameters_and_statistics(one, rgb):
     assert set(ema_variables(after)) == {"params", "batch_stats", "spectral"}
 
 
-def test_spectral_vectors_turn_towards_the_largest_singular_value(one, rgb):
+def test_spectral_vectors_turn_toward_the_largest_singular_value(one, rgb):
     after, _ = one.run(rgb, steps=20)
 
     def share(state: TrainState) -> float:

@@ -34,7 +34,7 @@ import numpy as np
 from palgan_jax.nn.ops.cpu.noinline import noinline, padded
 
 WIDE = {"forward": 48, "kernel": 64}
-"""From so many channels on both sides, transforming costs less than it saves."""
+"""The fewest input and output channels with which transforming costs less than it saves."""
 POINTS = {4: (0, 1, -1), 6: (0, 2 / 3, -2 / 3, 3 / 2, -3 / 2), 10: (0, 0.4, -0.4, 0.8, -0.8, 1.25, -1.25, 2.5, -2.5)}
 """Pixels of a tile -> where the polynomials behind the filter are evaluated, beside infinity. With (0, 1, -1, 2, -2),
 as Lavin and Gray have it, six lose four times as much to rounding."""

@@ -14,7 +14,7 @@ from palgan_jax.nn.ops.local_regression import HIGHEST, Boxes, band, filtered, p
 from palgan_jax.nn.ops.tpu.kernel import has_room, kernel, laid_as_by_convolutions, on_each_chip, tiled
 
 CHANNELS = 16
-"""Worked on at a time: as many as two bytes each fill a tile."""
+"""Channels for each point of the grid: 16 values of two bytes fill a tile."""
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(3, 4, 5))
