@@ -4,7 +4,8 @@ One contract for the module: the last axis holds the channels, everything is flo
 jitted and differentiated everywhere, also at black, white, gray and colors out of gamut. sRGB is in [0, 1], L in
 [0, 100], and a and b are in about [-110, 110]. The numbers are those of scikit-image, so that the two agree.
 
-From sRGB to Lab, NumPy arrays are computed with NumPy, on the host, and everything else with JAX.
+From sRGB to Lab, and by the transfer curve of sRGB, NumPy arrays are computed with NumPy, on the host, and everything
+else with JAX.
 """
 
 from typing import Any, TypeVar
@@ -49,11 +50,12 @@ def srgb_to_linear(rgb: Array) -> Array:
     return xp.where(curved, ((safe + 0.055) / 1.055) ** 2.4, rgb / 12.92)
 
 
-def linear_to_srgb(linear: jax.Array) -> jax.Array:
+def linear_to_srgb(linear: Array) -> Array:
     """Applies the sRGB transfer curve, without clamping: negative light goes through the linear part. Any shape."""
+    xp = _namespace(linear)
     curved = linear > 0.0031308
-    safe = jnp.where(curved, linear, 1.0)
-    return jnp.where(curved, 1.055 * safe ** (1 / 2.4) - 0.055, linear * 12.92)
+    safe = xp.where(curved, linear, 1.0)
+    return xp.where(curved, 1.055 * safe ** (1 / 2.4) - 0.055, linear * 12.92)
 
 
 def rgb_to_lab(rgb: Array) -> Array:

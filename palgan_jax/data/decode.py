@@ -1,19 +1,21 @@
-"""Decodes picture files of every format to upright 8-bit sRGB, with one error sentence for whatever goes wrong.
+"""Decodes picture files of every format to upright sRGB, with one error sentence for whatever goes wrong.
 
 JPEGs go through libjpeg-turbo (simplejpeg) with DCT scaling. Everything else, and JPEGs that it declines (CMYK, odd or
 slightly damaged ones), goes through Pillow. Pillow also reads the headers, except those of plain JPEGs, which are most
-training pictures. These rules hold for the whole project:
+training pictures, and of TIFFs. These rules hold for the whole project:
 
 - EXIF orientation is applied, always: an array's first row is the top of the picture as a person sees it.
-- An embedded ICC profile other than sRGB is converted to sRGB (relative colorimetric); an unusable one is ignored.
-- Transparency is composited over white. 16 bits become 8. Gray float pictures are read as 0..1, 0..255 or 0..65535,
-  whichever is the smallest range that holds their largest value.
-- The first picture of an animation or of a TIFF with several pages is read.
-- A side under 16 pixels, or more than 120 megapixels, is refused from the header, before any pixel is decoded.
+- Colors are converted to sRGB by the ICC profile, or by the gAMA and cHRM chunks of a PNG. A broken profile is left
+  aside, and so is one that describes other colors than the picture has.
+- `decode_picture` keeps 16 bits of gray, and of color in PNG and TIFF; other formats give 8 bits of color. Integers and
+  floats of other ranges are scaled as `palgan_jax.data.levels` says.
+- Transparency is kept by `decode_picture` and composited over white by `read_rgb`.
+- The first picture of an animation or of a TIFF with several pages is read; reduced copies do not count.
+- A side under 16 pixels, or more megapixels than the limit, is refused from the header, before any pixel is decoded.
 """
 
-import functools
 import io
+import mmap
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,11 +23,16 @@ from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
-import simplejpeg
-from PIL import Image, ImageCms, ImageOps
+from PIL import Image, PngImagePlugin
 
-from palgan_jax.data.formats import damage_explained, open_header
-from palgan_jax.errors import UserError, one_line
+from palgan_jax.data import color_profile, jpeg, levels, png, tiff
+from palgan_jax.data.color_profile import UnusableProfile
+from palgan_jax.data.file_bytes import is_pipe, open_regular, read_bytes
+from palgan_jax.data.formats import HEAD, damage_explained, format_of, open_header
+from palgan_jax.data.libtiff import silence
+from palgan_jax.data.picture import Picture
+from palgan_jax.errors import UserError
+from palgan_jax.util.text import in_words
 from palgan_jax.util.threads import SharedContext
 
 MIN_SIDE = 16
@@ -34,128 +41,144 @@ ORIENTATION = 0x0112
 """The EXIF tag."""
 
 _EXIF_KEYS = {"exif", "Raw profile type exif", "xmp", "XML:com.adobe.xmp"}  # where Pillow's getexif looks
+_LARGEST_TEXT = 64_000_000  # bytes of EXIF or XMP in a PNG, unpacked
+_MOST_BYTES = 16  # a pixel of the limit, unpacked: four channels of 32 bits
 
 
 @contextmanager
-def _ignore_warnings() -> Iterator[None]:
-    limit = Image.MAX_IMAGE_PIXELS
+def _without_warnings_and_limits() -> Iterator[None]:
+    limits = Image.MAX_IMAGE_PIXELS, PngImagePlugin.MAX_TEXT_CHUNK
     with warnings.catch_warnings():
         # Broken metadata says nothing about the pixels.
         warnings.filterwarnings("ignore", message="(Possibly c|C)orrupt EXIF data", category=UserWarning)
         warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
-        # Pillow refuses more than 179 megapixels; every picture is checked here.
-        Image.MAX_IMAGE_PIXELS = None
+        # Pillow refuses more than 179 megapixels; every picture is checked here, against a limit that can be raised.
+        Image.MAX_IMAGE_PIXELS, PngImagePlugin.MAX_TEXT_CHUNK = None, _LARGEST_TEXT
         try:
             yield
         finally:
-            Image.MAX_IMAGE_PIXELS = limit
+            Image.MAX_IMAGE_PIXELS, PngImagePlugin.MAX_TEXT_CHUNK = limits
 
 
-quiet_pillow = SharedContext(_ignore_warnings)
-"""Ignores the warnings of Pillow in a `with` body; it is shared, since filters of warnings are the whole process's."""
+quiet_pillow = SharedContext(_without_warnings_and_limits)
+"""Ignores the warnings and limits of Pillow in a `with` body; it is shared, since these are the whole process's."""
 
 
-def read_rgb(path: str | Path, *, at_least: int | None = None) -> np.ndarray:
+def read_rgb(path: str | Path, *, at_least: int | None = None, max_pixels: int = MAX_PIXELS) -> np.ndarray:
     """Reads a picture file.
 
     Args:
-      path: the file.
+      path: the file; "-", or what a shell calls /dev/fd/N, for a pipe.
       at_least: None for every pixel. A number asks for a smaller picture, which is cheaper: the smallest one with a
         short side of at_least pixels or more that DCT scaling (JPEG: 1/2, 1/4, 1/8) or averaging whole blocks (other
         formats) can give, and the full size where the file is smaller. JPEGs are then decoded with libjpeg-turbo's
         faster DCT, and the halved chroma of most of them is repeated instead of interpolated: 6 % faster, and 42 dB
         (quality 98) to 45 dB (quality 75) from the exact result once the picture is reduced to 256 x 256.
+      max_pixels: what has more is refused.
 
     Returns:
-      uint8 (H, W, 3), sRGB, upright, contiguous and writable.
+      uint8 (H, W, 3), sRGB, upright, on white paper where it is transparent, contiguous and writable.
 
     Raises:
-      UserError: one sentence: missing, a directory, empty, not a picture, cut short, of an absurd size.
+      UserError: one sentence: missing, a directory, empty, not a picture, cut short, of an absurd size, or of a layout
+        that is not supported.
     """
-    return decode_rgb(read_bytes(path), name=str(path), at_least=at_least)
+    return decode_rgb(read_bytes(path), name=str(path), at_least=at_least, max_pixels=max_pixels)
 
 
-def read_bytes(path: str | Path) -> bytes:
-    """Reads the bytes of a file. Raises UserError where it is missing, empty or cannot be read."""
-    with (
-        _system_errors_explained(path),
-        open(path, "rb", buffering=0) as file,  # noqa: PTH123 - a Path takes as long to make as the file to read
-    ):
-        data = file.readall()
-    if not data:
-        raise UserError(f"{path} is empty (0 bytes): get the file again.")
-    return data
-
-
-@contextmanager
-def _system_errors_explained(path: str | Path) -> Iterator[None]:
-    """Turns errors of the system, in a `with` body, into a UserError about the file."""
-    try:
-        yield
-    except FileNotFoundError:
-        raise UserError(f"there is no file {path}: check the path.") from None
-    except IsADirectoryError:
-        raise UserError(f"{path} is a directory, not a picture file: name a file in it.") from None
-    except PermissionError:
-        # On Windows directories give this error, too.
-        problem = (
-            "is a directory, not a picture file: name a file in it"
-            if Path(path).is_dir()
-            else "may not be read: check its permissions"
-        )
-        raise UserError(f"{path} {problem}.") from None
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path} cannot be read ({one_line(error)}): check the path.") from None
-
-
-def decode_rgb(data: bytes, *, name: str, at_least: int | None = None) -> np.ndarray:
+def decode_rgb(data: bytes, *, name: str, at_least: int | None = None, max_pixels: int = MAX_PIXELS) -> np.ndarray:
     """Decodes the bytes of a picture file as `read_rgb` does; `name` stands for the file in error sentences."""
-    size = _plain_jpeg_size(data)
+    size = jpeg.plain_size(data)
     if size is not None:
-        _check_size(size, name)
-        rgb = _decode_jpeg(data, size, at_least)
+        _check_size(size, name, max_pixels)
+        rgb = jpeg.decode(data, size, at_least)
         if rgb is not None:
             return rgb
-    with quiet_pillow, damage_explained(name), open_header(data, name) as picture:
-        _check_size(_upright_size(picture), name)
-        if size is None and picture.format in ("JPEG", "MPO") and picture.mode in ("RGB", "L"):
-            rgb = _decode_jpeg(data, picture.size, at_least)
+    rgb = decode_picture(data, name=name, at_least=at_least, max_pixels=max_pixels).on_white()
+    if at_least is not None and min(rgb.shape[:2]) // at_least >= 2:
+        rgb = np.array(Image.fromarray(rgb).reduce(min(rgb.shape[:2]) // at_least))
+    return rgb
+
+
+def decode_picture(data: bytes, *, name: str, at_least: int | None = None, max_pixels: int = MAX_PIXELS) -> Picture:
+    """Decodes the bytes of a picture file with all that they hold: 16 bits, transparency, notes.
+
+    `at_least` makes JPEGs alone smaller. Raises UserError as `read_rgb` does.
+    """
+    with quiet_pillow, damage_explained(name):
+        format_ = format_of(data[:HEAD], name)
+        if format_ == "TIFF":
+            return _decode_tiff(data, name, max_pixels)
+        profile = None
+        if format_ == "PNG":
+            data, profile = png.slim(data)
+        with open_header(data, name) as picture:
+            _check_size(_upright_size(picture), name, max_pixels)
+            if format_ == "JPEG" and not jpeg.are_few_scans(data, picture.size):
+                raise UserError(f"{name} is a JPEG of too many scans, which would take minutes: save it anew.")
+            profile = profile or picture.info.get("icc_profile") or b""
+            stored, turned = _Stored(name, profile), orientation(picture)
+            stored.count(_frames(picture))
+            rgb = None
+            if format_ == "JPEG" and picture.mode in ("RGB", "L"):
+                rgb = jpeg.decode(data, picture.size, at_least)
             if rgb is not None:
-                return _finish_jpeg(rgb, picture)
-        return _decode_pillow(picture, at_least)
+                stored.take_pixels(rgb[..., 0] if picture.mode == "L" else rgb)
+            elif format_ == "PNG" and (samples := png.samples_of_16_bits(data)) is not None:
+                stored.take_samples(samples, picture.info.get("transparency"))
+            else:
+                if at_least is not None and format_ == "JPEG":
+                    picture.draft(None, (at_least, at_least))  # type: ignore[arg-type]  # Pillow: None keeps the mode
+                stored.take(picture)
+            if format_ == "PNG" and not profile and "srgb" not in picture.info:
+                stored.apply_chunks(picture.info.get("gamma"), picture.info.get("chromaticity"))
+            return stored.upright(turned)
 
 
-def picture_size(path: str | Path) -> tuple[int, int]:
-    """Reads width and height of the upright picture, and no more than the file's header for it.
+def picture_size(path: str | Path, *, max_pixels: int = MAX_PIXELS) -> tuple[int, int]:
+    """Reads width and height of the upright picture, and mostly no more than the file's header for it.
 
     Raises UserError as `read_rgb` does.
     """
-    with _system_errors_explained(path), Path(path).open("rb") as file:
-        if not file.peek(1):
-            raise UserError(f"{path} is empty (0 bytes): get the file again.")
-        return picture_size_of(file, name=str(path))
+    if is_pipe(path):
+        return picture_size_of(read_bytes(path), name=str(path), max_pixels=max_pixels)
+    with open_regular(path) as file:
+        return picture_size_of(file, name=str(path), max_pixels=max_pixels)
 
 
-def picture_size_of(data: bytes | BinaryIO, *, name: str) -> tuple[int, int]:
+def picture_size_of(data: bytes | BinaryIO, *, name: str, max_pixels: int = MAX_PIXELS) -> tuple[int, int]:
     """Returns the `picture_size` of bytes that are already in memory, or of an open file."""
-    size = _plain_jpeg_size(data) if isinstance(data, bytes) else None
-    if size is not None:
-        _check_size(size, name)
-        return size
-    with quiet_pillow, damage_explained(name), open_header(data, name) as picture:
-        size = _upright_size(picture)
-        _check_size(size, name)
-        return size
+    size = jpeg.plain_size(data) if isinstance(data, bytes) else None
+    if size is None:
+        with quiet_pillow, damage_explained(name):
+            size = _size_of_any(data, name)
+    _check_size(size, name, max_pixels)
+    return size
 
 
-def _check_size(size: tuple[int, int], name: str) -> None:
+def _size_of_any(data: bytes | BinaryIO, name: str) -> tuple[int, int]:
+    if isinstance(data, bytes):
+        format_ = format_of(data[:HEAD], name)
+        file = io.BytesIO(data)
+    else:
+        format_ = format_of(data.read(HEAD), name)
+        data.seek(0)
+        file = data
+    if format_ == "TIFF":
+        content = data if isinstance(data, bytes) else mmap.mmap(data.fileno(), 0, access=mmap.ACCESS_READ)
+        return _upright(tiff.choose(content, name).page)
+    with open_header(png.header(file) if format_ == "PNG" else file, name) as picture:
+        return _upright_size(picture)
+
+
+def _check_size(size: tuple[int, int], name: str, max_pixels: int) -> None:
     """Raises UserError where a picture is too small or too large."""
     width, height = size
     if min(width, height) < MIN_SIDE:
         raise UserError(f"{name} is {width} x {height} pixels: each side must be at least {MIN_SIDE}.")
-    if width * height > MAX_PIXELS:
-        limit = f"more than the limit of {MAX_PIXELS // 1_000_000} megapixels"
-        raise UserError(f"{name} is {width} x {height} pixels, {limit}: make it smaller.")
+    if width * height > max_pixels:
+        limit = f"more than the limit of {max_pixels // 1_000_000} megapixels"
+        raise UserError(f"{name} is {width} x {height} pixels, {limit}: make it smaller or raise the limit.")
 
 
 def orientation(picture: Image.Image) -> int:
@@ -170,150 +193,193 @@ def orientation(picture: Image.Image) -> int:
 
 
 def _upright_size(picture: Image.Image) -> tuple[int, int]:
-    # Pillow turns TIFF by itself, and its size is the turned one from the start.
-    turned = picture.format != "TIFF" and orientation(picture) >= 5
-    return (picture.height, picture.width) if turned else picture.size
+    return (picture.height, picture.width) if orientation(picture) >= 5 else picture.size
 
 
-# ---------------------------------------------------------------- JPEG through libjpeg-turbo
-
-_FRAME = (0xC0, 0xC1, 0xC2)  # baseline, extended, progressive
-_SCAN = 0xDA
-_SILENT = {0xC4, 0xDB, 0xDD, 0xFE, 0xE0, *range(0xE3, 0xF0)}  # tables, comments, and private data of programs
-
-
-def _plain_jpeg_size(data: bytes) -> tuple[int, int] | None:
-    """Returns width and height of a plain JPEG; None for anything else, whose header Pillow has to read.
-
-    A plain JPEG has nothing that changes how its pixels are shown: no EXIF or XMP (APP1, with the orientation), no ICC
-    profile and no further picture (APP2); and it is gray or has three channels of 8 bits. This takes a tenth of the
-    time that Pillow needs to open it.
-    """
-    if data[:2] != b"\xff\xd8":
-        return None
-    at, size = 2, None
-    while at + 10 <= len(data) and data[at] == 0xFF:
-        marker = data[at + 1]
-        if marker in _FRAME:
-            if data[at + 4] != 8 or data[at + 9] not in (1, 3):
-                return None
-            size = data[at + 7] << 8 | data[at + 8], data[at + 5] << 8 | data[at + 6]
-        elif marker == _SCAN:
-            return size
-        elif marker not in _SILENT:
-            return None
-        at += 2 + (data[at + 2] << 8 | data[at + 3])
-    return None
-
-
-def _decode_jpeg(data: bytes, size: tuple[int, int], at_least: int | None) -> np.ndarray | None:
-    """Returns the pixels as they lie in the file; None where libjpeg-turbo declines it, and Pillow is to decide."""
-    # libjpeg-turbo also scales by 3/8, 5/8 and so on, but slower than it decodes in full.
-    scale, fast = _dct_scale(size, at_least), at_least is not None
-    width, height = decoded_size(size, at_least)
+def _frames(picture: Image.Image) -> int:
     try:
-        return simplejpeg.decode_jpeg(
-            data, "RGB", fastdct=fast, fastupsample=fast, min_height=height, min_width=width, min_factor=scale
+        return int(getattr(picture, "n_frames", 1))
+    except Exception:  # a later frame is damaged
+        return 1
+
+
+# ------------------------------------------------------------------------------------------------------------- TIFF
+
+
+def _upright(page: tiff.Page) -> tuple[int, int]:
+    width, height = page.size
+    return (height, width) if page.orientation >= 5 else (width, height)
+
+
+def _decode_tiff(data: bytes, name: str, max_pixels: int) -> Picture:
+    silence()
+    choice = tiff.choose(data, name)
+    page = choice.page
+    _check_size(_upright(page), name, max_pixels)
+    layout = tiff.layout_of(page)
+    if layout.nbytes > _MOST_BYTES * max_pixels:
+        raise UserError(
+            f"{name} unpacks to {in_words(layout.nbytes)}, more than the limit of {max_pixels // 1_000_000} "
+            "megapixels allows: make it smaller or raise the limit."
         )
-    except ValueError:
-        return None
+    stored = _Stored(name, page.profile)
+    stored.count(choice.count)
+    if tiff.is_left_to_pillow(page, layout):
+        try:
+            picture = Image.open(io.BytesIO(tiff.with_page_first(data, page)), formats=("TIFF",))
+        except Exception as error:
+            raise _unsupported(name, tiff.unsupported(page, layout)) or error from None
+        with picture:
+            picture.load()  # Pillow turns TIFFs by itself
+            stored.take(picture)
+            return stored.upright(1)
+    problem = _unsupported(name, tiff.unsupported(page, layout))
+    if problem:
+        raise problem
+    colors = tiff.colors_of(tiff.read_samples(data, page, layout), page, layout)
+    if colors.space in ("CMYK", "LAB"):
+        channels = [Image.fromarray(np.ascontiguousarray(channel)) for channel in np.moveaxis(colors.pixels, -1, 0)]
+        stored.take_wide(_merged(colors.space, channels))
+        stored.alpha = colors.alpha
+    else:
+        stored.take_pixels(colors.pixels, colors.alpha)
+    return stored.upright(page.orientation)
 
 
-def _dct_scale(size: tuple[int, int], at_least: int | None) -> int:
-    """Returns the largest of 8, 4, 2 and 1 that divides the short side into `at_least` pixels or more."""
-    return next((k for k in (8, 4, 2) if at_least and -(-min(size) // k) >= at_least), 1)
+def _merged(mode: str, channels: list[Image.Image]) -> Image.Image:
+    if mode == "LAB":
+        size, content = channels[0].size, np.dstack([np.asarray(channel) for channel in channels])
+        return Image.frombytes("LAB", size, content.tobytes())
+    return Image.merge(mode, channels)
 
 
-def decoded_size(size: tuple[int, int], at_least: int | None) -> tuple[int, int]:
-    """Returns the (width, height) that `read_rgb` makes of a JPEG of this size; other formats never come out larger."""
-    scale = _dct_scale(size, at_least)
-    return -(-size[0] // scale), -(-size[1] // scale)
+def _unsupported(name: str, layout: str) -> UserError | None:
+    return (
+        UserError(f"{name} is a TIFF of {layout}, which is not supported: save it with 8 or 16 bits.")
+        if layout
+        else None
+    )
 
 
-def _finish_jpeg(rgb: np.ndarray, header: Image.Image) -> np.ndarray:
-    """Converts the pixels of a JPEG to sRGB and turns them upright, as its header says."""
-    profile = header.info.get("icc_profile")
-    if profile:
-        # A gray JPEG arrives here as RGB already; its profile describes gray and is left aside.
-        rgb = np.array(_to_srgb(Image.fromarray(rgb), profile))
-    return np.ascontiguousarray(_turn(rgb, orientation(header)))
+# -------------------------------------------------------------------------------------------- from modes of Pillow
 
 
-def _turn(rgb: np.ndarray, stored: int) -> np.ndarray:
-    """Turns pixels (H, W, 3), stored with an EXIF orientation, upright."""
+class _Stored:
+    """A picture on its way to sRGB, as it lies in its file.
+
+    Attributes:
+      pixels, alpha: as in `Picture`, not yet upright.
+    """
+
+    def __init__(self, name: str, profile: bytes) -> None:
+        self._name, self._profile = name, profile
+        self._notes: list[str] = []
+        self.pixels: np.ndarray
+        self.alpha: np.ndarray | None = None
+
+    def count(self, pictures: int) -> None:
+        """Notes that only the first of several pictures is taken."""
+        if pictures > 1:
+            self._notes.append(f"{self._name} holds {pictures} pictures: the first is taken, {pictures - 1} left out.")
+
+    def take(self, picture: Image.Image) -> None:
+        """Takes a picture of any mode of Pillow."""
+        picture.load()
+        if picture.mode == "F":
+            self.take_pixels(levels.from_floats(np.asarray(picture)))
+        elif picture.mode.startswith("I"):
+            self._take_integers(picture)
+        elif picture.mode in ("CMYK", "LAB"):
+            self.take_wide(picture)
+        elif picture.has_transparency_data:
+            gray = picture.mode in ("1", "L", "LA", "La")
+            samples = np.asarray(picture.convert("LA" if gray else "RGBA"))
+            self.take_pixels(samples[..., 0] if gray else samples[..., :3], samples[..., -1])
+        else:
+            gray = picture.mode in ("1", "L")
+            self.take_pixels(np.asarray(picture.convert("L" if gray else "RGB")))
+
+    def _take_integers(self, picture: Image.Image) -> None:
+        values = np.asarray(picture)
+        if values.dtype.itemsize == 2:
+            self.take_samples(values.astype(np.uint16)[..., None], picture.info.get("transparency"))
+        elif picture.format in ("PNG", "PPM", "JPEG2000"):  # Pillow makes 16 bits of these
+            self.take_pixels(np.clip(values, 0, 65535).astype(np.uint16))
+        else:
+            self.take_pixels(levels.from_integers(values, 32))
+
+    def take_samples(self, samples: np.ndarray, transparent: object) -> None:
+        """Takes samples uint16 (H, W, 1 to 4), of which an even number has the opacity last.
+
+        transparent: the one color without opacity, where there is one.
+        """
+        channels = samples.shape[-1]
+        colors = samples[..., :3] if channels > 2 else samples[..., 0]
+        alpha = samples[..., -1] if channels in (2, 4) else None
+        if alpha is None and isinstance(transparent, int | tuple):
+            clear = samples == np.array(transparent)
+            alpha = np.where(clear.all(axis=-1), 0, 65535).astype(np.uint16)
+        self.take_pixels(colors, alpha)
+
+    def take_pixels(self, pixels: np.ndarray, alpha: np.ndarray | None = None) -> None:
+        """Takes gray or RGB, and converts it by the profile."""
+        self.alpha = alpha
+        self.pixels = pixels
+        if not self._profile:
+            return
+        try:
+            if pixels.ndim == 3 and color_profile.space_of(self._profile) == "gray" and _is_neutral(pixels):
+                # Formats that know no gray, and palettes.
+                self.pixels = pixels = np.ascontiguousarray(pixels[..., 1])
+            convert = color_profile.gray_to_srgb if pixels.ndim == 2 else color_profile.rgb_to_srgb
+            self.pixels = convert(pixels, self._profile)
+        except UnusableProfile as reason:
+            self._leave_aside(reason)
+
+    def take_wide(self, picture: Image.Image) -> None:
+        """Takes CMYK or LAB, and converts it by the profile."""
+        try:
+            if self._profile or picture.mode == "LAB":
+                profile = self._profile if picture.mode == "CMYK" else None
+                self.pixels = color_profile.picture_to_srgb(picture, profile)
+                return
+        except UnusableProfile as reason:
+            self._leave_aside(reason)
+        self.pixels = np.asarray(picture.convert("RGB"))
+
+    def _leave_aside(self, reason: UnusableProfile) -> None:
+        self._notes.append(f"the color profile of {self._name} is left aside, since {reason}.")
+
+    def apply_chunks(self, gamma: float | None, chromaticities: tuple[float, ...] | None) -> None:
+        """Converts by the color chunks of a PNG."""
+        shaper = color_profile.shaper_of_chunks(gamma, chromaticities)
+        if shaper is None:
+            return
+        if self.pixels.ndim == 3:
+            self.pixels = shaper.convert(self.pixels)
+        else:
+            self.pixels = color_profile.apply_tone(self.pixels, shaper.tone(65536))
+
+    def upright(self, stored: int) -> Picture:
+        """Returns the picture turned upright from an EXIF orientation."""
+        pixels = turn(self.pixels, stored)
+        alpha = None if self.alpha is None else turn(self.alpha, stored)
+        if alpha is not None and alpha.min() == np.iinfo(alpha.dtype).max:
+            alpha = None
+        return Picture(pixels, alpha, tuple(self._notes))
+
+
+def _is_neutral(rgb: np.ndarray) -> bool:
+    """Returns True for gray, (H, W, 3), but for what lossy compression makes of it."""
+    tolerance = 4 * (np.iinfo(rgb.dtype).max // 255)
+    green = rgb[..., 1].astype(np.int32)
+    return all(np.abs(rgb[..., i] - green).max() <= tolerance for i in (0, 2))
+
+
+def turn(pixels: np.ndarray, stored: int) -> np.ndarray:
+    """Turns pixels (H, W) or (H, W, C), stored with an EXIF orientation, upright; contiguous."""
     if stored >= 5:
-        rgb = rgb.swapaxes(0, 1)
+        pixels = pixels.swapaxes(0, 1)
     # What remains after the transposition: mirrored left-right, upside down.
     mirrored, flipped = {2: (1, 0), 3: (1, 1), 4: (0, 1), 6: (1, 0), 7: (1, 1), 8: (0, 1)}.get(stored, (0, 0))
-    return rgb[:: -1 if flipped else 1, :: -1 if mirrored else 1]
-
-
-# ---------------------------------------------------------------- everything else through Pillow
-
-
-def _decode_pillow(picture: Image.Image, at_least: int | None) -> np.ndarray:
-    if at_least is not None and picture.format in ("JPEG", "MPO"):
-        picture.draft(None, (at_least, at_least))  # type: ignore[arg-type]  # Pillow: None keeps the mode
-    picture.load()
-    profile = picture.info.get("icc_profile")
-    upright = ImageOps.exif_transpose(picture) if orientation(picture) != 1 else picture
-    rgb = _flatten(upright, profile)
-    if at_least is not None and min(rgb.size) // at_least >= 2:
-        rgb = rgb.reduce(min(rgb.size) // at_least)
-    return np.array(rgb)
-
-
-def _flatten(picture: Image.Image, profile: bytes | None) -> Image.Image:
-    """Converts a picture of any mode to RGB: 8 bits, sRGB, opaque."""
-    if picture.mode.startswith("I") or picture.mode == "F":
-        return _wide_gray(np.asarray(picture))
-    if picture.has_transparency_data:
-        picture = picture.convert("RGBA")
-        alpha = picture.getchannel("A")
-        opaque = _to_srgb(picture.convert("RGB"), profile)
-        white = Image.new("RGB", picture.size, "white")
-        return Image.composite(opaque, white, alpha)
-    if picture.mode == "LAB":
-        return _to_srgb(picture, profile=None)
-    if picture.mode not in ("RGB", "L", "CMYK"):
-        picture = picture.convert("RGB")
-    return _to_srgb(picture, profile)
-
-
-def _wide_gray(values: np.ndarray) -> Image.Image:
-    """Converts one channel of 16-bit integers, 32-bit integers (taken as 0..65535) or floats to RGB."""
-    if values.dtype.kind == "f":
-        values = np.nan_to_num(values, nan=0.0, posinf=0.0, neginf=0.0)
-        top = next((t for t in (1.0, 255.0, 65535.0) if values.max() <= t), float(values.max()))
-    else:
-        top = 65535.0
-    gray = np.clip(values * (255.0 / top), 0, 255)
-    return Image.fromarray(np.rint(gray).astype(np.uint8)).convert("RGB")
-
-
-def _to_srgb(picture: Image.Image, profile: bytes | None) -> Image.Image:
-    """Converts RGB, L, CMYK or LAB to RGB, through the profile if there is one that is not sRGB and fits the mode."""
-    if profile or picture.mode == "LAB":
-        try:
-            transform = _icc_transform(profile, picture.mode)
-            if transform is not None:
-                return ImageCms.applyTransform(picture, transform)  # type: ignore[return-value]  # not in place: returns a picture
-        except Exception:  # of a broken profile
-            pass
-    return picture.convert("RGB")
-
-
-@functools.lru_cache(maxsize=32)
-def _icc_transform(profile: bytes | None, mode: str) -> ImageCms.ImageCmsTransform | None:
-    """Returns the transform from a profile (None: CIE Lab) to sRGB; None where the profile is sRGB itself.
-
-    Raises PyCMSError where the profile is broken or does not fit the mode.
-    """
-    if profile is None:
-        source = ImageCms.ImageCmsProfile(ImageCms.createProfile("LAB"))
-    else:
-        source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
-        if mode == "RGB" and "srgb" in ImageCms.getProfileDescription(source).lower():
-            return None
-    intent = ImageCms.Intent.RELATIVE_COLORIMETRIC
-    return ImageCms.buildTransform(source, ImageCms.createProfile("sRGB"), mode, "RGB", renderingIntent=intent)
+    return np.ascontiguousarray(pixels[:: -1 if flipped else 1, :: -1 if mirrored else 1])

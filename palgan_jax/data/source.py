@@ -12,9 +12,10 @@ import jax
 import numpy as np
 
 from palgan_jax.data import index as index_lib
+from palgan_jax.data import jpeg
 from palgan_jax.data import spec as specs
 from palgan_jax.data.array_record import RecordPictures
-from palgan_jax.data.decode import decode_rgb, decoded_size
+from palgan_jax.data.decode import decode_rgb
 from palgan_jax.data.folder import list_pictures, read_list
 from palgan_jax.data.mixture import MixtureSource
 from palgan_jax.data.protocols import Part, Pictures, Source
@@ -69,7 +70,7 @@ class StoredSource:
     def decoded_bytes(self, at_least: int | None) -> int:
         packed = self.sizes[:, 0].astype(np.int64) << 32 | self.sizes[:, 1]  # sorted much faster than pairs
         sizes, counts = np.unique(packed, return_counts=True)
-        decoded = (decoded_size((size >> 32, size & 0xFFFFFFFF), at_least) for size in sizes.tolist())
+        decoded = (jpeg.decoded_size((size >> 32, size & 0xFFFFFFFF), at_least) for size in sizes.tolist())
         return sum(count * 3 * w * h for (w, h), count in zip(decoded, counts.tolist(), strict=True))
 
     def summary(self) -> str:

@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageCms, ImageOps
 
-from palgan_jax.data import decode as picture_lib
-from palgan_jax.data.decode import MAX_PIXELS, decode_rgb, decoded_size, picture_size, picture_size_of, read_rgb
+from palgan_jax.data import jpeg
+from palgan_jax.data.decode import MAX_PIXELS, decode_rgb, picture_size, picture_size_of, read_rgb
 from palgan_jax.errors import UserError
 from tests.support.places import ROOT
 
@@ -172,7 +172,7 @@ def test_size_orientation_and_reduction(width, height, orientation, kind, at_lea
     short, full_short = min(got.shape[:2]), min(full.shape[:2])
     assert short >= min(at_least or full_short, full_short)
     if kind == "JPEG":
-        assert got.shape[1::-1] == decoded_size(upright.size, at_least)
+        assert got.shape[1::-1] == jpeg.decoded_size(upright.size, at_least)
     if at_least is not None and full_short // at_least >= 4:
         assert short <= full_short // 4 + 1  # it really was reduced
     # The same picture the same way up. Not closer, since a last block may be cut; any other way up gives 60 or more.
@@ -325,9 +325,9 @@ def test_paths_may_be_strings_with_any_name(tmp_path, china):
 )
 def test_only_headers_without_a_say_in_the_pixels_are_read_without_pillow(china, mode, options, plain):
     data = encode(china.convert(mode), "JPEG", **options)
-    assert picture_lib._plain_jpeg_size(data) == (china.size if plain else None)
+    assert jpeg.plain_size(data) == (china.size if plain else None)
     for end in range(0, 700, 7):  # a header that is cut short is left to Pillow, too
-        assert picture_lib._plain_jpeg_size(data[:end]) in (None, china.size)
+        assert jpeg.plain_size(data[:end]) in (None, china.size)
 
 
 def test_exif_behind_the_frame_header_counts_as_well():

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from palgan_jax.data.decode import decoded_size, read_rgb
+from palgan_jax.data import jpeg
+from palgan_jax.data.decode import read_rgb
 from palgan_jax.data.folder import list_pictures
 from palgan_jax.data.scan import color_statistics
 from palgan_jax.data.source import Source, open_source
@@ -259,5 +260,5 @@ def test_photographs(photos, tmp_path):
     source = open_source(f"list:{write_list(tmp_path / 'val.txt', *map(str, files))}")
     assert source.counts == {"found": 57, "used": 57, "near_gray": 0, "unreadable": 0}
     assert source.decoded_bytes(None) == int(3 * source.sizes.prod(axis=1).sum())
-    sizes = [decoded_size((int(w), int(h)), 64) for w, h in source.sizes]
+    sizes = [jpeg.decoded_size((int(w), int(h)), 64) for w, h in source.sizes]
     assert source.decoded_bytes(64) == sum(3 * w * h for w, h in sizes) < source.decoded_bytes(None)

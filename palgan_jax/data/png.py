@@ -1,0 +1,91 @@
+"""Reads what Pillow does not give of a PNG: color profiles of any size, 16-bit color, past text of any size.
+
+Pillow unpacks every text and profile of a PNG when it opens it, and takes one that is larger than its limit for damage.
+Texts say nothing about the pixels but for EXIF and XMP, so that Pillow gets the file without the others.
+"""
+
+import io
+import zlib
+from typing import BinaryIO
+
+import numpy as np
+from PIL import Image
+
+SIGNATURE = b"\x89PNG\r\n\x1a\n"
+LARGEST_PROFILE = 64_000_000
+"""Bytes; what is larger when it is unpacked is left aside."""
+
+_TEXTS = (b"tEXt", b"zTXt", b"iTXt")
+_ORIENTATION_IN = (b"XML:com.adobe.xmp\0", b"Raw profile type exif\0", b"Raw profile type APP1\0")
+_LONGEST_KEY = 80
+_COLOR_16 = {2: ("RGB;16B", "RGB;16L"), 6: ("RGBA;16B", "RGBA;16L")}
+
+
+def slim(data: bytes) -> tuple[bytes, bytes]:
+    """Takes profile and texts out of the bytes of a PNG.
+
+    Returns the file that Pillow is to read, and the profile, unpacked: empty where there is none, and no profile where
+    it cannot be unpacked.
+    """
+    kept, profile, start, at = [], b"", 0, len(SIGNATURE)
+    while at + 12 <= len(data):
+        length, kind = int.from_bytes(data[at : at + 4], "big"), data[at + 4 : at + 8]
+        after = at + 12 + length
+        if after > len(data):
+            break
+        text = kind in _TEXTS and not data.startswith(_ORIENTATION_IN, at + 8)
+        if text or kind == b"iCCP":
+            kept.append(data[start:at])
+            start = after
+            if kind == b"iCCP":
+                profile = profile or _unpacked(data[at + 8 : after - 4])
+        at = after
+    return b"".join([*kept, data[start:]]) if kept else data, profile
+
+
+def header(file: BinaryIO) -> bytes:
+    """Reads an open PNG up to its pixels, without texts and profile: what Pillow needs for size and orientation."""
+    kept = [file.read(len(SIGNATURE))]
+    while len(start := file.read(8)) == 8:
+        length, kind = int.from_bytes(start[:4], "big"), start[4:]
+        if kind == b"IDAT":
+            return b"".join([*kept, start])
+        key = file.read(min(length, _LONGEST_KEY))
+        if kind == b"iCCP" or (kind in _TEXTS and not key.startswith(_ORIENTATION_IN)):
+            file.seek(length + 4 - len(key), io.SEEK_CUR)
+        else:
+            kept += [start, key, file.read(length + 4 - len(key))]
+    return b"".join(kept)
+
+
+def _unpacked(chunk: bytes) -> bytes:
+    """Returns the profile of an iCCP chunk; what is no profile stands for one that cannot be unpacked."""
+    packed = chunk[chunk.find(b"\0") + 2 :]
+    try:
+        unpacker = zlib.decompressobj()
+        profile = unpacker.decompress(packed, LARGEST_PROFILE)
+    except zlib.error:
+        return b"broken"
+    return profile if unpacker.eof and profile else b"broken"
+
+
+def samples_of_16_bits(data: bytes) -> np.ndarray | None:
+    """Decodes a PNG of 16-bit color, or gray with alpha, to uint16 (H, W, 2, 3 or 4); None for every other PNG.
+
+    Pillow has no mode for these. It is asked twice, for the upper and for the lower bytes.
+    """
+    bits, color = data[24], data[25]
+    if bits != 16 or color not in (2, 4, 6):
+        return None
+    if color == 4:
+        # Four bytes a pixel, read as they are.
+        both = _decoded(data, "RGBA").astype(np.uint16)
+        return both[..., ::2] << 8 | both[..., 1::2]
+    upper, lower = (_decoded(data, rawmode) for rawmode in _COLOR_16[color])
+    return upper.astype(np.uint16) << 8 | lower
+
+
+def _decoded(data: bytes, rawmode: str) -> np.ndarray:
+    with Image.open(io.BytesIO(data), formats=("PNG",)) as picture:
+        picture.tile = [tile._replace(args=rawmode) for tile in picture.tile]
+        return np.asarray(picture)
