@@ -4,6 +4,7 @@ import argparse
 import os
 import sys
 import time
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,7 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "pictures",
         nargs="+",
         metavar="PICTURE",
-        help="JPEG, PNG, WebP, TIFF or BMP files, folders of them, patterns in quotes, or @list.txt",
+        help="picture files (JPEG, PNG, TIFF and others, - for a pipe), folders, patterns in quotes, or @list.txt",
     )
     parser.add_argument(
         "-o", "--output", required=True, metavar="DIR", type=user_path, help="folder for the PNGs; made if missing"
@@ -45,7 +46,24 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="make what is done anew, and replace files of the results' names; pictures that are named never are",
     )
+    parser.add_argument(
+        "--max-megapixels",
+        metavar="N",
+        type=_megapixels,
+        help="refuse larger pictures (default: 120, which need about 4 GB of memory)",
+    )
     parser.set_defaults(run=run)
+
+
+def _megapixels(text: str) -> int:
+    """Returns the pixels of a number of megapixels above 0."""
+    try:
+        pixels = int(float(text) * 1_000_000)
+    except (ValueError, OverflowError):
+        pixels = 0
+    if pixels < 1:
+        raise argparse.ArgumentTypeError(f"{text} is no number of megapixels, such as 200")
+    return pixels
 
 
 def run(args: argparse.Namespace) -> int:
@@ -63,14 +81,15 @@ def run(args: argparse.Namespace) -> int:
         from palgan_jax.colorize.predictor import Colorizer
         from palgan_jax.colorize.record import Records, settings_digest, weights_digest
         from palgan_jax.colorize.targets import Names, plan
-        from palgan_jax.data.decode import picture_size, read_rgb
+        from palgan_jax.data.decode import MAX_PIXELS, picture_size, read_rgb
         from palgan_jax.util.files import make_folder
 
+    max_pixels = args.max_megapixels or MAX_PIXELS
     sources, errors = find_sources(args.pictures)
     for error in errors:
         _tell(error)
     records = Records()
-    good = [source for source in sources if _succeeds(picture_size, source.path)]
+    good = [source for source in sources if _succeeds(partial(picture_size, max_pixels=max_pixels), source.path)]
     results = [source for source in good if _is_result(source, records)]
     bad = len(errors) + len(sources) - len(good)
     good = [source for source in good if source not in results]
@@ -82,8 +101,7 @@ def run(args: argparse.Namespace) -> int:
         return 2 if bad else 0
     reference = None
     if args.reference is not None:
-        picture_size(args.reference)
-        reference = read_rgb(args.reference)
+        reference = read_rgb(args.reference, max_pixels=max_pixels)
     make_folder(args.output)
     keep_compiled_programs()
     with no_garbage_collection():
@@ -104,7 +122,7 @@ def run(args: argparse.Namespace) -> int:
         for job in left:
             start = time.perf_counter()
             try:
-                target = _colorize(job, colorizer, palette, names, records, args.overwrite)
+                target = _colorize(job, colorizer, palette, names, records, args.overwrite, max_pixels)
                 done += 1
                 if job.kept:
                     _say(f"{job.kept} exists already and is kept (--overwrite replaces it).")
@@ -119,7 +137,7 @@ def run(args: argparse.Namespace) -> int:
     return 0 if done == len(left) and not bad else 2
 
 
-def _colorize(job, colorizer, palette, names, records: "Records", overwrite: bool) -> Path:
+def _colorize(job, colorizer, palette, names, records: "Records", overwrite: bool, max_pixels: int) -> Path:
     """Does one job; returns the path of the result. Raises UserError."""
     from hashlib import sha256
 
@@ -129,7 +147,9 @@ def _colorize(job, colorizer, palette, names, records: "Records", overwrite: boo
     from palgan_jax.util.files import write_file, write_new_file
 
     data = read_bytes(job.source.path)
-    result, _ = colorize_bytes(colorizer, data, str(job.source.path), palette)
+    result, _, notes = colorize_bytes(colorizer, data, str(job.source.path), palette, max_pixels)
+    for note in notes:
+        tqdm.write(f"palgan: note: {printable(note)}", file=sys.stderr)
     target = job.target
     target.parent.mkdir(parents=True, exist_ok=True)
     if overwrite:

@@ -20,8 +20,9 @@ from PIL import Image
 from palgan_jax import __version__
 from palgan_jax.colorize.join import join, luminance
 from palgan_jax.colorize.predictor import Colorizer
-from palgan_jax.data.decode import ORIENTATION, decode_rgb, orientation, quiet_pillow
-from palgan_jax.data.formats import damage_explained, open_header
+from palgan_jax.data.decode import MAX_PIXELS, ORIENTATION, decode_picture, orientation, quiet_pillow
+from palgan_jax.data.formats import HEAD, damage_explained, format_of, open_header
+from palgan_jax.data.levels import to_bytes
 
 _TURN_BACK = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -31,11 +32,6 @@ _TURN_BACK = {
     6: Image.Transpose.ROTATE_90,
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_270,
-}
-_UPRIGHT = {
-    **_TURN_BACK,
-    6: Image.Transpose.ROTATE_270,
-    8: Image.Transpose.ROTATE_90,
 }
 _PROCESSING_SOFTWARE = 0x000B
 _MARK = "palgan_jax"
@@ -48,34 +44,44 @@ class StoredPicture:
 
     Attributes:
       rgb: the upright picture as on white paper, uint8 (H, W, 3).
+      colors: the upright colors under the opacity, uint8 (H, W, 3).
       alpha: the upright opacity, uint8 (H, W); None where all is opaque.
       orientation: the EXIF orientation 1..8 that the file's pixels are stored in.
       exif: the file's EXIF block, empty where it has none.
+      notes: sentences about what of the file is left out.
     """
 
     rgb: np.ndarray
+    colors: np.ndarray
     alpha: np.ndarray | None
     orientation: int
     exif: bytes
+    notes: tuple[str, ...] = ()
 
 
-def read_picture(data: bytes, name: str) -> StoredPicture:
+def read_picture(data: bytes, name: str, max_pixels: int = MAX_PIXELS) -> StoredPicture:
     """Decodes a picture file with what its PNG is to keep. Raises UserError as `read_rgb` does."""
-    rgb = decode_rgb(data, name=name)
-    with quiet_pillow, damage_explained(name), open_header(data, name) as picture:
-        turned = 1 if picture.format == "TIFF" else orientation(picture)
-        exif = _exif(picture, turned)
-        alpha = None
-        if picture.has_transparency_data and not picture.mode.startswith(("I", "F")):
-            opacity = picture.convert("RGBA").getchannel("A")
-            alpha = np.asarray(opacity.transpose(_UPRIGHT[turned]) if turned in _UPRIGHT else opacity)
-            alpha = None if alpha.min() == 255 else alpha
-    return StoredPicture(rgb, alpha, turned, exif)
+    picture = decode_picture(data, name=name, max_pixels=max_pixels)
+    turned, exif = _layout(data, name)
+    alpha = None if picture.alpha is None else to_bytes(picture.alpha)
+    rgb = picture.on_white()
+    colors = rgb if alpha is None else to_bytes(picture.rgb())
+    return StoredPicture(rgb, colors, alpha, turned, exif, picture.notes)
+
+
+def _layout(data: bytes, name: str) -> tuple[int, bytes]:
+    """Returns the EXIF orientation that the pixels are stored in, and the EXIF block; those of a TIFF are not kept."""
+    with quiet_pillow, damage_explained(name):
+        if format_of(data[:HEAD], name) == "TIFF":
+            return 1, b""
+        with open_header(data, name) as header:
+            turned = orientation(header)
+            return turned, _exif(header, turned)
 
 
 def _exif(picture: Image.Image, turned: int) -> bytes:
     """Returns the EXIF block as it is, or, where the orientation comes from elsewhere, one that holds it alone."""
-    exif = picture.info.get("exif", b"") if picture.format != "TIFF" else b""
+    exif = picture.info.get("exif", b"")
     if turned == 1:
         return exif
     block = Image.Exif()
@@ -91,12 +97,6 @@ def _exif(picture: Image.Image, turned: int) -> bytes:
     return block.tobytes()
 
 
-def _without_paper(rgb: np.ndarray, alpha: np.ndarray) -> np.ndarray:
-    """Computes the colors (H, W, 3) that lie on white paper with opacity alpha (H, W) where the picture shows rgb."""
-    opacity = np.maximum(alpha, 1)[..., None].astype(np.float32) / 255
-    return np.clip(np.rint((rgb - 255 * (1 - opacity)) / opacity), 0, 255).astype(np.uint8)
-
-
 def colorize_picture(
     colorizer: Colorizer, picture: StoredPicture, palette: np.ndarray | None = None
 ) -> tuple[Image.Image, np.ndarray]:
@@ -106,7 +106,7 @@ def colorize_picture(
     if picture.alpha is None:
         result = Image.fromarray(join(lightness, ab))
     else:
-        rgb = join(luminance(_without_paper(picture.rgb, picture.alpha)), ab)
+        rgb = join(luminance(picture.colors), ab)
         result = Image.fromarray(np.dstack([rgb, picture.alpha]))
     if picture.orientation in _TURN_BACK:
         result = result.transpose(_TURN_BACK[picture.orientation])
@@ -114,17 +114,22 @@ def colorize_picture(
 
 
 def colorize_bytes(
-    colorizer: Colorizer, data: bytes, name: str, palette: np.ndarray | None = None
-) -> tuple[bytes, np.ndarray]:
+    colorizer: Colorizer,
+    data: bytes,
+    name: str,
+    palette: np.ndarray | None = None,
+    max_pixels: int = MAX_PIXELS,
+) -> tuple[bytes, np.ndarray, tuple[str, ...]]:
     """Colorizes the bytes of a picture file, of which `name` says the origin in errors.
 
-    Returns the bytes of the PNG and the palette (K,) that was used. Raises UserError as `read_rgb` does.
+    Returns the bytes of the PNG, the palette (K,) that was used, and sentences about what of the file is left out.
+    Raises UserError as `read_rgb` does.
     """
-    picture = read_picture(data, name)
+    picture = read_picture(data, name, max_pixels)
     result, used = colorize_picture(colorizer, picture, palette)
     buffer = io.BytesIO()
     result.save(buffer, "PNG", compress_level=4, exif=marked(picture.exif))
-    return buffer.getvalue(), used
+    return buffer.getvalue(), used, picture.notes
 
 
 def marked(exif: bytes) -> bytes:
