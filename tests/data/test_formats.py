@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import palgan_jax
 from palgan_jax.data import formats
 from palgan_jax.data.decode import decode_rgb, picture_size, picture_size_of, read_rgb
 from palgan_jax.errors import UserError
@@ -122,3 +123,16 @@ def test_a_wish_to_end_the_program_is_no_damage(monkeypatch, error):
     monkeypatch.setattr(Image, "open", fail)
     with pytest.raises(error):
         decode_rgb(encoded("PNG"), name="x")
+
+
+def test_open_picture_of_the_package_reads_as_the_command_does(tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    ramp = (np.arange(24 * 32, dtype=np.uint16) * 80).reshape(24, 32)
+    Image.fromarray(ramp).save(tmp_path / "a.png", exif=exif)
+    upright = np.rint(np.rot90(ramp, -1) / 257).astype(np.uint8)
+    assert np.array_equal(palgan_jax.open_picture(tmp_path / "a.png"), np.dstack([upright] * 3))
+    with pytest.raises(UserError, match="make it smaller or raise the limit"):
+        palgan_jax.open_picture(tmp_path / "a.png", max_pixels=700)
+    with pytest.raises(UserError, match="there is no file"):
+        palgan_jax.open_picture(str(tmp_path / "b.png"))
