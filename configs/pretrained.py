@@ -17,7 +17,8 @@ def get_config(arg: str = "") -> ConfigDict:
     config = default_config()
     config.resolution = 256
     config.batch_size = 8
-    config.total = "5000 steps"
+    config.total = "3600 steps"
+    config.ema = 0.998
     config.predicted_share = 0.5
 
     config.net.encoder = "efficientnet_lite0"
@@ -26,6 +27,7 @@ def get_config(arg: str = "") -> ConfigDict:
     config.net.palette_dropout = 0.5
     config.net.width = 0.25
     config.net.spectral = False
+    config.net.paint_init = "he"
     config.discriminator.width = 0.25
 
     config.loss.color_kind = "huber"

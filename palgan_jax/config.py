@@ -16,8 +16,9 @@ from ml_collections import ConfigDict
 from palgan_jax.errors import UserError
 from palgan_jax.nn.attention import Attention, Guide, Local
 from palgan_jax.nn.discriminator import Kind, Projected
+from palgan_jax.nn.layers import Init
 from palgan_jax.nn.norms import Norm
-from palgan_jax.nn.palette_generator import Init, Tap
+from palgan_jax.nn.palette_generator import Tap
 from palgan_jax.nn.palgan import Encoder, Model
 from palgan_jax.palette import Kernel, Normalization, PaletteSpec
 
@@ -31,6 +32,7 @@ CHOICES = {
     "net.guide": get_args(Guide),
     "net.tap": get_args(Tap),
     "net.palette_init": get_args(Init),
+    "net.paint_init": get_args(Init),
     "discriminator.kind": get_args(Kind),
     "discriminator.palette": get_args(Projected),
     "palette.kernel": get_args(Kernel),
@@ -137,6 +139,7 @@ def default_config() -> ConfigDict:
     config.net.normalize_palette = True
     config.net.tap = "after"
     config.net.palette_init = "he"
+    config.net.paint_init = "xavier"
     config.net.spectral = True
 
     config.discriminator = ConfigDict()

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jax.sharding import Mesh
 
-from palgan_jax.nn.layers import Conv, scaled
+from palgan_jax.nn.layers import LECUN, XAVIER, Conv, Init, scaled
 from palgan_jax.nn.ops.attention import PATCH, attend_patches
 from palgan_jax.nn.ops.columns import Picture, unpack
 from palgan_jax.nn.ops.guided_filter import guided_filter, guided_slope
@@ -44,6 +44,7 @@ class ChromaticAttention(nn.Module):
     radius: int = 4
     eps: float = 1e-3
     spectral: bool = False
+    init: Init = "xavier"
     tpus: Mesh | None = None
     dtype: Any = None
 
@@ -56,7 +57,10 @@ class ChromaticAttention(nn.Module):
         def conv(
             name: str, features: int = size, kernel: int = 1, use_bias: bool = True, dtype: Any = self.dtype
         ) -> Conv:
-            return Conv(features, kernel, use_bias=use_bias, spectral=self.spectral, dtype=dtype, name=name)
+            return Conv(
+                features, kernel, use_bias=use_bias, spectral=self.spectral,
+                kernel_init=LECUN if self.init == "he" else XAVIER, dtype=dtype, name=name,
+            )  # fmt: skip
 
         value = conv("value")(f, train)  # (B, H, W, size)
         if self.attention == "self":

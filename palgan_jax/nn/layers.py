@@ -4,7 +4,7 @@ Pictures are NHWC. Parameters, batch statistics and the spectral iteration are f
 activations (None: float32, or jnp.bfloat16 on accelerators).
 """
 
-from typing import Any
+from typing import Any, Literal
 
 import flax.linen as nn
 import jax
@@ -18,6 +18,9 @@ from palgan_jax.nn.ops.upsampling import convolve_upsampled
 XAVIER = nn.initializers.variance_scaling(0.02**2, "fan_avg", "normal")
 """Xavier with gain 0.02 (method: section 8)."""
 HE = nn.initializers.variance_scaling(2.0, "fan_in", "normal")
+LECUN = nn.initializers.variance_scaling(1.0, "fan_in", "normal")
+Init = Literal["xavier", "he"]
+"""First weights: the paper's, or those that keep the signal's size from the first step on."""
 
 
 def scaled(channels: int, width: float) -> int:
@@ -138,19 +141,20 @@ class ResBlock(nn.Module):
     norm: nn.Module  # a PalNorm that is cloned for each place
     spectral: bool = True
     columns: int | None = None
+    init: Init = "xavier"
     dtype: Any = None
 
     @nn.compact
     def __call__(self, x: Picture, h: jax.Array, l: jax.Array, train: bool) -> Picture:
-        channels = x.shape[-1]
+        channels, kernel_init = x.shape[-1], HE if self.init == "he" else XAVIER
 
         def normed(x: Picture, name: str) -> Picture:
             return self.norm.clone(parent=self, name=name)(x, h, l, train)
 
         def conv(name: str, features: int, kernel: int, use_bias: bool) -> Conv:
             return Conv(
-                features, kernel, use_bias=use_bias, spectral=self.spectral, columns=self.columns, dtype=self.dtype,
-                name=name,
+                features, kernel, use_bias=use_bias, spectral=self.spectral, columns=self.columns,
+                kernel_init=kernel_init, dtype=self.dtype, name=name,
             )  # fmt: skip
 
         y = leaky_relu(normed(x, "norm_0"))

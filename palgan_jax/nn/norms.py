@@ -6,7 +6,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from palgan_jax.nn.layers import Conv, Dense, leaky_relu, scaled
+from palgan_jax.nn.layers import LECUN, XAVIER, Conv, Dense, Init, leaky_relu, scaled
 from palgan_jax.nn.ops.columns import Picture
 from palgan_jax.nn.ops.upsampling import resize
 
@@ -76,6 +76,7 @@ class PalNorm(nn.Module):
     kind: Norm = "palette"
     width: float = 1.0
     palette_scale: float = 256.0
+    init: Init = "xavier"
     dtype: Any = None
 
     @nn.compact
@@ -91,19 +92,28 @@ class PalNorm(nn.Module):
             return n
         if self.kind == "spade":
             return self._spade(n, h, l)
-        z = leaky_relu(Dense(scaled(256, self.width), dtype=self.dtype, name="hidden")(h * self.palette_scale))
+        first, last = self._kernel_inits()
+        hidden = Dense(scaled(256, self.width), kernel_init=first, dtype=self.dtype, name="hidden")
+        z = leaky_relu(hidden(h * self.palette_scale))  # (B, hidden)
         gamma, beta = (
-            Dense(channels, dtype=self.dtype, name=name)(z)[:, None, None]  # (B, 1, 1, C)
+            Dense(channels, kernel_init=last, dtype=self.dtype, name=name)(z)[:, None, None]  # (B, 1, 1, C)
             for name in ("gamma", "beta")
         )
         return _modulate(n, gamma, beta)
+
+    def _kernel_inits(self) -> tuple[nn.initializers.Initializer, nn.initializers.Initializer]:
+        """Returns the first weights of the layers that read the palette, and of those of gamma and beta."""
+        return (LECUN, nn.initializers.normal(0.02)) if self.init == "he" else (XAVIER, XAVIER)
 
     def _spade(self, n: Picture, h: jax.Array, l: jax.Array) -> Picture:
         # A convolution of planes that are constant is, borders apart, a dense layer: no 257-channel map is built.
         hidden, (_, height, width, channels) = scaled(128, self.width), n.shape
         # "seen" and "spread" are the names that checkpoints hold.
-        of_luminance = Conv(hidden, dtype=self.dtype, name="seen")(resize(l, height, width))  # (B, H, W, hidden)
-        of_palette = Dense(hidden, dtype=self.dtype, name="spread")(h * self.palette_scale)[:, None, None]
+        first, last = self._kernel_inits()
+        seen = Conv(hidden, kernel_init=first, dtype=self.dtype, name="seen")
+        spread = Dense(hidden, kernel_init=first, dtype=self.dtype, name="spread")
+        of_luminance = seen(resize(l, height, width))  # (B, H, W, hidden)
+        of_palette = spread(h * self.palette_scale)[:, None, None]
         z = leaky_relu(of_luminance + of_palette)
-        gamma, beta = (Conv(channels, dtype=self.dtype, name=name)(z) for name in ("gamma", "beta"))
+        gamma, beta = (Conv(channels, kernel_init=last, dtype=self.dtype, name=name)(z) for name in ("gamma", "beta"))
         return _modulate(n, gamma, beta)

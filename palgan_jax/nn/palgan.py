@@ -9,9 +9,10 @@ from jax.sharding import Mesh
 
 from palgan_jax.nn.assignment_generator import PaletteAssignmentGenerator
 from palgan_jax.nn.attention import Attention, Guide, Local
+from palgan_jax.nn.layers import Init
 from palgan_jax.nn.norms import Norm
 from palgan_jax.nn.ops.upsampling import upsample
-from palgan_jax.nn.palette_generator import Head, Init, PaletteGenerator, Tap
+from palgan_jax.nn.palette_generator import Head, PaletteGenerator, Tap
 from palgan_jax.nn.pretrained_palette_generator import PretrainedPaletteGenerator
 
 Model = Literal["palgan", "autoencoder", "vae"]
@@ -48,6 +49,7 @@ class PalGAN(nn.Module):
     normalize_palette: bool = True
     tap: Tap = "after"
     palette_init: Init = "he"
+    paint_init: Init = "xavier"
     spectral: bool = True
     encoder: Encoder = "paper"
     paint_stride: int = 1
@@ -89,6 +91,7 @@ class PalGAN(nn.Module):
             self.guided_eps,
             self.palette_scale if self.model == "palgan" else 1.0,
             self.spectral,
+            self.paint_init,
             self.columns,
             self.tpus,
             self.dtype,
