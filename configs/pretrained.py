@@ -17,7 +17,7 @@ def get_config(arg: str = "") -> ConfigDict:
     config = default_config()
     config.resolution = 256
     config.batch_size = 8
-    config.total = "3600 steps"
+    config.total = "3000 steps"
     config.ema = 0.998
     config.predicted_share = 0.5
 
