@@ -127,6 +127,8 @@ def decode_picture(data: bytes, *, name: str, at_least: int | None = None, max_p
             elif format_ == "PNG" and (samples := png.samples_of_16_bits(data)) is not None:
                 stored.take_samples(samples, picture.info.get("transparency"))
             else:
+                if format_ == "PNG":
+                    png.scale_transparent_gray(picture, data)
                 if at_least is not None and format_ == "JPEG":
                     picture.draft(None, (at_least, at_least))  # type: ignore[arg-type]  # Pillow: None keeps the mode
                 stored.take(picture)
@@ -186,7 +188,9 @@ def orientation(picture: Image.Image) -> int:
     if picture.format != "TIFF" and not _EXIF_KEYS & picture.info.keys():
         return 1  # getexif is slow even where there is none
     try:
-        value = picture.getexif().get(ORIENTATION, 1)
+        # Of a PNG, Pillow would decode the pixels first, to look behind them.
+        exif = Image.Image.getexif(picture) if picture.format == "PNG" else picture.getexif()
+        value = exif.get(ORIENTATION, 1)
     except Exception:  # whatever broken metadata raise
         return 1
     return value if value in range(1, 9) else 1

@@ -69,6 +69,14 @@ def _unpacked(chunk: bytes) -> bytes:
     return profile if unpacker.eof and profile else b"broken"
 
 
+def scale_transparent_gray(picture: Image.Image, data: bytes) -> None:
+    """Scales the gray that is transparent, of 2 or 4 bits, as Pillow scales the pixels."""
+    bits, color = data[24], data[25]
+    gray = picture.info.get("transparency")
+    if color == 0 and bits in (2, 4) and isinstance(gray, int):
+        picture.info["transparency"] = gray * 255 // ((1 << bits) - 1)
+
+
 def samples_of_16_bits(data: bytes) -> np.ndarray | None:
     """Decodes a PNG of 16-bit color, or gray with alpha, to uint16 (H, W, 2, 3 or 4); None for every other PNG.
 
