@@ -1,12 +1,11 @@
-"""`palgan colorize PICTURE... --output DIR [--checkpoint PATH] [--reference PICTURE] [--overwrite]`."""
+"""`palgan colorize PICTURE... --output PATH [--checkpoint PATH] [--reference PICTURE] [--format FORMAT]`."""
 
 import argparse
-import os
 import sys
 import time
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tqdm import tqdm
 
@@ -15,7 +14,8 @@ from palgan_jax.util.files import expand_home, user_path
 
 if TYPE_CHECKING:
     from palgan_jax.colorize.inputs import Source
-    from palgan_jax.colorize.record import Records
+
+FORMATS = ("png", "jpeg", "webp", "tiff", "avif", "same")  # those of `encode`, which imports Pillow
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -27,7 +27,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="picture files (JPEG, PNG, TIFF and others, - for a pipe), folders, patterns in quotes, or @list.txt",
     )
     parser.add_argument(
-        "-o", "--output", required=True, metavar="DIR", type=user_path, help="folder for the PNGs; made if missing"
+        "-o",
+        "--output",
+        required=True,
+        metavar="PATH",
+        type=user_path,
+        help="folder for the results, made if missing, in which a folder keeps its structure; or a file: boat.jpg",
     )
     parser.add_argument(
         "--checkpoint",
@@ -40,6 +45,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="PICTURE",
         type=user_path,
         help="paint with the palette of this picture instead of a predicted one",
+    )
+    parser.add_argument(
+        "--format",
+        choices=FORMATS,
+        help="of the results (default: png, which loses nothing; same: that of each picture, where it is written)",
+    )
+    parser.add_argument(
+        "--quality",
+        type=int,
+        metavar="1-100",
+        help="of JPEG (default: 95), WebP (90; 100 loses nothing) and AVIF (85)",
     )
     parser.add_argument(
         "--overwrite",
@@ -77,20 +93,23 @@ def run(args: argparse.Namespace) -> int:
 
     with no_garbage_collection():
         from palgan_jax.checkpoint.find import find_weights
+        from palgan_jax.colorize.encode import format_of_suffix
         from palgan_jax.colorize.inputs import find_sources
         from palgan_jax.colorize.predictor import Colorizer
         from palgan_jax.colorize.record import Records, settings_digest, weights_digest
-        from palgan_jax.colorize.targets import Names, plan
+        from palgan_jax.colorize.targets import Names, named_file, plan, plan_one
         from palgan_jax.data.decode import MAX_PIXELS, picture_size, read_rgb
         from palgan_jax.util.files import make_folder
 
-    max_pixels = args.max_megapixels or MAX_PIXELS
     sources, errors = find_sources(args.pictures)
+    one_file = named_file(args.output, sources, len(sources) + len(errors))
+    kind = _kind(args, format_of_suffix(args.output) if one_file else None)
     for error in errors:
         _tell(error)
     records = Records()
+    max_pixels = args.max_megapixels or MAX_PIXELS
     good = [source for source in sources if _succeeds(partial(picture_size, max_pixels=max_pixels), source.path)]
-    results = [source for source in good if _is_result(source, records)]
+    results = [source for source in good if _is_result(source.path, records)]
     bad = len(errors) + len(sources) - len(good)
     good = [source for source in good if source not in results]
     if results and not good and not bad and not any(source.from_folder for source in results):
@@ -102,17 +121,24 @@ def run(args: argparse.Namespace) -> int:
     reference = None
     if args.reference is not None:
         reference = read_rgb(args.reference, max_pixels=max_pixels)
-    make_folder(args.output)
+    make_folder(args.output.parent if one_file else args.output)
     keep_compiled_programs()
     with no_garbage_collection():
         weights = find_weights(args.checkpoint)
         colorizer = Colorizer(weights)
     _say(f"Loaded {colorizer.source}.")
     palette = None if reference is None else colorizer.palette_of(reference)
+    model = weights_digest(weights)
+
+    def settings(kind: str) -> str:
+        return settings_digest(model, palette, kind, args.quality)
+
     keep = [source.path for source in sources if source not in results] + ([args.reference] if args.reference else [])
-    settings = settings_digest(weights_digest(weights), palette, "png", None)
     names = Names(keep, replace_existing=args.overwrite)
-    jobs = plan(good, args.output, lambda _: ".png", lambda _: settings, names, records, args.overwrite)
+    if one_file:
+        jobs = [plan_one(good[0], args.output, kind, settings(kind), names, records, args.overwrite)]
+    else:
+        jobs = plan(good, args.output, kind, settings, names, records, args.overwrite)
     done = 0
     for job in jobs:
         if job.is_done:
@@ -122,7 +148,7 @@ def run(args: argparse.Namespace) -> int:
         for job in left:
             start = time.perf_counter()
             try:
-                target = _colorize(job, colorizer, palette, names, records, args.overwrite, max_pixels)
+                target = _colorize(job, colorizer, palette, args, None if one_file else names, records)
                 done += 1
                 if job.kept:
                     _say(f"{job.kept} exists already and is kept (--overwrite replaces it).")
@@ -137,22 +163,39 @@ def run(args: argparse.Namespace) -> int:
     return 0 if done == len(left) and not bad else 2
 
 
-def _colorize(job, colorizer, palette, names, records: "Records", overwrite: bool, max_pixels: int) -> Path:
+def _kind(args: argparse.Namespace, named: str | None) -> str:
+    """Returns the format of the results. Raises UserError where options contradict each other.
+
+    named: the format that the output's own name announces, if it is a file.
+    """
+    if args.quality is not None and not 1 <= args.quality <= 100:
+        raise UserError(f"--quality is 1 to 100, not {args.quality}: 95 is good, 100 the best.")
+    if named and args.format not in (None, "same", named):
+        raise UserError(f"{args.output} is no name of a {args.format} file: leave --format out, or change the name.")
+    kind = named or args.format or "png"
+    if args.quality is not None and kind in ("png", "tiff"):
+        raise UserError(f"results in {kind} lose nothing: leave --quality out, or choose another --format.")
+    return kind
+
+
+def _colorize(job: Any, colorizer: Any, palette: Any, args: argparse.Namespace, names: Any, records: Any) -> Path:
     """Does one job; returns the path of the result. Raises UserError."""
     from hashlib import sha256
 
     from palgan_jax.colorize.files import colorize_bytes
     from palgan_jax.colorize.record import Entry
-    from palgan_jax.data.decode import read_bytes
+    from palgan_jax.data.decode import MAX_PIXELS, read_bytes
     from palgan_jax.util.files import write_file, write_new_file
 
     data = read_bytes(job.source.path)
-    result, _, notes = colorize_bytes(colorizer, data, str(job.source.path), palette, max_pixels)
+    max_pixels = args.max_megapixels or MAX_PIXELS
+    name = str(job.source.path)
+    result, _, notes = colorize_bytes(colorizer, data, name, palette, job.kind, args.quality, max_pixels)
     for note in notes:
         tqdm.write(f"palgan: note: {printable(note)}", file=sys.stderr)
     target = job.target
     target.parent.mkdir(parents=True, exist_ok=True)
-    if overwrite:
+    if args.overwrite:
         write_file(target, result)
     else:
         while True:
@@ -160,18 +203,20 @@ def _colorize(job, colorizer, palette, names, records: "Records", overwrite: boo
                 write_new_file(target, result)
                 break
             except FileExistsError:  # somebody has made it since
+                if names is None:
+                    raise UserError(f"{target} exists already: choose another name.") from None
                 target = names.take(target)
-    source = os.path.abspath(job.source.path)  # noqa: PTH100 - no links followed
+    source = str(job.source.path.absolute())
     digests = sha256(data).hexdigest(), sha256(result).hexdigest()
     entry = Entry(target.name, source, len(data), digests[0], job.settings, len(result), digests[1])
     records.add(target.parent, entry)
     return target
 
 
-def _is_result(source: "Source", records: "Records") -> bool:
-    from palgan_jax.colorize.files import is_marked
+def _is_result(path: Path, records: Any) -> bool:
+    from palgan_jax.colorize.files import is_result
 
-    return is_marked(source.path) or records.has_written(source.path)
+    return is_result(path) or records.has_written(path)
 
 
 def _and_more(sources: "list[Source]") -> str:

@@ -1,116 +1,89 @@
-"""One picture file in, one PNG out.
+"""One picture file in, the bytes of one picture file out.
 
 What is decided here:
 
-- The PNG has the pixels as the file stores them: the same size, the same EXIF with the same orientation tag. The model
-  sees the picture upright; its result is turned back. A TIFF is the exception: its PNG is upright and has no tag.
-- The PNG is sRGB, 8 bits, whatever the file was (`palgan_jax.data.decode` converts); a profile is not copied.
-- Transparency is kept. The model sees the picture as on white paper.
-- Each result is marked as one, in the EXIF tag ProcessingSoftware, so that it is never taken for a photograph.
+- The result is upright, and its EXIF says so: viewers that know no orientation tag show it right, too.
+- It is sRGB and says so, whatever the file was (`palgan_jax.data.decode` converts); other profiles are not copied.
+- It has 16 bits where the picture has and the format of the result can.
+- Transparency is kept to the level. The model sees the picture as on white paper, and what is written under the
+  transparency is as light as it was.
+- What the file says beside its pixels is kept (`palgan_jax.colorize.metadata`).
 """
 
-import io
-import struct
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
-from palgan_jax import __version__
+from palgan_jax.colorize.encode import FORMATS, encode
 from palgan_jax.colorize.join import join, luminance
+from palgan_jax.colorize.metadata import Metadata, is_marked, no_metadata, read_metadata
 from palgan_jax.colorize.predictor import Colorizer
-from palgan_jax.data.decode import MAX_PIXELS, ORIENTATION, decode_picture, orientation, quiet_pillow
-from palgan_jax.data.formats import HEAD, damage_explained, format_of, open_header
+from palgan_jax.data.decode import MAX_PIXELS, decode_picture, orientation, quiet_pillow
+from palgan_jax.data.file_bytes import is_pipe
+from palgan_jax.data.formats import open_header
 from palgan_jax.data.levels import to_bytes
-
-_TURN_BACK = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_90,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_270,
-}
-_PROCESSING_SOFTWARE = 0x000B
-_MARK = "palgan_jax"
-_BROKEN_EXIF = (OSError, SyntaxError, ValueError, LookupError, TypeError, struct.error)
+from palgan_jax.data.picture import Picture
 
 
-@dataclass(frozen=True)
-class StoredPicture:
+@dataclass(frozen=True, eq=False)
+class Photograph:
     """A picture file, read.
 
     Attributes:
-      rgb: the upright picture as on white paper, uint8 (H, W, 3).
-      colors: the upright colors under the opacity, uint8 (H, W, 3).
-      alpha: the upright opacity, uint8 (H, W); None where all is opaque.
-      orientation: the EXIF orientation 1..8 that the file's pixels are stored in.
-      exif: the file's EXIF block, empty where it has none.
-      notes: sentences about what of the file is left out.
+      picture: what it shows, upright.
+      metadata: what its result is to say beside the pixels.
     """
 
-    rgb: np.ndarray
-    colors: np.ndarray
-    alpha: np.ndarray | None
-    orientation: int
-    exif: bytes
-    notes: tuple[str, ...] = ()
+    picture: Picture
+    metadata: Metadata
 
 
-def read_picture(data: bytes, name: str, max_pixels: int = MAX_PIXELS) -> StoredPicture:
-    """Decodes a picture file with what its PNG is to keep. Raises UserError as `read_rgb` does."""
+def read_photograph(data: bytes, name: str, max_pixels: int = MAX_PIXELS) -> Photograph:
+    """Decodes a picture file with what its result is to keep. Raises UserError as `read_rgb` does."""
     picture = decode_picture(data, name=name, max_pixels=max_pixels)
-    turned, exif = _layout(data, name)
-    alpha = None if picture.alpha is None else to_bytes(picture.alpha)
-    rgb = picture.on_white()
-    colors = rgb if alpha is None else to_bytes(picture.rgb())
-    return StoredPicture(rgb, colors, alpha, turned, exif, picture.notes)
-
-
-def _layout(data: bytes, name: str) -> tuple[int, bytes]:
-    """Returns the EXIF orientation that the pixels are stored in, and the EXIF block; those of a TIFF are not kept."""
-    with quiet_pillow, damage_explained(name):
-        if format_of(data[:HEAD], name) == "TIFF":
-            return 1, b""
-        with open_header(data, name) as header:
-            turned = orientation(header)
-            return turned, _exif(header, turned)
-
-
-def _exif(picture: Image.Image, turned: int) -> bytes:
-    """Returns the EXIF block as it is, or, where the orientation comes from elsewhere, one that holds it alone."""
-    exif = picture.info.get("exif", b"")
-    if turned == 1:
-        return exif
-    block = Image.Exif()
     try:
-        block.load(exif)
-        orientation = block.get(ORIENTATION)
-    except _BROKEN_EXIF:
-        orientation = None
-    if orientation == turned:
-        return exif
-    block = Image.Exif()
-    block[ORIENTATION] = turned
-    return block.tobytes()
+        with quiet_pillow, open_header(data, name) as header:
+            metadata = read_metadata(header, turned=orientation(header) >= 5)
+    except Exception:  # of a layout that Pillow does not know
+        metadata = no_metadata()
+    return Photograph(picture, metadata)
 
 
-def colorize_picture(
-    colorizer: Colorizer, picture: StoredPicture, palette: np.ndarray | None = None
-) -> tuple[Image.Image, np.ndarray]:
-    """Colorizes a picture that was read. Returns it in the stored layout, and the palette (K,) that was used."""
-    lightness = luminance(picture.rgb)
-    used, ab = colorizer.predict(lightness, palette)
+def is_result(path: Path) -> bool:
+    """Returns True where a picture file says that it is a result of `palgan colorize`; reads the header alone."""
+    if is_pipe(path):
+        return False
+    try:
+        with quiet_pillow, path.open("rb") as file, open_header(file, str(path)) as picture:
+            return is_marked(picture)
+    except Exception:  # whatever broken headers raise
+        return False
+
+
+def colorize_photograph(
+    colorizer: Colorizer, photograph: Photograph, palette: np.ndarray | None = None, deep: bool = False
+) -> tuple[np.ndarray, np.ndarray]:
+    """Colorizes a picture that was read.
+
+    Args:
+      colorizer: the model.
+      photograph: the picture.
+      palette: the palette (K,) to paint with; None for the predicted one.
+      deep: whether the 16 bits of a picture are kept.
+
+    Returns the result, (H, W, 3), or (H, W, 4) with the opacity, uint8 or uint16, and the palette (K,) that was used.
+    """
+    picture = photograph.picture
+    deep = deep and picture.pixels.dtype == np.uint16
+    lightness = luminance(picture.pixels)
+    seen = lightness if picture.alpha is None else luminance(picture.on_white())
+    used, ab = colorizer.predict(seen, palette)
+    rgb = join(lightness, ab, deep)
     if picture.alpha is None:
-        result = Image.fromarray(join(lightness, ab))
-    else:
-        rgb = join(luminance(picture.colors), ab)
-        result = Image.fromarray(np.dstack([rgb, picture.alpha]))
-    if picture.orientation in _TURN_BACK:
-        result = result.transpose(_TURN_BACK[picture.orientation])
-    return result, used
+        return rgb, used
+    alpha = picture.alpha if deep else to_bytes(picture.alpha)
+    return np.concatenate([rgb, alpha[..., None]], axis=-1), used
 
 
 def colorize_bytes(
@@ -118,38 +91,24 @@ def colorize_bytes(
     data: bytes,
     name: str,
     palette: np.ndarray | None = None,
+    kind: str = "png",
+    quality: int | None = None,
     max_pixels: int = MAX_PIXELS,
 ) -> tuple[bytes, np.ndarray, tuple[str, ...]]:
-    """Colorizes the bytes of a picture file, of which `name` says the origin in errors.
+    """Colorizes the bytes of a picture file.
 
-    Returns the bytes of the PNG, the palette (K,) that was used, and sentences about what of the file is left out.
-    Raises UserError as `read_rgb` does.
+    Args:
+      colorizer: the model.
+      data: the file's content.
+      name: the file, for errors.
+      palette: the palette (K,) to paint with; None for the predicted one.
+      kind: the format of the result, a key of `encode.FORMATS`.
+      quality: 1 to 100 in formats with loss; None for the format's default.
+      max_pixels: what has more is refused.
+
+    Returns the bytes of the result, the palette (K,) that was used, and sentences about what of the file is left out.
+    Raises UserError as `read_rgb` does, and where the format cannot hold the picture.
     """
-    picture = read_picture(data, name, max_pixels)
-    result, used = colorize_picture(colorizer, picture, palette)
-    buffer = io.BytesIO()
-    result.save(buffer, "PNG", compress_level=4, exif=marked(picture.exif))
-    return buffer.getvalue(), used, picture.notes
-
-
-def marked(exif: bytes) -> bytes:
-    """Returns an EXIF block, or a new one where it is broken, with the mark of a result."""
-    block = Image.Exif()
-    try:
-        block.load(exif)
-        block[_PROCESSING_SOFTWARE] = f"{_MARK} {__version__}"
-        return block.tobytes()
-    except _BROKEN_EXIF:
-        block = Image.Exif()
-        block[_PROCESSING_SOFTWARE] = f"{_MARK} {__version__}"
-        return block.tobytes()
-
-
-def is_marked(path: Path) -> bool:
-    """Returns True where a picture file says that it is a result of ours; reads the header alone."""
-    try:
-        with quiet_pillow, path.open("rb") as file, open_header(file, str(path)) as picture:
-            value = picture.getexif().get(_PROCESSING_SOFTWARE, "")
-    except Exception:  # whatever broken headers raise
-        return False
-    return isinstance(value, str) and value.startswith(_MARK)
+    photograph = read_photograph(data, name, max_pixels)
+    result, used = colorize_photograph(colorizer, photograph, palette, FORMATS[kind].takes_16_bits)
+    return encode(result, photograph.metadata, kind, quality, name), used, photograph.picture.notes

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath, PurePosixPath
 
+from palgan_jax.data.file_bytes import STDIN
 from palgan_jax.data.folder import list_pictures
 from palgan_jax.data.formats import PICTURE_SUFFIXES
 from palgan_jax.errors import UserError, one_line
@@ -106,7 +107,7 @@ def _paths_of_list(path: Path) -> list[Path]:
 
 
 def _file(path: Path) -> Source:
-    return Source(path, PurePath(path.name))
+    return Source(path, PurePath("stdin" if str(path) == STDIN else path.name))
 
 
 def _in_folder(folder: Path, errors: list[UserError], keep_name: bool) -> Iterator[Source]:

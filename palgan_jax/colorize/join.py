@@ -1,12 +1,13 @@
 """A picture's luminance and its joining with predicted color (method: section 9).
 
-The contract of the module: pictures are uint8 sRGB (H, W, 3) on the host, L is float32 (H, W) in [0, 100], ab is
-float32 (h, w, 2) in Lab units. Work goes over the picture in bands of rows, so that a large picture needs little more
-memory than itself, and in pieces of one fixed size, so that each function is compiled once whatever the picture.
+The contract of the module: pictures are sRGB (H, W, 3) on the host, of levels uint8 or uint16, L is float32 (H, W) in
+[0, 100], ab is float32 (h, w, 2) in Lab units. Work goes over the picture in bands of rows, so that a large picture
+needs little more memory than itself, and in pieces of one fixed size, so that each function is compiled once whatever
+the picture.
 """
 
 from collections.abc import Callable
-from functools import cache
+from functools import cache, partial
 
 import jax
 import jax.numpy as jnp
@@ -24,16 +25,21 @@ def _inside(rgb: jax.Array) -> jax.Array:
     return jnp.all((rgb >= -_IN_GAMUT) & (rgb <= 1 + _IN_GAMUT), axis=-1)
 
 
-@jax.jit
-def _to_rgb(lab: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Converts Lab (..., 3) to sRGB bytes (..., 3), clamped, and tells whether each color is inside the gamut (...)."""
+def _levels(rgb: jax.Array, deep: bool) -> jax.Array:
+    """Rounds sRGB to levels, clamped: uint8, or uint16 where `deep`."""
+    return jnp.round(jnp.clip(rgb, 0, 1) * 65535).astype(jnp.uint16) if deep else rgb_to_bytes(rgb)
+
+
+@partial(jax.jit, static_argnames="deep")
+def _to_rgb(lab: jax.Array, deep: bool = False) -> tuple[jax.Array, jax.Array]:
+    """Converts Lab (..., 3) to sRGB levels (..., 3), clamped, and tells which colors are inside the gamut (...)."""
     rgb = lab_to_rgb(lab)
-    return rgb_to_bytes(rgb), _inside(rgb)
+    return _levels(rgb, deep), _inside(rgb)
 
 
-@jax.jit
-def _to_rgb_in_gamut(lab: jax.Array) -> jax.Array:
-    """Converts Lab (..., 3) to the nearest sRGB bytes in gamut of its L and hue, by bisection of the chroma.
+@partial(jax.jit, static_argnames="deep")
+def _to_rgb_in_gamut(lab: jax.Array, deep: bool = False) -> jax.Array:
+    """Converts Lab (..., 3) to the nearest sRGB levels in gamut of its L and hue, by bisection of the chroma.
 
     The lower end of the interval is always inside (0 is gray), so the result is, however the gamut is shaped.
     """
@@ -49,11 +55,11 @@ def _to_rgb_in_gamut(lab: jax.Array) -> jax.Array:
 
     none = jnp.zeros(lab.shape[:-1], jnp.float32)
     low, _ = jax.lax.fori_loop(0, _HALVINGS, halve, (none, none + 1))
-    return rgb_to_bytes(scaled(low))
+    return _levels(scaled(low), deep)
 
 
 def lab_to_bytes(lab: jax.Array) -> jax.Array:
-    """Converts Lab (..., 3) to sRGB bytes (..., 3) of its luminance, as `colors_to_bytes`, within a program of JAX."""
+    """Converts Lab (..., 3) to sRGB bytes (..., 3) of its luminance, as `colors_to_levels`, within a program of JAX."""
     rgb, inside = _to_rgb(lab)
     return jnp.where(inside[..., None], rgb, _to_rgb_in_gamut(lab))
 
@@ -76,10 +82,12 @@ def _bands(height: int, width: int) -> list[tuple[int, int]]:
 
 
 def luminance(rgb: np.ndarray) -> np.ndarray:
-    """Returns the L (H, W) in [0, 100] of a picture (H, W, 3)."""
-    height, width, _ = rgb.shape
+    """Returns the L (H, W) in [0, 100] of a picture, gray (H, W) or (H, W, 3), uint8 or uint16."""
+    height, width = rgb.shape[:2]
+    red, green, blue = light = _light_of_levels(np.iinfo(rgb.dtype).max)
+    if rgb.ndim == 2:
+        return light_to_lightness(light.sum(axis=0))[rgb]
     result = np.empty((height, width), np.float32)
-    red, green, blue = _light_of_bytes()
     for top, bottom in _bands(height, width):
         band = rgb[top:bottom]
         result[top:bottom] = light_to_lightness(red[band[..., 0]] + green[band[..., 1]] + blue[band[..., 2]])
@@ -87,9 +95,9 @@ def luminance(rgb: np.ndarray) -> np.ndarray:
 
 
 @cache
-def _light_of_bytes() -> np.ndarray:
-    """Returns what each byte of R, G and B adds to the luminance Y: float32 (3, 256)."""
-    linear = srgb_to_linear(np.arange(256, dtype=np.float32) / 255)
+def _light_of_levels(top: int) -> np.ndarray:
+    """Returns what each level of R, G and B, 0 to `top`, adds to the luminance Y: float32 (3, top + 1)."""
+    linear = srgb_to_linear(np.arange(top + 1, dtype=np.float32) / top)
     return (LIGHT_OF_RGB[:, None] * linear).astype(np.float32)
 
 
@@ -107,27 +115,30 @@ def _stretched_rows(planes: list[Image.Image], height: int, width: int, top: int
     return np.stack([np.asarray(p.resize(size, Image.Resampling.BICUBIC, box=box)) for p in planes], axis=-1)
 
 
-def colors_to_bytes(lab: np.ndarray) -> np.ndarray:
-    """Converts Lab colors (N, 3), L in [0, 100], to sRGB bytes (N, 3) of the same luminance.
+def colors_to_levels(lab: np.ndarray, deep: bool = False) -> np.ndarray:
+    """Converts Lab colors (N, 3), L in [0, 100], to sRGB (N, 3) of the same luminance: uint8, or uint16 where `deep`.
 
     A color outside the sRGB gamut goes towards gray at constant L until it is inside, where a plain clamp would
-    change how light it is. Rounding to bytes moves L by less than 1.
+    change how light it is. Rounding to bytes moves L by less than 0.3.
     """
-    pieces = _in_pieces(_to_rgb, lab)
-    rgb = np.concatenate([bytes_ for bytes_, _ in pieces])
+    pieces = _in_pieces(partial(_to_rgb, deep=deep), lab)
+    rgb = np.concatenate([levels for levels, _ in pieces])
     outside = ~np.concatenate([inside for _, inside in pieces])
     if outside.any():
-        rgb[outside] = np.concatenate(_in_pieces(_to_rgb_in_gamut, lab[outside]))
+        rgb[outside] = np.concatenate(_in_pieces(partial(_to_rgb_in_gamut, deep=deep), lab[outside]))
     return rgb
 
 
-def join(luminance: np.ndarray, ab: np.ndarray) -> np.ndarray:
-    """Joins full-resolution L (H, W) with ab (h, w, 2), Lab units, stretched to it. Returns sRGB uint8 (H, W, 3)."""
+def join(luminance: np.ndarray, ab: np.ndarray, deep: bool = False) -> np.ndarray:
+    """Joins full-resolution L (H, W) with ab (h, w, 2), Lab units, stretched to it.
+
+    Returns sRGB (H, W, 3): uint8, or uint16 where `deep`.
+    """
     height, width = luminance.shape
     planes = [Image.fromarray(np.ascontiguousarray(ab[..., i], np.float32)) for i in range(2)]
-    rgb = np.empty((height, width, 3), np.uint8)
+    rgb = np.empty((height, width, 3), np.uint16 if deep else np.uint8)
     for top, bottom in _bands(height, width):
         color = _stretched_rows(planes, height, width, top, bottom)
         lab = np.concatenate([luminance[top:bottom, :, None], color], axis=-1)
-        rgb[top:bottom] = colors_to_bytes(lab.reshape(-1, 3)).reshape(bottom - top, width, 3)
+        rgb[top:bottom] = colors_to_levels(lab.reshape(-1, 3), deep).reshape(bottom - top, width, 3)
     return rgb

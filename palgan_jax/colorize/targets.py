@@ -11,10 +11,14 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from palgan_jax.colorize.encode import FORMATS, format_of_suffix, result_suffix
 from palgan_jax.colorize.inputs import Source
 from palgan_jax.colorize.record import Entry, Records
+from palgan_jax.data.formats import PICTURE_SUFFIXES
 from palgan_jax.errors import UserError
 from palgan_jax.util.files import file_sha256
+
+_WRITTEN = frozenset(suffix for format_ in FORMATS.values() for suffix in format_.suffixes)
 
 
 @dataclass(frozen=True)
@@ -24,6 +28,7 @@ class Job:
     Attributes:
       source: the picture.
       target: the file of the result.
+      kind: the format of the result, a key of `encode.FORMATS`.
       settings: the digest of the settings, for the record.
       is_done: True where the result is there, from this picture with these settings.
       kept: the file that has the name already which the result should have had, and is kept; None where none has.
@@ -31,6 +36,7 @@ class Job:
 
     source: Source
     target: Path
+    kind: str
     settings: str
     is_done: bool = False
     kept: Path | None = None
@@ -76,7 +82,7 @@ def _key(path: Path) -> str:
 def plan(
     sources: Sequence[Source],
     output: Path,
-    suffix: Callable[[Source], str],
+    kind: str,
     settings: Callable[[str], str],
     names: Names,
     records: Records,
@@ -87,19 +93,22 @@ def plan(
     Args:
       sources: the pictures.
       output: the folder of the results.
-      suffix: returns the suffix of a source's result, such as ".png".
-      settings: returns the digest of the settings for that suffix.
+      kind: the format of the results, a key of `encode.FORMATS` or SAME.
+      settings: returns the digest of the settings for a format.
       names: the names that are taken; grows.
       records: what was made before.
       overwrite: make everything anew, and replace what was made of a picture before.
     """
     jobs = []
     for source in sources:
-        ending = suffix(source)
+        ending = result_suffix(kind, source.place)
+        own_kind = format_of_suffix(Path(ending)) or "png"
         folder = output / source.place.parent
         wanted = folder / f"{source.place.stem}{ending}"
-        job = Job(source, wanted, settings(ending))
-        entries = [entry for entry in records.of(folder).values() if Path(entry.result).suffix == ending]
+        job = Job(source, wanted, own_kind, settings(own_kind))
+        entries = [
+            entry for entry in records.of(folder).values() if Path(entry.result).suffix.lower() == ending.lower()
+        ]
         if overwrite:
             before = [entry for entry in entries if entry.source == os.path.abspath(source.path)]  # noqa: PTH100
             target = next((folder / e.result for e in reversed(before) if names.claim(folder / e.result)), None)
@@ -126,8 +135,27 @@ def _made_from(source: Path, entries: Sequence[Entry], settings: str) -> list[En
     return [entry for entry in candidates if entry.source_sha256 == digest]
 
 
+def named_file(output: Path, sources: Sequence[Source], count: int) -> bool:
+    """Returns True where an output names the file of one result, and not a folder.
+
+    Args:
+      output: what was named; a folder that exists is one, whatever it is called.
+      sources: the pictures.
+      count: how many pictures were named, unreadable ones included.
+
+    Raises UserError where the name of a file stands for many pictures, and for a format that is not written.
+    """
+    if output.is_dir() or output.suffix.lower() not in PICTURE_SUFFIXES | _WRITTEN:
+        return False
+    if output.suffix.lower() not in _WRITTEN:
+        raise UserError(f"{output} names a format that is not written: choose {', '.join(sorted(_WRITTEN))}.")
+    if count != 1 or any(source.from_folder for source in sources):
+        raise UserError(f"{output} is the name of one picture, and there are {count}: name a folder for the output.")
+    return True
+
+
 def plan_one(
-    source: Source, target: Path, settings: str, names: Names, records: Records, overwrite: bool = False
+    source: Source, target: Path, kind: str, settings: str, names: Names, records: Records, overwrite: bool = False
 ) -> Job:
     """Returns the job of one picture whose result has a name of its own.
 
@@ -140,6 +168,6 @@ def plan_one(
     exists = os.path.lexists(target)
     if exists and not overwrite:
         if entry is not None and _made_from(source.path, [entry], settings):
-            return Job(source, target, settings, is_done=True)
+            return Job(source, target, kind, settings, is_done=True)
         raise UserError(f"{target} exists already: choose another name, or replace it with --overwrite.")
-    return Job(source, target, settings)
+    return Job(source, target, kind, settings)

@@ -199,7 +199,7 @@ def test_whatever_the_names_no_file_meets_another(tmp_path_factory, sources, oth
         for number in range(rounds):
             records = Records()
             names = Names([pair.path for pair in pairs], replace_existing=overwrite)
-            jobs = plan(pairs, output, lambda _: ".png", lambda _: "s", names, records, overwrite)
+            jobs = plan(pairs, output, "png", lambda _: "s", names, records, overwrite)
             targets = [job.target for job in jobs]
             assert len({str(target).casefold() for target in targets}) == len(pairs)
             assert not {str(target).casefold() for target in targets} & {str(p.path).casefold() for p in pairs}

@@ -1,0 +1,122 @@
+"""Writes PNG and TIFF of 16 bits, and TIFF of 8, for which Pillow has no way.
+
+Pillow makes all that is no pixel: its PNG of one pixel lends its chunks, and its directories become those of the TIFF,
+with the parts for EXIF and GPS, which it cannot write beside compressed pixels.
+"""
+
+import io
+import struct
+import zlib
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from PIL import ExifTags, Image, TiffImagePlugin
+
+_BAND = 1 << 20  # values that are filtered at once
+_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+
+
+def png16(pixels: np.ndarray, level: int, **options: Any) -> bytes:
+    """Encodes uint16 (H, W, 3 or 4) as PNG.
+
+    Args:
+      pixels: the picture; the fourth channel is its opacity.
+      level: zlib's, 1 to 9.
+      options: those of Pillow's PNG writer that are about metadata.
+    """
+    height, width, channels = pixels.shape
+    small = io.BytesIO()
+    Image.new("RGBA" if channels == 4 else "RGB", (1, 1)).save(small, "PNG", **options)
+    compressor = zlib.compressobj(level)
+    data = [compressor.compress(rows) for rows in _filtered_rows(pixels)]
+    result = [_SIGNATURE]
+    for kind, content in _chunks(small.getvalue()):
+        if kind == b"IHDR":
+            content = struct.pack(">IIB", width, height, 16) + content[9:]
+        elif kind == b"IDAT":
+            content = b"".join([*data, compressor.flush()])
+            # Some readers take no chunk that is longer.
+            for start in range(0, len(content), 1 << 30):
+                result.append(_chunk(kind, content[start : start + (1 << 30)]))
+            continue
+        result.append(_chunk(kind, content))
+    return b"".join(result)
+
+
+def _filtered_rows(pixels: np.ndarray) -> Iterator[bytes]:
+    """Yields bands of rows, each value less the one above it (PNG's filter 2), which suits photographs."""
+    height, width, channels = pixels.shape
+    step = 2 * width * channels
+    above = np.zeros((1, step), np.uint8)
+    count = max(1, _BAND // step)
+    for top in range(0, height, count):
+        rows = pixels[top : top + count].astype(">u2").view(np.uint8).reshape(-1, step)
+        filtered = np.empty((len(rows), step + 1), np.uint8)
+        filtered[:, 0] = 2
+        filtered[:, 1:] = rows - np.concatenate([above, rows[:-1]])
+        above = rows[-1:]
+        yield filtered.tobytes()
+
+
+def _chunks(png: bytes) -> Iterator[tuple[bytes, bytes]]:
+    at = len(_SIGNATURE)
+    while at < len(png):
+        (length,) = struct.unpack(">I", png[at : at + 4])
+        yield png[at + 4 : at + 8], png[at + 8 : at + 8 + length]
+        at += 12 + length
+
+
+def _chunk(kind: bytes, content: bytes) -> bytes:
+    return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+
+
+def tiff(pixels: np.ndarray, exif: Image.Exif, xmp: bytes, profile: bytes, dpi: tuple[float, float] | None) -> bytes:
+    """Encodes uint8 or uint16 (H, W, 3 or 4) as TIFF: deflated strips of differences, the fourth channel as opacity.
+
+    Args:
+      pixels: the picture.
+      exif: its directories for EXIF and GPS become those of the TIFF.
+      xmp: an XMP packet; empty for none.
+      profile: the ICC profile.
+      dpi: pixels per inch across and down; None where it is unknown.
+
+    Raises ValueError for a file of more than 4 GB.
+    """
+    height, width, channels = pixels.shape
+    rows = max(1, _BAND // (width * channels))
+    strips = [_strip(pixels[top : top + rows]) for top in range(0, height, rows)]
+    if sum(map(len, strips)) > 0xF0000000:
+        raise ValueError("more than 4 GB")
+    directory = TiffImagePlugin.ImageFileDirectory_v2(prefix=b"II")
+    for tag, value in exif.items():
+        part = tag in (ExifTags.IFD.Exif, ExifTags.IFD.GPSInfo)
+        directory[tag] = exif.get_ifd(tag) if part and not isinstance(value, dict) else value
+    starts = np.cumsum([0, *(len(strip) + len(strip) % 2 for strip in strips)])[:-1]
+    directory[0x0100], directory[0x0101] = width, height
+    directory[0x0102] = (8 * pixels.itemsize,) * channels
+    directory[0x0103], directory[0x0106] = 8, 2  # deflate, RGB
+    directory[0x0111], directory[0x0115] = tuple(map(int, starts)), channels
+    directory[0x0116], directory[0x0117] = rows, tuple(map(len, strips))
+    directory[0x011C], directory[0x013D] = 1, 2  # all channels together, differences of neighbors
+    for tag in (0x0111, 0x0117):
+        directory.tagtype[tag] = 4
+    if dpi is not None:
+        directory[0x011A], directory[0x011B], directory[0x0128] = (*dpi, 2)
+    if channels == 4:
+        directory[0x0152] = 2  # colors are as they are under the opacity
+    if xmp:
+        directory[0x02BC] = xmp
+        directory.tagtype[0x02BC] = 1
+    directory[0x8773] = profile
+    directory.tagtype[0x8773] = 7
+    file = io.BytesIO()
+    directory.save(file)
+    return file.getvalue() + b"".join(strip + b"\0" * (len(strip) % 2) for strip in strips)
+
+
+def _strip(rows: np.ndarray) -> bytes:
+    differences = rows.copy()
+    differences[:, 1:] -= rows[:, :-1]
+    little = differences.astype(differences.dtype.newbyteorder("<"), copy=False)
+    return zlib.compress(little.tobytes(), 6)
