@@ -32,24 +32,26 @@ class PaletteAssignmentGenerator(nn.Module):
     guided_eps: float = 1e-3
     palette_scale: float = 256.0
     spectral: bool = True
-    init: Init = "xavier"
+    first_weights: Init = "xavier"
     columns: int = 1
     tpus: Mesh | None = None
     dtype: Any = None
 
     @nn.compact
     def __call__(self, l: jax.Array, taps: list[jax.Array], h: jax.Array, train: bool = False) -> jax.Array:
-        norm = PalNorm(self.norm, self.width, self.palette_scale, self.init, self.dtype, parent=None)
+        norm = PalNorm(self.norm, self.width, self.palette_scale, self.first_weights, self.dtype, parent=None)
 
         def blocks(x: Picture, channels: int, stage: int, columns: int = 1) -> Picture:
             for i in range(2):
                 width, name = scaled(channels, self.width), f"block_{stage}{i}"
-                x = ResBlock(width, norm, self.spectral, columns, self.init, self.dtype, name=name)(x, h, l, train)
+                x = ResBlock(width, norm, self.spectral, columns, self.first_weights, self.dtype, name=name)(
+                    x, h, l, train
+                )
             return x
 
         m1, m2, m3, m4 = taps
         x = jnp.concatenate([resize(l, *m4.shape[1:3]).astype(m4.dtype), m4], axis=-1)  # (B, 16, 16, 257)
-        kernel_init = HE if self.init == "he" else XAVIER
+        kernel_init = HE if self.first_weights == "he" else XAVIER
         stem = Conv(
             scaled(512, self.width), spectral=self.spectral, kernel_init=kernel_init, dtype=self.dtype, name="stem"
         )
@@ -60,7 +62,7 @@ class PaletteAssignmentGenerator(nn.Module):
         f = blocks(jnp.concatenate([upsample(x), m1], axis=-1), 64, 3, self.columns)  # (B, 128, 128, 64)
         x = ChromaticAttention(
             self.attention, self.local, self.guide, self.attention_residual, self.width, self.guided_radius,
-            self.guided_eps, self.spectral, self.init, self.tpus, self.dtype, name="attention",
+            self.guided_eps, self.spectral, self.first_weights, self.tpus, self.dtype, name="attention",
         )(s, f, resize(l, *m1.shape[1:3]), train)  # fmt: skip
         # Checkpoints hold the name "colour".
         color = Conv(2, spectral=self.spectral, upsampled=True, dtype=self.dtype, name="colour")

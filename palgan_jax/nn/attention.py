@@ -44,7 +44,7 @@ class ChromaticAttention(nn.Module):
     radius: int = 4
     eps: float = 1e-3
     spectral: bool = False
-    init: Init = "xavier"
+    first_weights: Init = "xavier"
     tpus: Mesh | None = None
     dtype: Any = None
 
@@ -59,7 +59,7 @@ class ChromaticAttention(nn.Module):
         ) -> Conv:
             return Conv(
                 features, kernel, use_bias=use_bias, spectral=self.spectral,
-                kernel_init=LECUN if self.init == "he" else XAVIER, dtype=dtype, name=name,
+                kernel_init=LECUN if self.first_weights == "he" else XAVIER, dtype=dtype, name=name,
             )  # fmt: skip
 
         value = conv("value")(f, train)  # (B, H, W, size)

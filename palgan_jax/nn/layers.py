@@ -141,12 +141,12 @@ class ResBlock(nn.Module):
     norm: nn.Module  # a PalNorm that is cloned for each place
     spectral: bool = True
     columns: int | None = None
-    init: Init = "xavier"
+    first_weights: Init = "xavier"
     dtype: Any = None
 
     @nn.compact
     def __call__(self, x: Picture, h: jax.Array, l: jax.Array, train: bool) -> Picture:
-        channels, kernel_init = x.shape[-1], HE if self.init == "he" else XAVIER
+        channels, kernel_init = x.shape[-1], HE if self.first_weights == "he" else XAVIER
 
         def normed(x: Picture, name: str) -> Picture:
             return self.norm.clone(parent=self, name=name)(x, h, l, train)

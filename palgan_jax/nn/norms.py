@@ -76,7 +76,7 @@ class PalNorm(nn.Module):
     kind: Norm = "palette"
     width: float = 1.0
     palette_scale: float = 256.0
-    init: Init = "xavier"
+    first_weights: Init = "xavier"
     dtype: Any = None
 
     @nn.compact
@@ -103,7 +103,7 @@ class PalNorm(nn.Module):
 
     def _kernel_inits(self) -> tuple[nn.initializers.Initializer, nn.initializers.Initializer]:
         """Returns the first weights of the layers that read the palette, and of those of gamma and beta."""
-        return (LECUN, nn.initializers.normal(0.02)) if self.init == "he" else (XAVIER, XAVIER)
+        return (LECUN, nn.initializers.normal(0.02)) if self.first_weights == "he" else (XAVIER, XAVIER)
 
     def _spade(self, n: Picture, h: jax.Array, l: jax.Array) -> Picture:
         # A convolution of planes that are constant is, borders apart, a dense layer: no 257-channel map is built.
