@@ -6,11 +6,13 @@ PYTHON_NEWEST ?= $(shell for python in python3.13 python3.12 python3; do \
 BIN := .venv/bin
 NEWEST := .venv-newest/bin
 JOBS ?= 2
+FUZZ_FIRST ?= 100000
+FUZZ_COUNT ?= 20000
 INSTALL := -m pip install --quiet --disable-pip-version-check
 TESTS := -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-newest check format clean
+.PHONY: help demo test test-newest check fuzz format clean
 
 help:  ## what there is to make
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /: /'
@@ -46,6 +48,9 @@ test: check  ## all checks and tests, with the versions of constraints.txt
 
 test-newest: .venv-newest/stamp  ## all tests with the newest versions, on Python 3.12 or newer
 	$(NEWEST)/python $(TESTS)
+
+fuzz: .venv/dev.stamp  ## thousands of damaged pictures, other ones with FUZZ_FIRST=NUMBER
+	$(BIN)/python -m tests.support.fuzz_pictures --first $(FUZZ_FIRST) --count $(FUZZ_COUNT)
 
 format: .venv/dev.stamp  ## mend what lint and format can mend
 	$(BIN)/ruff check --fix .

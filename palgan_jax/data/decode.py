@@ -15,6 +15,7 @@ training pictures, and of TIFFs. These rules hold for the whole project:
 """
 
 import io
+import logging
 import mmap
 import warnings
 from collections.abc import Iterator
@@ -48,20 +49,23 @@ _MOST_BYTES = 16  # a pixel of the limit, unpacked: four channels of 32 bits
 @contextmanager
 def _without_warnings_and_limits() -> Iterator[None]:
     limits = Image.MAX_IMAGE_PIXELS, PngImagePlugin.MAX_TEXT_CHUNK
+    log, level = logging.getLogger("PIL"), logging.getLogger("PIL").level
     with warnings.catch_warnings():
         # Broken metadata says nothing about the pixels.
         warnings.filterwarnings("ignore", message="(Possibly c|C)orrupt EXIF data", category=UserWarning)
         warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
         # Pillow refuses more than 179 megapixels; every picture is checked here, against a limit that can be raised.
         Image.MAX_IMAGE_PIXELS, PngImagePlugin.MAX_TEXT_CHUNK = None, _LARGEST_TEXT
+        log.setLevel(logging.CRITICAL + 1)
         try:
             yield
         finally:
             Image.MAX_IMAGE_PIXELS, PngImagePlugin.MAX_TEXT_CHUNK = limits
+            log.setLevel(level)
 
 
 quiet_pillow = SharedContext(_without_warnings_and_limits)
-"""Ignores the warnings and limits of Pillow in a `with` body; it is shared, since these are the whole process's."""
+"""Ignores the warnings, limits and log of Pillow in a `with` body; it is shared, since these are the whole process's."""
 
 
 def read_rgb(path: str | Path, *, at_least: int | None = None, max_pixels: int = MAX_PIXELS) -> np.ndarray:
@@ -115,7 +119,7 @@ def decode_picture(data: bytes, *, name: str, at_least: int | None = None, max_p
         with open_header(data, name) as picture:
             _check_size(_upright_size(picture), name, max_pixels)
             if format_ == "JPEG" and not jpeg.are_few_scans(data, picture.size):
-                raise UserError(f"{name} is a JPEG of too many scans, which would take minutes: save it anew.")
+                raise UserError(_too_many_scans(name))
             profile = profile or picture.info.get("icc_profile") or b""
             stored, turned = _Stored(name, profile), orientation(picture)
             stored.count(_frames(picture))
@@ -183,6 +187,10 @@ def _check_size(size: tuple[int, int], name: str, max_pixels: int) -> None:
         raise UserError(f"{name} is {width} x {height} pixels, {limit}: make it smaller or raise the limit.")
 
 
+def _too_many_scans(name: str) -> str:
+    return f"{name} is a JPEG of too many scans, which would take minutes: save it anew."
+
+
 def orientation(picture: Image.Image) -> int:
     """Returns the EXIF orientation, 1 to 8, of an opened picture; 1 where it has none or an invalid one."""
     if picture.format != "TIFF" and not _EXIF_KEYS & picture.info.keys():
@@ -226,6 +234,8 @@ def _decode_tiff(data: bytes, name: str, max_pixels: int) -> Picture:
             f"{name} unpacks to {in_words(layout.nbytes)}, more than the limit of {max_pixels // 1_000_000} "
             "megapixels allows: make it smaller or raise the limit."
         )
+    if page.is_jpeg and not jpeg.are_few_scans(data, page.size, page.parts):
+        raise UserError(_too_many_scans(name))
     stored = _Stored(name, page.profile)
     stored.count(choice.count)
     if tiff.is_left_to_pillow(page, layout):
@@ -288,7 +298,10 @@ class _Stored:
 
     def take(self, picture: Image.Image) -> None:
         """Takes a picture of any mode of Pillow."""
+        size = picture.size
         picture.load()
+        if picture.size != size and picture.format in ("HEIF", "JXL"):  # they decode what the header does not say
+            raise ValueError("its size is not that of its header")
         if picture.mode == "F":
             self.take_pixels(levels.from_floats(np.asarray(picture)))
         elif picture.mode.startswith("I"):

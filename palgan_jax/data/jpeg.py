@@ -6,7 +6,7 @@ import simplejpeg
 _FRAME = (0xC0, 0xC1, 0xC2)  # baseline, extended, progressive
 _PROGRESSIVE = 0xC2
 _SCAN = 0xDA
-_USUAL_SCANS, _MOST_SCANS, _SCANNED_PIXELS = 40, 500, 2_000_000_000
+_USUAL_SCANS, _MOST_SCANS, _SCANNED_PIXELS = 20, 500, 1_000_000_000
 _SILENT = {0xC4, 0xDB, 0xDD, 0xFE, 0xE0, *range(0xE3, 0xF0)}  # tables, comments, and private data of programs
 
 
@@ -36,13 +36,18 @@ def plain_size(data: bytes) -> tuple[int, int] | None:
     return None
 
 
-def are_few_scans(data: bytes, size: tuple[int, int]) -> bool:
+def are_few_scans(data: bytes, size: tuple[int, int], parts: int = 1) -> bool:
     """Returns False for a JPEG whose scans, each a pass over the whole picture, would take minutes to decode.
 
     Programs write about ten. A few bytes are enough for a scan, so that a tiny file may ask for thousands.
+
+    Args:
+      data: the bytes of the file.
+      size: width and height.
+      parts: number of JPEGs that the picture is cut into.
     """
     allowed = min(max(_USUAL_SCANS, _SCANNED_PIXELS // (size[0] * size[1])), _MOST_SCANS)
-    return data.count(b"\xff\xda") <= allowed  # in the packed pixels, a zero follows each ff
+    return data.count(b"\xff\xda") <= allowed * parts  # in the packed pixels, a zero follows each ff
 
 
 def decode(data: bytes, size: tuple[int, int], at_least: int | None) -> np.ndarray | None:

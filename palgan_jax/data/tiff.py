@@ -107,6 +107,16 @@ class Page:
         return self.array(_PROFILE).tobytes()
 
     @property
+    def is_jpeg(self) -> bool:
+        """True where the strips or tiles are JPEGs."""
+        return self.number(_COMPRESSION, 1) in (6, 7)
+
+    @property
+    def parts(self) -> int:
+        """The number of strips or tiles, at least 1."""
+        return max(1, self.array(_STRIP_OFFSETS).size, self.array(_TILE_OFFSETS).size)
+
+    @property
     def is_reduced(self) -> bool:
         """True for a smaller copy of another page."""
         return bool(self.number(_SUBFILE, 0) & _REDUCED) or self.number(_OLD_SUBFILE, 0) == 2
