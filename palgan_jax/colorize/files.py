@@ -10,12 +10,12 @@ What is decided here:
 - What the file says beside its pixels is kept (`palgan_jax.colorize.metadata`).
 """
 
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from palgan_jax.colorize.encode import FORMATS, encode
 from palgan_jax.colorize.join import join, luminance
 from palgan_jax.colorize.metadata import Metadata, is_marked, no_metadata, read_metadata
 from palgan_jax.colorize.predictor import Colorizer
@@ -62,7 +62,11 @@ def is_result(path: Path) -> bool:
 
 
 def colorize_photograph(
-    colorizer: Colorizer, photograph: Photograph, palette: np.ndarray | None = None, deep: bool = False
+    colorizer: Colorizer,
+    photograph: Photograph,
+    palette: np.ndarray | None = None,
+    deep: bool = False,
+    turn: AbstractContextManager | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Colorizes a picture that was read.
 
@@ -71,6 +75,7 @@ def colorize_photograph(
       photograph: the picture.
       palette: the palette (K,) to paint with; None for the predicted one.
       deep: whether the 16 bits of a picture are kept.
+      turn: held while the model predicts, which one picture at a time does best.
 
     Returns the result, (H, W, 3), or (H, W, 4) with the opacity, uint8 or uint16, and the palette (K,) that was used.
     """
@@ -78,37 +83,10 @@ def colorize_photograph(
     deep = deep and picture.pixels.dtype == np.uint16
     lightness = luminance(picture.pixels)
     seen = lightness if picture.alpha is None else luminance(picture.on_white())
-    used, ab = colorizer.predict(seen, palette)
+    with turn or nullcontext():
+        used, ab = colorizer.predict(seen, palette)
     rgb = join(lightness, ab, deep)
     if picture.alpha is None:
         return rgb, used
     alpha = picture.alpha if deep else to_bytes(picture.alpha)
     return np.concatenate([rgb, alpha[..., None]], axis=-1), used
-
-
-def colorize_bytes(
-    colorizer: Colorizer,
-    data: bytes,
-    name: str,
-    palette: np.ndarray | None = None,
-    kind: str = "png",
-    quality: int | None = None,
-    max_pixels: int = MAX_PIXELS,
-) -> tuple[bytes, np.ndarray, tuple[str, ...]]:
-    """Colorizes the bytes of a picture file.
-
-    Args:
-      colorizer: the model.
-      data: the file's content.
-      name: the file, for errors.
-      palette: the palette (K,) to paint with; None for the predicted one.
-      kind: the format of the result, a key of `encode.FORMATS`.
-      quality: 1 to 100 in formats with loss; None for the format's default.
-      max_pixels: what has more is refused.
-
-    Returns the bytes of the result, the palette (K,) that was used, and sentences about what of the file is left out.
-    Raises UserError as `read_rgb` does, and where the format cannot hold the picture.
-    """
-    photograph = read_photograph(data, name, max_pixels)
-    result, used = colorize_photograph(colorizer, photograph, palette, FORMATS[kind].takes_16_bits)
-    return encode(result, photograph.metadata, kind, quality, name), used, photograph.picture.notes

@@ -16,16 +16,19 @@ class Progress:
     """Counts up to `total`. On a terminal it draws a bar; elsewhere it writes a line every half minute.
 
     A context manager, which ends the bar's line. `shown`: False for all but one of several processes at the same work.
+    `last_line`: whether a log gets a line at the end, too.
     """
 
-    def __init__(self, title: str, total: int, done: int = 0, unit: str = "step", shown: bool = True):
+    def __init__(
+        self, title: str, total: int, done: int = 0, unit: str = "step", shown: bool = True, last_line: bool = True
+    ):
         self._title, self._total, self._done, self._unit = title, total, done, unit
         self._start, self._first, self._last_line = time.monotonic(), done, time.monotonic()
         terminal = sys.stderr.isatty()
         self._bar = tqdm(
             total=total, initial=done, desc=title, unit=unit, disable=not (shown and terminal), dynamic_ncols=True
         )
-        self._lines = shown and not terminal
+        self._lines, self._last = shown and not terminal, total if last_line else -1
 
     def __enter__(self) -> "Progress":
         return self
@@ -40,7 +43,7 @@ class Progress:
         if note:
             self._bar.set_postfix_str(note, refresh=False)
         now = time.monotonic()
-        if self._lines and (now - self._last_line > SECONDS_BETWEEN_LINES or self._done == self._total):
+        if self._lines and (now - self._last_line > SECONDS_BETWEEN_LINES or self._done == self._last):
             self._last_line = now
             rate = (self._done - self._first) / max(now - self._start, 1e-9)
             left = (self._total - self._done) / max(rate, 1e-9)

@@ -1,0 +1,216 @@
+"""The work on many pictures: decoding, prediction, joining and encoding of several overlap on the cores."""
+
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from queue import SimpleQueue
+
+import numpy as np
+
+from palgan_jax.colorize.encode import FORMATS, encode
+from palgan_jax.colorize.files import colorize_photograph, read_photograph
+from palgan_jax.colorize.predictor import Colorizer
+from palgan_jax.colorize.record import Entry, Records
+from palgan_jax.colorize.targets import Job, Names
+from palgan_jax.data.file_bytes import read_bytes
+from palgan_jax.errors import UserError, one_line
+from palgan_jax.util.files import write_file, write_new_file
+
+_BYTES_PER_PIXEL = 33  # of a picture in hand, from its bytes to those of its result
+_LEAST_PIXELS = 64_000_000
+
+
+class Stopped(Exception):
+    """The work was told to stop before this picture was done."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a job.
+
+    Attributes:
+      job: the job.
+      target: the file that was written; None where none was.
+      error: why not; None also where the work was stopped.
+      notes: sentences about what of the picture is left out.
+      seconds: from its begin to its end.
+    """
+
+    job: Job
+    target: Path | None = None
+    error: UserError | None = None
+    notes: tuple[str, ...] = ()
+    seconds: float = 0.0
+
+
+class Worker:
+    """Does one job after another, from several threads at once.
+
+    Attributes:
+      stop: told to stop, pictures in hand are dropped before their next stage.
+    """
+
+    def __init__(
+        self,
+        colorizer: Colorizer,
+        palette: np.ndarray | None,
+        quality: int | None,
+        max_pixels: int,
+        records: Records,
+        names: Names | None,
+        overwrite: bool,
+    ) -> None:
+        """Args: those of one command; `names` finds another name where one was taken meanwhile (None: it may not)."""
+        self.stop = threading.Event()
+        self._colorizer, self._palette, self._quality = colorizer, palette, quality
+        self._max_pixels, self._records, self._names, self._overwrite = max_pixels, records, names, overwrite
+        self._budget = _Budget(pixels_at_once())
+        self._predicting, self._recording = threading.Lock(), threading.Lock()
+
+    def __call__(self, job: Job, pixels: int) -> Outcome:
+        """Does a job with a picture of so many pixels."""
+        with self._budget.share(pixels):
+            start = time.perf_counter()
+            try:
+                target, notes = self._do(job)
+            except Stopped:
+                return Outcome(job)
+            except UserError as error:
+                return Outcome(job, error=error, seconds=time.perf_counter() - start)
+            except MemoryError:
+                error = UserError(f"{job.source.path} needs more memory than there is: make it smaller.")
+                return Outcome(job, error=error, seconds=time.perf_counter() - start)
+            return Outcome(job, target, notes=notes, seconds=time.perf_counter() - start)
+
+    def _do(self, job: Job) -> tuple[Path, tuple[str, ...]]:
+        name = str(job.source.path)
+        self._go_on()
+        data = read_bytes(job.source.path)
+        photograph = read_photograph(data, name, self._max_pixels)
+        self._go_on()
+        deep = FORMATS[job.kind].takes_16_bits
+        pixels, _ = colorize_photograph(self._colorizer, photograph, self._palette, deep, self._predicting)
+        self._go_on()
+        result = encode(pixels, photograph.metadata, job.kind, self._quality, name)
+        self._go_on()
+        digests = sha256(data).hexdigest(), sha256(result).hexdigest()
+        target = self._write(job.target, result)
+        source = os.path.abspath(job.source.path)  # noqa: PTH100 - no links followed
+        entry = Entry(target.name, source, len(data), digests[0], job.settings, len(result), digests[1])
+        with self._recording:
+            self._records.add(target.parent, entry)
+        return target, photograph.picture.notes
+
+    def _write(self, target: Path, result: bytes) -> Path:
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UserError(f"{target} cannot be written ({one_line(error)}): choose another place.") from error
+        if self._overwrite:
+            write_file(target, result)
+            return target
+        wanted = target
+        while True:
+            try:
+                write_new_file(target, result)
+                return target
+            except FileExistsError:  # somebody has made it since
+                if self._names is None:
+                    raise UserError(f"{target} exists already: choose another name.") from None
+                target = self._names.take(wanted)
+
+    def _go_on(self) -> None:
+        if self.stop.is_set():
+            raise Stopped
+
+
+def do_jobs(
+    jobs: Sequence[tuple[Job, int]], worker: Worker, workers: int, tell: Callable[[Outcome], None], stopping: Callable
+) -> bool:
+    """Does all jobs, each with its picture's number of pixels, on threads.
+
+    Args:
+      jobs: the jobs.
+      worker: does one.
+      workers: the number of threads.
+      tell: is called with each outcome, on the calling thread, as soon as it is there.
+      stopping: is called at Ctrl-C, before the pictures in hand are dropped or finished.
+
+    Returns True where all jobs came to an end, and False at Ctrl-C. A second one ends the process at once.
+    """
+    outcomes: SimpleQueue[Outcome | BaseException] = SimpleQueue()
+    in_hand = 0
+
+    def do(job: Job, pixels: int) -> None:
+        try:
+            outcomes.put(worker(job, pixels))
+        except BaseException as error:
+            outcomes.put(error)
+
+    def take(outcome: Outcome | BaseException) -> None:
+        if isinstance(outcome, BaseException):
+            raise outcome
+        tell(outcome)
+
+    with ThreadPoolExecutor(workers) as pool:
+        try:
+            for job, pixels in jobs:
+                pool.submit(do, job, pixels)
+                in_hand += 1
+                if in_hand > workers:  # one waits, so that no thread has to
+                    in_hand -= 1
+                    take(outcomes.get())
+            for _ in range(in_hand):
+                take(outcomes.get())
+            return True
+        except KeyboardInterrupt:
+            worker.stop.set()
+            try:
+                stopping()
+                pool.shutdown(cancel_futures=True)
+                while not outcomes.empty():
+                    take(outcomes.get())
+            except KeyboardInterrupt:
+                os._exit(130)
+            return False
+        except BaseException:
+            worker.stop.set()
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+
+
+def pixels_at_once() -> int:
+    """Returns how many pixels are in hand at once, so that these take a quarter of the machine's memory at most."""
+    try:
+        memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, ValueError, OSError):  # Windows
+        memory = 0
+    return max(_LEAST_PIXELS, memory // 4 // _BYTES_PER_PIXEL)
+
+
+class _Budget:
+    """A number of pixels that threads share; one that asks for more than there are gets all of them."""
+
+    def __init__(self, total: int) -> None:
+        self._total = self._free = total
+        self._changed = threading.Condition()
+
+    @contextmanager
+    def share(self, amount: int) -> Iterator[None]:
+        """Waits for so many pixels, and holds them in a `with` body."""
+        amount = min(amount, self._total)
+        with self._changed:
+            self._changed.wait_for(lambda: self._free >= amount)
+            self._free -= amount
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._free += amount
+                self._changed.notify_all()

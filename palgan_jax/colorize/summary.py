@@ -1,0 +1,108 @@
+"""What a person is told: of each picture as soon as it is done, and at the end of all."""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from palgan_jax.colorize import report
+from palgan_jax.colorize.batch import Outcome
+from palgan_jax.colorize.inputs import Source
+from palgan_jax.colorize.targets import Job
+from palgan_jax.errors import ExitCode, UserError, printable
+from palgan_jax.util.files import make_folder
+
+
+class Summary:
+    """Says what becomes of each picture, and at the end what has become of all; keeps it for the report.
+
+    Attributes:
+      results: the sources that are results of an earlier command.
+      failed: the number of pictures that could not be done.
+      is_whole: False where Ctrl-C came before the end.
+      facts: what the report tells of all pictures.
+    """
+
+    def __init__(self, report_file: Path | None) -> None:
+        """Raises UserError where the report cannot be written."""
+        self.results: list[Source] = []
+        self.failed, self.is_whole = 0, True
+        self.facts: dict[str, Any] = {}
+        self._report = report_file
+        self._errors: list[UserError] = []
+        self._lines: list[report.Line] = []
+        self._done, self._skipped, self._stopped = 0, 0, 0
+        if report_file is not None:
+            make_folder(report_file.parent)
+            report.report_files(report_file)
+
+    def fail(self, name: str, error: UserError, **facts: Any) -> None:
+        """Takes a picture that could not be done."""
+        self.failed += 1
+        self._errors.append(error)
+        self._note(name, report.FAILED, error=str(error), **facts)
+
+    def leave_aside(self, nothing_else: bool) -> None:
+        """Says which sources are results. Raises UserError where these alone were named, each by its name."""
+        first, others = self.results[0].path, len(self.results) - 1
+        them = f"{first} (and {others} more)" if others else str(first)
+        if nothing_else and not any(source.from_folder for source in self.results):
+            raise UserError(f"{them} was made by palgan colorize: name the photograph that it was made from.")
+        say(f"{them}: left aside, since palgan colorize has made it.")
+        for source in self.results:
+            self._note(str(source.path), report.LEFT_ASIDE)
+
+    def skip(self, job: Job, size: tuple[int, int]) -> None:
+        """Takes a picture that an earlier command has done."""
+        self._skipped += 1
+        say(f"{job.source.path} is done already: {job.target}")
+        self._note(str(job.source.path), report.DONE_BEFORE, result=str(job.target), width=size[0], height=size[1])
+
+    def take(self, outcome: Outcome, size: tuple[int, int]) -> None:
+        """Takes a picture that this command has begun."""
+        source = outcome.job.source.path
+        facts: dict[str, Any] = {"width": size[0], "height": size[1], "notes": outcome.notes}
+        if outcome.error is not None:
+            self.fail(str(source), outcome.error, **facts)
+        elif outcome.target is None:
+            self._stopped += 1
+        else:
+            self._done += 1
+            for note in outcome.notes:
+                tqdm.write(f"palgan: note: {printable(note)}", file=sys.stderr)
+            if outcome.job.kept:
+                say(f"{outcome.job.kept} exists already and is kept (--overwrite replaces it).")
+            say(f"{source} -> {outcome.target} ({outcome.seconds:.1f} s)")
+            seconds = round(outcome.seconds, 3)
+            self._note(str(source), report.COLORIZED, result=str(outcome.target), seconds=seconds, **facts)
+
+    def _note(self, source: str, status: str, **facts: Any) -> None:
+        self._lines.append(report.Line(source, status, **facts))
+
+    def end(self, output: Path) -> int:
+        """Says what has become of all, lists what could not be done, writes the report; returns the exit code."""
+        begun = self._done + self.failed
+        skipped = f", {self._skipped} more were done before" if self._skipped else ""
+        if not self.is_whole:
+            say(f"Stopped with {self._done + self._skipped} pictures done: the same command goes on with the others.")
+        elif begun + self._skipped > 1 and (begun or self._skipped):
+            say(f"Colorized {self._done} of {begun} pictures into {output}{skipped}.")
+        for error in self._errors:
+            tqdm.write(f"palgan: error: {printable(error)}", file=sys.stderr)
+        if self._report is not None:
+            report.write_report(self._report, self._lines, self.facts)
+        if not self.is_whole:
+            return ExitCode.INTERRUPTED
+        return ExitCode.BAD_INPUT if self.failed else ExitCode.FINISHED
+
+
+def say_stopping() -> None:
+    """Says what Ctrl-C does."""
+    say("Stopping after the pictures in hand. Ctrl-C again ends at once.")
+
+
+def say(line: str) -> None:
+    """Prints a line on standard output, above the bar where there is one."""
+    tqdm.write(printable(line))
+    sys.stdout.flush()

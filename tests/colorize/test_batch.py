@@ -1,0 +1,202 @@
+"""Many pictures with one command: the order of work, memory, Ctrl-C, and the report."""
+
+import json
+import os
+import pty
+import signal
+import subprocess
+import sys
+import termios
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from palgan_jax.colorize.batch import Outcome, _Budget, do_jobs, pixels_at_once
+from palgan_jax.colorize.record import RECORD_FILE
+from palgan_jax.data.decode import read_rgb
+from tests.support.places import COMPILATION_CACHE, ROOT
+
+ENVIRONMENT = {**os.environ, "JAX_COMPILATION_CACHE_DIR": str(COMPILATION_CACHE)}
+
+
+@pytest.fixture
+def album(tmp_path, monkeypatch):
+    """Seven pictures in the current folder, of which three cannot be read."""
+    monkeypatch.chdir(tmp_path)
+    Path("album").mkdir()
+    for number in range(4):
+        pixels = np.random.default_rng(number).integers(0, 256, (40, 60, 3), np.uint8)
+        Image.fromarray(pixels).save(f"album/{number}.jpg")
+    Path("album/bad-text.jpg").write_text("x")
+    Path("album/bad-empty.jpg").touch()
+    whole = Path("album/0.jpg").read_bytes()
+    Path("album/bad-cut.jpg").write_bytes(whole[: len(whole) // 2])
+    return tmp_path
+
+
+def command(checkpoint: Path, *words: object) -> list[str]:
+    return [sys.executable, "-m", "palgan_jax.cli", "colorize", "--checkpoint", str(checkpoint), *map(str, words)]
+
+
+# --------------------------------------------------------------------------------------------------- the whole batch
+
+
+def test_what_cannot_be_read_is_listed_at_the_end_and_the_rest_is_done(album, palgan):
+    code, out, err = palgan("album", output="out")
+    assert code == 2 and out.splitlines()[-1] == "Colorized 4 of 7 pictures into out."
+    assert sorted(line.split()[2] for line in err) == [f"album/bad-{kind}.jpg" for kind in ("cut", "empty", "text")]
+    assert sorted(path.stem for path in Path("out").glob("*.png")) == ["0", "1", "2", "3"]
+    code, out, err = palgan("album", output="out")
+    assert code == 2 and len(err) == 3
+    assert out.splitlines()[-1] == "Colorized 0 of 3 pictures into out, 4 more were done before."
+
+
+def test_the_report_is_data_and_a_page(album, palgan):
+    Image.fromarray(np.zeros((30, 30, 3), np.uint8)).save("album/<b>.png")
+    palgan("album/1.jpg", output="out")
+    code, _, _ = palgan("album", output="out", options=["--report=reports/report.json"])
+    assert code == 2
+    report = json.loads(Path("reports/report.json").read_text())
+    assert report["counts"] == {"failed": 3, "done before": 1, "colorized": 4}
+    assert "tiny.safetensors" in report["checkpoint"]
+    rows = {row["source"]: row for row in report["pictures"]}
+    assert len(rows) == 8
+    assert rows["album/0.jpg"]["result"] == "out/0.png" and rows["album/0.jpg"]["width"] == 60
+    assert rows["album/1.jpg"]["status"] == "done before" and rows["album/0.jpg"]["seconds"] > 0
+    assert "is empty" in rows["album/bad-empty.jpg"]["error"]
+    page = Path("reports/report.html").read_text()
+    assert page.count("data:image/") == 10 and page.count("<li>album/bad-") == 3
+    assert "album/&lt;b&gt;.png" in page and "<b>" not in page
+    palgan("album", output="out", options=["--report=reports/report.html"])  # over its own
+    assert json.loads(Path("reports/report.json").read_text())["counts"] == {"failed": 3, "done before": 5}
+
+
+def test_a_report_replaces_no_file_of_somebody(album, palgan):
+    Path("report.html").write_text("<p>mine</p>")
+    for name in ("report.json", "report.html", "report.txt"):
+        code, _, err = palgan("album/0.jpg", output="out", options=["--report", name])
+        assert code == 2 and len(err) == 1 and "report" in err[0] and not Path("out").exists()
+    assert Path("report.html").read_text() == "<p>mine</p>" and not Path("report.json").exists()
+
+
+def test_results_do_not_depend_on_what_else_is_in_hand(album, palgan):
+    palgan("album", output="together")
+    for name in "0123":
+        palgan(f"album/{name}.jpg", output="alone")
+        assert np.array_equal(read_rgb(f"together/{name}.png"), read_rgb(f"alone/{name}.png"))
+
+
+# ------------------------------------------------------------------------------------------------------------- Ctrl-C
+
+
+def test_ctrl_c_says_what_is_done_and_the_same_command_goes_on(album, checkpoint):
+    pixels = np.random.default_rng(0).integers(0, 256, (700, 900, 3), np.uint8)
+    Path("large").mkdir()
+    for number in range(60):
+        Image.fromarray(np.roll(pixels, number, 1)).save(f"large/{number:02}.png", compress_level=0)
+    words = command(checkpoint, "large", "--output", "out", "--report", "report.json")
+    process = subprocess.Popen(
+        words, env={**ENVIRONMENT, "PYTHONPATH": str(ROOT)}, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    first = [process.stdout.readline() for _ in range(3)]
+    assert " -> out/" in first[-1], first
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 130 and "Traceback" not in err
+    done = sorted(path.name for path in Path("out").glob("*.png"))
+    assert 2 <= len(done) < 60
+    lines = out.splitlines()
+    assert "Stopping after the pictures in hand. Ctrl-C again ends at once." in lines
+    assert lines[-1] == f"Stopped with {len(done)} pictures done: the same command goes on with the others."
+    assert sorted(path.name for path in Path("out").iterdir()) == [RECORD_FILE, *done], "nothing half done"
+    assert all(read_rgb(Path("out") / name).shape == (700, 900, 3) for name in done)
+    assert json.loads(Path("report.json").read_text())["counts"]["colorized"] == len(done)
+    for path in sorted(Path("large").iterdir())[len(done) + 2 :]:
+        path.unlink()  # enough of them
+    again = subprocess.run(words, env={**ENVIRONMENT, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True)
+    assert again.returncode == 0 and again.stdout.count("is done already") >= len(done) - 4
+    assert len(list(Path("out").glob("*.png"))) >= len(done)
+
+
+def test_at_ctrl_c_pictures_in_hand_are_told_and_no_other_begins():
+    begun, told = [], []
+
+    class SlowWorker:
+        stop = threading.Event()
+
+        def __call__(self, job, _):
+            begun.append(job)
+            if len(begun) == 3:
+                os.kill(os.getpid(), signal.SIGINT)
+            self.stop.wait(10)
+            return Outcome(job)
+
+    jobs = [(number, 1) for number in range(20)]
+    start = time.monotonic()
+    assert do_jobs(jobs, SlowWorker(), 3, told.append, lambda: None) is False
+    assert time.monotonic() - start < 5
+    assert sorted(begun) == [0, 1, 2] == sorted(outcome.job for outcome in told)
+
+
+def test_a_fault_ends_the_batch():
+    class FaultyWorker:
+        stop = threading.Event()
+
+        def __call__(self, job, _):
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        do_jobs([(number, 1) for number in range(20)], FaultyWorker(), 2, print, print)
+    assert FaultyWorker.stop.is_set()
+
+
+# ------------------------------------------------------------------------------------------------- progress and memory
+
+
+def test_a_terminal_has_a_bar_with_rate_and_time_left(album, checkpoint):
+    ours, theirs = pty.openpty()
+    termios.tcsetwinsize(ours, (24, 100))
+    words = command(checkpoint, "album", "--output", "out")
+    with subprocess.Popen(
+        words, env={**ENVIRONMENT, "PYTHONPATH": str(ROOT)}, stdout=subprocess.PIPE, stderr=theirs, text=True
+    ) as process:
+        os.close(theirs)
+        output, _ = process.communicate()
+    written = b""
+    try:
+        while piece := os.read(ours, 65536):
+            written += piece
+    except OSError:
+        pass
+    os.close(ours)
+    assert process.returncode == 2
+    bar = written.decode()
+    assert "colorizing" in bar and "4/5" in bar and ("picture/s" in bar or "s/picture" in bar)
+    assert output.count(" -> ") == 4
+
+
+def test_pictures_share_the_memory():
+    budget, most, held, lock = _Budget(100), 0, 0, threading.Lock()
+
+    def hold(amount):
+        nonlocal most, held
+        with budget.share(amount):
+            with lock:
+                held += min(amount, 100)
+                most = max(most, held)
+            time.sleep(0.001)
+            with lock:
+                held -= min(amount, 100)
+
+    threads = [threading.Thread(target=hold, args=(amount,)) for amount in (10, 60, 50, 1000, 30, 100, 1, 99) * 5]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    assert 0 < most <= 100 and held == 0
+    assert pixels_at_once() >= 64_000_000
