@@ -45,27 +45,30 @@ _EXIF_KEYS = {"exif", "Raw profile type exif", "xmp", "XML:com.adobe.xmp"}  # wh
 _LARGEST_TEXT = 64_000_000  # bytes of EXIF or XMP in a PNG, unpacked
 _MOST_BYTES = 16  # a pixel of the limit, unpacked: four channels of 32 bits
 
+_log = logging.getLogger("PIL")
+_log.addHandler(logging.NullHandler())  # without one, Python prints what does not go on to others
+
 
 @contextmanager
 def _without_warnings_and_limits() -> Iterator[None]:
     limits = Image.MAX_IMAGE_PIXELS, PngImagePlugin.MAX_TEXT_CHUNK
-    log, level = logging.getLogger("PIL"), logging.getLogger("PIL").level
+    propagate = _log.propagate
     with warnings.catch_warnings():
         # Broken metadata says nothing about the pixels.
         warnings.filterwarnings("ignore", message="(Possibly c|C)orrupt EXIF data", category=UserWarning)
         warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
         # Pillow refuses more than 179 megapixels; every picture is checked here, against a limit that can be raised.
         Image.MAX_IMAGE_PIXELS, PngImagePlugin.MAX_TEXT_CHUNK = None, _LARGEST_TEXT
-        log.setLevel(logging.CRITICAL + 1)
+        _log.propagate = False
         try:
             yield
         finally:
             Image.MAX_IMAGE_PIXELS, PngImagePlugin.MAX_TEXT_CHUNK = limits
-            log.setLevel(level)
+            _log.propagate = propagate
 
 
 quiet_pillow = SharedContext(_without_warnings_and_limits)
-"""Ignores the warnings, limits and log of Pillow in a `with` body; it is shared, since these are the whole process's."""
+"""Ignores warnings, limits and log of Pillow in a `with` body; it is shared, since these are the whole process's."""
 
 
 def read_rgb(path: str | Path, *, at_least: int | None = None, max_pixels: int = MAX_PIXELS) -> np.ndarray:
@@ -100,8 +103,8 @@ def decode_rgb(data: bytes, *, name: str, at_least: int | None = None, max_pixel
             return rgb
     rgb = decode_picture(data, name=name, at_least=at_least, max_pixels=max_pixels).on_white()
     if at_least is not None and min(rgb.shape[:2]) // at_least >= 2:
-        rgb = np.array(Image.fromarray(rgb).reduce(min(rgb.shape[:2]) // at_least))
-    return rgb
+        return np.array(Image.fromarray(rgb).reduce(min(rgb.shape[:2]) // at_least))
+    return rgb if rgb.flags.writeable else rgb.copy()
 
 
 def decode_picture(data: bytes, *, name: str, at_least: int | None = None, max_pixels: int = MAX_PIXELS) -> Picture:
@@ -314,7 +317,8 @@ class _Stored:
             self.take_pixels(samples[..., 0] if gray else samples[..., :3], samples[..., -1])
         else:
             gray = picture.mode in ("1", "L")
-            self.take_pixels(np.asarray(picture.convert("L" if gray else "RGB")))
+            mode = "L" if gray else "RGB"
+            self.take_pixels(np.asarray(picture if picture.mode == mode else picture.convert(mode)))
 
     def _take_integers(self, picture: Image.Image) -> None:
         values = np.asarray(picture)

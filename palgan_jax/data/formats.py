@@ -15,7 +15,10 @@ from PIL import Image, UnidentifiedImageError
 from palgan_jax.errors import UserError, not_installed, one_line
 
 READ = "JPEG, PNG, TIFF, WebP, BMP, GIF, JPEG 2000, AVIF or PNM"
-PICTURE_SUFFIXES = frozenset({".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".tif", ".tiff", ".bmp"})
+PICTURE_SUFFIXES = frozenset(
+    ".jpg .jpeg .jpe .jfif .png .webp .tif .tiff .bmp .gif .jp2 .j2k .avif .pnm .pbm .pgm .ppm .heic .heif .jxl".split()
+)
+"""Files of a folder that are taken for pictures; what they are is told by their bytes."""
 HEAD = 64
 """Bytes that tell what a file is."""
 

@@ -27,11 +27,11 @@ class Picture:
         return np.repeat(self.pixels[..., None], 3, axis=2) if self.pixels.ndim == 2 else self.pixels
 
     def on_white(self) -> np.ndarray:
-        """Returns the picture as it lies on white paper, uint8 (H, W, 3), contiguous and writable."""
+        """Returns the picture as it lies on white paper, uint8 (H, W, 3), contiguous; mostly not to be written to."""
         if self.alpha is None and self.pixels.ndim == 3 and self.pixels.dtype == np.uint8:
-            return self.pixels if self.pixels.flags.writeable else self.pixels.copy()
+            return self.pixels
         shown = Image.fromarray(np.ascontiguousarray(to_bytes(self.pixels)))
         if self.alpha is not None:
             opacity = Image.fromarray(np.ascontiguousarray(to_bytes(self.alpha)))
             shown = Image.composite(shown, Image.new(shown.mode, shown.size, "white"), opacity)
-        return np.array(shown.convert("RGB"))
+        return np.asarray(shown.convert("RGB"))
