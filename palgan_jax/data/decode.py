@@ -28,6 +28,7 @@ from PIL import Image, PngImagePlugin
 
 from palgan_jax.data import color_profile, jpeg, levels, png, tiff
 from palgan_jax.data.color_profile import UnusableProfile
+from palgan_jax.data.embedded_profile import embedded_profile
 from palgan_jax.data.file_bytes import is_pipe, open_regular, read_bytes
 from palgan_jax.data.formats import HEAD, damage_explained, format_of, open_header
 from palgan_jax.data.libtiff import silence
@@ -123,7 +124,7 @@ def decode_picture(data: bytes, *, name: str, at_least: int | None = None, max_p
             _check_size(_upright_size(picture), name, max_pixels)
             if format_ == "JPEG" and not jpeg.are_few_scans(data, picture.size):
                 raise UserError(_too_many_scans(name))
-            profile = profile or picture.info.get("icc_profile") or b""
+            profile = profile or picture.info.get("icc_profile") or embedded_profile(data, format_)
             stored, turned = _Stored(name, profile), orientation(picture)
             stored.count(_frames(picture))
             rgb = None

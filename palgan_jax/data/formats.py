@@ -16,7 +16,28 @@ from palgan_jax.errors import UserError, not_installed, one_line
 
 READ = "JPEG, PNG, TIFF, WebP, BMP, GIF, JPEG 2000, AVIF or PNM"
 PICTURE_SUFFIXES = frozenset(
-    ".jpg .jpeg .jpe .jfif .png .webp .tif .tiff .bmp .gif .jp2 .j2k .avif .pnm .pbm .pgm .ppm .heic .heif .jxl".split()
+    [
+        ".jpg",
+        ".jpeg",
+        ".jpe",
+        ".jfif",
+        ".png",
+        ".webp",
+        ".tif",
+        ".tiff",
+        ".bmp",
+        ".gif",
+        ".jp2",
+        ".j2k",
+        ".avif",
+        ".pnm",
+        ".pbm",
+        ".pgm",
+        ".ppm",
+        ".heic",
+        ".heif",
+        ".jxl",
+    ]
 )
 """Files of a folder that are taken for pictures; what they are is told by their bytes."""
 HEAD = 64

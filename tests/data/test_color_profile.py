@@ -56,6 +56,49 @@ GRAY_FILES = {
 }  # fmt: skip
 
 
+def jpeg_2000(profile: bytes | None) -> bytes:
+    data = made.encoded(GRAY, "JPEG2000")
+    if profile is None:
+        return data
+    start = data.index(b"jp2h") - 4
+    length = struct.unpack_from(">I", data, start)[0]
+    size = data[start + 8 : start + 8 + 22]  # the box of the size; the next one says the colors
+    colors = struct.pack(">I4s3B", 11 + len(profile), b"colr", 2, 0, 0) + profile
+    return (
+        data[:start]
+        + struct.pack(">I4s", 8 + len(size) + len(colors), b"jp2h")
+        + size
+        + colors
+        + data[start + length :]
+    )
+
+
+def bmp(profile: bytes | None) -> bytes:
+    data = made.encoded(GRAY, "BMP")
+    if profile is None:
+        return data
+    old = struct.unpack_from("<I", data, 10)[0]  # where the pixels begin
+    head, palette, pixels = data[14:54], data[54:old], data[old:]
+    fields = head[4:] + bytes(16) + b"DEBM" + bytes(48) + struct.pack("<I", 4)
+    place = 124 + len(palette) + len(pixels)
+    header = struct.pack("<I", 124) + fields + struct.pack("<III", place, len(profile), 0)
+    start = 14 + 124 + len(palette)
+    size = start + len(pixels) + len(profile)
+    return b"BM" + struct.pack("<IHHI", size, 0, 0, start) + header + palette + pixels + profile
+
+
+def gif(profile: bytes | None) -> bytes:
+    data = made.encoded(GRAY, "GIF")
+    if profile is None:
+        return data
+    start = 13 + 3 * 256  # behind the palette
+    pieces = b"".join(bytes([len(profile[i : i + 255])]) + profile[i : i + 255] for i in range(0, len(profile), 255))
+    return data[:start] + b"\x21\xff\x0bICCRGBG1012" + pieces + b"\0" + data[start:]
+
+
+GRAY_FILES |= {"JPEG 2000": jpeg_2000, "BMP": bmp, "GIF": gif}
+
+
 def stored_gray(data: bytes) -> np.ndarray:
     """The gray of the same file without its profile, 0..1."""
     picture = decode_picture(data, name="x")
