@@ -26,13 +26,13 @@ from typing import BinaryIO
 import numpy as np
 from PIL import Image, PngImagePlugin
 
-from palgan_jax.data import color_profile, jpeg, levels, png, tiff
-from palgan_jax.data.color_profile import UnusableProfile
+from palgan_jax.data import jpeg, png, tiff_pages, tiff_samples
 from palgan_jax.data.embedded_profile import embedded_profile
 from palgan_jax.data.file_bytes import is_pipe, open_regular, read_bytes
 from palgan_jax.data.formats import HEAD, damage_explained, format_of, open_header
 from palgan_jax.data.libtiff import silence
 from palgan_jax.data.picture import Picture
+from palgan_jax.data.stored_pixels import StoredPixels
 from palgan_jax.errors import UserError
 from palgan_jax.util.text import in_words
 from palgan_jax.util.threads import SharedContext
@@ -125,7 +125,7 @@ def decode_picture(data: bytes, *, name: str, at_least: int | None = None, max_p
             if format_ == "JPEG" and not jpeg.are_few_scans(data, picture.size):
                 raise UserError(_too_many_scans(name))
             profile = profile or picture.info.get("icc_profile") or embedded_profile(data, format_)
-            stored, turned = _Stored(name, profile), orientation(picture)
+            stored, turned = StoredPixels(name, profile), orientation(picture)
             stored.count(_frames(picture))
             rgb = None
             if format_ == "JPEG" and picture.mode in ("RGB", "L"):
@@ -176,7 +176,7 @@ def _size_of_any(data: bytes | BinaryIO, name: str) -> tuple[int, int]:
         file = data
     if format_ == "TIFF":
         content = data if isinstance(data, bytes) else mmap.mmap(data.fileno(), 0, access=mmap.ACCESS_READ)
-        return _upright(tiff.choose(content, name).page)
+        return _upright(tiff_pages.choose(content, name).page)
     with open_header(png.header(file) if format_ == "PNG" else file, name) as picture:
         return _upright_size(picture)
 
@@ -187,7 +187,7 @@ def _check_size(size: tuple[int, int], name: str, max_pixels: int) -> None:
     if min(width, height) < MIN_SIDE:
         raise UserError(f"{name} is {width} x {height} pixels: each side must be at least {MIN_SIDE}.")
     if width * height > max_pixels:
-        limit = f"more than the limit of {max_pixels // 1_000_000} megapixels"
+        limit = f"more than the limit of {max_pixels / 1e6:g} megapixels"
         raise UserError(f"{name} is {width} x {height} pixels, {limit}: make it smaller or raise the limit.")
 
 
@@ -222,39 +222,39 @@ def _frames(picture: Image.Image) -> int:
 # ------------------------------------------------------------------------------------------------------------- TIFF
 
 
-def _upright(page: tiff.Page) -> tuple[int, int]:
+def _upright(page: tiff_pages.Page) -> tuple[int, int]:
     width, height = page.size
     return (height, width) if page.orientation >= 5 else (width, height)
 
 
 def _decode_tiff(data: bytes, name: str, max_pixels: int) -> Picture:
     silence()
-    choice = tiff.choose(data, name)
+    choice = tiff_pages.choose(data, name)
     page = choice.page
     _check_size(_upright(page), name, max_pixels)
-    layout = tiff.layout_of(page)
+    layout = tiff_samples.layout_of(page)
     if layout.nbytes > _MOST_BYTES * max_pixels:
         raise UserError(
-            f"{name} unpacks to {in_words(layout.nbytes)}, more than the limit of {max_pixels // 1_000_000} "
+            f"{name} unpacks to {in_words(layout.nbytes)}, more than the limit of {max_pixels / 1e6:g} "
             "megapixels allows: make it smaller or raise the limit."
         )
     if page.is_jpeg and not jpeg.are_few_scans(data, page.size, page.parts):
         raise UserError(_too_many_scans(name))
-    stored = _Stored(name, page.profile)
+    stored = StoredPixels(name, page.profile)
     stored.count(choice.count)
-    if tiff.is_left_to_pillow(page, layout):
+    if tiff_samples.is_left_to_pillow(page, layout):
         try:
-            picture = Image.open(io.BytesIO(tiff.with_page_first(data, page)), formats=("TIFF",))
+            picture = Image.open(io.BytesIO(tiff_pages.with_page_first(data, page)), formats=("TIFF",))
         except Exception as error:
-            raise _unsupported(name, tiff.unsupported(page, layout)) or error from None
+            raise _unsupported(name, tiff_samples.unsupported(page, layout)) or error from None
         with picture:
             picture.load()  # Pillow turns TIFFs by itself
             stored.take(picture)
             return stored.upright(1)
-    problem = _unsupported(name, tiff.unsupported(page, layout))
+    problem = _unsupported(name, tiff_samples.unsupported(page, layout))
     if problem:
         raise problem
-    colors = tiff.colors_of(tiff.read_samples(data, page, layout), page, layout)
+    colors = tiff_samples.colors_of(tiff_samples.read_samples(data, page, layout), page, layout)
     if colors.space in ("CMYK", "LAB"):
         channels = [Image.fromarray(np.ascontiguousarray(channel)) for channel in np.moveaxis(colors.pixels, -1, 0)]
         stored.take_wide(_merged(colors.space, channels))
@@ -277,131 +277,3 @@ def _unsupported(name: str, layout: str) -> UserError | None:
         if layout
         else None
     )
-
-
-# -------------------------------------------------------------------------------------------- from modes of Pillow
-
-
-class _Stored:
-    """A picture on its way to sRGB, as it lies in its file.
-
-    Attributes:
-      pixels, alpha: as in `Picture`, not yet upright.
-    """
-
-    def __init__(self, name: str, profile: bytes) -> None:
-        self._name, self._profile = name, profile
-        self._notes: list[str] = []
-        self.pixels: np.ndarray
-        self.alpha: np.ndarray | None = None
-
-    def count(self, pictures: int) -> None:
-        """Notes that only the first of several pictures is taken."""
-        if pictures > 1:
-            self._notes.append(f"{self._name} holds {pictures} pictures: the first is taken, {pictures - 1} left out.")
-
-    def take(self, picture: Image.Image) -> None:
-        """Takes a picture of any mode of Pillow."""
-        size = picture.size
-        picture.load()
-        if picture.size != size and picture.format in ("HEIF", "JXL"):  # they decode what the header does not say
-            raise ValueError("its size is not that of its header")
-        if picture.mode == "F":
-            self.take_pixels(levels.from_floats(np.asarray(picture)))
-        elif picture.mode.startswith("I"):
-            self._take_integers(picture)
-        elif picture.mode in ("CMYK", "LAB"):
-            self.take_wide(picture)
-        elif picture.has_transparency_data:
-            gray = picture.mode in ("1", "L", "LA", "La")
-            samples = np.asarray(picture.convert("LA" if gray else "RGBA"))
-            self.take_pixels(samples[..., 0] if gray else samples[..., :3], samples[..., -1])
-        else:
-            gray = picture.mode in ("1", "L")
-            mode = "L" if gray else "RGB"
-            self.take_pixels(np.asarray(picture if picture.mode == mode else picture.convert(mode)))
-
-    def _take_integers(self, picture: Image.Image) -> None:
-        values = np.asarray(picture)
-        if values.dtype.itemsize == 2:
-            self.take_samples(values.astype(np.uint16)[..., None], picture.info.get("transparency"))
-        elif picture.format in ("PNG", "PPM", "JPEG2000"):  # Pillow makes 16 bits of these
-            self.take_pixels(np.clip(values, 0, 65535).astype(np.uint16))
-        else:
-            self.take_pixels(levels.from_integers(values, 32))
-
-    def take_samples(self, samples: np.ndarray, transparent: object) -> None:
-        """Takes samples uint16 (H, W, 1 to 4), of which an even number has the opacity last.
-
-        transparent: the one color without opacity, where there is one.
-        """
-        channels = samples.shape[-1]
-        colors = samples[..., :3] if channels > 2 else samples[..., 0]
-        alpha = samples[..., -1] if channels in (2, 4) else None
-        if alpha is None and isinstance(transparent, int | tuple):
-            clear = samples == np.array(transparent)
-            alpha = np.where(clear.all(axis=-1), 0, 65535).astype(np.uint16)
-        self.take_pixels(colors, alpha)
-
-    def take_pixels(self, pixels: np.ndarray, alpha: np.ndarray | None = None) -> None:
-        """Takes gray or RGB, and converts it by the profile."""
-        self.alpha = alpha
-        self.pixels = pixels
-        if not self._profile:
-            return
-        try:
-            if pixels.ndim == 3 and color_profile.space_of(self._profile) == "gray" and _is_neutral(pixels):
-                # Formats that know no gray, and palettes.
-                self.pixels = pixels = np.ascontiguousarray(pixels[..., 1])
-            convert = color_profile.gray_to_srgb if pixels.ndim == 2 else color_profile.rgb_to_srgb
-            self.pixels = convert(pixels, self._profile)
-        except UnusableProfile as reason:
-            self._leave_aside(reason)
-
-    def take_wide(self, picture: Image.Image) -> None:
-        """Takes CMYK or LAB, and converts it by the profile."""
-        try:
-            if self._profile or picture.mode == "LAB":
-                profile = self._profile if picture.mode == "CMYK" else None
-                self.pixels = color_profile.picture_to_srgb(picture, profile)
-                return
-        except UnusableProfile as reason:
-            self._leave_aside(reason)
-        self.pixels = np.asarray(picture.convert("RGB"))
-
-    def _leave_aside(self, reason: UnusableProfile) -> None:
-        self._notes.append(f"the color profile of {self._name} is left aside, since {reason}.")
-
-    def apply_chunks(self, gamma: float | None, chromaticities: tuple[float, ...] | None) -> None:
-        """Converts by the color chunks of a PNG."""
-        shaper = color_profile.shaper_of_chunks(gamma, chromaticities)
-        if shaper is None:
-            return
-        if self.pixels.ndim == 3:
-            self.pixels = shaper.convert(self.pixels)
-        else:
-            self.pixels = color_profile.apply_tone(self.pixels, shaper.tone(65536))
-
-    def upright(self, stored: int) -> Picture:
-        """Returns the picture turned upright from an EXIF orientation."""
-        pixels = turn(self.pixels, stored)
-        alpha = None if self.alpha is None else turn(self.alpha, stored)
-        if alpha is not None and alpha.min() == np.iinfo(alpha.dtype).max:
-            alpha = None
-        return Picture(pixels, alpha, tuple(self._notes))
-
-
-def _is_neutral(rgb: np.ndarray) -> bool:
-    """Returns True for gray, (H, W, 3), but for what lossy compression makes of it."""
-    tolerance = 4 * (np.iinfo(rgb.dtype).max // 255)
-    green = rgb[..., 1].astype(np.int32)
-    return all(np.abs(rgb[..., i] - green).max() <= tolerance for i in (0, 2))
-
-
-def turn(pixels: np.ndarray, stored: int) -> np.ndarray:
-    """Turns pixels (H, W) or (H, W, C), stored with an EXIF orientation, upright; contiguous."""
-    if stored >= 5:
-        pixels = pixels.swapaxes(0, 1)
-    # What remains after the transposition: mirrored left-right, upside down.
-    mirrored, flipped = {2: (1, 0), 3: (1, 1), 4: (0, 1), 6: (1, 0), 7: (1, 1), 8: (0, 1)}.get(stored, (0, 0))
-    return np.ascontiguousarray(pixels[:: -1 if flipped else 1, :: -1 if mirrored else 1])

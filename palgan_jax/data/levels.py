@@ -64,7 +64,8 @@ def to_bytes(levels: np.ndarray) -> np.ndarray:
 def _bulk(values: np.ndarray) -> tuple[float, float]:
     """Returns the numbers between which all but 1 of 200 lie at either end; of large pictures by a sample of them."""
     flat = values.reshape(-1)
-    sample = flat[:: max(1, flat.size // _BAND)].astype(np.float64)
+    with np.errstate(invalid="ignore"):  # some of what is no number
+        sample = flat[:: max(1, flat.size // _BAND)].astype(np.float64)
     sample = sample[np.isfinite(sample)]
     if not sample.size:
         return 0.0, 0.0

@@ -21,7 +21,7 @@ OWN = {
     "cli", "errors", "color", "palette", "config", "util", "nn", "colorize", "checkpoint", "checkpoint.weights",
     "checkpoint.weights_file", "checkpoint.find", "checkpoint.command", "data", "data.decode", "data.folder",
     "data.formats", "data.file_bytes", "data.picture", "data.color_profile", "data.levels", "data.jpeg", "data.png",
-    "data.tiff", "data.libtiff", "data.embedded_profile",
+    "data.tiff_pages", "data.tiff_samples", "data.libtiff", "data.embedded_profile", "data.stored_pixels",
 }  # fmt: skip
 """Modules, and folders of which all may be imported but for those of `checkpoint` and `data`."""
 

@@ -159,11 +159,15 @@ def read_mutants(first: int, count: int) -> None:
         name, data = mutant(number, files)
         print(number, name, end=" ", flush=True)
         signal.alarm(SECONDS)
-        try:
-            problem = problem_of(data)
-        except BaseException as error:
-            problem = f"{type(error).__name__}: {error}"
+        # As errors they would be taken for damage.
+        with warnings.catch_warnings(record=True) as warned:
+            warnings.simplefilter("always")
+            try:
+                problem = problem_of(data)
+            except BaseException as error:
+                problem = f"{type(error).__name__}: {error}"
         signal.alarm(0)
+        problem += "".join(f" warns: {warning.message}" for warning in warned)
         print(" ".join(problem.split()), flush=True)
 
 

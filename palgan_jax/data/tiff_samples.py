@@ -1,4 +1,4 @@
-"""Finds the picture of a TIFF among its pages, and reads the layouts of samples that Pillow does not.
+"""Reads the layouts of samples of TIFF that Pillow does not.
 
 Pillow decodes pages of 8 bits a sample and bilevel ones. Of everything else this module reads the samples itself, and
 has libtiff, through Pillow, only unpack the bytes: it is given the packed strips or tiles as those of a gray picture of
@@ -6,7 +6,6 @@ has libtiff, through Pillow, only unpack the bytes: it is given the packed strip
 """
 
 import io
-import mmap
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,21 +14,8 @@ import numpy as np
 from PIL import Image
 
 from palgan_jax.data import levels
-from palgan_jax.errors import UserError
+from palgan_jax.data.tiff_pages import Page, Tag
 
-Bytes = bytes | mmap.mmap
-
-_WIDTH, _LENGTH, _BITS, _COMPRESSION, _PHOTOMETRIC, _FILL_ORDER = 256, 257, 258, 259, 262, 266
-_STRIP_OFFSETS, _ORIENTATION, _SAMPLES, _ROWS_PER_STRIP, _STRIP_BYTES = 273, 274, 277, 278, 279
-_MAX_SAMPLE, _PLANAR, _PREDICTOR, _COLOR_MAP = 281, 284, 317, 320
-_TILE_WIDTH, _TILE_LENGTH, _TILE_OFFSETS, _TILE_BYTES = 322, 323, 324, 325
-_SUBFILE, _OLD_SUBFILE, _SUB_PAGES, _INK_SET, _EXTRA, _FORMAT = 254, 255, 330, 332, 338, 339
-_PROFILE, _DNG = 34675, 50706
-
-_REDUCED, _MASK = 1, 4  # bits of NewSubfileType
-_TYPES = {1: "u1", 2: "S1", 3: "u2", 4: "u4", 6: "i1", 7: "u1", 8: "i2", 9: "i4", 11: "f4", 12: "f8", 13: "u4"}
-_TYPES |= {16: "u8", 17: "i8", 18: "u8"}
-_MOST_PAGES = 10_000
 _MOST_SAMPLES = 16
 _PACKED = {1: "", 5: "LZW", 8: "deflate", 32946: "deflate", 32773: "PackBits", 34925: "LZMA", 50000: "Zstandard"}
 """Compressions that work on bytes, whatever these mean."""
@@ -37,167 +23,10 @@ _OTHER_COMPRESSIONS = {
     2: "CCITT", 3: "CCITT fax 3", 4: "CCITT fax 4", 6: "old JPEG", 7: "JPEG", 34712: "JPEG 2000", 34887: "LERC",
     50001: "WebP", 50002: "JPEG XL", 52546: "JPEG XL",
 }  # fmt: skip
-_WHITE_IS_0, _BLACK_IS_0, _RGB, _PALETTE, _MASKS, _CMYK, _YCBCR, _LAB = 0, 1, 2, 3, 4, 5, 6, 8
-_RAW = (32803, 34892)
+_WHITE_IS_0, _BLACK_IS_0, _RGB, _PALETTE, _CMYK, _YCBCR, _LAB = 0, 1, 2, 3, 5, 6, 8
 _COLORS = {_WHITE_IS_0: 1, _BLACK_IS_0: 1, _RGB: 3, _PALETTE: 1, _CMYK: 4, _LAB: 3}
 _ASSOCIATED, _UNASSOCIATED = 1, 2
 _UNSIGNED, _SIGNED, _FLOAT, _UNDEFINED = 1, 2, 3, 4
-
-
-class Page:
-    """One directory of a TIFF: its tags, of which each is read when it is asked for.
-
-    Attributes:
-      at: where the directory begins in the file.
-      after: where the next one begins; 0 after the last.
-    """
-
-    def __init__(self, data: Bytes, at: int) -> None:
-        self._data, self.at = data, at
-        self.order = "<" if data[:2] == b"II" else ">"
-        self.big = struct.unpack(self.order + "H", data[2:4])[0] == 43
-        count_code, entry, self._word = ("Q", 20, "Q") if self.big else ("H", 12, "I")
-        (count,) = struct.unpack_from(self.order + count_code, data, at)
-        first = at + struct.calcsize(count_code)
-        self._entries = {}
-        for place in range(first, min(first + count * entry, len(data) - entry + 1), entry):
-            tag, kind = struct.unpack_from(self.order + "HH", data, place)
-            self._entries.setdefault(tag, (kind, place + 4))
-        (self.after,) = struct.unpack_from(self.order + self._word, data, first + count * entry)
-
-    def __contains__(self, tag: int) -> bool:
-        return tag in self._entries
-
-    def array(self, tag: int) -> np.ndarray:
-        """Returns the values of a tag; an empty array where it is missing, of another type or outside the file."""
-        kind, place = self._entries.get(tag, (0, 0))
-        if kind not in _TYPES:
-            return np.zeros(0, np.int64)
-        (count,) = struct.unpack_from(self.order + self._word, self._data, place)
-        dtype, place = np.dtype(self.order + _TYPES[kind]), place + struct.calcsize(self._word)
-        if count * dtype.itemsize > struct.calcsize(self._word):
-            (place,) = struct.unpack_from(self.order + self._word, self._data, place)
-        if place + count * dtype.itemsize > len(self._data):
-            return np.zeros(0, np.int64)
-        return np.frombuffer(self._data, dtype, count, place)
-
-    def numbers(self, tag: int) -> tuple[int, ...]:
-        """Returns the values of a tag as integers."""
-        values = self.array(tag)
-        return tuple(map(int, values)) if values.dtype.kind in "ui" else ()
-
-    def number(self, tag: int, default: int) -> int:
-        """Returns the first value of a tag."""
-        return next(iter(self.numbers(tag)), default)
-
-    @property
-    def size(self) -> tuple[int, int]:
-        """Width and height of the stored picture."""
-        return self.number(_WIDTH, 0), self.number(_LENGTH, 0)
-
-    @property
-    def orientation(self) -> int:
-        """The EXIF orientation, 1 to 8."""
-        value = self.number(_ORIENTATION, 1)
-        return value if value in range(1, 9) else 1
-
-    @property
-    def profile(self) -> bytes:
-        """The color profile; empty where there is none."""
-        return self.array(_PROFILE).tobytes()
-
-    @property
-    def is_jpeg(self) -> bool:
-        """True where the strips or tiles are JPEGs."""
-        return self.number(_COMPRESSION, 1) in (6, 7)
-
-    @property
-    def parts(self) -> int:
-        """The number of strips or tiles, at least 1."""
-        return max(1, self.array(_STRIP_OFFSETS).size, self.array(_TILE_OFFSETS).size)
-
-    @property
-    def is_reduced(self) -> bool:
-        """True for a smaller copy of another page."""
-        return bool(self.number(_SUBFILE, 0) & _REDUCED) or self.number(_OLD_SUBFILE, 0) == 2
-
-    @property
-    def is_mask(self) -> bool:
-        """True for the transparency of another page."""
-        return bool(self.number(_SUBFILE, 0) & _MASK) or self.number(_PHOTOMETRIC, -1) == _MASKS
-
-
-def pages(data: Bytes) -> list[Page]:
-    """Returns the directories of a TIFF in their order, without those that cannot be read after the first."""
-    order = "<" if data[:2] == b"II" else ">"
-    big = struct.unpack(order + "H", data[2:4])[0] == 43
-    (at,) = struct.unpack(order + ("Q" if big else "I"), data[8:16] if big else data[4:8])
-    result, places = [], set()
-    while at and at not in places and len(result) < _MOST_PAGES:
-        places.add(at)
-        try:
-            page = Page(data, at)
-        except struct.error:
-            if not result:
-                raise ValueError("its directory lies outside the file") from None
-            break
-        result.append(page)
-        at = page.after
-    if not result:
-        raise ValueError("it has no directory")
-    return result
-
-
-@dataclass(frozen=True)
-class Choice:
-    """The picture of a TIFF.
-
-    Attributes:
-      page: where it is.
-      count: number of pictures in the file, reduced copies and masks not counted.
-    """
-
-    page: Page
-    count: int
-
-
-def choose(data: Bytes, name: str) -> Choice:
-    """Chooses the first page that is neither a reduced copy nor a mask. Raises UserError for raw files of cameras."""
-    all_pages = pages(data)
-    inner = [page for outer in all_pages[:8] for page in _inner_pages(data, outer)]
-    if any(_DNG in page for page in all_pages) or data[8:10] == b"CR":
-        raise UserError(_raw(name))
-    if any(page.number(_PHOTOMETRIC, -1) in _RAW for page in (*all_pages, *inner)):
-        raise UserError(_raw(name))
-    whole = [page for page in all_pages if not page.is_reduced and not page.is_mask]
-    whole = whole or [page for page in inner if not page.is_reduced and not page.is_mask]
-    if whole:
-        return Choice(whole[0], len(whole))
-    return Choice(max(all_pages, key=lambda page: page.size[0] * page.size[1]), 1)
-
-
-def _inner_pages(data: Bytes, outer: Page) -> list[Page]:
-    result = []
-    for at in outer.numbers(_SUB_PAGES)[:8]:
-        try:
-            result.append(Page(data, at))
-        except struct.error:
-            continue
-    return result
-
-
-def _raw(name: str) -> str:
-    return f"{name} is a camera's raw file, which is not read: develop it to a JPEG or TIFF file first."
-
-
-def with_page_first(data: bytes, page: Page) -> bytes:
-    """Returns the file with `page` as its first one, for readers that take that."""
-    at = 8 if page.big else 4
-    place = struct.pack(page.order + ("Q" if page.big else "I"), page.at)
-    return data if data.startswith(place, at) else data[:at] + place + data[at + len(place) :]
-
-
-# ------------------------------------------------------------------------------------------------------------ samples
 
 
 @dataclass(frozen=True)
@@ -230,11 +59,11 @@ class Layout:
 def layout_of(page: Page) -> Layout:
     """Returns the layout of a page's samples. Raises ValueError where its tags contradict each other."""
     width, height = page.size
-    samples = page.number(_SAMPLES, 1)
-    bits, formats = set(page.numbers(_BITS)) or {1}, set(page.numbers(_FORMAT)) or {_UNSIGNED}
+    samples = page.number(Tag.SAMPLES, 1)
+    bits, formats = set(page.numbers(Tag.BITS)) or {1}, set(page.numbers(Tag.FORMAT)) or {_UNSIGNED}
     if min(width, height, samples, *bits) < 1:
         raise ValueError("its tags make no sense")
-    photometric = page.number(_PHOTOMETRIC, _RGB if samples in (3, 4) else _BLACK_IS_0)
+    photometric = page.number(Tag.PHOTOMETRIC, _RGB if samples in (3, 4) else _BLACK_IS_0)
     format_ = max(formats) if len(formats) == 1 else 0
     return Layout(
         width,
@@ -243,14 +72,14 @@ def layout_of(page: Page) -> Layout:
         max(bits) if len(bits) == 1 else 0,
         _UNSIGNED if format_ == _UNDEFINED else format_,
         photometric,
-        page.number(_PLANAR, 1) == 2 and samples > 1,
-        page.numbers(_EXTRA),
+        page.number(Tag.PLANAR, 1) == 2 and samples > 1,
+        page.numbers(Tag.EXTRA),
     )
 
 
 def is_left_to_pillow(page: Page, layout: Layout) -> bool:
     """Returns True for pages that Pillow reads rightly: bilevel ones, and unsigned ones of up to 8 bits."""
-    if page.number(_COMPRESSION, 1) not in _PACKED:
+    if page.number(Tag.COMPRESSION, 1) not in _PACKED:
         return True
     if layout.format != _UNSIGNED:
         return False
@@ -270,7 +99,7 @@ def is_left_to_pillow(page: Page, layout: Layout) -> bool:
 
 def unsupported(page: Page, layout: Layout) -> str:
     """Returns what of a layout is not supported, in words; "" where all is."""
-    compression = page.number(_COMPRESSION, 1)
+    compression = page.number(Tag.COMPRESSION, 1)
     colors = _COLORS.get(layout.photometric)
     if compression not in _PACKED:
         kind = _OTHER_COMPRESSIONS.get(compression, f"of the kind {compression}")
@@ -289,9 +118,9 @@ def unsupported(page: Page, layout: Layout) -> str:
         return f"{layout.bits}-bit integers"
     if layout.format == _SIGNED and layout.bits not in (8, 16, 32, 64):
         return f"signed {layout.bits}-bit integers"
-    if page.number(_PREDICTOR, 1) == 2 and layout.bits not in (8, 16, 32, 64):
+    if page.number(Tag.PREDICTOR, 1) == 2 and layout.bits not in (8, 16, 32, 64):
         return f"a predictor of {layout.bits}-bit samples"
-    if layout.photometric == _CMYK and page.number(_INK_SET, 1) != 1:
+    if layout.photometric == _CMYK and page.number(Tag.INK_SET, 1) != 1:
         return "inks other than CMYK"
     if layout.photometric in (_PALETTE, _LAB, _CMYK) and layout.format == _FLOAT:
         return "floats in this color space"
@@ -309,7 +138,7 @@ def read_samples(data: bytes, page: Page, layout: Layout) -> np.ndarray:
     together = 1 if layout.planar else layout.samples
     row_bytes = (columns * together * layout.bits + 7) // 8
     planes = layout.samples if layout.planar else 1
-    tiled = page.number(_TILE_WIDTH, 0) > 0
+    tiled = page.number(Tag.TILE_WIDTH, 0) > 0
     result = None
     for plane in range(planes):
         own = parts[len(parts) // planes * plane :][: len(parts) // planes]
@@ -329,15 +158,18 @@ def read_samples(data: bytes, page: Page, layout: Layout) -> np.ndarray:
 
 def _parts(data: bytes, page: Page, layout: Layout) -> tuple[list[bytes], int, int]:
     """Returns the packed strips or tiles in the order of the file, and the rows and columns of each."""
-    if page.number(_TILE_WIDTH, 0) > 0:
-        offsets, counts = page.numbers(_TILE_OFFSETS), page.numbers(_TILE_BYTES)
-        rows, columns = page.number(_TILE_LENGTH, 0), page.number(_TILE_WIDTH, 0)
+    if page.number(Tag.TILE_WIDTH, 0) > 0:
+        offsets, counts = page.numbers(Tag.TILE_OFFSETS), page.numbers(Tag.TILE_BYTES)
+        rows, columns = page.number(Tag.TILE_LENGTH, 0), page.number(Tag.TILE_WIDTH, 0)
         if rows < 1 or rows * columns > 4 * layout.width * layout.height + (1 << 20):
             raise ValueError("its tiles make no sense")
         number = -(-layout.height // rows) * -(-layout.width // columns)
     else:
-        offsets, counts = page.numbers(_STRIP_OFFSETS), page.numbers(_STRIP_BYTES)
-        rows, columns = min(page.number(_ROWS_PER_STRIP, layout.height) or layout.height, layout.height), layout.width
+        offsets, counts = page.numbers(Tag.STRIP_OFFSETS), page.numbers(Tag.STRIP_BYTES)
+        rows, columns = (
+            min(page.number(Tag.ROWS_PER_STRIP, layout.height) or layout.height, layout.height),
+            layout.width,
+        )
         number = -(-layout.height // rows)
     number *= layout.samples if layout.planar else 1
     if not counts and len(offsets) == 1:
@@ -352,7 +184,7 @@ def _parts(data: bytes, page: Page, layout: Layout) -> tuple[list[bytes], int, i
 
 def _unpack(parts: Sequence[bytes], page: Page, row_bytes: int, rows: int, height: int) -> np.ndarray:
     """Unpacks strips of `rows` rows each to the bytes of all rows, uint8 (height, row_bytes)."""
-    compression, fill_order = page.number(_COMPRESSION, 1), page.number(_FILL_ORDER, 1)
+    compression, fill_order = page.number(Tag.COMPRESSION, 1), page.number(Tag.FILL_ORDER, 1)
     if compression == 1:
         sizes = [min(rows, height - top) * row_bytes for top in range(0, height, rows)]
         if any(len(part) < size for part, size in zip(parts, sizes, strict=True)):
@@ -375,11 +207,11 @@ def _gray_tiff(parts: Sequence[bytes], compression: int, fill_order: int, width:
     start = 8 + len(body)
     many = len(parts) > 1
     tags = [
-        (_WIDTH, 4, 1, width), (_LENGTH, 4, 1, height), (_BITS, 3, 1, 8), (_COMPRESSION, 3, 1, compression),
-        (_PHOTOMETRIC, 3, 1, 1), (_FILL_ORDER, 3, 1, fill_order),
-        (_STRIP_OFFSETS, 4, len(parts), start if many else int(offsets[0])), (_SAMPLES, 3, 1, 1),
-        (_ROWS_PER_STRIP, 4, 1, rows),
-        (_STRIP_BYTES, 4, len(parts), start + 4 * len(parts) if many else int(sizes[0])), (_PLANAR, 3, 1, 1),
+        (Tag.WIDTH, 4, 1, width), (Tag.LENGTH, 4, 1, height), (Tag.BITS, 3, 1, 8), (Tag.COMPRESSION, 3, 1, compression),
+        (Tag.PHOTOMETRIC, 3, 1, 1), (Tag.FILL_ORDER, 3, 1, fill_order),
+        (Tag.STRIP_OFFSETS, 4, len(parts), start if many else int(offsets[0])), (Tag.SAMPLES, 3, 1, 1),
+        (Tag.ROWS_PER_STRIP, 4, 1, rows),
+        (Tag.STRIP_BYTES, 4, len(parts), start + 4 * len(parts) if many else int(sizes[0])), (Tag.PLANAR, 3, 1, 1),
     ]  # fmt: skip
     directory = struct.pack("<H", len(tags)) + b"".join(struct.pack("<HHII", *tag) for tag in tags) + bytes(4)
     tables = offsets.tobytes() + sizes.tobytes() if many else b""
@@ -388,7 +220,7 @@ def _gray_tiff(parts: Sequence[bytes], compression: int, fill_order: int, width:
 
 def _numbers(unpacked: np.ndarray, page: Page, layout: Layout, columns: int, together: int) -> np.ndarray:
     """Makes numbers (rows, columns, samples) of the bytes of rows (rows, bytes), and undoes the predictor."""
-    rows, bits, predictor = len(unpacked), layout.bits, page.number(_PREDICTOR, 1)
+    rows, bits, predictor = len(unpacked), layout.bits, page.number(Tag.PREDICTOR, 1)
     shape = (rows, columns, together)
     if bits not in (8, 16, 32, 64):
         return _small_numbers(unpacked, page.order, bits, columns * together).reshape(shape)
@@ -472,7 +304,7 @@ def colors_of(samples: np.ndarray, page: Page, layout: Layout) -> Colors:
 def _scaled(values: np.ndarray, page: Page, layout: Layout) -> np.ndarray:
     if layout.format == _FLOAT:
         return levels.from_floats(values)
-    top = page.number(_MAX_SAMPLE, 0)
+    top = page.number(Tag.MAX_SAMPLE, 0)
     # Other numbers than these are the largest sample of this very picture.
     stated = top if top & (top + 1) == 0 and 255 <= top < (1 << layout.bits) - 1 and int(values.max()) <= top else 0
     if layout.format == _UNSIGNED and layout.bits <= 16:
@@ -505,7 +337,7 @@ def _without_alpha(pixels: np.ndarray, alpha: np.ndarray) -> np.ndarray:
 
 
 def _look_up(indices: np.ndarray, page: Page, bits: int) -> np.ndarray:
-    table = page.array(_COLOR_MAP)
+    table = page.array(Tag.COLOR_MAP)
     if len(table) != 3 << bits:
         raise ValueError("its palette is missing")
     return table.reshape(3, -1).T.astype(np.uint16)[indices.astype(np.int64) & ((1 << bits) - 1)]
