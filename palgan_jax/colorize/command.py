@@ -66,7 +66,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--max-megapixels",
         metavar="N",
         type=_megapixels,
-        help="refuse larger pictures (default: 120, which need about 4 GB of memory)",
+        help="refuse larger pictures (default: 120)",
     )
     parser.add_argument(
         "--report",
