@@ -3,6 +3,8 @@
 import argparse
 import os
 
+from palgan_jax.errors import printable
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments of `palgan data`."""
@@ -19,5 +21,5 @@ def run_inspect(args: argparse.Namespace) -> int:
     os.environ.setdefault("JAX_PLATFORMS", "cpu")  # no accelerator is needed, and none is taken from others
     from palgan_jax.data.inspect import inspect
 
-    print(*inspect(args.source, args.output, tfds_dir=args.data_dir).lines, sep="\n")
+    print(*map(printable, inspect(args.source, args.output, tfds_dir=args.data_dir).lines), sep="\n")
     return 0

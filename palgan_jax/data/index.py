@@ -28,7 +28,7 @@ from palgan_jax.util.threads import available_cores, ordered_map
 BLOCK = 1024
 """Pictures that one process scans together, and whose rows one file keeps until the index is complete."""
 
-_VERSION = 3  # of the file's layout and the meaning of its numbers
+_VERSION = 4  # of the file's layout and the meaning of its numbers, which the reader's rules are part of
 
 ROW = np.dtype([
     ("stamp", "u8"),  # identifies the picture, and changes when it does

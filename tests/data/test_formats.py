@@ -9,9 +9,12 @@ import pytest
 from PIL import Image
 
 import palgan_jax
+from palgan_jax.cli import main
 from palgan_jax.data import formats
 from palgan_jax.data.decode import decode_rgb, picture_size, picture_size_of, read_rgb
+from palgan_jax.data.source import open_source
 from palgan_jax.errors import UserError
+from tests.support import picture_files as made
 
 
 def encoded(kind: str, mode: str = "RGB", **options) -> bytes:
@@ -136,3 +139,21 @@ def test_open_picture_of_the_package_reads_as_the_command_does(tmp_path):
         palgan_jax.open_picture(tmp_path / "a.png", max_pixels=700)
     with pytest.raises(UserError, match="there is no file"):
         palgan_jax.open_picture(str(tmp_path / "b.png"))
+
+
+def test_a_program_in_a_folder_is_one_unreadable_picture(tmp_path):
+    for number in range(3):
+        (tmp_path / f"{number}.jpg").write_bytes(encoded("JPEG"))
+    (tmp_path / "a\n\x1b[31m.jpg").write_bytes(POSTSCRIPT + b"{ } loop\n")
+    source = open_source(f"folder:{tmp_path}", near_gray=0)
+    assert len(source) == 3
+    ((name, reason),) = source.unreadable
+    assert name == "a\n\x1b[31m.jpg" and reason.startswith("is a PostScript program, which is not read")
+
+
+def test_names_are_printed_without_what_a_terminal_obeys(tmp_path, capsys):
+    (tmp_path / "0.jpg").write_bytes(made.encoded(made.RGB, "JPEG"))
+    (tmp_path / "a\n\x1b[31m.jpg").write_bytes(b"no picture")
+    assert main(["data", "inspect", f"folder:{tmp_path}", "--output", str(tmp_path / "out")]) == 0
+    out = capsys.readouterr().out
+    assert "\x1b" not in out and r"a\n\x1b[31m.jpg" in out
