@@ -6,6 +6,8 @@ _INTEGER_TOPS = (255, 65535, 2**32 - 1)
 _FLOAT_TOPS = (1.0, 255.0, 65535.0, float(2**32 - 1))
 _OVERSHOOT = 1.1
 """What resizing with a sharp filter adds to white at most, and a share of a range that is no range of its own."""
+_GLARE = 4
+"""What the brightest 5 % of samples may be, in units of white, where the others end there."""
 _DARK = 16
 """Samples that fill less than this part of a range are scaled to their own instead of shown as nearly black."""
 _BAND = 1 << 20  # samples that are scaled at once, so that no copy of a whole picture in floats is made
@@ -27,7 +29,7 @@ def from_integers(values: np.ndarray, bits: int, top: int = 0) -> np.ndarray:
     4294967295 that holds them.
     """
     signed = values.dtype.kind == "i"
-    low, high = _bulk(values)
+    low, _, high = _bulk(values)
     if signed and low < -0.1 * max(high, 1):
         half = 1 << (bits - 1)
         return _scaled(values, -half, half - 1, np.uint8 if bits <= 8 else np.uint16)
@@ -39,12 +41,13 @@ def from_integers(values: np.ndarray, bits: int, top: int = 0) -> np.ndarray:
 def from_floats(values: np.ndarray) -> np.ndarray:
     """Scales floats to uint16: white is 1, 255, 65535 or 4294967295, whichever is the smallest that holds nearly all.
 
-    Single larger numbers, as resizing leaves them, are white. Numbers between two ranges, of which the larger would
-    show them as nearly black, are scaled to their own range. Where many are negative, black is -white. NaN is black.
+    Some larger numbers, as resizing and highlights leave them, are white. Numbers between two ranges, of which the
+    larger would show them as nearly black, are scaled to their own range. Where many are negative, black is -white. NaN
+    is black.
     """
-    low, high = _bulk(values)
+    low, most, high = _bulk(values)
     largest = max(high, -low)
-    top = next((t for t in _FLOAT_TOPS if largest <= t * _OVERSHOOT), largest)
+    top = next((t for t in _FLOAT_TOPS if largest <= t * (_OVERSHOOT if most > t * _OVERSHOOT else _GLARE)), largest)
     if top > 1 and largest < top / _DARK:
         top = largest
     black = -top if low < -0.25 * top else 0.0
@@ -61,16 +64,16 @@ def to_bytes(levels: np.ndarray) -> np.ndarray:
     return result
 
 
-def _bulk(values: np.ndarray) -> tuple[float, float]:
-    """Returns the numbers between which all but 1 of 200 lie at either end; of large pictures by a sample of them."""
+def _bulk(values: np.ndarray) -> tuple[float, float, float]:
+    """Returns the numbers below which 1 of 200, 95 of 100 and 199 of 200 lie; of large pictures by a sample of them."""
     flat = values.reshape(-1)
     with np.errstate(invalid="ignore"):  # some of what is no number
         sample = flat[:: max(1, flat.size // _BAND)].astype(np.float64)
     sample = sample[np.isfinite(sample)]
     if not sample.size:
-        return 0.0, 0.0
-    low, high = np.quantile(sample, (0.005, 0.995))
-    return float(low), float(high)
+        return 0.0, 0.0, 0.0
+    low, most, high = np.quantile(sample, (0.005, 0.95, 0.995))
+    return float(low), float(most), float(high)
 
 
 def _scaled(values: np.ndarray, black: float, white: float, dtype: type) -> np.ndarray:

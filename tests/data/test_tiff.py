@@ -133,6 +133,7 @@ OVERSHOOTS = {
     "none": lambda v, _: v,
     "one bright": lambda v, top: np.where(np.arange(v.size).reshape(v.shape) == 7, top * 1.02, v),
     "one very bright": lambda v, top: np.where(np.arange(v.size).reshape(v.shape) == 7, top * 40, v),
+    "glare": lambda v, top: np.where(np.arange(v.size).reshape(v.shape) % 50 == 7, top * 1.6, v),
     "both ways": lambda v, top: np.where(np.arange(v.size).reshape(v.shape) % 97 == 7, top * 1.05, v) - 0.02 * top,
     "infinite": lambda v, _: np.where(np.arange(v.size).reshape(v.shape) == 7, np.inf, v),
     "no numbers": lambda v, _: np.where(np.arange(v.size).reshape(v.shape) % 50 == 7, np.nan, v),
