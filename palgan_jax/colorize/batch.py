@@ -1,6 +1,7 @@
 """The work on many pictures: decoding, prediction, joining and encoding of several overlap on the cores."""
 
 import os
+import signal
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -153,36 +154,53 @@ def do_jobs(
         except BaseException as error:
             outcomes.put(error)
 
-    def take(outcome: Outcome | BaseException) -> None:
+    def take() -> None:
+        outcome = outcomes.get()
         if isinstance(outcome, BaseException):
             raise outcome
         tell(outcome)
 
-    with ThreadPoolExecutor(workers) as pool:
+    def interrupt(*_: object) -> None:
+        if worker.stop.is_set():
+            os._exit(130)
+        worker.stop.set()
+        outcomes.put(KeyboardInterrupt())
+
+    with ThreadPoolExecutor(workers) as pool, _interrupts_go_to(interrupt):
         try:
             for job, pixels in jobs:
                 pool.submit(do, job, pixels)
                 in_hand += 1
                 if in_hand > workers:  # one waits, so that no thread has to
                     in_hand -= 1
-                    take(outcomes.get())
+                    take()
             for _ in range(in_hand):
-                take(outcomes.get())
+                take()
             return True
         except KeyboardInterrupt:
-            worker.stop.set()
-            try:
-                stopping()
-                pool.shutdown(cancel_futures=True)
-                while not outcomes.empty():
-                    take(outcomes.get())
-            except KeyboardInterrupt:
-                os._exit(130)
+            stopping()
+            pool.shutdown(cancel_futures=True)
+            while not outcomes.empty():
+                take()
             return False
         except BaseException:
             worker.stop.set()
             pool.shutdown(wait=False, cancel_futures=True)
             raise
+
+
+@contextmanager
+def _interrupts_go_to(handler: Callable) -> Iterator[None]:
+    """Calls `handler` at Ctrl-C in a `with` body, where an exception at any place might lose what was just done."""
+    in_main_thread = threading.current_thread() is threading.main_thread()
+    if not in_main_thread or signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as jobs in the background have it
+        yield
+        return
+    before = signal.signal(signal.SIGINT, handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def pixels_at_once() -> int:
