@@ -46,7 +46,7 @@ def are_few_scans(data: bytes, size: tuple[int, int], parts: int = 1) -> bool:
       size: width and height.
       parts: number of JPEGs that the picture is cut into.
     """
-    allowed = min(max(_USUAL_SCANS, _SCANNED_PIXELS // (size[0] * size[1])), _MOST_SCANS)
+    allowed = min(max(_USUAL_SCANS, _SCANNED_PIXELS // max(1, size[0] * size[1])), _MOST_SCANS)
     return data.count(b"\xff\xda") <= allowed * parts  # in the packed pixels, a zero follows each ff
 
 

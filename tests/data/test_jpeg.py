@@ -67,3 +67,11 @@ def test_jpeg_in_tiff():
         got = decode_rgb(data, name="x").astype(int)
         assert np.abs(got - (array if kind == "RGB" else array[..., None])).mean() < 4
     assert np.array_equal(decode_rgb(tiff(GRAY), name="x")[..., 0], GRAY)
+
+
+def test_a_progressive_jpeg_without_height_is_refused():
+    data = bytearray(made.encoded(RGB, "JPEG", progressive=True))
+    frame = data.index(b"\xff\xc2")
+    data[frame + 5 : frame + 7] = b"\0\0"
+    with pytest.raises(UserError, match="x is"):
+        decode_rgb(bytes(data), name="x")

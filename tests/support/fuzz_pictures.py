@@ -48,6 +48,7 @@ def sound_files() -> dict[str, bytes]:
     frames = {"save_all": True, "append_images": [picture.rotate(180)]}
     files = {
         "jpeg": made.encoded(RGB, "JPEG"),
+        "jpeg-progressive-plain": made.encoded(RGB, "JPEG", progressive=True),
         "jpeg-progressive": made.encoded(RGB, "JPEG", progressive=True, exif=exif),
         "jpeg-gray-profile": made.encoded(GRAY, "JPEG", icc_profile=profile),
         "jpeg-cmyk": made.encoded(picture.convert("CMYK"), "JPEG"),
@@ -64,6 +65,9 @@ def sound_files() -> dict[str, bytes]:
         "bmp": made.encoded(RGB, "BMP"),
         "bmp-indexed": made.encoded(picture.quantize(16), "BMP"),
         "jpeg2000": made.encoded(RGB, "JPEG2000"),
+        "jpeg2000-16": made.encoded(GRAY16, "JPEG2000"),
+        "pfm": b"Pf\n48 40\n-1.0\n" + (GRAY16 / 65535).astype("<f4").tobytes(),
+        "pbm": made.encoded(Image.fromarray(GRAY > 99), "PPM"),
         "avif": made.encoded(RGB, "AVIF"),
         "ppm": made.encoded(RGB, "PPM"),
         "pgm-text": b"P2\n# words\n48 40 1000\n" + b" ".join(b"%d" % v for v in GRAY.ravel()),
