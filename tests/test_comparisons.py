@@ -58,6 +58,17 @@ def test_the_start_is_measured_warm_and_cold():
     assert seconds["palgan colorize, cold"][0] > seconds["palgan colorize, warm"][0] > 0, "compiling takes time"
 
 
+def test_colorizing_is_measured_beside_its_parts(tmp_path):
+    command = [sys.executable, "-m", "comparisons.colorize", "--quick", "--json", str(tmp_path / "figures.json")]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    figures = json.loads((tmp_path / "figures.json").read_text())
+    (seconds,) = figures["all_rounds"]
+    assert figures["pictures"] == 3 and figures["pictures_per_second"] == pytest.approx(3 / seconds["command"])
+    assert figures["of_floor"] == pytest.approx(seconds["floor"] / seconds["command"])
+    assert figures["one_by_floor"] == pytest.approx(seconds["one"] / seconds["one_floor"])
+    assert figures["of_floor"] > 0 and f"{figures['of_floor']:.3f}" in done.stdout
+
+
 @pytest.mark.parametrize("folder", ["comparisons", "porting", "tests"])
 def test_modules_are_imported_from_the_root_alone(folder):
     own = "sys" + ".path"
