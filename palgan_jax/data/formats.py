@@ -58,6 +58,8 @@ _SIGNATURES = (
     (b"\xff\x0a", "JXL"),
     (b"\0\0\0\x0cJXL \r\n\x87\n", "JXL"),
 )
+_JPEG_FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
+_JPEG_HEADERS = 4_000_000  # bytes in which the frame is looked for, behind EXIF and profiles
 _PNM = (b"P1", b"P2", b"P3", b"P4", b"P5", b"P6", b"Pf")
 _BMP_HEADERS = (12, 16, 40, 52, 56, 64, 108, 124)  # their sizes in bytes
 _OTHERS = (
@@ -140,7 +142,28 @@ def open_header(data: bytes | BinaryIO, name: str) -> Image.Image:
     format_ = format_of(head, name)
     if format_ in _PLUGINS:
         _register(format_, name)
-    return Image.open(file, formats=(format_,))
+    try:
+        return Image.open(file, formats=(format_,))
+    except UnidentifiedImageError:
+        file.seek(0)
+        kind = _unsupported_jpeg(file.read(_JPEG_HEADERS)) if format_ == "JPEG" else ""
+        if not kind:
+            raise
+    raise UserError(f"{name} is {kind}, which is not supported: save it as a JPEG of 8 bits or as a PNG.")
+
+
+def _unsupported_jpeg(data: bytes) -> str:
+    """Returns what a JPEG that Pillow does not open is, in words; "" where it may be damaged."""
+    at = 2
+    while at + 5 <= len(data) and data[at] == 0xFF:
+        marker = data[at + 1]
+        if marker == 0xF7:
+            return "a JPEG-LS picture"
+        if marker in _JPEG_FRAMES:
+            bits = data[at + 4]
+            return f"a JPEG of {bits} bits" if bits in range(2, 17) and bits != 8 else ""
+        at += 2 + (data[at + 2] << 8 | data[at + 3])
+    return ""
 
 
 def _register(format_: str, name: str) -> None:
@@ -175,4 +198,7 @@ def damage_explained(name: str) -> Iterator[None]:
     except MemoryError:
         raise UserError(f"{name} needs more memory than there is: make it smaller.") from None
     except BaseException as error:  # decoders in Rust raise a BaseException of their own
-        raise UserError(f"{name} is cut short or damaged ({one_line(error)}): get the file again.") from None
+        reason = one_line(error)
+        if "support" in reason:
+            raise UserError(f"{name} is of a kind that is not read ({reason}): save it as a PNG file.") from None
+        raise UserError(f"{name} is cut short or damaged ({reason}): get the file again.") from None

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from palgan_jax.data import jpeg
-from palgan_jax.data.decode import decode_picture, decode_rgb
+from palgan_jax.data.decode import decode_picture, decode_rgb, picture_size
 from palgan_jax.errors import UserError
 from tests.data.test_tiff import tiff
 from tests.support import picture_files as made
@@ -74,4 +74,22 @@ def test_a_progressive_jpeg_without_height_is_refused():
     frame = data.index(b"\xff\xc2")
     data[frame + 5 : frame + 7] = b"\0\0"
     with pytest.raises(UserError, match="x is"):
+        decode_rgb(bytes(data), name="x")
+
+
+@pytest.mark.parametrize(("marker", "bits", "kind"), [(0xC1, 12, "a JPEG of 12 bits"), (0xF7, 8, "a JPEG-LS picture")])
+def test_jpegs_that_no_decoder_reads_are_named(tmp_path, marker, bits, kind):
+    data = bytearray(made.encoded(RGB, "JPEG", exif=made.EXIF))
+    frame = data.index(b"\xff\xc0")
+    data[frame + 1], data[frame + 4] = marker, bits
+    (tmp_path / "x.jpg").write_bytes(data)
+    for call in (lambda: decode_rgb(bytes(data), name="x"), lambda: picture_size(tmp_path / "x.jpg")):
+        with pytest.raises(UserError, match=f"x.* is {kind}, which is not supported: save it as a JPEG of 8 bits"):
+            call()
+
+
+def test_a_bmp_of_an_unknown_compression_is_no_damage():
+    data = bytearray(made.encoded(RGB, "BMP"))
+    data[30] = 5  # a PNG inside
+    with pytest.raises(UserError, match=r"^x is of a kind that is not read \(Unsupported BMP compression \(5\)\)"):
         decode_rgb(bytes(data), name="x")
