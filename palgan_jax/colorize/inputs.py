@@ -60,6 +60,8 @@ def find_sources(words: Sequence[str]) -> tuple[list[Source], list[UserError]]:
 
 def _paths(word: str, in_list: bool = False) -> list[Path]:
     """Returns the files and folders that a word means. Raises UserError where a list or a pattern means none."""
+    if not word:
+        raise UserError("a picture has an empty name: check the variables of the command.")
     literal, path = Path(word), user_path(word)
     if _exists(literal):
         return [literal]
@@ -90,11 +92,14 @@ def _matches(pattern: str) -> list[Path]:
 def _paths_of_list(path: Path) -> list[Path]:
     """Returns what the lines of a text file mean; paths count from the current folder, else from that of the list."""
     try:
-        text = path.read_bytes().decode("utf-8-sig", "surrogateescape")
-    except OSError as error:
+        data = path.read_bytes()
+        if b"\0" in data:
+            raise OSError("it is no text")
+    except (OSError, ValueError) as error:
         raise UserError(
             f"the list {path} cannot be read ({one_line(error)}): name a text file of picture paths."
         ) from None
+    text = data.decode("utf-8-sig", "surrogateescape")
     paths: list[Path] = []
     for line in text.replace("\r\n", "\n").split("\n"):
         word = line.strip()

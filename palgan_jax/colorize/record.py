@@ -63,12 +63,15 @@ class Records:
         line = json.dumps(asdict(entry)) + "\n"
         path = folder / RECORD_FILE
         try:
-            # One write at the end of the file, which other commands may be appending to.
-            number = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
-            try:
-                os.write(number, line.encode("ascii"))
-            finally:
-                os.close(number)
+            if path.exists() and not path.is_file():
+                raise OSError("it is no file")
+            with path.open("a+b", buffering=0) as file:
+                end = file.seek(0, os.SEEK_END)
+                file.seek(max(0, end - 1))
+                # A command that was killed may have left half a line.
+                begin = b"\n" if file.read(1) not in (b"", b"\n") else b""
+                # One write, since other commands may be appending as well.
+                file.write(begin + line.encode("ascii"))
         except OSError as error:
             raise UserError(f"{path} cannot be written ({one_line(error)}): choose another place.") from error
         self._folders[folder][entry.result] = entry
@@ -88,6 +91,8 @@ class Records:
 
 def _entries(path: Path) -> Iterator[Entry]:
     """Yields the entries of a record, but for lines that are damaged or none of ours."""
+    if not path.is_file():  # a pipe would be waited for
+        return
     try:
         with path.open("rb") as file:
             while line := file.readline(_LONGEST_LINE):

@@ -65,7 +65,7 @@ def test_lists_name_pictures_folders_and_patterns(album, tmp_path):
     assert places("@album/list.txt") == ["a.jpg", "a.jpg", "deep/b.png", "c.webp", "absent.jpg"]
     Path("@me.jpg").write_bytes((album / "a.jpg").read_bytes())
     assert places("@me.jpg") == ["@me.jpg"]
-    for words in (["@absent.txt"], ["@album"]):
+    for words in (["@absent.txt"], ["@album"], ["@album/a.jpg"]):
         assert "the list" in str(find_sources(words)[1][0])
     Path("list.txt").write_text("@list.txt\n")
     assert find_sources(["@list.txt"])[0][0].path == Path("@list.txt"), "lists name no lists"
@@ -74,6 +74,11 @@ def test_lists_name_pictures_folders_and_patterns(album, tmp_path):
 def test_names_are_never_a_reason_to_fail(album):
     for word in ("x" * 5000, "a\0b", "~absent/x", "", "[", "@", "**"):
         find_sources([word])
+
+
+def test_an_empty_name_is_not_the_current_folder(album):
+    sources, errors = find_sources([""])
+    assert not sources and "empty name" in str(errors[0])
 
 
 def test_a_picture_is_done_once_however_it_is_named(album):

@@ -12,6 +12,7 @@ from PIL import ExifTags, Image, ImageCms, PngImagePlugin
 
 from palgan_jax.colorize.deep_formats import tiff
 from palgan_jax.colorize.encode import FORMATS, encode, format_of_suffix, result_suffix
+from palgan_jax.colorize.files import read_photograph
 from palgan_jax.colorize.metadata import Metadata, is_marked, read_metadata
 from palgan_jax.data.decode import quiet_pillow
 from palgan_jax.errors import UserError
@@ -244,3 +245,20 @@ def test_a_long_text_is_kept_as_far_as_others_can_read_it(length, is_kept):
     metadata = replace(read_metadata(saved(PHOTO, "png"), turned=False), text={"Anything": "x" * length})
     result = opened(encode(PIXELS, metadata, "png", None, "x"))
     assert len(result.text.get("Anything", "")) == (length if is_kept else 0)
+
+
+@pytest.mark.parametrize("source", FORMATS)
+def test_mutated_files_give_a_result_or_one_sentence(source):
+    metadata = read_metadata(saved(PHOTO, "jpeg", exif=camera_exif().tobytes(), xmp=XMP, comment="x"), turned=False)
+    whole = encode(PIXELS[:32, :32], metadata, source, None, "x")
+    rng = np.random.default_rng(0)
+    for _ in range(60):
+        data = bytearray(whole)
+        for place in rng.integers(0, min(len(data), 1500), rng.integers(1, 8)):
+            data[place] = rng.integers(0, 256) if rng.random() < 0.7 else 255
+        try:
+            photograph = read_photograph(bytes(data), "x")
+        except UserError:
+            continue
+        for kind in ("png", "jpeg", "tiff"):
+            assert opened(encode(PIXELS, photograph.metadata, kind, None, "x")).size == (60, 40)

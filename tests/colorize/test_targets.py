@@ -16,6 +16,7 @@ from PIL import Image
 from palgan_jax.colorize.inputs import Source
 from palgan_jax.colorize.record import RECORD_FILE, Entry, Records
 from palgan_jax.colorize.targets import Names, plan
+from palgan_jax.errors import UserError
 from palgan_jax.util.files import file_sha256
 from tests.support.places import COMPILATION_CACHE, ROOT
 
@@ -161,6 +162,24 @@ def test_a_damaged_record_loses_its_damaged_lines_alone(tmp_path, junk):
     path.write_bytes(path.read_bytes() + JUNK[junk] + b"\n")
     Records().add(tmp_path, entries[1])
     assert list(Records().of(tmp_path).values()) == entries
+
+
+def test_half_a_line_costs_itself_alone(tmp_path):
+    entries = [Entry(f"{i}.png", "/a", i, "x", "y", 1, "z") for i in range(3)]
+    Records().add(tmp_path, entries[0])
+    Records().add(tmp_path, entries[1])
+    path = tmp_path / RECORD_FILE
+    path.write_bytes(path.read_bytes()[:-20])
+    Records().add(tmp_path, entries[2])
+    assert list(Records().of(tmp_path).values()) == [entries[0], entries[2]]
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no named pipes")
+def test_a_record_that_is_a_pipe_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / RECORD_FILE)
+    assert not Records().of(tmp_path)
+    with pytest.raises(UserError, match="cannot be written"):
+        Records().add(tmp_path, Entry("a.png", "/a", 1, "x", "y", 1, "z"))
 
 
 def test_a_line_of_the_wrong_types_is_no_entry(tmp_path):
