@@ -26,6 +26,8 @@ LIGHT_OF_RGB = _XYZ_FROM_RGB[1]
 """The shares (3,) of linear R, G and B in the luminance Y."""
 _RGB_FROM_XYZ = np.linalg.inv(_XYZ_FROM_RGB)
 _WHITE_D65 = np.array([0.95047, 1.0, 1.08883])
+RGB_FROM_WHITE_XYZ = _RGB_FROM_XYZ * _WHITE_D65
+"""Linear RGB from XYZ as shares of the white's, (3, 3)."""
 _CUBE_ROOT_FROM = 0.008856
 _LINEAR_SLOPE = 7.787
 _LINEAR_OFFSET = 16.0 / 116.0

@@ -6,7 +6,7 @@ needs little more memory than itself, and in pieces of one fixed size, so that e
 the picture.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache, partial
 
 import jax
@@ -14,7 +14,14 @@ import jax.numpy as jnp
 import numpy as np
 from PIL import Image
 
-from palgan_jax.color import LIGHT_OF_RGB, lab_to_rgb, light_to_lightness, rgb_to_bytes, srgb_to_linear
+from palgan_jax.color import (
+    LIGHT_OF_RGB,
+    RGB_FROM_WHITE_XYZ,
+    lab_to_rgb,
+    light_to_lightness,
+    rgb_to_bytes,
+    srgb_to_linear,
+)
 
 _PIECE = 1 << 16  # pixels
 _IN_GAMUT = 1e-4  # how far outside [0, 1] an sRGB value still counts as inside: about a 40th of an 8-bit step
@@ -107,12 +114,66 @@ def squash(luminance: np.ndarray, size: int) -> np.ndarray:
     return np.asarray(resized, np.float32)
 
 
-def _stretched_rows(planes: list[Image.Image], height: int, width: int, top: int, bottom: int) -> np.ndarray:
-    """Resizes ab planes (bicubic) to (height, width), and returns rows top..bottom: (bottom - top, width, 2)."""
+def _stretched_rows(planes: list[Image.Image], height: int, width: int, top: int, bottom: int) -> list[np.ndarray]:
+    """Resizes ab planes (bicubic) to (height, width), and returns rows top..bottom, flat: 2 of (N,)."""
     small_width, small_height = planes[0].size
     box = (0, top * small_height / height, small_width, bottom * small_height / height)
     size = (width, bottom - top)
-    return np.stack([np.asarray(p.resize(size, Image.Resampling.BICUBIC, box=box)) for p in planes], axis=-1)
+    return [np.asarray(p.resize(size, Image.Resampling.BICUBIC, box=box)).ravel() for p in planes]
+
+
+@partial(jax.jit, static_argnames="deep")
+def _planes_to_rgb(l: jax.Array, a: jax.Array, b: jax.Array, deep: bool) -> tuple[jax.Array, ...]:
+    """Does what `_to_rgb` does with planes (N,) each: R, G, B and whether each color is inside the gamut.
+
+    Three times as fast on CPUs, which neither multiply by small matrices well nor compute powers fast.
+    """
+    fy = (l + 16) / 116
+    fx, fz = fy + a / 500, jnp.maximum(fy - b / 200, 0)
+    xyz = [jnp.where(f > 0.2068966, f * f * f, (f - 16 / 116) / 7.787) for f in (fx, fy, fz)]
+    channels, inside = [], jnp.ones(l.shape, bool)
+    for row in RGB_FROM_WHITE_XYZ.astype(np.float32):
+        linear = row[0] * xyz[0] + row[1] * xyz[1] + row[2] * xyz[2]
+        power = jnp.exp2(jnp.log2(jnp.maximum(linear, 0.001)) * np.float32(1 / 2.4))
+        value = jnp.where(linear > 0.0031308, 1.055 * power - 0.055, linear * 12.92)
+        inside &= (value >= -_IN_GAMUT) & (value <= 1 + _IN_GAMUT)
+        channels.append(_levels(value, deep))
+    return (*channels, inside)
+
+
+class _Painter:
+    """Writes colors into pixels (N, 3), and those out of the gamut later, many at once."""
+
+    def __init__(self, pixels: np.ndarray) -> None:
+        self._pixels, self._deep = pixels, pixels.dtype == np.uint16
+        self._places: list[np.ndarray] = []
+        self._labs: list[np.ndarray] = []
+        self._waiting = 0
+
+    def paint(self, start: int, planes: Sequence[np.ndarray]) -> None:
+        """Writes colors, of which L, a and b are float32 (M,), to the pixels from `start` on."""
+        for first in range(0, len(planes[0]), _PIECE):
+            pieces = [plane[first : first + _PIECE] for plane in planes]
+            count = len(pieces[0])
+            padded = [np.pad(piece, (0, _PIECE - count)) for piece in pieces] if count < _PIECE else pieces
+            *channels, inside = map(np.asarray, _planes_to_rgb(*padded, deep=self._deep))
+            target = self._pixels[start + first : start + first + count]
+            for i, channel in enumerate(channels):
+                target[:, i] = channel[:count]
+            outside = np.flatnonzero(~inside[:count])
+            if len(outside):
+                self._places.append(outside + start + first)
+                self._labs.append(np.stack([piece[outside] for piece in pieces], axis=-1))
+                self._waiting += len(outside)
+                if self._waiting >= _PIECE:
+                    self.finish()
+
+    def finish(self) -> None:
+        """Writes the colors that wait."""
+        if self._waiting:
+            levels = _in_pieces(partial(_to_rgb_in_gamut, deep=self._deep), np.concatenate(self._labs))
+            self._pixels[np.concatenate(self._places)] = np.concatenate(levels)
+        self._places, self._labs, self._waiting = [], [], 0
 
 
 def colors_to_levels(lab: np.ndarray, deep: bool = False) -> np.ndarray:
@@ -121,11 +182,10 @@ def colors_to_levels(lab: np.ndarray, deep: bool = False) -> np.ndarray:
     A color outside the sRGB gamut goes towards gray at constant L until it is inside, where a plain clamp would
     change how light it is. Rounding to bytes moves L by less than 0.3.
     """
-    pieces = _in_pieces(partial(_to_rgb, deep=deep), lab)
-    rgb = np.concatenate([levels for levels, _ in pieces])
-    outside = ~np.concatenate([inside for _, inside in pieces])
-    if outside.any():
-        rgb[outside] = np.concatenate(_in_pieces(partial(_to_rgb_in_gamut, deep=deep), lab[outside]))
+    rgb = np.empty((len(lab), 3), np.uint16 if deep else np.uint8)
+    painter = _Painter(rgb)
+    painter.paint(0, [np.ascontiguousarray(lab[:, i], np.float32) for i in range(3)])
+    painter.finish()
     return rgb
 
 
@@ -137,8 +197,9 @@ def join(luminance: np.ndarray, ab: np.ndarray, deep: bool = False) -> np.ndarra
     height, width = luminance.shape
     planes = [Image.fromarray(np.ascontiguousarray(ab[..., i], np.float32)) for i in range(2)]
     rgb = np.empty((height, width, 3), np.uint16 if deep else np.uint8)
+    painter = _Painter(rgb.reshape(-1, 3))
     for top, bottom in _bands(height, width):
         color = _stretched_rows(planes, height, width, top, bottom)
-        lab = np.concatenate([luminance[top:bottom, :, None], color], axis=-1)
-        rgb[top:bottom] = colors_to_levels(lab.reshape(-1, 3), deep).reshape(bottom - top, width, 3)
+        painter.paint(top * width, [luminance[top:bottom].ravel(), *color])
+    painter.finish()
     return rgb
