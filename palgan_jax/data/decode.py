@@ -117,7 +117,7 @@ def decode_picture(data: bytes, *, name: str, at_least: int | None = None, max_p
         format_ = format_of(data[:HEAD], name)
         if format_ == "TIFF":
             return _decode_tiff(data, name, max_pixels)
-        profile = None
+        profile = b""
         if format_ == "PNG":
             data, profile = png.slim(data)
         with open_header(data, name) as picture:
@@ -127,22 +127,35 @@ def decode_picture(data: bytes, *, name: str, at_least: int | None = None, max_p
             profile = profile or picture.info.get("icc_profile") or embedded_profile(data, format_)
             stored, turned = StoredPixels(name, profile), orientation(picture)
             stored.count(_frames(picture))
-            rgb = None
-            if format_ == "JPEG" and picture.mode in ("RGB", "L"):
-                rgb = jpeg.decode(data, picture.size, at_least)
-            if rgb is not None:
-                stored.take_pixels(rgb[..., 0] if picture.mode == "L" else rgb)
-            elif format_ == "PNG" and (samples := png.samples_of_16_bits(data)) is not None:
-                stored.take_samples(samples, picture.info.get("transparency"))
+            if format_ == "JPEG":
+                _take_jpeg(stored, picture, data, at_least)
+            elif format_ == "PNG":
+                _take_png(stored, picture, data, has_profile=bool(profile))
             else:
-                if format_ == "PNG":
-                    png.scale_transparent_gray(picture, data)
-                if at_least is not None and format_ == "JPEG":
-                    picture.draft(None, (at_least, at_least))  # type: ignore[arg-type]  # Pillow: None keeps the mode
                 stored.take(picture)
-            if format_ == "PNG" and not profile and "srgb" not in picture.info:
-                stored.apply_chunks(picture.info.get("gamma"), picture.info.get("chromaticity"))
             return stored.upright(turned)
+
+
+def _take_jpeg(stored: StoredPixels, picture: Image.Image, data: bytes, at_least: int | None) -> None:
+    if picture.mode in ("RGB", "L"):
+        rgb = jpeg.decode(data, picture.size, at_least)
+        if rgb is not None:
+            stored.take_pixels(rgb[..., 0] if picture.mode == "L" else rgb)
+            return
+    if at_least is not None:
+        picture.draft(None, (at_least, at_least))  # type: ignore[arg-type]  # Pillow: None keeps the mode
+    stored.take(picture)
+
+
+def _take_png(stored: StoredPixels, picture: Image.Image, data: bytes, has_profile: bool) -> None:
+    samples = png.samples_of_16_bits(data)
+    if samples is not None:
+        stored.take_samples(samples, picture.info.get("transparency"))
+    else:
+        png.scale_transparent_gray(picture, data)
+        stored.take(picture)
+    if not has_profile and "srgb" not in picture.info:
+        stored.apply_chunks(picture.info.get("gamma"), picture.info.get("chromaticity"))
 
 
 def picture_size(path: str | Path, *, max_pixels: int = MAX_PIXELS) -> tuple[int, int]:
@@ -257,7 +270,7 @@ def _decode_tiff(data: bytes, name: str, max_pixels: int) -> Picture:
     colors = tiff_samples.colors_of(tiff_samples.read_samples(data, page, layout), page, layout)
     if colors.space in ("CMYK", "LAB"):
         channels = [Image.fromarray(np.ascontiguousarray(channel)) for channel in np.moveaxis(colors.pixels, -1, 0)]
-        stored.take_wide(_merged(colors.space, channels))
+        stored.take_cmyk_or_lab(_merged(colors.space, channels))
         stored.alpha = colors.alpha
     else:
         stored.take_pixels(colors.pixels, colors.alpha)

@@ -160,10 +160,10 @@ def _no_picture(root: Path, others: Counter[str], problems: list[tuple[str, str]
         name, reason = problems[0]
         return f"{root} holds no picture that can be reached ({name}: {reason}): check links and permissions."
     if not total:
-        return f"{root} holds no file: put JPEG, PNG, WebP, TIFF or BMP pictures into it."
+        return f"{root} holds no file: put JPEG, PNG or TIFF pictures into it."
     kinds = ", ".join(f"{suffix or 'no suffix'} {count}" for suffix, count in others.most_common(8))
     files = "1 file, and it is not a picture" if total == 1 else f"{total} files, none of them a picture"
-    return f"{root} holds {files} ({kinds}): put JPEG, PNG, WebP, TIFF or BMP pictures into it."
+    return f"{root} holds {files} ({kinds}): put JPEG, PNG or TIFF pictures into it."
 
 
 # ---------------------------------------------------------------------------------------------------------------- lists

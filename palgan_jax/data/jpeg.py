@@ -19,17 +19,15 @@ def plain_size(data: bytes) -> tuple[int, int] | None:
     """
     if data[:2] != b"\xff\xd8":
         return None
-    at, size, channels, progressive = 2, None, 0, False
+    at, size = 2, None
     while at + 10 <= len(data) and data[at] == 0xFF:
         marker = data[at + 1]
         if marker in _FRAME:
             if data[at + 4] != 8 or data[at + 9] not in (1, 3):
                 return None
-            channels, progressive = data[at + 9], marker == _PROGRESSIVE
             size = data[at + 7] << 8 | data[at + 8], data[at + 5] << 8 | data[at + 6]
         elif marker == _SCAN:
-            one_scan = not progressive and data[at + 4] == channels
-            return size if one_scan or size is None or are_few_scans(data, size) else None
+            return size if size is None or are_few_scans(data, size) else None
         elif marker not in _SILENT:
             return None
         at += 2 + (data[at + 2] << 8 | data[at + 3])
@@ -46,8 +44,23 @@ def are_few_scans(data: bytes, size: tuple[int, int], parts: int = 1) -> bool:
       size: width and height.
       parts: number of JPEGs that the picture is cut into.
     """
+    if parts == 1 and _has_one_scan(data):
+        return True
     allowed = min(max(_USUAL_SCANS, _SCANNED_PIXELS // max(1, size[0] * size[1])), _MOST_SCANS)
     return data.count(b"\xff\xda") <= allowed * parts  # in the packed pixels, a zero follows each ff
+
+
+def _has_one_scan(data: bytes) -> bool:
+    """Returns True for a JPEG whose first scan holds all channels in full, as most do; decoders then read no other."""
+    at, channels = 2, 0
+    while at + 10 <= len(data) and data[at] == 0xFF:
+        marker = data[at + 1]
+        if marker in _FRAME and marker != _PROGRESSIVE:
+            channels = data[at + 9]
+        elif marker == _SCAN:
+            return data[at + 4] == channels
+        at += 2 + (data[at + 2] << 8 | data[at + 3])
+    return False
 
 
 def decode(data: bytes, size: tuple[int, int], at_least: int | None) -> np.ndarray | None:

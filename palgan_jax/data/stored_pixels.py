@@ -37,7 +37,7 @@ class StoredPixels:
         elif picture.mode.startswith("I"):
             self._take_integers(picture)
         elif picture.mode in ("CMYK", "LAB"):
-            self.take_wide(picture)
+            self.take_cmyk_or_lab(picture)
         elif picture.has_transparency_data:
             gray = picture.mode in ("1", "L", "LA", "La")
             samples = np.asarray(picture.convert("LA" if gray else "RGBA"))
@@ -84,7 +84,7 @@ class StoredPixels:
         except UnusableProfile as reason:
             self._leave_aside(reason)
 
-    def take_wide(self, picture: Image.Image) -> None:
+    def take_cmyk_or_lab(self, picture: Image.Image) -> None:
         """Takes CMYK or LAB, and converts it by the profile."""
         try:
             if self._profile or picture.mode == "LAB":
