@@ -31,7 +31,7 @@ class Job:
       kind: the format of the result, a key of `encode.FORMATS`.
       settings: the digest of the settings, for the record.
       is_done: True where the result is there, from this picture with these settings.
-      kept: the file that has the name already which the result should have had, and is kept; None where none has.
+      kept: the file of somebody that has the name already which the result should have had; None where none has.
     """
 
     source: Source
@@ -70,6 +70,10 @@ class Names:
             is_free = key not in self._taken
             self._taken.add(key)
             return is_free
+
+    def is_taken(self, path: Path) -> bool:
+        """Returns True where a name is that of a picture that was named, or of another result."""
+        return _key(path) in self._taken
 
     def _is_free(self, path: Path) -> bool:
         return _key(path) not in self._taken and (self._replace or not os.path.lexists(path))
@@ -118,8 +122,9 @@ def plan(
         if target := next((path for path in made if os.path.lexists(path) and names.claim(path)), None):
             jobs.append(replace(job, target=target, is_done=True))
             continue
+        is_ours = names.is_taken(wanted)
         target = names.take(wanted)
-        kept = wanted if target != wanted and os.path.lexists(wanted) else None
+        kept = wanted if target != wanted and not is_ours and os.path.lexists(wanted) else None
         jobs.append(replace(job, target=target, kept=kept))
     return jobs
 

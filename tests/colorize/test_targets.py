@@ -68,7 +68,8 @@ def test_overwrite_replaces_what_is_there_but_no_picture_that_was_named(palgan, 
     assert theirs.read_bytes() != before and pictures(tmp_path / "work") == ["a.jpg", "a.png"]
     mine = picture("own/b.png", 2)
     before = mine.read_bytes()
-    assert palgan(mine, output=tmp_path / "own", options=["--overwrite"])[0] == 0
+    code, out, _ = palgan(mine, output=tmp_path / "own", options=["--overwrite"])
+    assert code == 0 and "is kept" not in out
     assert mine.read_bytes() == before and pictures(tmp_path / "own") == ["b-2.png", "b.png"]
 
 
