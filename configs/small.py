@@ -1,10 +1,10 @@
-"""The bundled checkpoint's run: a small PalGAN on about 500 photographs, on two CPU cores.
+"""A small PalGAN with the paper's encoder, on about 500 photographs and two CPU cores.
 
     palgan train --config configs/small.py --workdir runs/small \
         --config.data.train=folder:photos/train --config.data.val=folder:photos/val
 
-The photographs are not bundled. On 2 CPU cores the 3,000 steps take about 40 minutes. With so few photographs it learns
-skies, grass and skin, and how to follow a given palette; for more, train `imagenet256.py` on an accelerator.
+On 2 CPU cores the 3,000 steps take about 40 minutes. So few photographs do not teach this encoder what it sees;
+`pretrained.py` has one that knows, and for many photographs there is `imagenet256.py`.
 """
 
 from ml_collections import ConfigDict
@@ -21,7 +21,7 @@ def get_config(arg: str = "") -> ConfigDict:
     config.loss.perceptual = 0.0
     config.optim.g_lr = 2e-4
     config.total = "3000 steps"
-    config.data.min_scale = 0.2  # small crops: E learns 500 whole photographs by heart within 800 steps
+    config.data.min_scale = 0.2  # small crops: E overfits whole photographs within 800 steps
     config.log_every = "20 steps"
     config.eval_every = config.checkpoint_every = "200 steps"
     config.sheet_every = "400 steps"
