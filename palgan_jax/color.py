@@ -29,6 +29,7 @@ _WHITE_D65 = np.array([0.95047, 1.0, 1.08883])
 RGB_FROM_WHITE_XYZ = _RGB_FROM_XYZ * _WHITE_D65
 """Linear RGB from XYZ as shares of the white's, (3, 3)."""
 _CUBE_ROOT_FROM = 0.008856
+_EXPAND_FROM = 0.2068966
 _LINEAR_SLOPE = 7.787
 _LINEAR_OFFSET = 16.0 / 116.0
 
@@ -82,6 +83,11 @@ def _compress(light: Array) -> Array:
     return xp.where(curved, xp.cbrt(safe), _LINEAR_SLOPE * light + _LINEAR_OFFSET)
 
 
+def expand(f: jax.Array) -> jax.Array:
+    """Inverts the cube root of Lab: f of any shape to light as a share of the white's."""
+    return jnp.where(f > _EXPAND_FROM, f**3, (f - _LINEAR_OFFSET) / _LINEAR_SLOPE)
+
+
 def lab_to_rgb(lab: jax.Array) -> jax.Array:
     """Converts Lab (..., 3) to sRGB (..., 3), not clamped: colors out of gamut leave [0, 1] and keep a gradient.
 
@@ -97,14 +103,12 @@ def lab_to_linear(lab: jax.Array) -> jax.Array:
     fx = fy + lab[..., 1] / 500
     fz = jnp.maximum(fy - lab[..., 2] / 200, 0.0)
     f = jnp.stack([fx, fy, fz], axis=-1)
-    xyz = jnp.where(f > 0.2068966, f**3, (f - _LINEAR_OFFSET) / _LINEAR_SLOPE)
-    return _apply_matrix(_RGB_FROM_XYZ, xyz * jnp.asarray(_WHITE_D65, jnp.float32))
+    return _apply_matrix(_RGB_FROM_XYZ, expand(f) * jnp.asarray(_WHITE_D65, jnp.float32))
 
 
 def lightness_to_srgb(lightness: jax.Array) -> jax.Array:
     """Converts L in [0, 100] to the sRGB value in [0, 1] of that gray. Any shape."""
-    f = (jnp.asarray(lightness, jnp.float32) + 16) / 116
-    return linear_to_srgb(jnp.where(f > 0.2068966, f**3, (f - _LINEAR_OFFSET) / _LINEAR_SLOPE))
+    return linear_to_srgb(expand((jnp.asarray(lightness, jnp.float32) + 16) / 116))
 
 
 def normalize_lab(lab: Array, ab_range: float = AB_RANGE) -> tuple[Array, Array]:

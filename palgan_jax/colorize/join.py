@@ -17,6 +17,7 @@ from PIL import Image
 from palgan_jax.color import (
     LIGHT_OF_RGB,
     RGB_FROM_WHITE_XYZ,
+    expand,
     lab_to_rgb,
     light_to_lightness,
     rgb_to_bytes,
@@ -130,7 +131,7 @@ def _planes_to_rgb(l: jax.Array, a: jax.Array, b: jax.Array, deep: bool) -> tupl
     """
     fy = (l + 16) / 116
     fx, fz = fy + a / 500, jnp.maximum(fy - b / 200, 0)
-    xyz = [jnp.where(f > 0.2068966, f * f * f, (f - 16 / 116) / 7.787) for f in (fx, fy, fz)]
+    xyz = [expand(f) for f in (fx, fy, fz)]
     channels, inside = [], jnp.ones(l.shape, bool)
     for row in RGB_FROM_WHITE_XYZ.astype(np.float32):
         linear = row[0] * xyz[0] + row[1] * xyz[1] + row[2] * xyz[2]

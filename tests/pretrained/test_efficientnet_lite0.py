@@ -1,6 +1,5 @@
 """EfficientNet-Lite0 against the PyTorch package (golden file: porting/make_golden_lite0.py), and its weights."""
 
-import importlib.metadata
 import sys
 
 import jax
@@ -13,7 +12,7 @@ from palgan_jax.cli import main
 from palgan_jax.errors import UserError
 from palgan_jax.nn.efficientnet_lite0 import BLOCKS, TAPS, EfficientNetLite0
 from palgan_jax.nn.ops.depthwise import depthwise
-from palgan_jax.pretrained import readers, store
+from palgan_jax.pretrained import store
 from palgan_jax.pretrained.kinds import KINDS, NORM, lite0_layers
 from palgan_jax.pretrained.load import load_efficientnet_lite0
 from palgan_jax.pretrained.readers import LITE0_MODEL, has_package, package_file, read_weights
@@ -29,14 +28,6 @@ FILE = "efficientnet-lite0-57934424.pth"
 @pytest.fixture(autouse=True)
 def cache(tmp_path, monkeypatch):
     monkeypatch.setenv("PALGAN_CACHE", str(tmp_path / "cache"))
-
-
-@pytest.fixture
-def no_package(monkeypatch):
-    def absent(name):
-        raise importlib.metadata.PackageNotFoundError(name)
-
-    monkeypatch.setattr(readers.importlib.metadata, "distribution", absent)
 
 
 @pytest.fixture(scope="module")

