@@ -7,6 +7,7 @@ import ast
 import difflib
 import re
 import runpy
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, get_args
@@ -107,6 +108,10 @@ FREE = (
 )
 """Fields (or groups of fields) that a run may change when it resumes."""
 
+OF_MODEL = ("model", "ab_range", "palette", "net")
+ONLY_WHILE_TRAINING = ("net.frozen_blocks", "net.palette_dropout")
+"""Of the fields (or groups of fields) that make a model what it is, those that its use does not depend on."""
+
 
 def default_config() -> ConfigDict:
     """Returns the config of the default model on 256 x 256 pictures (method: sections 2 to 8)."""
@@ -117,6 +122,7 @@ def default_config() -> ConfigDict:
     config.batch_size = 64  # of all devices together
     config.accumulate = 1  # a batch is worked through in this many parts
     config.total = "30 epochs"  # steps, epochs or examples
+    config.start = ""  # the model to start from: "bundled", a working directory, a checkpoint or a weights file
     config.ab_range = 110.0  # the a or b that is 1.0 to the networks
     config.render_leak = 0.0  # the share of negative light that D and the perceptual loss see; 1 is no clamp
     config.precision = "float32"  # of the activations
@@ -233,10 +239,17 @@ def variant(config: ConfigDict, name: str = "") -> ConfigDict:
     return config
 
 
-def load_config(spec: str, overrides: list[str] = ()) -> ConfigDict:  # type: ignore[assignment]
-    """Reads `FILE.py` or `FILE.py:ARG` (its get_config(ARG)), applies `field=value` overrides, and checks the result.
+def load_config(spec: str, overrides: Sequence[str] = ()) -> ConfigDict:
+    """Reads a config as `read_config` does, and checks it. Raises UserError as that and `check_config` do."""
+    config = read_config(spec, overrides)
+    check_config(config)
+    return config
 
-    Raises UserError for a missing or broken file, an unknown field or a value that does not fit.
+
+def read_config(spec: str, overrides: Sequence[str] = ()) -> ConfigDict:
+    """Reads `FILE.py` or `FILE.py:ARG` (its get_config(ARG)), and applies `field=value` overrides.
+
+    Raises UserError for a missing or broken file, and for an override of an unknown field or of another type.
     """
     path, _, arg = spec.partition(":")
     if not Path(path).is_file():
@@ -254,11 +267,10 @@ def load_config(spec: str, overrides: list[str] = ()) -> ConfigDict:  # type: ig
     if not isinstance(config, ConfigDict):
         raise UserError(f"get_config of {path} returns no ConfigDict: start from palgan_jax.config.default_config().")
     apply_overrides(config, overrides)
-    check_config(config)
     return config
 
 
-def apply_overrides(config: ConfigDict, overrides: list[str]) -> None:
+def apply_overrides(config: ConfigDict, overrides: Sequence[str]) -> None:
     """Sets the field of each "net.width=0.5". Raises UserError for unknown fields and values of another type."""
     known = flatten(config)
     for override in overrides:
@@ -295,6 +307,17 @@ def flatten(config: ConfigDict | dict) -> dict[str, Any]:
         else:
             flat[name] = value
     return flat
+
+
+def is_of(name: str, groups: Collection[str]) -> bool:
+    """Returns True for a field, by its dotted name, that is one of `groups` or within one."""
+    return any(name == group or name.startswith(group + ".") for group in groups)
+
+
+def model_fields(config: ConfigDict) -> dict[str, Any]:
+    """Returns the fields, by their dotted names, that a model's weights have been trained for and only work with."""
+    fields = flatten(config)
+    return {n: value for n, value in fields.items() if is_of(n, OF_MODEL) and n not in ONLY_WHILE_TRAINING}
 
 
 RENAMED = {

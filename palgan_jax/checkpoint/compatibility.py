@@ -8,11 +8,11 @@ import jax
 import jax.numpy as jnp
 from jax.tree_util import keystr, tree_leaves_with_path
 
-from palgan_jax.config import default_config, flatten, flatten_saved
+from palgan_jax.config import default_config, flatten, flatten_saved, is_of
 from palgan_jax.errors import UserError
 
 
-def check_fits(saved: Mapping, current: Mapping, free: Collection[str] = (), where: str = "") -> None:
+def check_fits(saved: Mapping, current: Mapping, free: Collection[str] = (), where: str = ".") -> None:
     """Raises UserError where the config of a run differs from that of the checkpoint it resumes from.
 
     Args:
@@ -26,19 +26,16 @@ def check_fits(saved: Mapping, current: Mapping, free: Collection[str] = (), whe
     defaults = {name: value for name, value in flatten(default_config()).items() if name in ours}
     theirs = {**defaults, **flatten_saved(json.loads(json.dumps(saved)))}
 
-    def may_differ(name: str) -> bool:
-        return any(name == prefix or name.startswith(prefix + ".") for prefix in free)
-
     def show(values: Mapping, name: str) -> str:
         return json.dumps(values[name]) if name in values else "absent"
 
-    names = sorted(name for name in theirs.keys() | ours.keys() if not may_differ(name))
+    names = sorted(name for name in theirs.keys() | ours.keys() if not is_of(name, free))
     pairs = {name: (show(theirs, name), show(ours, name)) for name in names}
     different = [f"{name} ({a} there, {b} here)" for name, (a, b) in pairs.items() if a != b]
     if different:
         raise UserError(
-            f"the checkpoint{f' in {where}' if where else ''} was made with another config, {', '.join(different)}: "
-            "give the same values, or start afresh with another --workdir."
+            f"the checkpoint in {where} was made with another config, {', '.join(different)}: give the same values, or "
+            f"start another run from its model, with another --workdir and --from {where}."
         )
 
 

@@ -118,6 +118,24 @@ def _load_inference(folder: epath.Path) -> Weights:
     return Weights(variables, note["config"], note["step"], note["metrics"], str(folder), source)
 
 
+def load_discriminator(folder: Any) -> dict[str, Any]:
+    """Loads the variables of D from the folder of one step, as numpy arrays, and nothing else.
+
+    Raises UserError where they cannot be read.
+    """
+    folder = epath.Path(folder)
+    context = own_process()
+    context.pytree.loading.partial_load = True
+    try:
+        checksums.verify(folder, "state")
+        with context:
+            stored: Any = ocp.metadata(folder, checkpointable_name="state").metadata
+            wanted = {"discriminator": jax.tree.map(lambda _: np.ndarray, stored["discriminator"])}
+            return ocp.load_checkpointables(folder, {"state": wanted})["state"]["discriminator"]
+    except (Damaged, KeyError) as error:
+        raise UserError(f"{folder} is not a readable PalGAN checkpoint ({error}): name another.") from error
+
+
 def _candidates(root: epath.Path, step: int | str | None) -> list[epath.Path]:
     """Returns the folders to try, in this order. Raises UserError, which says what is at `root`, where it has none."""
     if not root.exists():
@@ -128,15 +146,15 @@ def _candidates(root: epath.Path, step: int | str | None) -> list[epath.Path]:
         raise UserError(f"{root} is a save that was not finished: give the folder above it.")
     if (root / "_CHECKPOINT_METADATA").exists() or (root / "ema").is_dir():
         return [root]
-    if (root / FOLDER).is_dir():
-        root = root / FOLDER
-    steps = sorted(entry.step for entry in ocp.path.step.standard_name_format().find_all(root))
+    root, steps = _steps(root)
     if not steps:
         entries = sorted(entry.name for entry in root.iterdir())
         content = f"holds {', '.join(entries[:3])}{', ...' if len(entries) > 3 else ''}" if entries else "is empty"
         raise UserError(f"there is no checkpoint in {root}, which {content}: name a working directory.")
     if step == "best":
-        return [root / str(_find_best(root, steps))]
+        if (best := _best_of(root, steps)) is None:
+            raise UserError(f"no checkpoint in {root} has the metric that makes one the best: take the latest.")
+        return [root / str(best)]
     if step is None:
         return [root / str(number) for number in reversed(steps)]
     if step not in steps:
@@ -144,8 +162,26 @@ def _candidates(root: epath.Path, step: int | str | None) -> list[epath.Path]:
     return [root / str(step)]
 
 
-def _find_best(root: epath.Path, steps: list[int]) -> int:
-    """Returns the best step by the rule in the latest readable note. Raises UserError where no metric was kept."""
+def best_in(directory: Any) -> int | None:
+    """Returns the best step of a working directory by its run's rule; None where no step was measured."""
+    return _best_of(*_steps(epath.Path(directory).resolve()))
+
+
+def has_checkpoints(directory: Any) -> bool:
+    """Returns True for a working directory, or a folder of checkpoints, in which a step was saved."""
+    return bool(_steps(epath.Path(directory).resolve())[1])
+
+
+def _steps(root: epath.Path) -> tuple[epath.Path, list[int]]:
+    """Returns the folder of checkpoints that a folder is or has, and the steps in it, ascending."""
+    if (root / FOLDER).is_dir():
+        root = root / FOLDER
+    found = ocp.path.step.standard_name_format().find_all(root) if root.is_dir() else ()
+    return root, sorted(entry.step for entry in found)
+
+
+def _best_of(root: epath.Path, steps: list[int]) -> int | None:
+    """Returns the best step by the rule in the latest readable note; None where no metric was kept."""
     notes = {}
     for step in steps:
         try:
@@ -153,10 +189,7 @@ def _find_best(root: epath.Path, steps: list[int]) -> int:
         except Damaged as error:
             log.warning("the checkpoint %s is damaged: %s", root / str(step), error)
     rule = notes[max(notes)]["best"] if notes else {"metric": None, "mode": "max"}
-    best = best_step({step: note["metrics"] for step, note in notes.items()}, rule["metric"], rule["mode"])
-    if best is None:
-        raise UserError(f"no checkpoint in {root} has the metric that makes one the best: take the latest.")
-    return best
+    return best_step({step: note["metrics"] for step, note in notes.items()}, rule["metric"], rule["mode"])
 
 
 def best_step(metrics: Mapping[int, Mapping], name: str | None, mode: str) -> int | None:

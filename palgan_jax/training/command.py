@@ -18,6 +18,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--workdir", required=True, metavar="DIR", type=expand_home, help="where the run lives; resumed if it exists"
     )
     parser.add_argument(
+        "--from",
+        dest="start",
+        metavar="MODEL",
+        type=expand_home,
+        help="start from a trained model: bundled, a working directory, a checkpoint or a .safetensors file; the "
+        "fields of its networks take the place of those of the config",
+    )
+    parser.add_argument(
         "--distributed",
         choices=("auto", "on", "off"),
         default="auto",
@@ -32,14 +40,18 @@ def run(args: argparse.Namespace) -> int:
     from palgan_jax.util.compilation import keep_compiled_programs
 
     keep_compiled_programs()
-    from palgan_jax.config import load_config
+    from palgan_jax.config import check_config, read_config
 
-    config = load_config(args.config, args.overrides)
+    overrides = [*args.overrides, *([f"start={args.start}"] if args.start else [])]
+    config = read_config(args.config, overrides)
+    if not config.start:
+        check_config(config)  # before other processes are waited for
     from palgan_jax.distributed.join import joined
     from palgan_jax.errors import ExitCode
 
     with joined(args.distributed):
         from palgan_jax.training.loop import Outcome, train
+        from palgan_jax.training.start import follow
 
-        outcome = train(config, args.workdir)
+        outcome = train(follow(config, overrides, args.workdir), args.workdir)
     return ExitCode.FINISHED if outcome is Outcome.FINISHED else ExitCode.STOPPED

@@ -35,7 +35,8 @@ from palgan_jax.training.data import LostPictures, open_data
 from palgan_jax.training.finite import FiniteCheck
 from palgan_jax.training.metrics_file import MetricsWriter
 from palgan_jax.training.sample_sheets import SampleSheets
-from palgan_jax.training.state import TrainState, ema_variables, with_parameters
+from palgan_jax.training.start import FILE, load_start
+from palgan_jax.training.state import TrainState, ema_variables, with_variables
 from palgan_jax.training.timing import InputWatch, MetricsWindow
 from palgan_jax.training.validation import Validation
 from palgan_jax.util.files import write_file
@@ -82,7 +83,7 @@ class Run:
 def train(config: ConfigDict, workdir: str | Path) -> Outcome:
     """Trains until the config's total, or until told to stop; the same call goes on where a run ended.
 
-    Writes WORKDIR/{config.json,metrics.jsonl,checkpoints,sheets,data}.
+    Writes WORKDIR/{config.json,start.json,metrics.jsonl,checkpoints,sheets,data}.
 
     Raises UserError for a config that does not fit the machine, the data or WORKDIR's checkpoints, and where a loss or
     a gradient is no longer finite; DataStopped, after saving, where the pictures are gone.
@@ -126,7 +127,9 @@ def prepare_run(config: ConfigDict, workdir: Path, stack: ExitStack) -> Run | No
         return None
 
     fresh = checkpoints.latest_step is None
-    encoder = load_efficientnet_lite0() if fresh and config.net.encoder != "paper" else None
+    start = load_start(config) if fresh and config.start else None
+    published = fresh and start is None and config.net.encoder != "paper"
+    encoder = load_efficientnet_lite0() if published else None
     constants: Any = _averages(config, source) if encoder is not None or spans.eval else None
     validation = sheets = None
     if val_source is not None and spans.eval:
@@ -141,7 +144,10 @@ def prepare_run(config: ConfigDict, workdir: Path, stack: ExitStack) -> Run | No
         state, position, step = program.init(jax.random.key(config.seed)), 0, 0
         if encoder is not None:
             pretrained = first_parameters(encoder, constants.mean_palette)
-            state = with_parameters(state, {"palette_generator": pretrained})
+            state = with_variables(state, {"params": {"palette_generator": pretrained}}, {})
+        if start is not None:
+            state = with_variables(state, start.weights.variables, start.discriminator)
+            log.info("the run starts from %s", start)
         _log_parameters(state)
     else:
         state, position, _ = checkpoints.restore(program.abstract_state)
@@ -150,6 +156,8 @@ def prepare_run(config: ConfigDict, workdir: Path, stack: ExitStack) -> Run | No
 
     if jax.process_index() == 0:
         write_file(workdir / "config.json", json.dumps(config.to_dict(), indent=2).encode())
+        if start is not None:
+            write_file(workdir / FILE, start.record())
     writer = stack.enter_context(MetricsWriter(workdir, step, config.tensorboard))
     pictures = stack.enter_context(
         train_batches(

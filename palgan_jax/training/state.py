@@ -63,23 +63,27 @@ def init_state(
     )
 
 
-def with_parameters(state: TrainState, values: dict[str, Any]) -> TrainState:
-    """Puts arrays in the place of some new parameters of E + G and of their averages, sharded as these are.
+def with_variables(state: TrainState, generator: dict[str, Any], discriminator: dict[str, Any]) -> TrainState:
+    """Puts arrays in the place of new variables of E + G, of their averages and of D, sharded as these are.
 
-    `values` has the structure of the parameters, of which it may lack any.
+    Both have collections such as "params", and may lack any of the variables.
     """
+    averaged = {name: tree for name, tree in generator.items() if name in state.ema}
+    return state.replace(  # type: ignore[attr-defined]
+        generator=_placed(state.generator, generator),
+        discriminator=_placed(state.discriminator, discriminator),
+        ema=_placed(state.ema, averaged),
+    )
 
-    def placed(params: Any) -> Any:
-        flat: Any = flatten_dict(params)
-        new: Any = flatten_dict(values)
-        for path, value in new.items():
-            old = flat[path]
-            assert value.shape == old.shape, (path, value.shape, old.shape)
-            flat[path] = jax.device_put(np.asarray(value, old.dtype), old.sharding)
-        return unflatten_dict(flat)
 
-    generator = {**state.generator, "params": placed(state.generator["params"])}
-    return state.replace(generator=generator, ema={**state.ema, "params": placed(state.ema["params"])})  # type: ignore[attr-defined]
+def _placed(variables: dict[str, Any], values: dict[str, Any]) -> dict[str, Any]:
+    flat: Any = flatten_dict(variables, keep_empty_nodes=True)
+    new: Any = flatten_dict(values)
+    for path, value in new.items():
+        old = flat[path]
+        assert value.shape == old.shape, (path, value.shape, old.shape)
+        flat[path] = jax.device_put(np.asarray(value, old.dtype), old.sharding)
+    return unflatten_dict(flat)
 
 
 def ema_variables(state: TrainState) -> dict[str, Any]:

@@ -29,7 +29,7 @@ def test_a_config_that_does_not_fit_is_refused_with_all_fields():
     assert str(error.value) == (
         'the checkpoint in runs/a was made with another config, model ("palgan" there, "vae" here), '
         "net.width (1.0 there, 0.5 here), seed (0 there, 2 here): "
-        "give the same values, or start afresh with another --workdir."
+        "give the same values, or start another run from its model, with another --workdir and --from runs/a."
     )
 
 
