@@ -5,29 +5,43 @@ Importing the package loads neither JAX nor a device; import the part that you n
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     import numpy as np
 
+    from palgan_jax.data.in_memory import Readable
+    from palgan_jax.palette.palette import Palette
+
 __version__ = "0.1.0"
+__all__ = ["Palette", "open_picture"]
 
 
-def open_picture(path: str | Path, *, max_pixels: int | None = None) -> np.ndarray:
-    """Reads a picture file as `palgan colorize` does, whatever its format, depth, color profile and orientation.
+def open_picture(picture: Readable, *, max_pixels: int | None = None) -> np.ndarray:
+    """Reads a picture as `palgan colorize` does, whatever its format, depth, color profile and orientation.
 
     Args:
-      path: the file; "-" for standard input.
-      max_pixels: what has more is refused; None for 120 million.
+      picture: a file ("-" for standard input), a picture of Pillow, or an array (H, W) or (H, W, 1 to 4).
+      max_pixels: a file that has more is refused; None for 120 million.
 
     Returns:
-      uint8 (H, W, 3), sRGB, upright, and on white paper where it is transparent.
+      uint8 (H, W, 3), sRGB, upright, and on white paper where it is transparent; an array of its own.
 
     Raises:
-      palgan_jax.errors.UserError: one sentence that says why the file cannot be read.
+      palgan_jax.errors.UserError: one sentence that says why it cannot be read.
     """
-    from palgan_jax.data.decode import MAX_PIXELS, read_rgb
+    import numpy as np
 
-    return read_rgb(path, max_pixels=max_pixels or MAX_PIXELS)
+    from palgan_jax.data.decode import MAX_PIXELS
+    from palgan_jax.data.in_memory import take_picture
+
+    return np.array(take_picture(picture, max_pixels or MAX_PIXELS).on_white())
+
+
+def __getattr__(name: str) -> Any:
+    """Imports the classes of the package when they are first asked for."""
+    if name == "Palette":
+        from palgan_jax.palette.palette import Palette
+
+        return Palette
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

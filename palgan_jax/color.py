@@ -4,8 +4,7 @@ One contract for the module: the last axis holds the channels, everything is flo
 jitted and differentiated everywhere, also at black, white, gray and colors out of gamut. sRGB is in [0, 1], L in
 [0, 100], and a and b are in about [-110, 110]. The numbers are those of scikit-image, so that the two agree.
 
-From sRGB to Lab, and by the transfer curve of sRGB, NumPy arrays are computed with NumPy, on the host, and everything
-else with JAX.
+NumPy arrays are computed with NumPy, on the host, and everything else with JAX.
 """
 
 from typing import Any, TypeVar
@@ -83,12 +82,12 @@ def _compress(light: Array) -> Array:
     return xp.where(curved, xp.cbrt(safe), _LINEAR_SLOPE * light + _LINEAR_OFFSET)
 
 
-def expand(f: jax.Array) -> jax.Array:
+def expand(f: Array) -> Array:
     """Inverts the cube root of Lab: f of any shape to light as a share of the white's."""
-    return jnp.where(f > _EXPAND_FROM, f**3, (f - _LINEAR_OFFSET) / _LINEAR_SLOPE)
+    return _namespace(f).where(f > _EXPAND_FROM, f**3, (f - _LINEAR_OFFSET) / _LINEAR_SLOPE)
 
 
-def lab_to_rgb(lab: jax.Array) -> jax.Array:
+def lab_to_rgb(lab: Array) -> Array:
     """Converts Lab (..., 3) to sRGB (..., 3), not clamped: colors out of gamut leave [0, 1] and keep a gradient.
 
     Clamp to [0, 1] before showing or storing a picture; clamped, it agrees with scikit-image everywhere.
@@ -96,14 +95,15 @@ def lab_to_rgb(lab: jax.Array) -> jax.Array:
     return linear_to_srgb(lab_to_linear(lab))
 
 
-def lab_to_linear(lab: jax.Array) -> jax.Array:
+def lab_to_linear(lab: Array) -> Array:
     """Converts Lab (..., 3) to linear RGB (..., 3), not clamped."""
-    lab = jnp.asarray(lab, jnp.float32)
+    xp = _namespace(lab)
+    lab = xp.asarray(lab, xp.float32)
     fy = (lab[..., 0] + 16) / 116
     fx = fy + lab[..., 1] / 500
-    fz = jnp.maximum(fy - lab[..., 2] / 200, 0.0)
-    f = jnp.stack([fx, fy, fz], axis=-1)
-    return _apply_matrix(_RGB_FROM_XYZ, expand(f) * jnp.asarray(_WHITE_D65, jnp.float32))
+    fz = xp.maximum(fy - lab[..., 2] / 200, 0.0)
+    f = xp.stack([fx, fy, fz], axis=-1)
+    return _apply_matrix(_RGB_FROM_XYZ, expand(f) * xp.asarray(_WHITE_D65, xp.float32))
 
 
 def lightness_to_srgb(lightness: jax.Array) -> jax.Array:

@@ -5,13 +5,13 @@ A palette is float32 of shape (..., K); the flat index of bin (i_a, i_b) is `bin
 """
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from palgan_jax.color import AB_RANGE, from_bytes, lab_to_rgb
+from palgan_jax.color import AB_RANGE, Array, from_bytes, lab_to_rgb
 
 Kernel = Literal["inverse_quadratic", "gaussian", "hard"]
 Normalization = Literal["sum", "max"]
@@ -46,14 +46,16 @@ def bin_centers(spec: PaletteSpec = PaletteSpec()) -> np.ndarray:
     return np.linspace(-spec.half_range, spec.half_range, spec.bins, dtype=np.float32)
 
 
-def _votes(x: jax.Array, spec: PaletteSpec) -> jax.Array:
-    """Computes the votes (..., bins) of coordinates x (...) for the bins of one axis."""
+def votes(x: Array, spec: PaletteSpec = PaletteSpec()) -> Array:
+    """Computes the votes (..., bins) of normalized coordinates x (...) for the bins of one axis; NumPy's by NumPy."""
+    xp: Any = np if isinstance(x, np.ndarray) else jnp
     distance = x[..., None] - bin_centers(spec)
     if spec.kernel == "inverse_quadratic":
         return 1 / (1 + (distance / spec.sigma) ** 2)
     if spec.kernel == "gaussian":
-        return jnp.exp(-0.5 * (distance / spec.sigma) ** 2)
-    return jax.nn.one_hot(jnp.argmin(jnp.abs(distance), axis=-1), spec.bins, dtype=jnp.float32)
+        return xp.exp(-0.5 * (distance / spec.sigma) ** 2)
+    nearest = xp.argmin(abs(distance), axis=-1)
+    return (nearest[..., None] == np.arange(spec.bins)).astype(np.float32)
 
 
 def histogram(ab: jax.Array, spec: PaletteSpec = PaletteSpec()) -> jax.Array:
@@ -65,7 +67,7 @@ def histogram(ab: jax.Array, spec: PaletteSpec = PaletteSpec()) -> jax.Array:
     *batch, height, width, _ = ab.shape
     ab = jnp.asarray(ab, jnp.float32).reshape(*batch, height * width, 2)
     counts = jnp.einsum(
-        "...pi,...pj->...ij", _votes(ab[..., 0], spec), _votes(ab[..., 1], spec), precision=jax.lax.Precision.HIGHEST
+        "...pi,...pj->...ij", votes(ab[..., 0], spec), votes(ab[..., 1], spec), precision=jax.lax.Precision.HIGHEST
     )  # (..., bins, bins)
     return normalized(counts.reshape(*batch, spec.size), spec)  # (..., K)
 

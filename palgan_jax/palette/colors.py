@@ -1,0 +1,71 @@
+"""Colors as people name them, and those of sRGB in the ab plane.
+
+Colors are ab, float64 (..., 2), in Lab units. A palette knows no luminance: what is shown of a color has the L nearest
+to 65 at which it exists in sRGB.
+"""
+
+from functools import cache
+
+import numpy as np
+from PIL import ImageColor
+
+from palgan_jax.color import lab_to_rgb, rgb_to_lab
+from palgan_jax.errors import UserError
+
+_SHOWN_LIGHTNESS = 65.0
+
+
+def parse_color(text: str) -> np.ndarray:
+    """Returns the ab (2,) of a color that is written as in CSS: `#5a7a3a`, `#573`, `teal`, `rgb(90, 122, 58)`.
+
+    Raises UserError for anything else.
+    """
+    try:
+        rgb = ImageColor.getrgb(text.strip())
+    except ValueError:
+        raise UserError(
+            f"{text!r} is no color that is known here: write it as #5a7a3a, or by its name in CSS, such as teal."
+        ) from None
+    return ab_of_rgb(np.array(rgb[:3]) / 255)
+
+
+def ab_of_rgb(rgb: np.ndarray) -> np.ndarray:
+    """Returns the ab (..., 2) of sRGB (..., 3) in [0, 1]."""
+    return rgb_to_lab(np.asarray(rgb, np.float32))[..., 1:].astype(np.float64)
+
+
+def shown_rgb(ab: np.ndarray) -> np.ndarray:
+    """Returns the sRGB bytes (N, 3) in which colors (N, 2) are shown."""
+    lightness = np.arange(1.0, 100.0)
+    lab = np.empty((len(ab), len(lightness), 3), np.float32)
+    lab[..., 0], lab[..., 1:] = lightness, ab[:, None]
+    rgb = lab_to_rgb(lab)
+    outside = np.abs(rgb - np.clip(rgb, 0, 1)).max(axis=-1)  # (N, 99)
+    choice = np.argmin(1e4 * np.maximum(outside - 1e-3, 0) + np.abs(lightness - _SHOWN_LIGHTNESS), axis=1)
+    return np.round(np.clip(rgb[np.arange(len(ab)), choice], 0, 1) * 255).astype(np.uint8)
+
+
+def hex_of(rgb: np.ndarray) -> str:
+    """Returns `#rrggbb` of sRGB bytes (3,)."""
+    return "#{:02x}{:02x}{:02x}".format(*map(int, rgb))
+
+
+def within_gamut(ab: np.ndarray) -> np.ndarray:
+    """Returns colors (N, 2) with no more chroma than sRGB has at their hue, at any L; the hue stays."""
+    chroma = np.hypot(ab[:, 0], ab[:, 1])
+    most = np.interp(np.degrees(np.arctan2(ab[:, 1], ab[:, 0])), np.arange(-180, 181), _largest_chroma())
+    return ab * np.minimum(1, most / np.maximum(chroma, 1e-9))[:, None]
+
+
+@cache
+def _largest_chroma() -> np.ndarray:
+    """Returns the largest chroma of sRGB (361,) at the hues -180, -179 ... 180 degrees: all is on the cube's faces."""
+    side = np.linspace(0, 1, 129)
+    u, v = (x.ravel() for x in np.meshgrid(side, side))
+    faces = [np.insert(np.stack([u, v], -1), axis, end, axis=1) for axis in range(3) for end in (0.0, 1.0)]
+    ab = ab_of_rgb(np.concatenate(faces))
+    degrees = np.round(np.degrees(np.arctan2(ab[:, 1], ab[:, 0]))).astype(int) + 180
+    largest = np.zeros(361)
+    np.maximum.at(largest, degrees, np.hypot(ab[:, 0], ab[:, 1]))
+    largest[0] = largest[-1] = max(largest[0], largest[-1])
+    return largest
