@@ -21,7 +21,7 @@ class ExitCode(IntEnum):
     STOPPED = 75
     """Stopped early and saved; the same command goes on. EX_TEMPFAIL of sysexits.h."""
     INTERRUPTED = 130
-    """Ctrl-C outside training: 128 + SIGINT, as shells have it."""
+    """Ctrl-C where nothing is saved, or once more, which gives up what is not: 128 + SIGINT, as shells have it."""
     OUTPUT_CLOSED = 141
     """What reads the output has ended, as `head` does after ten lines: 128 + SIGPIPE, as shells have it."""
 

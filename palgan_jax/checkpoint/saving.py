@@ -10,6 +10,7 @@ All processes of a run call the methods together, and must see the same folder.
 import json
 import logging
 import math
+import threading
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import fields
@@ -99,6 +100,7 @@ class Checkpoints:
         self._keep, self._best, self._mode = keep, best, best_mode
         self._abandoned: set[int] = set()  # newer than the one that was restored
         self._current: set[int] = set()  # saved or restored by this object
+        self._starting = threading.RLock()  # held while a save begins
         try:
             self._directory.mkdir(parents=True, exist_ok=True)
             self._checkpointer = ocp.training.Checkpointer(
@@ -165,14 +167,15 @@ class Checkpoints:
             "best": {"metric": self._best, "mode": self._mode},
         }
         inference, rest = _split(state)
-        self.wait()  # two saves at a time would only compete for the disk
-        self._metrics[step] = note["metrics"]
-        stale = step in self._abandoned
-        self._abandoned.discard(step)
-        with self._writing(), _checksummed(self._folder(step)), jax.transfer_guard("allow"):
-            self._checkpointer.save_checkpointables_async(
-                step, {"ema": inference, "state": rest}, custom_metadata=note, force=True, overwrite=stale
-            )
+        with self._starting:
+            self.wait()  # two saves at a time would only compete for the disk
+            self._metrics[step] = note["metrics"]
+            stale = step in self._abandoned
+            self._abandoned.discard(step)
+            with self._writing(), _checksummed(self._folder(step)), jax.transfer_guard("allow"):
+                self._checkpointer.save_checkpointables_async(
+                    step, {"ema": inference, "state": rest}, custom_metadata=note, force=True, overwrite=stale
+                )
         self._current.add(step)
         return True
 
@@ -234,8 +237,11 @@ class Checkpoints:
         raise UserError(f"there is no readable checkpoint in {self._directory}.")
 
     def wait(self) -> None:
-        """Waits until the last save is on disk. Raises UserError where it could not be written."""
-        with self._writing():
+        """Waits until the last save is on disk. Raises UserError where it could not be written.
+
+        Another thread than that which saves may call it.
+        """
+        with self._starting, self._writing():
             self._checkpointer.wait()
 
     def close(self) -> None:

@@ -85,8 +85,9 @@ def run(args: argparse.Namespace) -> int:
     keep_compiled_programs()
     from palgan_jax.distributed.join import joined
     from palgan_jax.distributed.mesh import make_cores_devices
+    from palgan_jax.util.signals import ending_at_ctrl_c
 
-    with joined(args.distributed):
+    with ending_at_ctrl_c(), joined(args.distributed):
         make_cores_devices(args.batch_size)
         return _evaluate(args)
 

@@ -92,7 +92,7 @@ def evaluate(
         log.info("going on after %s of %s pictures", f"{done:,}", f"{len(plan.photographs):,}")
     own_truth = protocol.reference is None
     programs = Programs(plan.mesh, system, plan.networks, plan.metrics, truth_features=own_truth)
-    with StopRequest() as stop:
+    with StopRequest("batch", lambda: "the last save") as stop:
         if plan.has_reference and "reference" not in partial.moments:
             partial.moments["reference"] = _measure_reference(plan, programs)
             _save(plan, partial, output)
@@ -136,6 +136,8 @@ def _measure_all(plan: Plan, partial: Partial, programs: Programs, stop: StopReq
             _add(partial, rows)
             progress.advance()
             stopped = stop.asked(step)
+            if stopped:
+                stop.begin_last_save()
             if stopped or (not unreadable and time.monotonic() - saved >= SECONDS_BETWEEN_SAVES):
                 _save(plan, partial, output)
                 saved = time.monotonic()

@@ -48,8 +48,9 @@ def run(args: argparse.Namespace) -> int:
         check_config(config)  # before other processes are waited for
     from palgan_jax.distributed.join import joined
     from palgan_jax.errors import ExitCode
+    from palgan_jax.util.signals import ending_at_ctrl_c
 
-    with joined(args.distributed):
+    with ending_at_ctrl_c(), joined(args.distributed):
         from palgan_jax.training.loop import Outcome, train
         from palgan_jax.training.start import follow
 

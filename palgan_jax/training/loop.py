@@ -25,7 +25,7 @@ from palgan_jax.data.sampling import SIDE, Averages, averages
 from palgan_jax.data.train_batches import TrainBatches, train_batches
 from palgan_jax.distributed.mesh import check_batch_size, make_mesh, replicated
 from palgan_jax.distributed.preemption import StopRequest
-from palgan_jax.errors import DataStopped, ExitCode, UserError
+from palgan_jax.errors import DataStopped, ExitCode, UserError, one_line
 from palgan_jax.metrics.catalogue import find_metric
 from palgan_jax.nn.build import build_generator
 from palgan_jax.nn.pretrained_palette_generator import first_parameters
@@ -60,6 +60,8 @@ class Run:
     workdir: Path
     durations: Durations
     step: int
+    position: int  # samples that the pipeline had handed out by then, over all processes
+    saved: int  # the latest step that is saved
     state: TrainState
     program: Program
     vgg: Any  # parameters of the perceptual network, or None
@@ -95,13 +97,13 @@ def train(config: ConfigDict, workdir: str | Path) -> Outcome:
         run = prepare_run(config, Path(workdir), stack)
         if run is None:
             return Outcome.FINISHED
-        with StopRequest() as stop:
+        with StopRequest("step", lambda: f"step {run.saved:,}", run.checkpoints.wait) as stop:
             failure = None
             try:
                 loop(run, stop)
-            except DataStopped as error:
+            except Exception as error:  # nothing is to lose the steps that are done
                 failure = error
-            return finish(run, failure)
+            return finish(run, stop, failure)
 
 
 # ------------------------------------------------------------------------------------------------------------- prepare
@@ -170,9 +172,9 @@ def prepare_run(config: ConfigDict, workdir: Path, stack: ExitStack) -> Run | No
     stage = make_lab_stage(palette_spec(config), config.ab_range, mesh)
     progress = stack.enter_context(Progress("training", spans.total, step, shown=jax.process_index() == 0))
     return Run(
-        config, workdir, spans, step, state, program, vgg, pictures, DeviceBatches(pictures, stage, window.waiting),
-        checkpoints, writer, window, progress, validation, sheets, LostPictures(workdir / "data"), FiniteCheck(),
-        InputWatch(),
+        config, workdir, spans, step, position, step, state, program, vgg, pictures,
+        DeviceBatches(pictures, stage, window.waiting), checkpoints, writer, window, progress, validation, sheets,
+        LostPictures(workdir / "data"), FiniteCheck(), InputWatch(),
     )  # fmt: skip
 
 
@@ -255,7 +257,7 @@ def loop(run: Run, stop: StopRequest) -> None:
         while run.step < spans.total and not stop.asked(run.step):
             batch, local = next(run.batches)
             run.state, metrics = run.program.step(run.state, batch, run.vgg)
-            run.step += 1
+            run.step, run.position = run.step + 1, run.batches.position
             run.finite.add(run.step, metrics)
             run.window.add(metrics, local)
             # Metrics come first: they end the run where a step was not finite, before that state is measured or drawn,
@@ -295,30 +297,53 @@ def validate(run: Run) -> dict[str, float]:
 def save(run: Run, measured: dict[str, float]) -> None:
     """Starts to save the state. Raises UserError, and saves nothing, where a step until now was not finite."""
     run.finite.check()
-    run.checkpoints.save(
-        run.step, run.state, data_position=run.batches.position, config=run.config.to_dict(), metrics=measured
-    )
+    run.checkpoints.save(run.step, run.state, data_position=run.position, config=run.config.to_dict(), metrics=measured)
+    run.saved = run.step
 
 
 # -------------------------------------------------------------------------------------------------------------- finish
 
 
-def finish(run: Run, failure: DataStopped | None) -> Outcome:
-    """Saves a run that ended early, and waits until all is on disk. Raises `failure`, or that of the batches, then."""
+def finish(run: Run, stop: StopRequest, failure: Exception | None) -> Outcome:
+    """Saves a run that ended early, and waits until all is on disk. Raises `failure`, or that of the batches, then.
+
+    Raises KeyboardInterrupt where the unsaved steps were given up.
+    """
+    stop.begin_last_save()
     finished = run.step == run.durations.total
     # One of several processes that has no pictures any more stops with the others and keeps its reason until here.
     failure = failure or (None if finished else run.batches.failed)
     if failure is not None:
-        run.lost.report(run.pictures.replaced)
-    if run.step and (failure is not None or not finished):
-        save(run, {})
-        log.info("stopped early and saved step %d; the same command goes on from there", run.step)
-    run.checkpoints.wait()
-    if failure is not None:
-        if run.step:
-            failure.exit_code = ExitCode.STOPPED
+        save_after(run, failure)
         raise failure
+    if not finished and run.step > run.saved:
+        save(run, {})
+    run.checkpoints.wait()
     if not finished:
+        if run.saved:
+            log.info("stopped early and saved step %d; the same command goes on from there", run.saved)
         return Outcome.STOPPED
     log.info("finished at step %d; checkpoints are in %s", run.step, run.workdir / FOLDER)
     return Outcome.FINISHED
+
+
+def save_after(run: Run, failure: Exception) -> None:
+    """Saves the steps that are done and sound after a failure, and says which are.
+
+    Where the pictures are gone and the steps are saved, `failure` gets the exit code of a run that can go on.
+    """
+    gone = isinstance(failure, DataStopped)
+    if gone:
+        run.lost.report(run.pictures.replaced)
+    # Processes save together: another one may not have failed, and would not come.
+    if run.step > run.saved and (gone or jax.process_count() == 1):
+        try:
+            save(run, {})
+            run.checkpoints.wait()
+        except Exception as error:
+            if str(error) != str(failure):
+                log.warning("step %d cannot be saved (%s)", run.step, one_line(error))
+            return
+        log.info("stopped early and saved step %d; the same command goes on from there", run.step)
+    if isinstance(failure, DataStopped) and run.saved:
+        failure.exit_code = ExitCode.STOPPED

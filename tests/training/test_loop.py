@@ -307,6 +307,17 @@ def test_training_stops_at_a_loss_that_is_not_finite(tmp_path):
     assert all(np.isfinite(row["loss/g"]) for row in rows if "loss/g" in row)
 
 
+def test_steps_are_saved_before_an_error_that_nobody_foresaw_ends_the_run(tmp_path):
+    (tmp_path / "sheets").write_text("somebody's file in the place of the folder")
+    process = start(
+        tmp_path, "--config.checkpoint_every=0 steps", "--config.eval_every=0", "--config.sheet_every=5 steps"
+    )
+    _, errors = process.communicate(timeout=300)
+    assert process.returncode == 2, errors
+    assert "saved step 5" in errors and "sheets is no folder that can be written to" in errors
+    assert load_ema(tmp_path).step == 5
+
+
 def test_what_is_not_measured_cannot_be_the_best_and_is_refused_before_anything_is_compiled(
     tmp_path, capsys, monkeypatch
 ):
