@@ -1,14 +1,12 @@
 """The paper's ablations on COCO-Stuff: `configs/coco256.py` with one field changed, and as long a run.
 
-    palgan train --config configs/ablations.py:spade --workdir runs/spade
-    palgan train --config configs/ablations.py:spade,runlocal --workdir runs/spade-small    # seconds, on a laptop
+    palgan train --config ablations:spade --workdir runs/spade
+    palgan train --config ablations:spade,runlocal --workdir runs/spade-small    # seconds, on a laptop
 
 docs/method.md, section 10, has what each row changes and what the paper reports of it. What a row leaves open was
 inferred: the patch discriminator is the 70 x 70 one of pix2pix, SPADE's modulation sees the luminance, and the code of
 "AE" and "VAE" has as many numbers as a palette has bins.
 """
-
-from pathlib import Path
 
 from ml_collections import ConfigDict
 
@@ -32,7 +30,7 @@ ROWS = {
 def get_config(arg: str = "") -> ConfigDict:
     row, _, variant = arg.partition(",")
     if row not in ROWS:
-        raise UserError(f"there is no ablation {row!r}: write configs/ablations.py:ROW with one of {', '.join(ROWS)}.")
-    config = load_config(f"{Path(__file__).with_name('coco256.py')}:{variant}")
+        raise UserError(f"there is no ablation {row!r}: write ablations:ROW with one of {', '.join(ROWS)}.")
+    config = load_config(f"coco256:{variant}")
     config.update_from_flattened_dict(ROWS[row])
     return config

@@ -1,7 +1,7 @@
 """COCO-Stuff at 256 x 256: the data set of the paper's ablations (see configs/ablations.py).
 
     palgan prepare coco --manual-dir DIR-OF-THE-ZIPS --data-dir ~/tensorflow_datasets   # once, see docs/data.md
-    palgan train --config configs/coco256.py --workdir runs/coco256
+    palgan train --config coco256 --workdir runs/coco256
 
 Folders of the pictures serve as well: `--config.data.train=folder:/data/coco/train2017`, and data.val likewise.
 

@@ -1,6 +1,6 @@
 """The run of `make demo`: the bundled photographs at 64 x 64, an eighth of the width, two minutes on two cores.
 
-    palgan train --config configs/demo.py --workdir demo/run
+    palgan train --config demo --workdir demo/run
 
 It shows how to train, not how well the method colorizes: 66 photographs are too few for more than green grass and
 blue skies.

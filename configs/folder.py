@@ -1,6 +1,6 @@
 """A run on a folder of your own photographs, with subfolders or without, on one accelerator.
 
-    palgan train --config configs/folder.py --workdir runs/mine \
+    palgan train --config folder --workdir runs/mine \
         --config.data.train=folder:/path/to/photos --config.data.val=folder:/path/to/other/photos
 
 Leave data.val out to train without validation. The full networks at 256 x 256; where memory is short, halve

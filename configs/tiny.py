@@ -1,6 +1,6 @@
 """The smallest run with every part of training: seconds on any processor once compiled, on bundled photographs.
 
-    palgan train --config configs/tiny.py --workdir runs/tiny
+    palgan train --config tiny --workdir runs/tiny
 
 Its colors are worthless. It tests an installation, a cluster or a change.
 """

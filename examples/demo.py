@@ -48,7 +48,7 @@ def half_way(workdir: Path):
     """Returns a function that is True once half of the run's steps are done."""
     from palgan_jax.config import load_config
 
-    steps = int(load_config(str(ROOT / "configs" / "demo.py")).total.split()[0])
+    steps = int(load_config("demo").total.split()[0])
 
     def reached() -> bool:
         rows = metrics(workdir)
@@ -65,8 +65,8 @@ def metrics(workdir: Path) -> list[dict]:
 
 def train(workdir: Path, until=None) -> None:
     """Runs the training command, and sends it SIGTERM where `until()` is True before it ends."""
-    command = [sys.executable, "-m", "palgan_jax.main", "--config", "configs/demo.py", "--workdir", str(workdir)]
-    print("$ palgan train --config configs/demo.py --workdir", workdir, flush=True)
+    command = [sys.executable, "-m", "palgan_jax.main", "--config", "demo", "--workdir", str(workdir)]
+    print("$ palgan train --config demo --workdir", workdir, flush=True)
     signaled = False
     with subprocess.Popen(command, cwd=ROOT) as process:
         while process.poll() is None:

@@ -23,6 +23,10 @@ from palgan_jax.nn.palette_generator import Tap
 from palgan_jax.nn.palgan import Encoder, Model
 from palgan_jax.palette import Kernel, Normalization, PaletteSpec
 
+# In a checkout these are links to folders at its top; in an installed package they are folders.
+CONFIGS = Path(__file__).with_name("configs")
+EXAMPLES = Path(__file__).with_name("examples")
+
 CHOICES = {
     "model": get_args(Model),
     "precision": ("float32", "bfloat16"),
@@ -217,7 +221,7 @@ def variant(config: ConfigDict, name: str = "") -> ConfigDict:
     """Returns the config: as it is for "", for "runlocal" changed to a run of seconds on a laptop's processor.
 
     "runlocal" keeps the config's own kind of networks, losses and optimizer and shrinks the rest. It needs no files
-    but the photographs bundled in examples/, and so runs from the project's root. Raises UserError for other names.
+    but the bundled photographs. Raises UserError for other names.
     """
     if name == "runlocal":
         config.resolution = 64
@@ -227,8 +231,8 @@ def variant(config: ConfigDict, name: str = "") -> ConfigDict:
         config.net.width = 0.125
         config.discriminator.width = 0.125
         config.loss.perceptual = 0.0  # needs weights that are not bundled
-        config.data.train = "folder:examples/photos"
-        config.data.val = "folder:examples/samples"
+        config.data.train = f"folder:{EXAMPLES / 'photos'}"
+        config.data.val = f"folder:{EXAMPLES / 'samples'}"
         config.total = "20 steps"
         config.log_every = "5 steps"
         config.eval_every = config.checkpoint_every = config.sheet_every = "10 steps"
@@ -247,15 +251,14 @@ def load_config(spec: str, overrides: Sequence[str] = ()) -> ConfigDict:
 
 
 def read_config(spec: str, overrides: Sequence[str] = ()) -> ConfigDict:
-    """Reads `FILE.py` or `FILE.py:ARG` (its get_config(ARG)), and applies `field=value` overrides.
+    """Reads `NAME` or `FILE.py`, or with `:ARG` its get_config(ARG), and applies `field=value` overrides.
 
     Raises UserError for a missing or broken file, and for an override of an unknown field or of another type.
     """
-    path, _, arg = spec.partition(":")
-    if not Path(path).is_file():
-        raise UserError(f"there is no config file at {path}: give a Python file such as configs/demo.py.")
+    name, _, arg = spec.partition(":")
+    path = _config_file(name)
     try:
-        get_config = runpy.run_path(path)["get_config"]
+        get_config = runpy.run_path(str(path))["get_config"]
         config = get_config(arg) if arg else get_config()
     except UserError:
         raise
@@ -268,6 +271,18 @@ def read_config(spec: str, overrides: Sequence[str] = ()) -> ConfigDict:
         raise UserError(f"get_config of {path} returns no ConfigDict: start from palgan_jax.config.default_config().")
     apply_overrides(config, overrides)
     return config
+
+
+def _config_file(name: str) -> Path:
+    """Returns the file of a config. Raises UserError where there is none."""
+    bundled = sorted(CONFIGS.glob("*.py"))
+    for path in (Path(name), *(file for file in bundled if file.stem == name)):
+        if path.is_file():
+            return path
+    raise UserError(
+        f"there is no config file at {name}: give a Python file, or the name of one that comes with the package, "
+        f"{', '.join(file.stem for file in bundled)}."
+    )
 
 
 def apply_overrides(config: ConfigDict, overrides: Sequence[str]) -> None:

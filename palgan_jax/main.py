@@ -1,4 +1,4 @@
-"""`python -m palgan_jax.main --config configs/x.py --workdir w`: training, as launchers of trainers expect it."""
+"""`python -m palgan_jax.main --config demo --workdir w`: training, as launchers of trainers expect it."""
 
 import sys
 

@@ -186,8 +186,12 @@ def test_config_files(tmp_path):
     file.write_text("def get_config(): ...")
     with pytest.raises(UserError, match="takes the name of a variant"):
         load_config(f"{file}:runlocal")
-    config = load_config("configs/tiny.py", ["net.width=0.5"])
+    config = load_config("tiny", ["net.width=0.5"])
     assert config.net.width == 0.5
+    with pytest.raises(
+        UserError, match=r"no config file at tiyn: .* comes with the package, ablations, coco256, "
+    ):
+        load_config("tiyn")
 
 
 @pytest.mark.parametrize("override", ["net.paint_stride=2", "loss.cells=1.0", "net.frozen_blocks=3"])

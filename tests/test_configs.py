@@ -38,7 +38,7 @@ NAMES = [*FILES, *(f"ablations:{row}" for row in ABLATIONS)]
 
 def load(name, variant=""):
     file, _, row = name.partition(":")
-    return load_config(f"{ROOT / 'configs' / file}.py:{','.join(filter(None, (row, variant)))}")
+    return load_config(f"{file}:{','.join(filter(None, (row, variant)))}")
 
 
 def program_key(config):
@@ -150,9 +150,9 @@ def test_the_perceptual_loss_takes_part_in_the_step(pictures):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_the_small_variant_needs_only_what_is_bundled(name, monkeypatch):
+def test_the_small_variant_needs_only_what_is_bundled_wherever_one_stands(name, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
     config = load(name, "runlocal")
-    monkeypatch.chdir(ROOT)
     for folder in (config.data.train, config.data.val):
         assert any(Path(folder.removeprefix("folder:")).glob("*.jpg"))
     assert config.loss.perceptual == 0

@@ -195,7 +195,8 @@ def canonical(name):
     return name.lower().replace("_", "-").replace(".", "-")
 
 
-PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
+PROJECT = PYPROJECT["project"]
 EXTRAS = PROJECT["optional-dependencies"]
 PINS = {canonical(r.name): str(r.specifier).removeprefix("==") for r in read_requirements("constraints.txt")}
 # Extras whose packages `make test` installs or that a launcher installs beside constraints.txt.
@@ -268,6 +269,13 @@ def test_a_command_that_misses_a_package_names_the_extra_that_brings_it(tmp_path
     assert result.returncode == ExitCode.BAD_INPUT
     assert result.stderr.splitlines()[-1].endswith("run pip install -e '.[train]'.")
     assert "Traceback" not in result.stderr
+
+
+def test_configs_and_photographs_travel_with_the_package():
+    patterns = PYPROJECT["tool"]["setuptools"]["package-data"]["palgan_jax"]
+    packed = {path.resolve() for pattern in patterns for path in PACKAGE.glob(pattern)}
+    assert packed >= {*(ROOT / "configs").glob("*.py"), *(ROOT / "examples").glob("*/*.jpg")}
+    assert {path.parent.name for path in packed} == {"bundled", "configs", "lists", "photos", "samples"}
 
 
 def attributed(folder):

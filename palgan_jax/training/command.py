@@ -1,4 +1,4 @@
-"""`palgan train --config FILE.py --workdir DIR [--config.field=value ...]`."""
+"""`palgan train --config NAME --workdir DIR [--from MODEL] [--config.field=value ...]`."""
 
 import argparse
 
@@ -10,9 +10,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--config",
         required=True,
-        metavar="FILE.py[:VARIANT]",
+        metavar="NAME[:VARIANT]",
         type=expand_home,
-        help="config file, e.g. configs/demo.py",
+        help="config: the name of one that comes with the package, such as demo, or a Python file",
     )
     parser.add_argument(
         "--workdir", required=True, metavar="DIR", type=expand_home, help="where the run lives; resumed if it exists"

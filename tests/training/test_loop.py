@@ -45,12 +45,7 @@ LONG = ["--config.total=100000 steps", "--config.checkpoint_every=0 steps", "--c
 
 
 def arguments(workdir: Path, *more: str) -> list[str]:
-    return ["train", "--config", str(ROOT / "configs/tiny.py"), "--workdir", str(workdir), *FAST, *more]
-
-
-@pytest.fixture(autouse=True)
-def _at_the_root(monkeypatch):
-    monkeypatch.chdir(ROOT)  # the config names the bundled photographs from there
+    return ["train", "--config", "tiny", "--workdir", str(workdir), *FAST, *more]
 
 
 def lines(workdir: Path) -> list[dict]:
@@ -132,7 +127,7 @@ def test_a_finished_run_says_so_before_it_loads_or_compiles_anything(uninterrupt
         monkeypatch.setattr(loop, name, lambda *_, name=name, **__: pytest.fail(f"{name} comes too early"))
     before = (uninterrupted / "metrics.jsonl").read_text()
     caplog.set_level("INFO")
-    assert loop.train(load_config("configs/tiny.py", ["total=12 steps"]), uninterrupted) is loop.Outcome.FINISHED
+    assert loop.train(load_config("tiny", ["total=12 steps"]), uninterrupted) is loop.Outcome.FINISHED
     assert "12 steps are saved; there is nothing left to do" in caplog.text
     assert (uninterrupted / "metrics.jsonl").read_text() == before
 

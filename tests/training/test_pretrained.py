@@ -13,7 +13,6 @@ from palgan_jax.data.decode import read_rgb
 from palgan_jax.errors import UserError
 from palgan_jax.pretrained.load import load_efficientnet_lite0
 from palgan_jax.training import loop
-from tests.support.places import ROOT
 
 OVERRIDES = [
     "net.width=0.0625",
@@ -28,17 +27,12 @@ OVERRIDES = [
 ]
 
 
-@pytest.fixture(autouse=True)
-def _at_the_root(monkeypatch):
-    monkeypatch.chdir(ROOT)
-
-
 def _not_installed(name: str):
     raise importlib.metadata.PackageNotFoundError(name)
 
 
 def train(workdir, total: int) -> loop.Outcome:
-    return loop.train(load_config("configs/pretrained.py:runlocal", [*OVERRIDES, f"total={total} steps"]), workdir)
+    return loop.train(load_config("pretrained:runlocal", [*OVERRIDES, f"total={total} steps"]), workdir)
 
 
 def test_frozen_blocks_stay_as_published_and_the_result_colorizes(tmp_path, samples):

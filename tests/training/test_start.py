@@ -13,7 +13,6 @@ from palgan_jax.checkpoint.reading import load_discriminator, load_ema
 from palgan_jax.checkpoint.weights_file import save_weights
 from palgan_jax.config import flatten, from_dict, load_config
 from palgan_jax.training.start import follow, load_start
-from tests.support.places import ROOT
 
 SHORT = [f"--config.{name}=1 steps" for name in ("log_every", "checkpoint_every", "eval_every")]
 SHORT += ["--config.total=2 steps", "--config.sheet_every=0 steps", "--config.data.workers=0"]
@@ -21,13 +20,8 @@ STILL = ("--config.optim.g_lr=0", "--config.optim.d_lr=0")
 """With these rates a step changes nothing but statistics."""
 
 
-@pytest.fixture(autouse=True)
-def _at_the_root(monkeypatch):
-    monkeypatch.chdir(ROOT)
-
-
 def train(workdir, *more: str, config: str = "tiny") -> int:
-    return cli.main(["train", "--config", f"configs/{config}.py", "--workdir", str(workdir), *SHORT, *more])
+    return cli.main(["train", "--config", config, "--workdir", str(workdir), *SHORT, *more])
 
 
 def refusal(capsys, *command: str) -> str:
@@ -39,9 +33,7 @@ def refusal(capsys, *command: str) -> str:
 def first(tmp_path_factory):
     """A run of two steps whose first is the best by what the config asks for: few colors."""
     workdir = tmp_path_factory.mktemp("first")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(ROOT)
-        assert train(workdir, "--config.best=val/psnr") == 0
+    assert train(workdir, "--config.best=val/psnr") == 0
     return workdir
 
 
@@ -88,7 +80,7 @@ def test_a_run_goes_on_from_the_best_step_of_another_with_other_losses_and_its_d
 def test_a_weights_file_brings_no_discriminator_and_another_network_is_refused(first, tmp_path, capsys):
     file = tmp_path / "model.safetensors"
     save_weights(file, find_weights(first))
-    config = follow(load_config("configs/tiny.py", [f"start={file}", "discriminator.width=0.125"]), [], tmp_path)
+    config = follow(load_config("tiny", [f"start={file}", "discriminator.width=0.125"]), [], tmp_path)
     start = load_start(config)
     assert start.discriminator == {} and "with a new discriminator" in str(start)
     assert (config.net.width, config.discriminator.width) == (1 / 16, 0.125)
@@ -102,7 +94,7 @@ def test_a_weights_file_brings_no_discriminator_and_another_network_is_refused(f
 
 def test_another_discriminator_than_that_of_the_run_begins_anew(first, tmp_path):
     given = ["discriminator.kind=patch"]
-    config = follow(load_config("configs/tiny.py", [f"start={first}", *given]), given, tmp_path)
+    config = follow(load_config("tiny", [f"start={first}", *given]), given, tmp_path)
     assert load_start(config).discriminator == {}
-    config = follow(load_config("configs/tiny.py", [f"start={first}"]), [], tmp_path)
+    config = follow(load_config("tiny", [f"start={first}"]), [], tmp_path)
     assert set(load_start(config).discriminator) == {"params", "spectral"}
