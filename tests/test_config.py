@@ -188,9 +188,7 @@ def test_config_files(tmp_path):
         load_config(f"{file}:runlocal")
     config = load_config("tiny", ["net.width=0.5"])
     assert config.net.width == 0.5
-    with pytest.raises(
-        UserError, match=r"no config file at tiyn: .* comes with the package, ablations, coco256, "
-    ):
+    with pytest.raises(UserError, match=r"no config file at tiyn: .* comes with the package, ablations, coco256, "):
         load_config("tiyn")
 
 
