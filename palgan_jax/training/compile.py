@@ -73,7 +73,7 @@ def make_program(config: ConfigDict, mesh: Mesh, phases: Phases) -> Program:
     )
     gathered = everywhere if mesh.shape["fsdp"] > 1 else None
     step = jax.jit(
-        make_train_step(config, generator, discriminator, g_tx, d_tx, gathered, phases.adversarial_from),
+        make_train_step(config, generator, discriminator, g_tx, d_tx, gathered),
         donate_argnums=0,
         in_shardings=(shardings, split, everywhere),
         out_shardings=(shardings, everywhere),

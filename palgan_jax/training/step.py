@@ -15,7 +15,9 @@ from palgan_jax.config import palette_spec
 from palgan_jax.nn.build import activations_dtype
 from palgan_jax.nn.palgan import reduced
 from palgan_jax.nn.pretrained_palette_generator import CELLS
+from palgan_jax.palette import histogram
 from palgan_jax.training import losses
+from palgan_jax.training.augmentation import jittered, recolored
 from palgan_jax.training.state import TrainState
 
 Batch = dict[str, jax.Array]
@@ -30,17 +32,16 @@ def make_train_step(
     g_tx: optax.GradientTransformation,
     d_tx: optax.GradientTransformation,
     gathered: NamedSharding | None = None,
-    adversarial_from: int = 0,
 ) -> Callable[[TrainState, Batch, Any], tuple[TrainState, Metrics]]:
     """Returns step(state, batch, vgg) -> (state, metrics): one update of E + G and one of D, at the same time.
 
     The batch is data/device.py's: "rgb", uint8 (B, H, W, 3), sRGB, and, made of it, normalized l (B, H, W, 1) and
     c (B, H, W, 2) and the palette h (B, K). `vgg` holds the parameters of the perceptual network, or None where its
     weight is 0. `gathered` is where the parameters are wanted while they are used (with FSDP: on every device).
-    Before step `adversarial_from`, E + G do not look at D's judgment.
+    Where the adversarial loss has no weight, D stays as it is.
     All losses come from one joint forward pass; its transpose is pulled back once for each player, so D is run once.
     """
-    forward = _make_forward(config, generator, discriminator, adversarial_from)
+    forward = _make_forward(config, generator, discriminator)
 
     def gradients(state: TrainState, batch: Batch, draws: Draws, vgg: Any) -> Any:
         params = (state.generator["params"], state.discriminator["params"])
@@ -113,23 +114,13 @@ def _draw(config: ConfigDict, state: TrainState, batch_size: int) -> Draws:
     if config.data.luminance_jitter > 0:
         key = jax.random.fold_in(jax.random.fold_in(state.key, 6), state.step)
         draws["tone"] = jax.random.uniform(key, (batch_size, 3))
+    if config.recolored_share > 0:
+        key = jax.random.fold_in(jax.random.fold_in(state.key, 7), state.step)
+        draws["recolor"] = jax.random.uniform(key, (batch_size, 4))
     return draws
 
 
-def jittered(l: jax.Array, tone: jax.Array, strength: float) -> jax.Array:
-    """Changes the tones of l (B, H, W, 1) as films, prints and scans do, by `tone` (B, 3) in [0, 1].
-
-    At strength 1: a gamma from 0.7 to 1.42, a contrast from 0.75 to 1.15 and a shift by up to 6 of L in [0, 100].
-    """
-    gamma, contrast, shift = jnp.moveaxis(tone[:, None, None, None], -1, 0)  # (B, 1, 1, 1) each
-    light = jnp.clip(l + 0.5, 1e-3, 1) ** jnp.exp(0.35 * strength * (2 * gamma - 1))
-    changed = (light - 0.5) * (1 + strength * (0.4 * contrast - 0.25)) + 0.06 * strength * (2 * shift - 1)
-    return jnp.clip(changed, -0.5, 0.5)
-
-
-def _make_forward(
-    config: ConfigDict, generator: nn.Module, discriminator: nn.Module, adversarial_from: int
-) -> Callable[..., Any]:
+def _make_forward(config: ConfigDict, generator: nn.Module, discriminator: nn.Module) -> Callable[..., Any]:
     """Returns forward(g_params, d_params, state, batch, draws, vgg).
 
     It returns ((L_G, L_D), ((g_updates, d_updates), metrics)): the two losses, and what the networks update besides.
@@ -137,45 +128,65 @@ def _make_forward(
     spec, weight, dtype = palette_spec(config), config.loss, activations_dtype(config)
 
     def forward(g_params, d_params, state: TrainState, batch: Batch, draws: Draws, vgg: Any):
-        l, c, h = batch["l"], batch["c"], batch["h"]  # (B, H, W, 1), (B, H, W, 2), (B, K)
+        l, h = batch["l"], batch["h"]  # (B, H, W, 1), (B, K)
         if "tone" in draws:
             l = jittered(l, draws["tone"], config.data.luminance_jitter)
+        # What G paints, and the palette it belongs to: H and W may be smaller here than what E sees.
+        small_l, c = reduced(l, config.net.paint_stride), reduced(batch["c"], config.net.paint_stride)
+        given = h
+        if "recolor" in draws:
+            c, given = _recolored(config, small_l, c, h, draws)
         g_variables = {**state.generator, "params": g_params}
-        code, terms = _code(config, generator, g_variables, l, c, h, draws)
+        code, terms = _code(config, generator, g_variables, l, c, given, draws)
         (h_hat, c_hat), g_updates = generator.apply(
             g_variables, l, code, True, draws.get("use_predicted"), draws.get("keys"),
             mutable=["batch_stats", "spectral", CELLS],
         )  # (B, K), (B, H, W, 2)  # fmt: skip
-        terms |= _palette_terms(config, h_hat, h, g_updates, c)
+        terms |= _palette_terms(config, h_hat, h, g_updates, batch["c"])
+        terms["l1"] = weight.l1 * losses.COLOR_LOSSES[weight.color_kind](c_hat, c)
+        if weight.consistency:
+            painted_with = given
+            if "use_predicted" in draws:
+                painted_with = jnp.where(draws["use_predicted"][:, None], jax.lax.stop_gradient(h_hat), given)
+            terms["consistency"] = weight.consistency * losses.palette_consistency(c_hat, painted_with, spec)
 
         rgb = bytes_to_signed(batch["rgb"])  # (B, H, W, 3)
-        if "tone" in draws or config.net.paint_stride > 1:
-            # As G paints: H and W may be smaller from here on.
-            l, c = reduced(l, config.net.paint_stride), reduced(c, config.net.paint_stride)
-            rgb = render(l, c, config.ab_range, config.render_leak)
-        rgb_hat = render(l, c_hat, config.ab_range, config.render_leak)  # (B, H, W, 3), [-1, 1] in gamut
-        (real, fake), d_updates = _judge(
-            discriminator, {**state.discriminator, "params": d_params}, (c, c_hat), (rgb, rgb_hat), h, dtype
-        )
-        # Until G follows D, D waits too: it would learn the few pictures that there are by heart.
-        begun = (state.step >= adversarial_from).astype(jnp.float32) if adversarial_from else 1.0
-        loss_d = begun * losses.hinge_discriminator(real, fake)
-
-        terms["l1"] = weight.l1 * losses.COLOR_LOSSES[weight.color_kind](c_hat, c)
+        if draws.keys() & {"tone", "recolor"} or config.net.paint_stride > 1:
+            rgb = render(small_l, c, config.ab_range, config.render_leak)
+        rgb_hat = render(small_l, c_hat, config.ab_range, config.render_leak)  # (B, H, W, 3), [-1, 1] in gamut
         if weight.perceptual:
             terms["perceptual"] = weight.perceptual * losses.perceptual(vgg, rgb_hat, rgb, dtype=dtype)
+        loss_d, d_updates, judged = jnp.float32(0), state.discriminator, {}
         if weight.adversarial:
-            terms["adversarial"] = begun * weight.adversarial * losses.hinge_generator(fake)
-        if weight.consistency:
-            terms["consistency"] = weight.consistency * losses.palette_consistency(c_hat, h, spec)
+            (real, fake), d_updates = _judge(
+                discriminator, {**state.discriminator, "params": d_params}, (c, c_hat), (rgb, rgb_hat), given, dtype
+            )
+            terms["adversarial"] = weight.adversarial * losses.hinge_generator(fake)
+            loss_d = losses.hinge_discriminator(real, fake)
+            judged = {"logit/real": jnp.mean(real), "logit/fake": jnp.mean(fake)}
         loss_g = sum(terms.values(), jnp.float32(0))
 
         metrics = {f"loss/{name}": value for name, value in terms.items()}
-        metrics |= {"loss/g": loss_g, "loss/d": loss_d, "logit/real": jnp.mean(real), "logit/fake": jnp.mean(fake)}
+        metrics |= {"loss/g": loss_g, "loss/d": loss_d, **judged}
         g_updates = {"batch_stats": g_updates.get("batch_stats", {}), "spectral": g_updates.get("spectral", {})}
         return (loss_g, loss_d), ((g_updates, {"spectral": d_updates.get("spectral", {})}), metrics)
 
     return forward
+
+
+def _recolored(
+    config: ConfigDict, l: jax.Array, c: jax.Array, h: jax.Array, draws: Draws
+) -> tuple[jax.Array, jax.Array]:
+    """Changes the colors c (B, H, W, 2) of a share of the pictures, and their palettes h (B, K) with them.
+
+    Pictures that are painted with the predicted palette stay as they are, since that palette is of their own colors.
+    """
+    chosen = draws["recolor"][:, 0] < config.recolored_share
+    if "use_predicted" in draws:
+        chosen &= ~draws["use_predicted"]
+    changed = recolored(l, c, draws["recolor"][:, 1:], config.ab_range)
+    h = jnp.where(chosen[:, None], histogram(changed, palette_spec(config)), h)
+    return jnp.where(chosen[:, None, None, None], changed, c), h
 
 
 def _code(

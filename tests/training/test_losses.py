@@ -7,7 +7,7 @@ import pytest
 
 from palgan_jax.palette import PaletteSpec, hellinger, histogram
 from palgan_jax.training import losses
-from palgan_jax.training.step import jittered
+from palgan_jax.training.augmentation import jittered
 
 
 def test_huber_is_quadratic_and_then_linear():
