@@ -23,6 +23,7 @@ from palgan_jax.data.eval_batches import eval_batches
 from palgan_jax.data.protocols import Source
 from palgan_jax.data.sampling import SIDE, Averages, averages
 from palgan_jax.data.train_batches import TrainBatches, train_batches
+from palgan_jax.distributed.collectives import failing_together
 from palgan_jax.distributed.mesh import check_batch_size, make_mesh, replicated
 from palgan_jax.distributed.preemption import StopRequest
 from palgan_jax.errors import DataStopped, ExitCode, UserError, one_line
@@ -33,6 +34,7 @@ from palgan_jax.pretrained.load import load_efficientnet_lite0, load_vgg16
 from palgan_jax.training.compile import Program, compile_program
 from palgan_jax.training.data import LostPictures, open_data
 from palgan_jax.training.finite import FiniteCheck
+from palgan_jax.training.lease import Lease
 from palgan_jax.training.metrics_file import MetricsWriter
 from palgan_jax.training.sample_sheets import SampleSheets
 from palgan_jax.training.start import FILE, load_start
@@ -76,6 +78,12 @@ class Run:
     lost: LostPictures
     finite: FiniteCheck
     input_watch: InputWatch
+    lease: Lease | None  # process 0 alone
+
+    def check_lease(self) -> None:
+        """Raises UserError where another run has taken the working directory."""
+        if self.lease is not None:
+            self.lease.check()
 
     def every(self, steps: int) -> bool:
         """Returns True at multiples of `steps` and at the last step, and never where `steps` is 0."""
@@ -117,6 +125,10 @@ def prepare_run(config: ConfigDict, workdir: Path, stack: ExitStack) -> Run | No
     mesh = make_mesh(**config.mesh)
     check_batch_size(config.batch_size, config.accumulate, mesh)
     _make_workdir(workdir)
+    lease = None
+    with failing_together():
+        if jax.process_index() == 0:
+            lease = stack.enter_context(Lease(workdir))
     _log_devices(config, mesh)
     checkpoints = stack.enter_context(_open_checkpoints(config, workdir))
     source = open_data(config, "train", workdir)
@@ -174,7 +186,7 @@ def prepare_run(config: ConfigDict, workdir: Path, stack: ExitStack) -> Run | No
     return Run(
         config, workdir, spans, step, position, step, state, program, vgg, pictures,
         DeviceBatches(pictures, stage, window.waiting), checkpoints, writer, window, progress, validation, sheets,
-        LostPictures(workdir / "data"), FiniteCheck(), InputWatch(),
+        LostPictures(workdir / "data"), FiniteCheck(), InputWatch(), lease,
     )  # fmt: skip
 
 
@@ -276,6 +288,7 @@ def loop(run: Run, stop: StopRequest) -> None:
 
 def write_metrics(run: Run, metrics: dict[str, jax.Array]) -> str:
     """Writes a line of metrics and logs what is wrong with the input; returns the losses, for the progress bar."""
+    run.check_lease()
     run.finite.check()
     line = run.window.close(metrics)
     run.writer.write(run.step, line)
@@ -296,6 +309,7 @@ def validate(run: Run) -> dict[str, float]:
 
 def save(run: Run, measured: dict[str, float]) -> None:
     """Starts to save the state. Raises UserError, and saves nothing, where a step until now was not finite."""
+    run.check_lease()
     run.finite.check()
     run.checkpoints.save(run.step, run.state, data_position=run.position, config=run.config.to_dict(), metrics=measured)
     run.saved = run.step

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from skimage import color as skimage_color
 
 from palgan_jax.color import AB_RANGE, denormalize_lab, from_bytes, lab_to_rgb
-from palgan_jax.training.augmentation import GAINS, jittered, recolored
+from palgan_jax.training.augmentation import GAINS, recolored
 
 
 def photograph() -> tuple[jnp.ndarray, jnp.ndarray]:

@@ -21,6 +21,7 @@ from palgan_jax.config import load_config
 from palgan_jax.data.source import open_source
 from palgan_jax.errors import ExitCode
 from palgan_jax.training import loop
+from palgan_jax.training.lease import Lease
 from tests.support.places import COMPILATION_CACHE, ROOT
 
 TIMES = (
@@ -289,6 +290,13 @@ def test_bad_input_gets_one_sentence(tmp_path, capsys):
     (tmp_path / "file").write_text("")
     assert "cannot be made" in refusal(capsys, *arguments(tmp_path / "file" / "run"))
     assert "is not an option" in refusal(capsys, *arguments(tmp_path), "--fast")
+
+
+def test_a_directory_of_a_living_run_is_refused(tmp_path, capsys):
+    with Lease(tmp_path, beat=0.1):
+        before = sorted(tmp_path.iterdir())
+        assert f"in use by process {os.getpid()}" in refusal(capsys, *arguments(tmp_path))
+        assert sorted(tmp_path.iterdir()) == before
 
 
 def test_training_stops_at_a_loss_that_is_not_finite(tmp_path):
