@@ -20,7 +20,7 @@ COMMANDS = {
     "info": ("checkpoint.command:add_info_arguments", "say what a checkpoint holds"),
     "export": ("checkpoint.command:add_export_arguments", "write the weights of a checkpoint into one file"),
     "weights": ("pretrained.command:add_arguments", "import the networks that metrics and the perceptual loss need"),
-    "prepare": ("prepare.command:add_arguments", "make ImageNet or COCO ready to train on"),
+    "prepare": ("prepare.command:add_arguments", "make ImageNet, COCO or photographs ready to train on"),
     "data": ("data.command:add_arguments", "say what is in a set of pictures"),
 }
 """Name -> the function that gives a parser the command's arguments and the function `run`, and a line of help."""

@@ -7,6 +7,8 @@ from typing import Any
 
 from tqdm import tqdm
 
+from palgan_jax.util.text import in_words
+
 log = logging.getLogger(__name__)
 
 SECONDS_BETWEEN_LINES = 30.0
@@ -15,8 +17,8 @@ SECONDS_BETWEEN_LINES = 30.0
 class Progress:
     """Counts up to `total`. On a terminal it draws a bar; elsewhere it writes a line every half minute.
 
-    A context manager, which ends the bar's line. `shown`: False for all but one of several processes at the same work.
-    `last_line`: whether a log gets a line at the end, too.
+    A context manager, which ends the bar's line. `unit`: what is counted; "B" for bytes. `shown`: False for all but one
+    of several processes at the same work. `last_line`: whether a log gets a line at the end, too.
     """
 
     def __init__(
@@ -26,8 +28,9 @@ class Progress:
         self._start, self._first, self._last_line = time.monotonic(), done, time.monotonic()
         terminal = sys.stderr.isatty()
         self._bar = tqdm(
-            total=total, initial=done, desc=title, unit=unit, disable=not (shown and terminal), dynamic_ncols=True
-        )
+            total=total, initial=done, desc=title, unit=unit, unit_scale=unit == "B", dynamic_ncols=True,
+            disable=not (shown and terminal),
+        )  # fmt: skip
         self._lines, self._last = shown and not terminal, total if last_line else -1
 
     def __enter__(self) -> "Progress":
@@ -36,10 +39,10 @@ class Progress:
     def __exit__(self, *_: Any) -> None:
         self.close()
 
-    def advance(self, note: str = "") -> None:
-        """Counts one more; `note` is shown beside the count."""
-        self._done += 1
-        self._bar.update()
+    def advance(self, note: str = "", count: int = 1) -> None:
+        """Counts one more, or `count` more, which is negative for what has to be done again; shows `note` beside it."""
+        self._done += count
+        self._bar.update(count)
         if note:
             self._bar.set_postfix_str(note, refresh=False)
         now = time.monotonic()
@@ -47,11 +50,14 @@ class Progress:
             self._last_line = now
             rate = (self._done - self._first) / max(now - self._start, 1e-9)
             left = (self._total - self._done) / max(rate, 1e-9)
-            log.info(
-                "%s %d/%d, %.2f %s/s, %d:%02d left%s",
-                self._title, self._done, self._total, rate, self._unit, left // 60, left % 60,
-                f", {note}" if note else "",
-            )  # fmt: skip
+            note = f", {note}" if note else ""
+            log.info("%s %s, %d:%02d left%s", self._title, self._counts(rate), left // 60, left % 60, note)
+
+    def _counts(self, rate: float) -> str:
+        """Returns what is done, of how much, and the rate."""
+        if self._unit == "B":
+            return f"{in_words(self._done)}/{in_words(self._total)}, {in_words(rate)}/s"
+        return f"{self._done}/{self._total}, {rate:.2f} {self._unit}/s"
 
     def close(self) -> None:
         """Ends the bar's line."""

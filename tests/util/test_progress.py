@@ -8,6 +8,7 @@ import termios
 
 import pytest
 
+from palgan_jax.util.progress import Progress
 from tests.support.places import ROOT
 
 COUNT_TO_THREE = """
@@ -58,3 +59,13 @@ def test_nothing_is_shown_by_the_other_processes(terminal):
 def test_the_line_of_a_bar_ends_where_the_work_fails():
     _, written = run(COUNT_TO_THREE.format(shown=True, then="sys.exit('broken')"), terminal=True)
     assert "1/3" in written and written.splitlines()[-1] == "broken"
+
+
+def test_bytes_are_counted_in_words(caplog, monkeypatch):
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: False)
+    with caplog.at_level("INFO"), Progress("fetching", 3_000_000, done=500_000, unit="B") as progress:
+        progress.advance(count=1_500_000)
+        progress.advance(count=-1_000_000)  # came in vain
+        progress.advance("last", 2_000_000)
+    assert len(caplog.messages) == 1
+    assert caplog.messages[0].startswith("fetching 3.00 MB/3.00 MB, ") and caplog.messages[0].endswith("left, last")

@@ -1,0 +1,100 @@
+"""Downloads files whose size and SHA-256 are known, from the first of several addresses that has them."""
+
+import http.client
+import urllib.request
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from palgan_jax import __version__
+from palgan_jax.errors import UserError, one_line
+from palgan_jax.util.files import file_sha256
+
+_BLOCK = 1 << 18  # bytes
+_TIMEOUT = 60.0  # seconds
+
+
+def beginning(path: Path) -> Path:
+    """Returns the file in which the first bytes of an unfinished download to `path` lie."""
+    return path.with_name(f"{path.name}.part")
+
+
+def download(addresses: Sequence[str], path: Path, size: int, sha256: str, progress: Callable[[int], None]) -> None:
+    """Downloads a file to `path`, whole or not at all; goes on with what an interrupted download has left.
+
+    Args:
+      addresses: of the same file, http or https; each is tried in turn, and again as long as it brings more bytes.
+      path: a name that is free.
+      size: in bytes.
+      sha256: 64 hexadecimal digits.
+      progress: is called with numbers of bytes; negative where what was counted has to come again.
+
+    Raises:
+      UserError: no address has the file, with the reason of each; or it cannot be written.
+    """
+    part, problems = beginning(path), []
+    for address in addresses:
+        fresh = False
+        while True:
+            before = _length(part)
+            problem = _fetch(address, part, size, progress)
+            now = _length(part)
+            if now < size:
+                if now <= before:
+                    break
+                continue
+            if file_sha256(part) == sha256:
+                part.rename(path)
+                return
+            problem = "it is another file"
+            part.unlink()
+            progress(-now)
+            if fresh or not before:
+                break
+            fresh = True  # what lay there may have been the beginning of another file
+        problems.append(f"{address} ({problem})")
+    raise UserError(
+        f"{path.name} cannot be downloaded: {', '.join(problems)}: give the same command again later, or get the file "
+        "by other means and name its folder with --manual-dir."
+    )
+
+
+def _length(part: Path) -> int:
+    return part.stat().st_size if part.exists() else 0
+
+
+def _fetch(address: str, part: Path, size: int, progress: Callable[[int], None]) -> str:
+    """Appends what is missing to `part`, as far as it comes; returns why it ended. Raises UserError on a full disk."""
+    done = _length(part)
+    if done >= size:
+        return ""
+    headers = {"User-Agent": f"palgan/{__version__}"} | ({"Range": f"bytes={done}-"} if done else {})
+    try:
+        response = urllib.request.urlopen(urllib.request.Request(address, headers=headers), timeout=_TIMEOUT)
+    except (OSError, http.client.HTTPException) as error:
+        return _reason(error)
+    with response:
+        if done and response.status != http.HTTPStatus.PARTIAL_CONTENT:  # a server that sends whole files only
+            part.unlink()
+            progress(-done)
+            done = 0
+        try:
+            with part.open("ab") as file:
+                while done < size:
+                    try:
+                        block = response.read(min(_BLOCK, size - done))
+                    except (OSError, http.client.HTTPException) as error:
+                        return _reason(error)
+                    if not block:
+                        return "the connection ended early"
+                    file.write(block)
+                    done += len(block)
+                    progress(len(block))
+        except OSError as error:
+            raise UserError(f"{part} cannot be written ({one_line(error)}): make room, and try again.") from error
+    return ""
+
+
+def _reason(error: Exception) -> str:
+    """Returns why a server did not answer."""
+    reason = getattr(error, "reason", error)  # urllib wraps what the system says
+    return one_line(error) if isinstance(reason, str) else one_line(reason)
