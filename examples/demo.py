@@ -1,8 +1,8 @@
 """Runs the demo of `make demo`: training, resuming and colorizing, on the bundled pictures.
 
-Trains the demo config on the bundled photographs, stops it half-way and resumes it with the same command; colorizes
-the bundled samples, which no training has seen, and draws them as a contact sheet: OUTPUT/sheet.png and
-OUTPUT/index.html.
+Trains the demo config on the bundled photographs, stops it half-way and resumes it with the same command. Then colorizes
+the bundled samples, which no training has seen, with the bundled model and not with the one of these minutes, and draws
+them as a contact sheet: OUTPUT/sheet.png and OUTPUT/index.html.
 """
 
 import argparse
@@ -34,7 +34,7 @@ def main() -> int:
         train(workdir, until=past_half)
         say("Stopped. The same command goes on where it ended:")
         train(workdir)
-    say("Colorizing the samples, which no training has seen.")
+    say("Colorizing the samples, which no training has seen, with the bundled model.")
     sheet = draw(output, workdir)
     say(f"Done. The contact sheet is {sheet}, and the page to open in a browser is {output / 'index.html'}.")
     return 0
@@ -79,16 +79,12 @@ def train(workdir: Path, until=None) -> None:
 
 
 def draw(output: Path, workdir: Path) -> Path:
-    """Colorizes the samples with the bundled weights, or with those just trained, and writes the contact sheet."""
+    """Colorizes the samples with the bundled model, and writes the contact sheet with the curves of the run."""
     from palgan_jax.colorize.predictor import Colorizer
     from palgan_jax.data.decode import read_rgb
-    from palgan_jax.errors import UserError
     from palgan_jax.pages import Curve, Row, read_credits, write_sheet
 
-    try:
-        colorizer = Colorizer.load()
-    except UserError:
-        colorizer = Colorizer.load(workdir)
+    colorizer = Colorizer.load()
     credits, rows = read_credits(SAMPLES / "ATTRIBUTION.md"), []
     for path in sorted(SAMPLES.glob("*.jpg")):
         truth = read_rgb(path)

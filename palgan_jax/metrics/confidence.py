@@ -1,7 +1,8 @@
 """Confidence intervals of means over pictures, by the percentile bootstrap (Efron, 1979).
 
 Only the choice of pictures is resampled. The interval says how much a mean would move with other pictures of the same
-kind; it knows nothing of other runs of the training.
+kind; it knows nothing of other runs of the training. With N pictures it is shorter than Student's t by a factor of
+1.96 sqrt(1 - 1 / N) / t(N - 1): 0.97 with 57 pictures, 0.93 with 24, 0.82 with 10.
 """
 
 import numpy as np
