@@ -1,8 +1,8 @@
 """Runs the demo of `make demo`: training, resuming and colorizing, on the bundled pictures.
 
-Trains the demo config on the bundled photographs, stops it half-way and resumes it with the same command. Then colorizes
-the bundled samples, which no training has seen, with the bundled model and not with the one of these minutes, and draws
-them as a contact sheet: OUTPUT/sheet.png and OUTPUT/index.html.
+Trains the demo config on the bundled photographs, stops it half-way and resumes it with the same command. Then
+colorizes the bundled samples, which no training has seen, with the bundled model and not with the one of these minutes,
+and draws them as a contact sheet: OUTPUT/sheet.png and OUTPUT/index.html.
 """
 
 import argparse
