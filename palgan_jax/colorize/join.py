@@ -23,10 +23,12 @@ from palgan_jax.color import (
     rgb_to_bytes,
     srgb_to_linear,
 )
+from palgan_jax.colorize.edges import along_edges
 
 _PIECE = 1 << 16  # pixels
 _IN_GAMUT = 1e-4  # how far outside [0, 1] an sRGB value still counts as inside: about a 40th of an 8-bit step
 _HALVINGS = 12
+_along_edges = jax.jit(along_edges)
 
 
 def _inside(rgb: jax.Array) -> jax.Array:
@@ -111,12 +113,17 @@ def _light_of_levels(top: int) -> np.ndarray:
 
 def squash(luminance: np.ndarray, size: int) -> np.ndarray:
     """Resizes L (H, W) to (size, size), whatever its shape, by antialiased bilinear interpolation."""
-    resized = Image.fromarray(luminance).resize((size, size), Image.Resampling.BILINEAR)
+    return shrink(luminance, size, size)
+
+
+def shrink(luminance: np.ndarray, height: int, width: int) -> np.ndarray:
+    """Resizes L (H, W) to (height, width) by antialiased bilinear interpolation."""
+    resized = Image.fromarray(luminance).resize((width, height), Image.Resampling.BILINEAR)
     return np.asarray(resized, np.float32)
 
 
 def _stretched_rows(planes: list[Image.Image], height: int, width: int, top: int, bottom: int) -> list[np.ndarray]:
-    """Resizes ab planes (bicubic) to (height, width), and returns rows top..bottom, flat: 2 of (N,)."""
+    """Resizes planes (bicubic) to (height, width), and returns rows top..bottom, flat: (N,) each."""
     small_width, small_height = planes[0].size
     box = (0, top * small_height / height, small_width, bottom * small_height / height)
     size = (width, bottom - top)
@@ -191,16 +198,28 @@ def colors_to_levels(lab: np.ndarray, deep: bool = False) -> np.ndarray:
 
 
 def join(luminance: np.ndarray, ab: np.ndarray, deep: bool = False) -> np.ndarray:
-    """Joins full-resolution L (H, W) with ab (h, w, 2), Lab units, stretched to it.
+    """Joins full-resolution L (H, W) with a painting's ab (h, w, 2), Lab units, stretched over it along its edges.
+
+    Returns sRGB (H, W, 3): uint8, or uint16 where `deep`.
+    """
+    small = shrink(luminance, *ab.shape[:2])
+    offset, slope = _along_edges(small[None], np.asarray(ab, np.float32)[None])
+    return join_linear(luminance, np.asarray(offset)[0], np.asarray(slope)[0], deep)
+
+
+def join_linear(luminance: np.ndarray, offset: np.ndarray, slope: np.ndarray, deep: bool = False) -> np.ndarray:
+    """Joins full-resolution L (H, W) with ab = offset + slope * L, where both maps (h, w, 2) are stretched to it.
 
     Returns sRGB (H, W, 3): uint8, or uint16 where `deep`.
     """
     height, width = luminance.shape
-    planes = [Image.fromarray(np.ascontiguousarray(ab[..., i], np.float32)) for i in range(2)]
+    maps = np.concatenate([offset, slope], axis=-1)
+    planes = [Image.fromarray(np.ascontiguousarray(maps[..., i])) for i in range(4)]
     rgb = np.empty((height, width, 3), np.uint16 if deep else np.uint8)
     painter = _Painter(rgb.reshape(-1, 3))
     for top, bottom in _bands(height, width):
-        color = _stretched_rows(planes, height, width, top, bottom)
-        painter.paint(top * width, [luminance[top:bottom].ravel(), *color])
+        l = luminance[top:bottom].ravel()
+        a, b, slope_a, slope_b = _stretched_rows(planes, height, width, top, bottom)
+        painter.paint(top * width, [l, a + slope_a * l, b + slope_b * l])
     painter.finish()
     return rgb

@@ -17,6 +17,7 @@ import numpy as np
 
 from palgan_jax.checkpoint.weights import Weights
 from palgan_jax.color import AB_RANGE, bytes_to_lab
+from palgan_jax.colorize.edges import along_edges
 from palgan_jax.colorize.join import lab_to_bytes
 from palgan_jax.colorize.predictor import Colorizer, predict_batch
 from palgan_jax.data.decode import read_rgb
@@ -69,9 +70,17 @@ def resize_square(x: jax.Array, side: int, method: str = "linear") -> jax.Array:
 
 
 def join_batch(luminance: jax.Array, ab: jax.Array) -> jax.Array:
-    """Joins L (B, S, S) and ab (B, R, R, 2) to sRGB uint8 (B, S, S, 3), as `colorize.join.join` does it."""
-    color = resize_square(ab, luminance.shape[1], "cubic")  # (B, S, S, 2)
-    return lab_to_bytes(jnp.concatenate([luminance[..., None], color], axis=-1))
+    """Joins L (B, S, S) and ab (B, S, S, 2) to sRGB uint8 (B, S, S, 3)."""
+    return lab_to_bytes(jnp.concatenate([luminance[..., None], ab], axis=-1))
+
+
+def join_painting(luminance: jax.Array, small: jax.Array, ab: jax.Array) -> jax.Array:
+    """Joins L (B, S, S) and a painting of the L that was shrunk, (B, R, R), as `colorize.join.join` does it.
+
+    Returns sRGB uint8 (B, S, S, 3). ab: (B, R, R, 2).
+    """
+    offset, slope = (resize_square(x, luminance.shape[1], "cubic") for x in along_edges(small, ab))  # (B, S, S, 2)
+    return join_batch(luminance, offset + slope * luminance[..., None])
 
 
 # ----------------------------------------------------------------------------------------------------------- checkpoint
@@ -108,8 +117,9 @@ class Checkpoint:
         """Paints as `System.paint` says."""
         source = inputs.get("truth", inputs.get("partner"))
         palette = None if source is None else self.palettes_of(source)
-        palette, ab = self._predict(variables, self._small(luminance), palette)
-        return join_batch(luminance, ab), palette
+        small = self._small(luminance)
+        palette, ab = self._predict(variables, small, palette)
+        return join_painting(luminance, small, ab), palette
 
     def palettes_of(self, rgb: jax.Array) -> jax.Array:
         """Returns the palettes (B, K) of pictures, uint8 (B, S, S, 3), counted as the model's training did."""
