@@ -12,12 +12,14 @@ from palgan_jax.nn.layers import HE, XAVIER, Conv, Init, ResBlock, leaky_relu, s
 from palgan_jax.nn.norms import Norm, PalNorm
 from palgan_jax.nn.ops.columns import Picture
 from palgan_jax.nn.ops.upsampling import resize, upsample
+from palgan_jax.nn.regions import Regions
 
 
 class PaletteAssignmentGenerator(nn.Module):
     """Computes ab from luminance, palette and the features of E (method: section 4).
 
-    Call with l (B, H, W, 1), taps [M1, ..., M4] and h (B, K); returns normalized ab (B, H, W, 2) in [-1, 1], float32.
+    Call with l (B, H, W, 1), taps [M1, ..., M4] and h (B, K), or Regions with palettes of their own; returns normalized
+    ab (B, H, W, 2) in [-1, 1], float32.
     `columns` packs the pictures of the last stage, and `tpus` lets the attention take the kernels of these chips
     (nn/build.py chooses both). What is computed is the same.
     """
@@ -38,7 +40,7 @@ class PaletteAssignmentGenerator(nn.Module):
     dtype: Any = None
 
     @nn.compact
-    def __call__(self, l: jax.Array, taps: list[jax.Array], h: jax.Array, train: bool = False) -> jax.Array:
+    def __call__(self, l: jax.Array, taps: list[jax.Array], h: jax.Array | Regions, train: bool = False) -> jax.Array:
         norm = PalNorm(self.norm, self.width, self.palette_scale, self.first_weights, self.dtype, parent=None)
 
         def blocks(x: Picture, channels: int, stage: int, columns: int = 1) -> Picture:

@@ -14,6 +14,7 @@ import numpy as np
 from palgan_jax.nn.ops.columns import Picture
 from palgan_jax.nn.ops.convolution import convolve
 from palgan_jax.nn.ops.upsampling import convolve_upsampled
+from palgan_jax.nn.regions import Regions
 
 XAVIER = nn.initializers.variance_scaling(0.02**2, "fan_avg", "normal")
 """Xavier with gain 0.02 (method: section 8)."""
@@ -145,7 +146,7 @@ class ResBlock(nn.Module):
     dtype: Any = None
 
     @nn.compact
-    def __call__(self, x: Picture, h: jax.Array, l: jax.Array, train: bool) -> Picture:
+    def __call__(self, x: Picture, h: jax.Array | Regions, l: jax.Array, train: bool) -> Picture:
         channels, kernel_init = x.shape[-1], HE if self.first_weights == "he" else XAVIER
 
         def normed(x: Picture, name: str) -> Picture:

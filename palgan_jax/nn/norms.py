@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from palgan_jax.nn.layers import LECUN, XAVIER, Conv, Dense, Init, leaky_relu, scaled
 from palgan_jax.nn.ops.columns import Picture
 from palgan_jax.nn.ops.upsampling import resize
+from palgan_jax.nn.regions import Regions, palettes_of, spread
 
 Norm = Literal["palette", "instance", "batch", "spade"]
 
@@ -70,7 +71,8 @@ class PalNorm(nn.Module):
     "batch" (batch norm with its own affine: the paper's row "w BN") or "spade" (batch norm modulated pixel by pixel by
     a map made of the luminance and of the palette spread over the picture: the row "w SPADE").
 
-    Call with x (B, H, W, C), h (B, K) and the network's l (B, R, R, 1); returns (B, H, W, C).
+    Call with x (B, H, W, C), h (B, K) and the network's l (B, R, R, 1); returns (B, H, W, C). Where h is Regions, scale
+    and shift of each pixel are those of its regions' palettes, mixed by their shares.
     """
 
     kind: Norm = "palette"
@@ -80,8 +82,8 @@ class PalNorm(nn.Module):
     dtype: Any = None
 
     @nn.compact
-    def __call__(self, x: Picture, h: jax.Array, l: jax.Array, train: bool) -> Picture:
-        channels = x.shape[-1]
+    def __call__(self, x: Picture, h: jax.Array | Regions, l: jax.Array, train: bool) -> Picture:
+        _, height, width, channels = x.shape
         if self.kind == "instance":
             mean, variance = (m[:, None, None] for m in _moments(x, (1, 2)))  # (B, 1, 1, C)
             n = _normalized(x, mean, variance).astype(self.dtype or jnp.float32)
@@ -94,26 +96,26 @@ class PalNorm(nn.Module):
             return self._spade(n, h, l)
         first, last = self._kernel_inits()
         hidden = Dense(scaled(256, self.width), kernel_init=first, dtype=self.dtype, name="hidden")
-        z = leaky_relu(hidden(h * self.palette_scale))  # (B, hidden)
+        z = leaky_relu(hidden(palettes_of(h) * self.palette_scale))  # (B, hidden), (B, N, hidden) for regions
         gamma, beta = (
-            Dense(channels, kernel_init=last, dtype=self.dtype, name=name)(z)[:, None, None]  # (B, 1, 1, C)
+            spread(Dense(channels, kernel_init=last, dtype=self.dtype, name=name)(z), h, height, width)
             for name in ("gamma", "beta")
-        )
+        )  # (B, 1, 1, C), (B, H, W, C) for regions
         return _modulate(n, gamma, beta)
 
     def _kernel_inits(self) -> tuple[nn.initializers.Initializer, nn.initializers.Initializer]:
         """Returns the first weights of the layers that read the palette, and of those of gamma and beta."""
         return (LECUN, nn.initializers.normal(0.02)) if self.first_weights == "he" else (XAVIER, XAVIER)
 
-    def _spade(self, n: Picture, h: jax.Array, l: jax.Array) -> Picture:
+    def _spade(self, n: Picture, h: jax.Array | Regions, l: jax.Array) -> Picture:
         # A convolution of planes that are constant is, borders apart, a dense layer: no 257-channel map is built.
         hidden, (_, height, width, channels) = scaled(128, self.width), n.shape
         # "seen" and "spread" are the names that checkpoints hold.
         first, last = self._kernel_inits()
         seen = Conv(hidden, kernel_init=first, dtype=self.dtype, name="seen")
-        spread = Dense(hidden, kernel_init=first, dtype=self.dtype, name="spread")
+        of_bins = Dense(hidden, kernel_init=first, dtype=self.dtype, name="spread")
         of_luminance = seen(resize(l, height, width))  # (B, H, W, hidden)
-        of_palette = spread(h * self.palette_scale)[:, None, None]
+        of_palette = spread(of_bins(palettes_of(h) * self.palette_scale), h, height, width)
         z = leaky_relu(of_luminance + of_palette)
         gamma, beta = (Conv(channels, kernel_init=last, dtype=self.dtype, name=name)(z) for name in ("gamma", "beta"))
         return _modulate(n, gamma, beta)

@@ -21,7 +21,8 @@ class PaletteGenerator(nn.Module):
     """Six convolutions of stride 2 and a dense layer with a sigmoid (method: section 3).
 
     Call with l (B, H, W, C), H and W multiples of 64 (C = 1: the luminance); returns the head's output (B, size),
-    float32, and [M1 (B, H/2, W/2, .), ..., M4 (B, H/16, W/16, .)].
+    float32, and [M1 (B, H/2, W/2, .), ..., M4 (B, H/16, W/16, .)]. With `taps_only`, H and W are multiples of 16 and
+    need not be those of training, which the dense layer asks for; None is returned in the place of the head's output.
 
     `head`: "palette" (the sigmoid, divided by its sum unless `normalize` is off), "code" (the bare dense layer: the
     latent code of the rows AE and VAE) or "none" (None is returned in its place).
@@ -39,11 +40,13 @@ class PaletteGenerator(nn.Module):
     dtype: Any = None
 
     @nn.compact
-    def __call__(self, l: jax.Array, train: bool = False) -> tuple[jax.Array | None, list[jax.Array]]:
+    def __call__(
+        self, l: jax.Array, train: bool = False, taps_only: bool = False
+    ) -> tuple[jax.Array | None, list[jax.Array]]:
         kernel_init = HE if self.kernel_init == "he" else XAVIER
         x, taps = l, []
         for i, channels in enumerate(CHANNELS):
-            if i == TAPS and self.head == "none":  # nothing reads the rest
+            if i == TAPS and (taps_only or self.head == "none"):  # nothing reads the rest
                 return None, taps
             raw = Conv(
                 scaled(channels, self.width), stride=2, kernel_init=kernel_init, dtype=self.dtype, name=f"conv_{i}"

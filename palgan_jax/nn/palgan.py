@@ -14,6 +14,7 @@ from palgan_jax.nn.norms import Norm
 from palgan_jax.nn.ops.upsampling import upsample
 from palgan_jax.nn.palette_generator import Head, PaletteGenerator, Tap
 from palgan_jax.nn.pretrained_palette_generator import PretrainedPaletteGenerator
+from palgan_jax.nn.regions import Regions
 
 Model = Literal["palgan", "autoencoder", "vae"]
 Encoder = Literal["paper", "efficientnet_lite0"]
@@ -124,8 +125,22 @@ class PalGAN(nn.Module):
         h: Any = predicted if palette is None else palette
         if palette is not None and use_predicted is not None:
             h = jnp.where(use_predicted[:, None], jax.lax.stop_gradient(predicted), palette)
+        return predicted, self._paint(l, taps, h, train)
+
+    def paint(self, l: jax.Array, h: jax.Array | Regions) -> jax.Array:
+        """Paints l (B, H, W, 1) with the palettes h (B, K) or those of regions: normalized ab (B, H, W, 2).
+
+        H and W are multiples of 64 and need not be those of training: no palette is predicted, and all else is
+        convolutions, whose windows then cover a smaller part of the picture, and attention.
+        """
+        generator: Any = self.palette_generator
+        _, taps = generator(l, taps_only=True)
+        return self._paint(l, taps, h, train=False)
+
+    @nn.nowrap
+    def _paint(self, l: jax.Array, taps: list[jax.Array], h: jax.Array | Regions, train: bool) -> jax.Array:
         c = self.assignment_generator(reduced(l, self.paint_stride), taps, h, train)
-        return predicted, c if train or self.paint_stride == 1 else upsample(c)
+        return c if train or self.paint_stride == 1 else upsample(c)
 
     def posterior(self, l: jax.Array, c: jax.Array) -> tuple[jax.Array, jax.Array]:
         """Infers mean and log variance (B, K) of the code of a colored picture, l (B, H, W, 1) and c (B, H, W, 2)."""

@@ -24,6 +24,7 @@ class PretrainedPaletteGenerator(nn.Module):
 
     Call with l (B, R, R, 1), R a multiple of 64; returns the palette (B, size), float32, which sums to 1, and
     [M1, ..., M4], of R / (2 stride), ..., R / (16 stride) pixels a side: those of G for pictures of R / stride pixels.
+    With `taps_only`, None is returned in the place of the palette.
 
     A palette is predicted for each cell of 32 x 32 pixels, from features there and from means over the picture of
     features of five levels with a histogram of the luminance; their mean is the picture's. While training, the palettes
@@ -42,8 +43,8 @@ class PretrainedPaletteGenerator(nn.Module):
 
     @nn.compact
     def __call__(
-        self, l: jax.Array, train: bool = False, keys: jax.Array | None = None
-    ) -> tuple[jax.Array, list[jax.Array]]:
+        self, l: jax.Array, train: bool = False, keys: jax.Array | None = None, taps_only: bool = False
+    ) -> tuple[jax.Array | None, list[jax.Array]]:
         gray = lightness_to_srgb(100 * l + 50) * 2 - 1  # (B, R, R, 1)
         levels, top = EfficientNetLite0(self.dtype, name="encoder")(jnp.repeat(gray, 3, axis=-1), self.frozen)
         first = self.stride.bit_length() - 1
@@ -51,6 +52,8 @@ class PretrainedPaletteGenerator(nn.Module):
             Conv(scaled(channels, self.width), 1, kernel_init=HE, dtype=self.dtype, name=f"tap_{i}")(level)
             for i, (channels, level) in enumerate(zip(CHANNELS[:TAPS], levels[first : first + TAPS], strict=True))
         ]
+        if taps_only:
+            return None, maps
 
         levels, top = [x.astype(jnp.float32) for x in levels], top.astype(jnp.float32)
         means = [jnp.mean(x, axis=(1, 2)) for x in (top, *levels[1:])]

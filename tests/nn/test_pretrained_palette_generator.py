@@ -48,6 +48,8 @@ def test_maps_are_those_of_the_papers_encoder_for_the_painted_size(size, stride)
     (h, maps), variables = jax.eval_shape(lambda l: net.init_with_output(KEY, l), l)
     painted = jax.ShapeDtypeStruct((2, size[0] // stride, size[1] // stride, 1), jnp.float32)
     (_, expected), _ = jax.eval_shape(lambda l: PaletteGenerator(width=0.25).init_with_output(KEY, l), painted)
+    none, same = jax.eval_shape(lambda v, l: net.apply(v, l, taps_only=True), variables, l)
+    assert none is None and same == maps
     if min(painted.shape[1:3]) >= 64:
         assert [x.shape for x in maps] == [x.shape for x in expected]
     assert h.shape == (2, 256)

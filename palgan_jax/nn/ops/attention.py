@@ -10,6 +10,8 @@ from palgan_jax.nn.ops.tpu import attention as tpu
 
 PATCH = 4
 """Pixels of a patch a side."""
+_BAND = 1024
+"""Queries whose scores are in memory at once, where there are more than four times as many."""
 
 
 def attend_patches(q: jax.Array, k: jax.Array, value: Picture, tpus: Mesh | None = None) -> Picture:
@@ -27,8 +29,20 @@ def attend_patches(q: jax.Array, k: jax.Array, value: Picture, tpus: Mesh | None
 
 
 def attend(q: jax.Array, k: jax.Array, v: jax.Array) -> jax.Array:
-    """Computes softmax(q k^T / sqrt(C)) v for q, k (B, N, C) and v (B, N, D); the softmax in float32: (B, N, D)."""
-    scores = jnp.einsum("bnc,bmc->bnm", q, k, preferred_element_type=jnp.float32)  # (B, N, N)
+    """Computes softmax(q k^T / sqrt(C)) v for q, k (B, N, C) and v (B, N, D); the softmax in float32: (B, N, D).
+
+    Many queries are worked through in bands, since the scores of all of a picture of 1024 pixels take 1 GB.
+    """
+    batch, count, channels = q.shape
+    if count <= 4 * _BAND or count % _BAND:
+        return _attend(q, k, v)
+    bands = q.reshape(batch, -1, _BAND, channels).swapaxes(0, 1)  # (N / _BAND, B, _BAND, C)
+    return jax.lax.map(lambda band: _attend(band, k, v), bands).swapaxes(0, 1).reshape(batch, count, -1)
+
+
+def _attend(q: jax.Array, k: jax.Array, v: jax.Array) -> jax.Array:
+    """Attends with queries q (B, M, C), of which there may be others than keys k (B, N, C): (B, M, D)."""
+    scores = jnp.einsum("bnc,bmc->bnm", q, k, preferred_element_type=jnp.float32)  # (B, M, N)
     weights = jax.nn.softmax(scores / np.sqrt(q.shape[-1]).astype(np.float32), axis=-1)
     return jnp.einsum("bnm,bmd->bnd", weights.astype(v.dtype), v)
 
