@@ -4,13 +4,13 @@ Only the room of the chosen command is imported, and JAX only once its arguments
 """
 
 import argparse
-import logging
 import pkgutil
 import sys
 from collections.abc import Sequence
 
 from palgan_jax import __version__
 from palgan_jax.errors import UserError, flush_output, print_any_name, report
+from palgan_jax.util.terminal import show_messages
 
 COMMANDS = {
     "train": ("training.command:add_arguments", "train a model; the same command goes on where a run ended"),
@@ -30,10 +30,7 @@ TAKE_CONFIG_FIELDS = ("train", "benchmark")
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs one command; returns its exit code, one of `errors.ExitCode`."""
     print_any_name()
-    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr, force=True)
-    # Orbax, grain and absl log at this level what only their developers want to know.
-    for noisy in ("absl", "orbax", "jax", "grain"):
-        logging.getLogger(noisy).setLevel(logging.WARNING)
+    show_messages()
     arguments = list(sys.argv[1:] if argv is None else argv)
     try:
         parser = _parser(next((word for word in arguments if not word.startswith("-")), ""))

@@ -136,6 +136,12 @@ class Checkpoints:
         """Returns the step where the metric `best` was best, the later of two equals; None where no save had it."""
         return best_step({step: self._metrics.get(step, {}) for step in self.steps}, self._best, self._mode)
 
+    @property
+    def best(self) -> tuple[int, Mapping[str, float | None]] | None:
+        """Returns the best step and what was measured at it; None where no save had the metric `best`."""
+        step = self.best_step
+        return None if step is None else (step, self._metrics[step])
+
     def _preserved(self, steps: Collection[int]) -> set[int]:
         """Returns those of the steps that the policy keeps: the latest few and the best."""
         candidates = sorted(set(steps) - self._abandoned)

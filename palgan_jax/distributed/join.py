@@ -28,8 +28,10 @@ _ADDRESS, _COUNT, _NUMBER = "JAX_COORDINATOR_ADDRESS", "JAX_NUM_PROCESSES", "JAX
 
 
 @contextlib.contextmanager
-def joined(distributed: str) -> Iterator[None]:
+def joined(distributed: str) -> Iterator[int]:
     """Joins the processes that the environment names, if there are any, for the body of a `with` statement.
+
+    Yields the number of this process.
 
     All of them end together: each waits for the others, and where one dies or fails, the others end with a non-zero
     exit code within a minute (by an abort of JAX, or by an error of the collective that they wait in).
@@ -44,7 +46,7 @@ def joined(distributed: str) -> Iterator[None]:
     one sentence and ends with 1.
     """
     if distributed == "off" or (distributed == "auto" and not _names_several_processes()):
-        yield
+        yield 0
         return
     import jax
 
@@ -52,7 +54,7 @@ def joined(distributed: str) -> Iterator[None]:
     count, number = jax.process_count(), jax.process_index()
     log.info("process %d of %d: %d device(s) of %d", number, count, jax.local_device_count(), jax.device_count())
     try:
-        yield
+        yield number
     except BaseException as error:
         code = report(error)
         print(f"palgan: process {number} of {count} ends, and with it all others", file=sys.stderr)

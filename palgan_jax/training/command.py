@@ -31,6 +31,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default="auto",
         help="join the other processes of a cluster (auto: where the environment tells of one)",
     )
+    parser.add_argument(
+        "--verbose",
+        action="store_true",
+        help="show what libraries write on a terminal, too, in the place of bars; DIR/log.txt has it always",
+    )
     parser.epilog = "Any field of the config can be set: --config.net.width=0.5"
     parser.set_defaults(run=run)
 
@@ -49,10 +54,13 @@ def run(args: argparse.Namespace) -> int:
     from palgan_jax.distributed.join import joined
     from palgan_jax.errors import ExitCode
     from palgan_jax.util.signals import ending_at_ctrl_c
+    from palgan_jax.util.terminal import recorded
 
-    with ending_at_ctrl_c(), joined(args.distributed):
-        from palgan_jax.training.loop import Outcome, train
+    with ending_at_ctrl_c(), joined(args.distributed) as process:
+        from palgan_jax.training.loop import Outcome, make_workdir, train
         from palgan_jax.training.start import follow
 
-        outcome = train(follow(config, overrides, args.workdir), args.workdir)
+        config = follow(config, overrides, args.workdir)
+        with recorded(make_workdir(args.workdir), process=process, verbose=args.verbose):
+            outcome = train(config, args.workdir)
     return ExitCode.FINISHED if outcome is Outcome.FINISHED else ExitCode.STOPPED

@@ -36,13 +36,15 @@ from palgan_jax.training.data import LostPictures, open_data
 from palgan_jax.training.finite import FiniteCheck
 from palgan_jax.training.lease import Lease
 from palgan_jax.training.metrics_file import MetricsWriter
+from palgan_jax.training.outlook import Outlook, compile_time
 from palgan_jax.training.sample_sheets import SampleSheets
 from palgan_jax.training.start import FILE, load_start
 from palgan_jax.training.state import TrainState, ema_variables, with_variables
 from palgan_jax.training.timing import InputWatch, MetricsWindow
 from palgan_jax.training.validation import Validation
+from palgan_jax.training.validation_table import validation_table
 from palgan_jax.util.files import write_file
-from palgan_jax.util.progress import Progress
+from palgan_jax.util.progress import Progress, Waiting
 
 log = logging.getLogger(__name__)
 
@@ -78,6 +80,7 @@ class Run:
     lost: LostPictures
     finite: FiniteCheck
     input_watch: InputWatch
+    outlook: Outlook
     lease: Lease | None  # process 0 alone
 
     def check_lease(self) -> None:
@@ -99,10 +102,8 @@ def train(config: ConfigDict, workdir: str | Path) -> Outcome:
     a gradient is no longer finite; DataStopped, after saving, where the pictures are gone.
     """
     check_config(config)
-    if "://" in str(workdir):
-        raise UserError(f"--workdir={workdir} is no folder: mount the storage, and give a path that all processes see.")
     with ExitStack() as stack:
-        run = prepare_run(config, Path(workdir), stack)
+        run = prepare_run(config, make_workdir(workdir), stack)
         if run is None:
             return Outcome.FINISHED
         with StopRequest("step", lambda: f"step {run.saved:,}", run.checkpoints.wait) as stop:
@@ -124,7 +125,6 @@ def prepare_run(config: ConfigDict, workdir: Path, stack: ExitStack) -> Run | No
     """
     mesh = make_mesh(**config.mesh)
     check_batch_size(config.batch_size, config.accumulate, mesh)
-    _make_workdir(workdir)
     lease = None
     with failing_together():
         if jax.process_index() == 0:
@@ -153,7 +153,8 @@ def prepare_run(config: ConfigDict, workdir: Path, stack: ExitStack) -> Run | No
     vgg = None
     if config.loss.perceptual:
         vgg = jax.device_put(load_vgg16(config.loss.perceptual_weights or None), replicated(mesh))
-    program = compile_program(config, mesh, spans.phases, vgg, fresh=fresh)
+    with Waiting(f"compiling the training step, {compile_time()}", shown=jax.process_index() == 0):
+        program = compile_program(config, mesh, spans.phases, vgg, fresh=fresh)
     if fresh:
         state, position, step = program.init(jax.random.key(config.seed)), 0, 0
         if encoder is not None:
@@ -186,17 +187,22 @@ def prepare_run(config: ConfigDict, workdir: Path, stack: ExitStack) -> Run | No
     return Run(
         config, workdir, spans, step, position, step, state, program, vgg, pictures,
         DeviceBatches(pictures, stage, window.waiting), checkpoints, writer, window, progress, validation, sheets,
-        LostPictures(workdir / "data"), FiniteCheck(), InputWatch(), lease,
+        LostPictures(workdir / "data"), FiniteCheck(), InputWatch(), Outlook(step, spans.total, jax.default_backend()),
+        lease,
     )  # fmt: skip
 
 
-def _make_workdir(workdir: Path) -> None:
+def make_workdir(workdir: str | Path) -> Path:
+    """Makes the folder of a run, unless it exists, and returns it. Raises UserError where it cannot be made."""
+    if "://" in str(workdir):
+        raise UserError(f"--workdir={workdir} is no folder: mount the storage, and give a path that all processes see.")
     try:
-        workdir.mkdir(parents=True, exist_ok=True)
+        Path(workdir).mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(
             f"the working directory {workdir} cannot be made ({error.strerror}): choose another."
         ) from error
+    return Path(workdir)
 
 
 def _open_checkpoints(config: ConfigDict, workdir: Path) -> Checkpoints:
@@ -283,7 +289,9 @@ def loop(run: Run, stop: StopRequest) -> None:
                 # that the best one is among them. A run that is killed before this repeats the step and its lines.
                 if run.every(spans.checkpoint) or (measured and run.config.best) or run.step == spans.total:
                     save(run, measured)
-            run.progress.advance(note)
+            run.progress.reach(run.step - run.window.unfinished, note)
+            if sentence := run.outlook.after(run.step - run.window.unfinished):
+                log.info("%s", sentence)
 
 
 def write_metrics(run: Run, metrics: dict[str, jax.Array]) -> str:
@@ -303,7 +311,7 @@ def validate(run: Run) -> dict[str, float]:
     assert run.validation is not None
     measured = run.validation.run(ema_variables(run.state))
     run.writer.write(run.step, measured)
-    log.info("step %d: %s", run.step, ", ".join(f"{name} {value:.4g}" for name, value in measured.items()))
+    log.info("validation:\n%s", validation_table(run.step, measured, run.checkpoints.best))
     return measured
 
 

@@ -66,6 +66,11 @@ class MetricsWindow:
         if len(self._ends) > QUEUED:
             self._ends[-QUEUED - 1].result()
 
+    @property
+    def unfinished(self) -> int:
+        """Returns how many of the steps that were started are not done yet."""
+        return sum(not end.done() for end in self._ends)
+
     def close(self, metrics: dict[str, jax.Array]) -> dict[str, Any]:
         """Returns the line of metrics of this step, with means over the steps since the last line:
 

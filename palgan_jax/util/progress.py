@@ -2,6 +2,7 @@
 
 import logging
 import sys
+import threading
 import time
 from typing import Any
 
@@ -15,7 +16,7 @@ SECONDS_BETWEEN_LINES = 30.0
 
 
 class Progress:
-    """Counts up to `total`. On a terminal it draws a bar; elsewhere it writes a line every half minute.
+    """Counts up to `total`. On a terminal it draws a bar; a log has a line every half minute.
 
     A context manager, which ends the bar's line. `unit`: what is counted; "B" for bytes. `shown`: False for all but one
     of several processes at the same work. `last_line`: whether a log gets a line at the end, too.
@@ -26,12 +27,11 @@ class Progress:
     ):
         self._title, self._total, self._done, self._unit = title, total, done, unit
         self._start, self._first, self._last_line = time.monotonic(), done, time.monotonic()
-        terminal = sys.stderr.isatty()
         self._bar = tqdm(
             total=total, initial=done, desc=title, unit=unit, unit_scale=unit == "B", dynamic_ncols=True,
-            disable=not (shown and terminal),
+            disable=not (shown and sys.stderr.isatty()),
         )  # fmt: skip
-        self._lines, self._last = shown and not terminal, total if last_line else -1
+        self._shown, self._last = shown, total if last_line else -1
 
     def __enter__(self) -> "Progress":
         return self
@@ -41,12 +41,16 @@ class Progress:
 
     def advance(self, note: str = "", count: int = 1) -> None:
         """Counts one more, or `count` more, which is negative for what has to be done again; shows `note` beside it."""
-        self._done += count
-        self._bar.update(count)
+        self.reach(self._done + count, note)
+
+    def reach(self, done: int, note: str = "") -> None:
+        """Counts up to `done`, which is what is done by now; shows `note` beside it."""
+        more, self._done = done - self._done, done
+        self._bar.update(more)
         if note:
             self._bar.set_postfix_str(note, refresh=False)
         now = time.monotonic()
-        if self._lines and (now - self._last_line > SECONDS_BETWEEN_LINES or self._done == self._last):
+        if self._shown and (now - self._last_line > SECONDS_BETWEEN_LINES or (more and self._done == self._last)):
             self._last_line = now
             rate = (self._done - self._first) / max(now - self._start, 1e-9)
             left = (self._total - self._done) / max(rate, 1e-9)
@@ -62,6 +66,35 @@ class Progress:
     def close(self) -> None:
         """Ends the bar's line."""
         self._bar.close()
+
+
+class Waiting:
+    """Shows for how long work without a count has gone on: seconds that run on a terminal, a line in a log.
+
+    A context manager. `shown`: as for `Progress`.
+    """
+
+    def __init__(self, title: str, shown: bool = True):
+        self._title, self._shown, self._over = title, shown, threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def __enter__(self) -> None:
+        if self._shown:
+            log.info("%s ...", self._title)
+        if self._shown and sys.stderr.isatty():
+            self._bar = tqdm(desc=self._title, bar_format="{desc}, {elapsed}", leave=False, dynamic_ncols=True)
+            self._thread = threading.Thread(target=self._tick, name="waiting", daemon=True)
+            self._thread.start()
+
+    def _tick(self) -> None:
+        while not self._over.wait(1.0):
+            self._bar.refresh()
+
+    def __exit__(self, *_: Any) -> None:
+        if self._thread is not None:
+            self._over.set()
+            self._thread.join()
+            self._bar.close()
 
 
 class ScanProgress:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -23,6 +24,7 @@ from palgan_jax.errors import ExitCode
 from palgan_jax.training import loop
 from palgan_jax.training.lease import Lease
 from tests.support.places import COMPILATION_CACHE, ROOT
+from tests.support.terminal import Terminal
 
 TIMES = (
     "images_per_second",
@@ -57,21 +59,28 @@ def without_times(rows: list[dict]) -> list[dict]:
     return [{name: value for name, value in row.items() if name not in TIMES} for row in rows]
 
 
-def start(workdir: Path, *more: str, start_new_session: bool = False, **variables: str) -> subprocess.Popen:
-    """The command as a person runs it, on one device, with environment variables beside those of the tests."""
+def command(workdir: Path, *more: str) -> list[str]:
+    return [sys.executable, "-m", "palgan_jax.main", *arguments(workdir, *more)[1:]]
+
+
+def environment(**variables: str) -> dict[str, str]:
+    """One device, and environment variables beside those of the tests."""
     flags = " ".join(flag for flag in os.environ["XLA_FLAGS"].split() if "device_count" not in flag)
-    environment = {
+    return {
         **os.environ,
         "XLA_FLAGS": flags,
         "JAX_COMPILATION_CACHE_DIR": str(COMPILATION_CACHE),
         "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
         **variables,
     }
-    module = ["-m", "palgan_jax.main"]
-    command = [sys.executable, *module, *arguments(workdir, *more)[1:]]
+
+
+def start(workdir: Path, *more: str, start_new_session: bool = False, **variables: str) -> subprocess.Popen:
+    """The command as a person runs it."""
     return subprocess.Popen(
-        command, env=environment, stderr=subprocess.PIPE, text=True, cwd=ROOT, start_new_session=start_new_session
-    )
+        command(workdir, *more), env=environment(**variables), stderr=subprocess.PIPE, text=True, cwd=ROOT,
+        start_new_session=start_new_session,
+    )  # fmt: skip
 
 
 def wait_for(condition, process: subprocess.Popen, seconds: float = 240) -> None:
@@ -83,10 +92,38 @@ def wait_for(condition, process: subprocess.Popen, seconds: float = 240) -> None
 
 
 @pytest.fixture(scope="module")
-def uninterrupted(tmp_path_factory) -> Path:
+def on_a_terminal(tmp_path_factory) -> tuple[Path, Terminal]:
+    """The working directory of a whole run, and the terminal that it ran on."""
     workdir = tmp_path_factory.mktemp("uninterrupted")
-    finish([start(workdir, "--config.sheet_every=12 steps", "--config.tensorboard=true")])
-    return workdir
+    more = ["--config.sheet_every=12 steps", "--config.tensorboard=true"]
+    terminal = Terminal(command(workdir, *more), columns=110, env=environment(), cwd=ROOT)
+    assert terminal.end(600) == 0, terminal.lines()
+    return workdir, terminal
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(on_a_terminal) -> Path:
+    return on_a_terminal[0]
+
+
+def test_a_person_sees_what_is_done_and_whole_messages_above_the_bar(on_a_terminal):
+    workdir, terminal = on_a_terminal
+    seen, written = terminal.lines(), terminal.written.decode()
+    bars = [line for line in seen if "training:" in line]
+    assert len(bars) == 1 and bars[0] == seen[-1] and "training: 100%" in bars[0] and "12/12" in bars[0]
+    assert "compiling the training step, which takes minutes on a CPU the first time" in written
+    head = next(line.split("  ") for line in seen if line.startswith("step 12 "))
+    assert [word.strip() for word in head if word] == [
+        "step 12", "ours", "best, 6", "gray", "mean color", "mean palette", "true palette"
+    ]  # fmt: skip
+    measured = [row for row in lines(workdir) if "val/psnr" in row]
+    numbers = next(line for line in reversed(seen) if line.startswith("PSNR")).split()[-6:]
+    assert numbers[:3] == [
+        f"{row:.2f}" for row in (measured[1]["val/psnr"], measured[0]["val/psnr"], measured[1]["val/psnr_gray"])
+    ]
+    log = (workdir / "log.txt").read_text()
+    assert re.search(r"^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3} process 0: step compiled in ", log, re.MULTILINE)
+    assert all(line in log for line in seen if "%|" not in line)
 
 
 def test_a_run_leaves_metrics_checkpoints_and_its_config(uninterrupted):

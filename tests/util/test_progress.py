@@ -12,9 +12,10 @@ from palgan_jax.util.progress import Progress
 from tests.support.places import ROOT
 
 COUNT_TO_THREE = """
-import logging, sys
+import sys
 from palgan_jax.util.progress import Progress
-logging.basicConfig(level=logging.INFO, format="%(message)s")
+from palgan_jax.util.terminal import show_messages
+show_messages()
 with Progress("counting", 3, unit="sheep", shown={shown}) as progress:
     for _ in range(3):
         progress.advance("black")

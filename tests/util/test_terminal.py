@@ -1,0 +1,84 @@
+"""Messages, bars and lines of libraries, on a terminal, in a pipe and in the file that has all of them."""
+
+import re
+import subprocess
+import sys
+
+import pytest
+
+from tests.support.places import ROOT
+from tests.support.terminal import Terminal
+
+PROGRAM = """
+import logging, os, subprocess, sys, warnings
+from pathlib import Path
+from palgan_jax.errors import UserError, report
+from palgan_jax.util.progress import Progress
+from palgan_jax.util.terminal import recorded, show_messages
+show_messages()
+own, other = logging.getLogger("palgan_jax.training"), logging.getLogger("orbax")
+try:
+    with recorded(Path(sys.argv[1]), process=int(sys.argv[2]), verbose="verbose" in sys.argv):
+        with Progress("training", 3) as progress:
+            progress.advance()
+            own.info("of our own")
+            os.write(2, b"E1125 of a library in C++\\n")
+            subprocess.run(["sh", "-c", "echo of another process >&2"])
+            other.warning("of a library in Python")
+            warnings.warn("of a warning")
+            progress.advance()
+            progress.advance()
+        if "abort" in sys.argv:
+            os.write(2, b"F1125 last words\\n")
+            os.abort()
+        raise UserError("this is wrong: mend it.")
+except UserError as error:
+    code = report(error)
+own.info("afterwards")
+os.write(2, b"on the terminal again\\n")
+sys.exit(code)
+"""
+OTHERS = ("E1125 of a library in C++", "of another process", "of a library in Python", "of a warning")
+STAMPED = r"^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3} process 3: of our own$"
+
+
+def words(*arguments) -> list[str]:
+    return [sys.executable, "-c", PROGRAM, *map(str, arguments)]
+
+
+def test_a_terminal_shows_our_own_messages_above_the_bar_and_the_file_has_all(tmp_path):
+    terminal = Terminal(words(tmp_path, 0), cwd=ROOT)
+    assert terminal.end() == 2
+    first, bar, *rest = terminal.lines()
+    assert first == "of our own" and bar.startswith("training: 100%") and "3/3" in bar
+    assert rest == ["palgan: error: this is wrong: mend it.", "afterwards", "on the terminal again"]
+    log = (tmp_path / "log.txt").read_text()
+    assert all(text in log for text in (*OTHERS, "of our own", "training 3/3", "UserError: this is wrong: mend it."))
+    assert "afterwards" not in log and "\r" not in log
+
+
+def test_a_terminal_shows_everything_where_asked_to(tmp_path):
+    terminal = Terminal(words(tmp_path, 0, "verbose"), cwd=ROOT)
+    assert terminal.end() == 2
+    log = (tmp_path / "log.txt").read_text()
+    for text in OTHERS:
+        assert any(text in line for line in terminal.lines()) and text in log
+
+
+@pytest.mark.parametrize("end", ["", "abort"])
+def test_a_pipe_gets_the_same_as_the_file_with_time_and_process_also_the_last_words(tmp_path, end):
+    done = subprocess.run(words(tmp_path, 3, end), cwd=ROOT, capture_output=True, text=True, check=False)
+    log = (tmp_path / "log-3.txt").read_text()
+    for text in (*OTHERS, "training 3/3"):
+        assert text in done.stderr and text in log
+    assert re.search(STAMPED, done.stderr, re.MULTILINE) and re.search(STAMPED, log, re.MULTILINE)
+    if end:
+        assert done.returncode < 0 and "F1125 last words" in done.stderr and "F1125 last words" in log
+    else:
+        assert done.stderr.endswith("afterwards\non the terminal again\n")
+
+
+def test_a_file_that_cannot_be_written_is_named(tmp_path):
+    (tmp_path / "log.txt").mkdir()
+    done = subprocess.run(words(tmp_path, 0), cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 2 and "log.txt cannot be written (Is a directory)" in done.stderr
