@@ -49,8 +49,9 @@ test: check  ## all checks and tests, with the versions of constraints.txt
 test-newest: .venv-newest/stamp  ## all tests with the newest versions, on Python 3.12 or newer
 	$(NEWEST)/python $(TESTS)
 
-fuzz: .venv/dev.stamp  ## thousands of damaged pictures, other ones with FUZZ_FIRST=NUMBER
-	$(BIN)/python -m tests.support.fuzz_pictures --first $(FUZZ_FIRST) --count $(FUZZ_COUNT)
+fuzz: .venv/dev.stamp  ## thousands of damaged pictures and weights, other ones with FUZZ_FIRST=NUMBER
+	$(BIN)/python -m tests.support.fuzz pictures --first $(FUZZ_FIRST) --count $(FUZZ_COUNT)
+	$(BIN)/python -m tests.support.fuzz weights --first $(FUZZ_FIRST) --count $$(($(FUZZ_COUNT) / 5))
 
 format: .venv/dev.stamp  ## mend what lint and format can mend
 	$(BIN)/ruff check --fix .

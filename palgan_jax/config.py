@@ -14,7 +14,7 @@ from typing import Any, NamedTuple, get_args
 
 from ml_collections import ConfigDict
 
-from palgan_jax.errors import UserError
+from palgan_jax.errors import UserError, one_line, printable
 from palgan_jax.nn.attention import Attention, Guide, Local
 from palgan_jax.nn.discriminator import Kind, Projected
 from palgan_jax.nn.layers import Init
@@ -53,6 +53,7 @@ TINY, HUGE = 1e-9, 1e9
 
 RANGES = {
     "seed": (0, 2**32 - 1),
+    "resolution": (64, 1024),
     "batch_size": (1, HUGE),
     "accumulate": (1, HUGE),
     "ab_range": (1, 1000),
@@ -62,7 +63,7 @@ RANGES = {
     "net.paint_stride": (1, 2),
     "net.frozen_blocks": (0, 17),
     "net.palette_dropout": (0, 0.99),
-    "net.guided_radius": (1, 1000),
+    "net.guided_radius": (1, 64),
     "net.guided_eps": (TINY, HUGE),
     "net.palette_scale": (0, HUGE),
     "discriminator.width": (TINY, 64),
@@ -375,13 +376,16 @@ def from_dict(fields: dict[str, Any]) -> ConfigDict:
         for name, value in flatten_saved(fields).items():
             if name not in known:
                 raise UserError(
-                    f"the checkpoint's config has the field {name}, unknown to this version: update the package."
+                    f"the checkpoint's config has the field {printable(name)}, unknown to this version: update the "
+                    "package."
                 )
-            if value is None:
-                raise TypeError(f"{name} has no value")
+            if value is None or isinstance(value, bool) != isinstance(known[name], bool):
+                raise TypeError(f"{name} is {value}")
             config.update_from_flattened_dict({name: value})
-    except (TypeError, AttributeError) as error:
-        raise UserError(f"the checkpoint's config is not one of palgan_jax ({error}): name another.") from error
+    except (TypeError, AttributeError, ValueError, ArithmeticError, RecursionError) as error:
+        raise UserError(
+            f"the checkpoint's config is not one of palgan_jax ({one_line(error)}): name another."
+        ) from error
     try:
         check_config(config)
     except UserError as error:

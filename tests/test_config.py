@@ -156,7 +156,7 @@ def test_fields_that_earlier_checkpoints_hold_are_read():
         ({"net": {"colour": 1}}, r"net\.colour, unknown to this version"),
         ({"seed": "x"}, "is not one of palgan_jax"),
         ([], "is not one of palgan_jax"),
-        ({"resolution": None}, "resolution has no value"),
+        ({"resolution": None}, "resolution is None"),
         ({"model": "foo"}, "model=foo is not known"),
     ],
 )

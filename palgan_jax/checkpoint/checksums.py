@@ -9,12 +9,11 @@ from collections.abc import Iterator
 
 from etils import epath
 
+from palgan_jax.checkpoint.soundness import Damaged
+from palgan_jax.errors import one_line, printable
+
 FILE = "checksums.json"
 _CHUNK = 1 << 22  # bytes read at a time
-
-
-class Damaged(Exception):
-    """Says what is wrong with the files of a checkpoint; the caller names the checkpoint."""
 
 
 def _files(folder: epath.Path, prefix: str) -> Iterator[tuple[str, epath.Path]]:
@@ -43,18 +42,27 @@ def write(folder: epath.Path) -> None:
     (folder / FILE).write_text(json.dumps(sums))
 
 
-def verify(folder: epath.Path, part: str = "") -> None:
+def verify(folder: epath.Path, part: str = "") -> int:
     """Compares the files of one subfolder of `folder`, or of all, with their checksums.
 
-    Raises Damaged for a file that is missing or differs, or where the checksums themselves cannot be read.
+    Returns how many bytes they are. Raises Damaged for a file that is missing or differs, or where the checksums
+    themselves cannot be read.
     """
     try:
         sums = json.loads((folder / FILE).read_text())
-        for name in sums:
-            if name.startswith(part and part + "/"):
-                if not (folder / name).exists():
-                    raise Damaged(f"{name} is missing")
-                if _sum(folder / name) != sums[name]:
-                    raise Damaged(f"{name} has changed since it was written")
-    except (OSError, ValueError, TypeError) as error:
-        raise Damaged(f"its files cannot be compared with {FILE} ({error})") from error
+        names = [name for name in sums if name.startswith(part and part + "/")]
+        if not names:
+            raise Damaged(f"{FILE} names none of its files")
+        # Names that lead out of the folder are none of those in it.
+        present = dict(_files(folder / part, part + "/") if part else _files(folder, ""))
+        total = 0
+        for name in names:
+            if name not in present:
+                raise Damaged(f"{printable(name)} is missing")
+            length, crc = _sum(present[name])
+            if [length, crc] != sums[name]:
+                raise Damaged(f"{name} has changed since it was written")
+            total += length
+        return total
+    except (OSError, ValueError, TypeError, AttributeError, RecursionError) as error:
+        raise Damaged(f"its files cannot be compared with {FILE} ({one_line(error)})") from error

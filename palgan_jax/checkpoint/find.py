@@ -13,7 +13,7 @@ from flax.traverse_util import flatten_dict
 
 from palgan_jax.checkpoint.weights import COLLECTIONS, Weights
 from palgan_jax.checkpoint.weights_file import load_weights
-from palgan_jax.errors import UserError
+from palgan_jax.errors import UserError, printable
 from palgan_jax.util.text import in_words
 
 BUNDLED = Path(__file__).parents[1] / "bundled"
@@ -67,11 +67,15 @@ def describe(path: str | os.PathLike | None = None) -> str:
     if (place / "ema").is_dir():
         size += f", of which {in_words(_size(place / 'ema'), 1)} are EMA weights"
     lines = [f"checkpoint   {weights.source}", f"size         {size}", "parameters"]
-    lines += [f"  {name:<24}{count:>12,}" for name, count in {**counts, "total": sum(counts.values())}.items()]
+    lines += [
+        f"  {printable(name):<24}{count:>12,}" for name, count in {**counts, "total": sum(counts.values())}.items()
+    ]
     lines += [f"  {'(statistics)':<24}{statistics:>12,}"]
     if weights.metrics:
         lines += ["metrics"]
-        lines += [f"  {name:<24}{value:>12.4g}" for name, value in weights.metrics.items() if value is not None]
+        lines += [
+            f"  {printable(name):<24}{value:>12.4g}" for name, value in weights.metrics.items() if value is not None
+        ]
     return "\n".join([*lines, "config", *_config_lines(weights.config)])
 
 

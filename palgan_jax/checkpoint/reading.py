@@ -8,24 +8,29 @@ One checkpoint is one folder, `<directory>/<step>/`:
 - `checksums.json`: length and CRC-32 of every file of the two parts.
 """
 
+import json
 import logging
+import re
 from collections.abc import Mapping
 from typing import Any
 
 import jax
 import numpy as np
 from etils import epath
+from flax.traverse_util import flatten_dict, unflatten_dict
 from orbax.checkpoint import v1 as ocp
 
 from palgan_jax.checkpoint import checksums
-from palgan_jax.checkpoint.checksums import Damaged
-from palgan_jax.checkpoint.weights import Weights, without_canceled_biases
+from palgan_jax.checkpoint.soundness import Damaged, check_arrays, check_description, sound_values
+from palgan_jax.checkpoint.weights import COLLECTIONS, Weights, without_canceled_biases
 from palgan_jax.errors import UserError, one_line
 
 FOLDER = "checkpoints"  # within a working directory
 FORMAT = 1
 UNFINISHED = ".orbax-checkpoint-tmp"  # how Orbax ends the name of a folder that it is writing
 _NOTE_TYPES = {"step": int, "data_position": int, "config": dict, "metrics": dict, "best": dict}
+_DESCRIPTION = "_CHECKPOINT_METADATA"
+_MODES = ("max", "min")
 
 log = logging.getLogger(__name__)
 
@@ -41,17 +46,16 @@ def own_process() -> ocp.Context:
     return context
 
 
-def read_note(folder: epath.Path) -> tuple[dict, Any]:
-    """Returns the note beside the arrays of a checkpoint, and the shapes of its inference part.
+def read_note(folder: epath.Path) -> dict:
+    """Returns the note beside the arrays of a checkpoint.
 
     Raises Damaged where it is not one of a PalGAN checkpoint, UserError where a newer version wrote it.
     """
     if not (folder / "ema").is_dir():
         raise Damaged("it has no part named ema, which every PalGAN checkpoint has")
     try:
-        with own_process():
-            metadata = ocp.metadata(folder, checkpointable_name="ema")
-        note: Any = metadata.custom_metadata
+        # Orbax would look at the arrays as well, and write lines of its own about damage.
+        note = json.loads((folder / _DESCRIPTION).read_text())["custom_metadata"]
     except Exception as error:
         raise Damaged(f"its description cannot be read ({first_cause(error)})") from error
     if not isinstance(note, dict) or not isinstance(note.get("palgan_format"), int):
@@ -60,7 +64,17 @@ def read_note(folder: epath.Path) -> tuple[dict, Any]:
         raise UserError(f"{folder} was written by a newer version of palgan_jax: update the package to read it.")
     if wrong := [name for name, kind in _NOTE_TYPES.items() if not isinstance(note.get(name), kind)]:
         raise Damaged(f"its description lacks {', '.join(wrong)}")
-    return note, metadata.metadata
+    check_description(note["step"], note["config"], note["metrics"])
+    metric, mode = note["best"].get("metric"), note["best"].get("mode")
+    if note["data_position"] < 0 or not isinstance(metric, str | None) or mode not in _MODES:
+        raise Damaged("its description makes no sense")
+    return note
+
+
+def shapes_of(folder: epath.Path, part: str) -> Any:
+    """Returns the tree of a part's arrays, whose leaves have shape and dtype; raises what Orbax does for damage."""
+    with own_process():
+        return ocp.metadata(folder, checkpointable_name=part).metadata
 
 
 def find_damage(folder: epath.Path) -> str | None:
@@ -109,10 +123,20 @@ def load_ema(directory: Any, step: int | str | None = None) -> Weights:
 
 
 def _load_inference(folder: epath.Path) -> Weights:
-    note, shapes = read_note(folder)
-    checksums.verify(folder, "ema")
-    with own_process():
-        variables = ocp.load_checkpointables(folder, {"ema": jax.tree.map(lambda _: np.ndarray, shapes)})["ema"]
+    note = read_note(folder)
+    file_bytes = checksums.verify(folder, "ema")
+    try:
+        shapes = shapes_of(folder, "ema")
+        arrays = {name: (leaf.shape, np.dtype(leaf.dtype).name) for name, leaf in flatten_dict(shapes, sep="/").items()}
+        check_arrays(arrays, file_bytes)
+        with own_process():
+            read = ocp.load_checkpointables(folder, {"ema": jax.tree.map(lambda _: np.ndarray, shapes)})["ema"]
+        flat = {name: sound_values(name, values) for name, values in flatten_dict(read, sep="/").items()}
+    except Damaged:
+        raise
+    except Exception as error:  # whatever damage that its checksums agree with makes of it
+        raise Damaged(f"its arrays cannot be read ({first_cause(error)})") from error
+    variables = {**{collection: {} for collection in COLLECTIONS}, **unflatten_dict(flat, sep="/")}
     variables = without_canceled_biases(variables, note["config"])
     source = f"step {note['step']} of {folder}"
     return Weights(variables, note["config"], note["step"], note["metrics"], str(folder), source)
@@ -144,7 +168,7 @@ def _candidates(root: epath.Path, step: int | str | None) -> list[epath.Path]:
         raise UserError(f"{root} is neither a folder of checkpoints nor a .safetensors file: name one of those.")
     if UNFINISHED in root.name:
         raise UserError(f"{root} is a save that was not finished: give the folder above it.")
-    if (root / "_CHECKPOINT_METADATA").exists() or (root / "ema").is_dir():
+    if (root / _DESCRIPTION).exists() or (root / "ema").is_dir():
         return [root]
     root, steps = _steps(root)
     if not steps:
@@ -176,8 +200,13 @@ def _steps(root: epath.Path) -> tuple[epath.Path, list[int]]:
     """Returns the folder of checkpoints that a folder is or has, and the steps in it, ascending."""
     if (root / FOLDER).is_dir():
         root = root / FOLDER
-    found = ocp.path.step.standard_name_format().find_all(root) if root.is_dir() else ()
-    return root, sorted(entry.step for entry in found)
+    if not root.is_dir():
+        return root, []
+    try:
+        return root, sorted(entry.step for entry in ocp.path.step.standard_name_format().find_all(root))
+    except Exception:  # one damaged description ends the search of Orbax
+        names = [entry.name for entry in root.iterdir()]
+        return root, sorted(int(name) for name in names if re.fullmatch(r"\d{1,18}", name, re.ASCII))
 
 
 def _best_of(root: epath.Path, steps: list[int]) -> int | None:
@@ -185,7 +214,7 @@ def _best_of(root: epath.Path, steps: list[int]) -> int | None:
     notes = {}
     for step in steps:
         try:
-            notes[step] = read_note(root / str(step))[0]
+            notes[step] = read_note(root / str(step))
         except Damaged as error:
             log.warning("the checkpoint %s is damaged: %s", root / str(step), error)
     rule = notes[max(notes)]["best"] if notes else {"metric": None, "mode": "max"}

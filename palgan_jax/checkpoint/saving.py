@@ -21,7 +21,6 @@ from etils import epath
 from orbax.checkpoint import v1 as ocp
 
 from palgan_jax.checkpoint import checksums
-from palgan_jax.checkpoint.checksums import Damaged
 from palgan_jax.checkpoint.compatibility import check_shapes
 from palgan_jax.checkpoint.reading import (
     FORMAT,
@@ -31,7 +30,9 @@ from palgan_jax.checkpoint.reading import (
     first_cause,
     own_process,
     read_note,
+    shapes_of,
 )
+from palgan_jax.checkpoint.soundness import Damaged
 from palgan_jax.distributed.collectives import all_agree, number_of_first
 from palgan_jax.errors import UserError
 
@@ -66,11 +67,11 @@ def _abstract(leaf: Any) -> jax.ShapeDtypeStruct:
 
 def _read_state(folder: epath.Path, abstract_state: Any) -> tuple[Any, dict]:
     """Returns the state on the shardings of `abstract_state`, and the note. Raises UserError where they do not fit."""
-    note, shapes = read_note(folder)
+    note = read_note(folder)
     inference, rest = _split(jax.tree.map(_abstract, abstract_state))
-    check_shapes(shapes, inference, f"{folder}/ema")
+    for part, ours in (("ema", inference), ("state", rest)):
+        check_shapes(shapes_of(folder, part), ours, f"{folder}/{part}")
     with own_process(), jax.transfer_guard("allow"):
-        check_shapes(ocp.metadata(folder, checkpointable_name="state").metadata, rest, f"{folder}/state")
         parts = ocp.load_checkpointables(folder, {"ema": inference, "state": rest})
     return _join(abstract_state, parts["ema"], parts["state"]), note
 
@@ -106,18 +107,18 @@ class Checkpoints:
             self._checkpointer = ocp.training.Checkpointer(
                 self._directory, preservation_policy=_Preserve(self), cleanup_tmp_directories=True
             )
-        except OSError as error:
+            self._metrics = {step: self._read_metrics(step) for step in self.steps}
+        except Exception as error:  # Orbax reads what is there, which may be damaged in any way
             raise UserError(
-                f"checkpoints cannot be kept in {self._directory} ({error}): choose another place."
+                f"checkpoints cannot be kept in {self._directory} ({first_cause(error)}): choose another place."
             ) from error
-        self._metrics = {step: self._read_metrics(step) for step in self.steps}
 
     def _folder(self, step: int) -> epath.Path:
         return self._directory / str(step)
 
     def _read_metrics(self, step: int) -> dict:
         try:
-            return read_note(self._folder(step))[0]["metrics"]
+            return read_note(self._folder(step))["metrics"]
         except (Damaged, UserError):
             return {}
 
@@ -237,7 +238,7 @@ class Checkpoints:
         """Returns the config that the latest readable checkpoint was saved with. Raises UserError where none is."""
         for step in self.steps[::-1]:
             try:
-                return read_note(self._folder(step))[0]["config"]
+                return read_note(self._folder(step))["config"]
             except Damaged:
                 continue
         raise UserError(f"there is no readable checkpoint in {self._directory}.")

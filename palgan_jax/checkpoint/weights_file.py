@@ -6,19 +6,22 @@ config (JSON), the step, the metrics and the version of this format.
 
 import json
 import os
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import safetensors.numpy
 from flax.traverse_util import flatten_dict, unflatten_dict
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 
+from palgan_jax.checkpoint.soundness import Damaged, check_arrays, check_description, sound_values
 from palgan_jax.checkpoint.weights import COLLECTIONS, Weights, without_canceled_biases
-from palgan_jax.errors import UserError
+from palgan_jax.errors import UserError, one_line
 from palgan_jax.util.files import write_file
 
 FORMAT = 1
+_LONGEST_JSON = 1_000_000
 
 
 def save_weights(path: str | os.PathLike, weights: Weights, dtype: str = "float32") -> None:
@@ -43,7 +46,8 @@ def save_weights(path: str | os.PathLike, weights: Weights, dtype: str = "float3
         "format_version": str(FORMAT),
         "step": str(int(weights.step)),
         "config": json.dumps(weights.config),
-        "metrics": json.dumps(dict(weights.metrics)),
+        # JSON has no NaN.
+        "metrics": json.dumps({name: v if v is None or isfinite(v) else None for name, v in weights.metrics.items()}),
     }
     write_file(path, safetensors.numpy.save(tensors, metadata))
 
@@ -72,16 +76,24 @@ def load_weights(path: str | os.PathLike) -> Weights:
                 raise UserError(f"{path} is a safetensors file, but does not hold weights of palgan_jax: name another.")
             if int(metadata["format_version"]) > FORMAT:
                 raise UserError(f"{path} was written by a newer version of palgan_jax: update the package to read it.")
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
-        config, metrics = json.loads(metadata["config"]), json.loads(metadata.get("metrics", "{}"))
-        step = int(metadata["step"])
-        if not isinstance(config, dict) or not isinstance(metrics, dict):
-            raise ValueError("its config or its metrics are not named values")
-    except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
-        raise UserError(
-            f"{path} is not a readable weights file ({error}): it may be truncated, get it again."
-        ) from error
-    floats = {n: v.astype(np.float32) if np.issubdtype(v.dtype, np.floating) else v for n, v in tensors.items()}
-    variables = {**{collection: {} for collection in COLLECTIONS}, **unflatten_dict(floats, sep="/")}
+            step = int(metadata["step"])
+            config, metrics = _from_json(metadata["config"]), _from_json(metadata.get("metrics", "{}"))
+            check_description(step, config, metrics)
+            slices = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
+            arrays = {name: (piece.get_shape(), piece.get_dtype()) for name, piece in slices.items()}
+            check_arrays(arrays, path.stat().st_size)
+            tensors = {name: sound_values(name, file.get_tensor(name)) for name in arrays}
+    except UserError:
+        raise
+    except Exception as error:  # whatever a damaged file makes of its readers
+        reason = f"its {one_line(error)} is missing" if isinstance(error, KeyError) else one_line(error)
+        raise UserError(f"{path} is not a readable weights file ({reason}): get it again.") from error
+    variables = {**{collection: {} for collection in COLLECTIONS}, **unflatten_dict(tensors, sep="/")}
     variables = without_canceled_biases(variables, config)
     return Weights(variables, config, step, metrics, str(path), f"step {step} of {path}")
+
+
+def _from_json(text: str) -> Any:
+    if len(text) > _LONGEST_JSON:
+        raise Damaged(f"its description has {len(text)} letters")
+    return json.loads(text)

@@ -81,7 +81,7 @@ class Colorizer:
             self.variables: Any = jax.device_put(folded)
             lightness = jax.ShapeDtypeStruct((1, self.resolution, self.resolution), jnp.float32)
             _predict.eval_shape(self.network, self.spec, self.config.ab_range, self.variables, lightness, None)
-        except (FlaxError, AttributeError, KeyError, TypeError, ValueError):
+        except (FlaxError, AttributeError, LookupError, TypeError, ValueError):
             # The shapes of all variables take as long to make as the rest of a start: only where something is wrong.
             if misfit := self._misfit(variables):
                 raise misfit from None
@@ -129,6 +129,10 @@ class Colorizer:
         small = squash(lightness, self.resolution)
         batch = None if palette is None else palette[None]
         used, ab = _predict(self.network, self.spec, self.config.ab_range, self.variables, small[None], batch)
+        if not np.isfinite(ab).all():
+            raise UserError(
+                f"the weights ({self.source}) paint with numbers that are not finite: name another checkpoint."
+            )
         return np.asarray(used)[0], np.asarray(ab)[0]
 
     def colorize(self, rgb: np.ndarray, palette: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:

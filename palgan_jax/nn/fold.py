@@ -23,7 +23,8 @@ def fold_spectral_norm(network: PalGAN, variables: Mapping[str, Any]) -> tuple[P
     params: dict[tuple[str, ...], Any] = flatten_dict(variables["params"])
     for path, value in params.items():
         if has_spectral_norm(path):
-            params[path] = _normalize(np.asarray(value), np.asarray(vectors[(*path[:-1], "u")]))
+            with np.errstate(over="ignore", invalid="ignore"):  # numbers that no training made
+                params[path] = _normalize(np.asarray(value), np.asarray(vectors[(*path[:-1], "u")]))
     return network.clone(spectral=False), {**folded, "params": unflatten_dict(params)}
 
 
@@ -35,6 +36,8 @@ def has_spectral_norm(path: tuple[str, ...]) -> bool:
 
 def _normalize(kernel: np.ndarray, u: np.ndarray) -> np.ndarray:
     matrix = kernel.reshape(-1, kernel.shape[-1])  # (M, C)
+    if u.shape != (1, kernel.shape[-1]):
+        raise ValueError(f"a vector (1, {kernel.shape[-1]}) was expected, not {u.shape}")
     left = _unit(u @ matrix.T)  # (1, M)
     right = _unit(left @ matrix)  # (1, C)
     sigma = np.sum((left @ matrix) * right)

@@ -17,6 +17,18 @@ EPSILON = 1e-5
 MOMENTUM = 0.9
 
 
+def moving_averages(module: nn.Module, channels: int) -> tuple[nn.Variable, nn.Variable]:
+    """Returns a module's variables for mean and variance, each (C,). Raises ValueError where given ones are not."""
+    averages = (
+        module.variable("batch_stats", "mean", jnp.zeros, (channels,)),
+        module.variable("batch_stats", "var", jnp.ones, (channels,)),
+    )
+    # Flax checks parameters alone, and others would be broadcast.
+    if any(average.value.shape != (channels,) for average in averages):
+        raise ValueError(f"the averages of {module.name} are not those of {channels} channels")
+    return averages
+
+
 class BatchNorm(nn.Module):
     """Batch norm of (B, H, W, C): Flax's own by values and variables, for packed pictures too (ops/columns.py).
 
@@ -29,8 +41,7 @@ class BatchNorm(nn.Module):
     @nn.compact
     def __call__(self, x: Picture, train: bool) -> Picture:
         channels = x.shape[-1]
-        mean = self.variable("batch_stats", "mean", jnp.zeros, (channels,))
-        variance = self.variable("batch_stats", "var", jnp.ones, (channels,))
+        mean, variance = moving_averages(self, channels)
         if train:
             moments = _moments(x, (0, 1, 2))
             if not self.is_initializing():

@@ -10,6 +10,7 @@ import numpy as np
 from palgan_jax.color import lightness_to_srgb
 from palgan_jax.nn.efficientnet_lite0 import EfficientNetLite0
 from palgan_jax.nn.layers import HE, Conv, Dense, scaled
+from palgan_jax.nn.norms import moving_averages
 from palgan_jax.nn.palette_generator import CHANNELS, TAPS
 
 MOMENTUM = 0.95
@@ -86,9 +87,7 @@ class Standardize(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array, train: bool) -> jax.Array:
-        shape = (x.shape[-1],)
-        mean = self.variable("batch_stats", "mean", jnp.zeros, shape)
-        variance = self.variable("batch_stats", "var", jnp.ones, shape)
+        mean, variance = moving_averages(self, x.shape[-1])
         if train and not self.is_initializing():
             axes = tuple(range(x.ndim - 1))
             for average, value in ((mean, jnp.mean(x, axes)), (variance, jnp.var(x, axes))):

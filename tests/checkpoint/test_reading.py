@@ -106,6 +106,53 @@ def test_a_description_with_something_else_in_it_is_damage(tmp_path, state, chan
         checkpoints.read_config()
 
 
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"metrics": {"a": "high"}}, "its metric a is high and no number"),
+        ({"config": {"a": {"b": {"c": 1}}}}, "the field b of its config is no single value"),
+        ({"step": -1}, "its step is -1"),
+        ({"best": {"metric": ["a"], "mode": "max"}}, "its description makes no sense"),
+        ({"best": {}}, "its description makes no sense"),
+    ],
+)
+def test_a_description_that_makes_no_sense_is_damage(tmp_path, state, changes, message):
+    save_steps(tmp_path, [1], state)
+    note = tmp_path / "1" / "_CHECKPOINT_METADATA"
+    content = json.loads(note.read_text())
+    content["custom_metadata"].update(changes)
+    note.write_text(json.dumps(content))
+    for step in (None, "best"):
+        with pytest.raises(UserError, match=message if step is None else "has the metric") as error:
+            load_ema(tmp_path, step)
+        assert str(error.value).endswith(".")
+
+
+def test_a_description_that_orbax_cannot_read_is_one_damaged_checkpoint(tmp_path, state, caplog):
+    save_steps(tmp_path, [1, 2], state)
+    (tmp_path / "2" / "_CHECKPOINT_METADATA").write_text("-0.5")
+    assert load_ema(tmp_path).step == 1
+    with pytest.raises(UserError, match="checkpoints cannot be kept"):
+        Checkpoints(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"params": {"w": np.array([np.nan], "f4")}}, "params/w holds numbers that are not finite"),
+        ({"params": {"w": np.array([1], "i4")}}, "params/w holds int32 instead of floats"),
+        ({"params": {"w": np.ones(1, "f4")}, "batch_stats": {"n": {"var": -np.ones(1, "f4")}}}, "negative variances"),
+        ({"params": {"w": np.zeros((4000, 4000), "f4")}}, "its arrays are of 64.00 MB, which its files are too small"),
+    ],
+)
+def test_arrays_that_no_network_can_use_are_refused(tmp_path, state, values, message):
+    values = jax.tree.map(jax.device_put, values)
+    ema = {"params": values["params"], "batch_stats": values.get("batch_stats", {})}
+    save_steps(tmp_path, [1], state.replace(ema=ema, generator={"params": {}, "spectral": {}}))
+    with pytest.raises(UserError, match=message):
+        load_ema(tmp_path)
+
+
 # ----------------------------------------------------------------------------------------------------- older versions
 
 

@@ -1,15 +1,18 @@
 """Weights in one file: every bit back, half the size on demand, and a sentence for every other file."""
 
 import json
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 import safetensors.numpy
+from flax.traverse_util import flatten_dict, unflatten_dict
 
 from palgan_jax.checkpoint.weights import Weights
 from palgan_jax.checkpoint.weights_file import load_weights, save_weights
+from palgan_jax.colorize.predictor import Colorizer
 from palgan_jax.errors import UserError
 from tests.support.colorize_model import tiny_weights
 
@@ -141,3 +144,80 @@ def test_biases_without_effect_that_earlier_files_hold_are_left_out(tmp_path, lo
     read = load_weights(tmp_path / "old.safetensors").variables["params"]["assignment_generator"]["attention"]
     assert set(read["key"]) == {"kernel"} and set(read["query"]) == {"kernel", "bias"}
     assert set(read["guide"]) == ({"kernel", "bias"} if local == "affine" else {"kernel"})
+
+
+def file_of(path, tensors: dict, **description) -> Path:
+    said = {"format": "palgan_jax", "format_version": "1", "step": "1", "config": "{}", "metrics": "{}"}
+    path.write_bytes(safetensors.numpy.save(tensors, {**said, **description}))
+    return path
+
+
+WEIGHT = {"params/w": np.ones((2, 3), np.float32)}
+DEEP = '{"a":' * 100_000 + "1" + "}" * 100_000
+
+
+@pytest.mark.parametrize(
+    ("tensors", "description", "message"),
+    [
+        ({"params/w": np.array([1, np.nan], "f4")}, {}, "params/w holds numbers that are not finite"),
+        ({"params/w": np.array([-np.inf], "f2")}, {}, "params/w holds numbers that are not finite"),
+        ({"params/w": np.array([1e200])}, {}, "params/w holds numbers that are not finite"),
+        ({"batch_stats/n/var": np.array([1, -1e-3], "f4")}, {}, "batch_stats/n/var holds negative variances"),
+        ({"params/w": np.ones(2, np.int32)}, {}, "params/w holds I32 instead of floats"),
+        ({"params/w": np.ones(2, bool)}, {}, "params/w holds BOOL instead of floats"),
+        ({**WEIGHT, "params/w/kernel": np.ones(2, "f4")}, {}, "params/w both as an array and as a part"),
+        ({"params/w": np.ones(2, "f4"), "params": np.ones(1, "f4")}, {}, "params, which is no part of a network"),
+        ({"params//w": np.ones(2, "f4")}, {}, "params//w, which is no part of a network"),
+        ({"other/\n": np.ones(2, "f4")}, {}, r"other/\\n, which is no part of a network"),
+        ({}, {}, "it holds no weights"),
+        (WEIGHT, {"step": "-1"}, "its step is -1"),
+        (WEIGHT, {"step": "1" * 5000}, "not a readable weights file"),
+        (WEIGHT, {"config": DEEP}, "not a readable weights file"),
+        (WEIGHT, {"config": '{"a": {"b": {"c": 1}}}'}, "the field b of its config is no single value"),
+        (WEIGHT, {"config": '{"a": NaN}'}, "the field a of its config is no single value"),
+        (WEIGHT, {"config": " " * 2_000_000 + "{}"}, "its description has 2000002 letters"),
+        (WEIGHT, {"metrics": '{"val/psnr": "high"}'}, "its metric val/psnr is high and no number"),
+        (WEIGHT, {"metrics": '{"val/psnr": true}'}, "its metric val/psnr is True and no number"),
+        (WEIGHT, {"metrics": '{"val/psnr": Infinity}'}, "its metric val/psnr is inf and no number"),
+        (WEIGHT, {"metrics": "[]"}, "its config or its metrics are not named values"),
+    ],
+)  # fmt: skip
+def test_what_no_network_can_use_is_refused(tmp_path, tensors, description, message):
+    path = file_of(tmp_path / "a.safetensors", tensors, **description)
+    with pytest.raises(UserError, match=message) as error:
+        load_weights(path)
+    assert str(error.value).startswith(f"{path} is not a readable weights file (") and "\n" not in str(error.value)
+
+
+def test_metrics_that_are_no_numbers_are_written_as_nothing(tmp_path):
+    save_weights(tmp_path / "a.safetensors", Weights({"params": {"w": np.ones(3, "f4")}}, {}, 1, {"a": np.nan, "b": 1}))
+    assert load_weights(tmp_path / "a.safetensors").metrics == {"a": None, "b": 1}
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"resolution": 1 << 40}, {"resolution": 1088}, {"net.width": 1e9}, {"palette.bins": 10**6},
+        {"net.guided_radius": 10**5}, {"resolution": 10**400}, {"net.width": 10**400}, {"net.palette_scale": True},
+        {"resolution": 0, "net.width": 1.0}, {"no\nfield": 1},
+    ],
+    ids=str,
+)  # fmt: skip
+def test_absurd_configs_are_refused(variables, changes):
+    with pytest.raises(UserError) as error:
+        Colorizer(Weights(variables, changes, 1, source="x"))
+    assert str(error.value).endswith(".") and "\n" not in str(error.value)
+
+
+def test_statistics_of_another_size_are_not_stretched(variables, config):
+    flat = flatten_dict(variables, sep="/")
+    name = next(name for name in flat if name.startswith("batch_stats/") and name.endswith("/var"))
+    changed = unflatten_dict({**flat, name: np.ones(1, np.float32)}, sep="/")
+    with pytest.raises(UserError, match=name):
+        Colorizer(Weights(changed, config, 1, source="x"))
+
+
+def test_weights_that_paint_with_infinite_numbers_are_refused(variables, config):
+    huge = jax.tree.map(lambda x: np.full_like(x, 1e30), variables["params"])
+    with pytest.raises(UserError, match="numbers that are not finite"):
+        Colorizer(Weights({**variables, "params": huge}, config, 1, source="x")).predict(np.full((64, 64), 50, "f4"))

@@ -7,10 +7,10 @@ import pytest
 if sys.platform == "win32":
     pytest.skip("limits of Unix", allow_module_level=True)
 
-from tests.support.fuzz_pictures import fuzz
+from tests.support.fuzz import fuzz
 
 COUNT = 600
 
 
 def test_damaged_pictures_are_pictures_or_sentences():
-    assert fuzz(0, COUNT) == []
+    assert fuzz("pictures", 0, COUNT) == []

@@ -1,19 +1,9 @@
-"""Damages picture files in many ways, and looks that each is a picture or one sentence, in bounded time and memory.
+"""Small picture files of every kind that is read, to be damaged (tests/support/fuzz.py)."""
 
-    python -m tests.support.fuzz_pictures --first 0 --count 5000
-
-A mutant is made from its number alone. A process of its own reads them: its limits may end it, or a crash, and then the
-next one goes on after the mutant that did it.
-"""
-
-import argparse
 import io
 import random
-import resource
-import signal
-import subprocess
-import sys
-import warnings
+from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 from PIL import Image
@@ -21,13 +11,10 @@ from PIL import Image
 from palgan_jax.data.decode import decode_picture, decode_rgb, picture_size_of
 from palgan_jax.errors import UserError
 from tests.support import picture_files as made
+from tests.support.fuzz import Reader, damaged, problem_of_sentence
 from tests.support.picture_files import ALPHA16, GRAY, GRAY16, RGB, RGB16
-from tests.support.places import ROOT
 
-MEMORY = 8_000_000_000  # bytes of address space, of which JAX and its libraries take some
-SECONDS = 20
 PIXELS = 30_000_000
-_NUMBERS = (0, 1, 2, 0x7F, 0x80, 0xFF, 0x7FFF, 0x8000, 0xFFFF, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF)
 
 
 def sound_files() -> dict[str, bytes]:
@@ -94,40 +81,6 @@ def sound_files() -> dict[str, bytes]:
     return files
 
 
-def mutant(number: int, files: dict[str, bytes]) -> tuple[str, bytes]:
-    """Makes a mutant from its number: the name of the sound file, and the bytes."""
-    chance = random.Random(number)
-    name = chance.choice(sorted(files))
-    data = bytearray(files[name])
-    for _ in range(chance.choice((1, 1, 1, 2, 4, 12))):
-        kind = chance.choice(["flips", "flip", "number", "number", "cut", "out", "twice", "zeros", "other"])
-        # Headers say how the rest is read.
-        at = chance.randrange(max(1, len(data) if chance.random() < 0.5 else min(len(data), 256)))
-        length = chance.choice((1, 4, 16, 64, 400))
-        if kind == "flips":
-            for place in range(at, min(at + length, len(data))):
-                data[place] = chance.randrange(256)
-        elif kind == "flip" and data:
-            data[min(at, len(data) - 1)] ^= 1 << chance.randrange(8)
-        elif kind == "number":
-            size = chance.choice((1, 2, 4))
-            value = (chance.choice(_NUMBERS) & ((1 << 8 * size) - 1)).to_bytes(size, chance.choice(("big", "little")))
-            data[at : at + size] = value
-        elif kind == "cut" and chance.random() < 0.4:
-            del data[at:]
-        elif kind == "out":
-            del data[at : at + length]
-        elif kind == "twice":
-            data[at:at] = data[at : at + length]
-        elif kind == "zeros":
-            data[at : at + length] = bytes(length)
-        elif kind == "other":
-            other = files[chance.choice(sorted(files))]
-            start = chance.randrange(len(other))
-            data[at : at + length] = other[start : start + length]
-    return name, bytes(data)
-
-
 def problem_of(data: bytes) -> str:
     """Reads a file as the commands do. Returns what is wrong with the outcome, "" where it is as it should be."""
     try:
@@ -136,8 +89,7 @@ def problem_of(data: bytes) -> str:
         size = picture_size_of(data, name="x", max_pixels=PIXELS)
         small = decode_rgb(data, name="x", at_least=16, max_pixels=PIXELS)
     except UserError as error:
-        sentence = str(error)
-        return "" if sentence.endswith(".") and "\n" not in sentence and "x" in sentence else f"says {sentence!r}"
+        return problem_of_sentence(error, "x")
     if picture.pixels.dtype not in (np.uint8, np.uint16) or picture.pixels.ndim not in (2, 3):
         return f"pixels {picture.pixels.dtype} {picture.pixels.shape}"
     if picture.alpha is not None and (picture.alpha.dtype, picture.alpha.shape) != (
@@ -151,60 +103,16 @@ def problem_of(data: bytes) -> str:
     return ""
 
 
-def read_mutants(first: int, count: int) -> None:
-    """Prints a line for each mutant with its number, and what is wrong with it."""
-    warnings.simplefilter("error")
+def reader() -> Reader:
+    """Makes the sound files, and looks that they are read."""
     files = sound_files()
-    for name, data in files.items():
-        assert not problem_of(data) and decode_picture(data, name=name) is not None
-    resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    for number in range(first, first + count):
-        name, data = mutant(number, files)
-        print(number, name, end=" ", flush=True)
-        signal.alarm(SECONDS)
-        # As errors they would be taken for damage.
-        with warnings.catch_warnings(record=True) as warned:
-            warnings.simplefilter("always")
-            try:
-                problem = problem_of(data)
-            except BaseException as error:
-                problem = f"{type(error).__name__}: {error}"
-        signal.alarm(0)
-        problem += "".join(f" warns: {warning.message}" for warning in warned)
-        print(" ".join(problem.split()), flush=True)
+    for data in files.values():
+        assert not problem_of(data) and decode_picture(data, name="x") is not None
 
+    def read(number: int) -> tuple[str, Callable[[], str]]:
+        chance = random.Random(number)
+        name = chance.choice(sorted(files))
+        data = damaged(files[name], [files[other] for other in sorted(files)], chance)
+        return name, partial(problem_of, data)
 
-def fuzz(first: int, count: int) -> list[str]:
-    """Reads mutants in processes of their own. Returns a line for each that went wrong."""
-    wrong, last = [], first + count
-    while first < last:
-        command = [sys.executable, "-m", "tests.support.fuzz_pictures", "--read", "--first", str(first)]
-        done = subprocess.run(
-            [*command, "--count", str(last - first)], cwd=ROOT, capture_output=True, text=True, check=False
-        )
-        lines = done.stdout.splitlines()
-        wrong += [line for line in lines if len(line.split()) > 2]
-        if done.stderr.strip():
-            wrong.append(f"on standard error, from {first} on: {done.stderr.strip()[-500:]}")
-        if done.returncode == 0:
-            break
-        if not lines:
-            return [*wrong, f"ended with {done.returncode} before the first mutant"]
-        wrong.append(f"{lines[-1]}: ended with {done.returncode}")
-        first = int(lines[-1].split()[0]) + 1
-    return wrong
-
-
-if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--first", type=int, default=0)
-    parser.add_argument("--count", type=int, default=5000)
-    parser.add_argument("--read", action="store_true", help="in this process, a line for each")
-    arguments = parser.parse_args()
-    if arguments.read:
-        read_mutants(arguments.first, arguments.count)
-    else:
-        bad = fuzz(arguments.first, arguments.count)
-        print(*bad, f"{arguments.count} mutants, {len(bad)} went wrong", sep="\n")
-        sys.exit(bool(bad))
+    return read
