@@ -127,11 +127,13 @@ def _load_inference(folder: epath.Path) -> Weights:
     file_bytes = checksums.verify(folder, "ema")
     try:
         shapes = shapes_of(folder, "ema")
-        arrays = {name: (leaf.shape, np.dtype(leaf.dtype).name) for name, leaf in flatten_dict(shapes, sep="/").items()}
+        flat: dict[str, Any] = flatten_dict(shapes, sep="/")
+        arrays = {name: (leaf.shape, np.dtype(leaf.dtype).name) for name, leaf in flat.items()}
         check_arrays(arrays, file_bytes)
         with own_process():
             read = ocp.load_checkpointables(folder, {"ema": jax.tree.map(lambda _: np.ndarray, shapes)})["ema"]
-        flat = {name: sound_values(name, values) for name, values in flatten_dict(read, sep="/").items()}
+        flat = flatten_dict(read, sep="/")
+        flat = {name: sound_values(name, values) for name, values in flat.items()}
     except Damaged:
         raise
     except Exception as error:  # whatever damage that its checksums agree with makes of it
