@@ -133,12 +133,14 @@ def _timed(args: argparse.Namespace, overrides: list[str], setting: dict[str, st
 
     from palgan_jax.benchmark.report import run_report
     from palgan_jax.benchmark.timed import run_and_time
+    from palgan_jax.util.memory import memory_may_run_out
 
     if images := _batch(args, setting):
         fields.append(f"batch_size={images * jax.device_count()}")
     config = load_config(args.config, fields)
     _compile_anew()
-    figures = {"time_to_first_step": start, **run_and_time(config, args.steps, args.trace)}
+    with memory_may_run_out("the training step", "lower --batch, --config.resolution or --config.net.width"):
+        figures = {"time_to_first_step": start, **run_and_time(config, args.steps, args.trace)}
     if not args.sweep:
         title = f"{args.config}: {config.resolution} x {config.resolution}, {config.precision}"
         print(run_report(title, figures))

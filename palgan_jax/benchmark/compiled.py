@@ -5,7 +5,6 @@ import re
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -16,11 +15,9 @@ from ml_collections import ConfigDict
 from palgan_jax.benchmark.cost import Cost, cost_of
 from palgan_jax.benchmark.topology import Slice
 from palgan_jax.config import Phases
-from palgan_jax.distributed.mesh import batch_sharding, check_batch_size, make_mesh, replicated
+from palgan_jax.distributed.mesh import batch_sharding, check_batch_size, make_mesh
 from palgan_jax.errors import UserError
-from palgan_jax.pretrained.vgg_alexnet import VGG16
-from palgan_jax.training.compile import Program, compile_step, lower_step, make_program
-from palgan_jax.training.losses import PERCEPTUAL_WEIGHTS
+from palgan_jax.training.compile import Program, abstract_vgg, compile_step, lower_step, make_program
 from palgan_jax.training.state import ema_variables
 from palgan_jax.training.step import make_predict
 
@@ -61,17 +58,6 @@ def lower_predict(config: ConfigDict, mesh: Mesh, program: Program) -> Lowered:
     rgb = jax.ShapeDtypeStruct((config.batch_size, side, side, 3), jnp.uint8, sharding=batch_sharding(mesh))
     predict = jax.jit(make_predict(config, program.generator), out_shardings=batch_sharding(mesh))
     return predict.lower(ema_variables(program.abstract_state), rgb)
-
-
-def init_vgg(key: jax.Array) -> Any:
-    """Draws parameters of the perceptual network: they cost as much as trained ones."""
-    return VGG16(tuple(PERCEPTUAL_WEIGHTS)).init(key, jnp.zeros((1, 64, 64, 3)))["params"]
-
-
-def abstract_vgg(mesh: Mesh) -> Any:
-    """Returns shapes and shardings of the parameters of the perceptual network."""
-    params = jax.eval_shape(init_vgg, jax.random.key(0))
-    return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=replicated(mesh)), params)
 
 
 def compile_lowered(

@@ -5,6 +5,7 @@ import statistics
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +14,14 @@ import jax.numpy as jnp
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
-from palgan_jax.benchmark.compiled import STEPS, init_vgg, lower_predict, lower_train
+from palgan_jax.benchmark.compiled import STEPS, lower_predict, lower_train
 from palgan_jax.benchmark.cost import cost_of
 from palgan_jax.config import Phases, palette_spec
 from palgan_jax.data.device import lab_batch
 from palgan_jax.distributed.mesh import batch_sharding, check_batch_size, make_mesh, replicated
 from palgan_jax.nn.build import activations_dtype
-from palgan_jax.training.compile import compile_step, make_program
+from palgan_jax.training.compile import compile_step, init_vgg, make_program
+from palgan_jax.training.memory import check_memory
 from palgan_jax.training.state import ema_variables
 
 log = logging.getLogger(__name__)
@@ -40,6 +42,7 @@ def run_and_time(config: ConfigDict, steps: int, trace: Path | None = None) -> d
     program = make_program(config, mesh, Phases(STEPS, STEPS // 2))
     log.info("compiling for %d %s device(s) ...", mesh.size, jax.default_backend())
     step, step_seconds = _timed(lambda: compile_step(lower_train(config, mesh, program), mesh))
+    check_memory(config, mesh, replace(program, step=step))
     predict = lower_predict(config, mesh, program).compile()
     state = program.init(jax.random.key(config.seed))
     batch = noise_batch(config, mesh)

@@ -22,6 +22,7 @@ from palgan_jax.colorize.targets import Job, Names
 from palgan_jax.data.file_bytes import read_bytes
 from palgan_jax.errors import UserError, one_line
 from palgan_jax.util.files import write_file, write_new_file
+from palgan_jax.util.memory import lacks_memory
 
 _BYTES_PER_PIXEL = 33  # of a picture in hand, from its bytes to those of its result
 _LEAST_PIXELS = 64_000_000
@@ -84,9 +85,11 @@ class Worker:
                 return Outcome(job)
             except UserError as error:
                 return Outcome(job, error=error, seconds=time.perf_counter() - start)
-            except MemoryError:
-                error = UserError(f"{job.source.path} needs more memory than there is: make it smaller.")
-                return Outcome(job, error=error, seconds=time.perf_counter() - start)
+            except Exception as error:
+                if not lacks_memory(error):
+                    raise
+                lack = UserError(f"{job.source.path} needs more memory than there is: make it smaller.")
+                return Outcome(job, error=lack, seconds=time.perf_counter() - start)
             return Outcome(job, target, notes=notes, seconds=time.perf_counter() - start)
 
     def _do(self, job: Job) -> tuple[Path, tuple[str, ...]]:

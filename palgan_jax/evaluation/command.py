@@ -85,9 +85,11 @@ def run(args: argparse.Namespace) -> int:
     keep_compiled_programs()
     from palgan_jax.distributed.join import joined
     from palgan_jax.distributed.mesh import make_cores_devices
+    from palgan_jax.util.memory import memory_may_run_out
     from palgan_jax.util.signals import ending_at_ctrl_c
 
-    with ending_at_ctrl_c(), joined(args.distributed):
+    enough = memory_may_run_out("a batch of photographs", "lower --batch-size")
+    with ending_at_ctrl_c(), joined(args.distributed), enough:
         make_cores_devices(args.batch_size)
         return _evaluate(args)
 

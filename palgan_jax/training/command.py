@@ -26,6 +26,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "fields of its networks take the place of those of the config",
     )
     parser.add_argument(
+        "--fit",
+        action="store_true",
+        help="take the largest batch that the devices have memory for; a resumed run keeps it",
+    )
+    parser.add_argument(
         "--distributed",
         choices=("auto", "on", "off"),
         default="auto",
@@ -62,5 +67,5 @@ def run(args: argparse.Namespace) -> int:
 
         config = follow(config, overrides, args.workdir)
         with recorded(make_workdir(args.workdir), process=process, verbose=args.verbose):
-            outcome = train(config, args.workdir)
+            outcome = train(config, args.workdir, fit=args.fit)
     return ExitCode.FINISHED if outcome is Outcome.FINISHED else ExitCode.STOPPED

@@ -9,6 +9,7 @@ from typing import Any
 
 import flax.linen as nn
 import jax
+import jax.numpy as jnp
 from jax.sharding import Mesh
 from jax.stages import Compiled, Lowered
 from ml_collections import ConfigDict
@@ -18,6 +19,8 @@ from palgan_jax.data.device import abstract_lab_batch
 from palgan_jax.distributed.mesh import batch_sharding, replicated, state_shardings
 from palgan_jax.nn.build import build_discriminator, build_generator
 from palgan_jax.nn.ops.tpu.kernel import are_tpus
+from palgan_jax.pretrained.vgg_alexnet import VGG16
+from palgan_jax.training.losses import PERCEPTUAL_WEIGHTS
 from palgan_jax.training.optimizers import make_optimizers
 from palgan_jax.training.state import TrainState, init_state
 from palgan_jax.training.step import make_train_step
@@ -85,6 +88,17 @@ def lower_step(program: Program, config: ConfigDict, mesh: Mesh, vgg: Any) -> Lo
     """Returns the step of a run, lowered for its mesh. `vgg` may be shapes."""
     batch = abstract_lab_batch(config.batch_size, config.resolution, palette_spec(config), config.ab_range, mesh)
     return program.step.lower(program.abstract_state, batch, vgg)
+
+
+def init_vgg(key: jax.Array) -> Any:
+    """Draws parameters of the perceptual network: they cost as much as trained ones."""
+    return VGG16(tuple(PERCEPTUAL_WEIGHTS)).init(key, jnp.zeros((1, 64, 64, 3)))["params"]
+
+
+def abstract_vgg(mesh: Mesh) -> Any:
+    """Returns shapes and shardings of the parameters of the perceptual network."""
+    params = jax.eval_shape(init_vgg, jax.random.key(0))
+    return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=replicated(mesh)), params)
 
 
 def compile_step(lowered: Lowered, mesh: Mesh) -> Compiled:

@@ -23,7 +23,7 @@ from palgan_jax.data.eval_batches import eval_batches
 from palgan_jax.data.protocols import Source
 from palgan_jax.data.sampling import SIDE, Averages, averages
 from palgan_jax.data.train_batches import TrainBatches, train_batches
-from palgan_jax.distributed.collectives import failing_together
+from palgan_jax.distributed.collectives import failing_together, number_of_first
 from palgan_jax.distributed.mesh import check_batch_size, make_mesh, replicated
 from palgan_jax.distributed.preemption import StopRequest
 from palgan_jax.errors import DataStopped, ExitCode, UserError, one_line
@@ -35,6 +35,7 @@ from palgan_jax.training.compile import Program, compile_program
 from palgan_jax.training.data import LostPictures, open_data
 from palgan_jax.training.finite import FiniteCheck
 from palgan_jax.training.lease import Lease
+from palgan_jax.training.memory import check_memory, fitting_batch, out_of_memory
 from palgan_jax.training.metrics_file import MetricsWriter
 from palgan_jax.training.outlook import Outlook, compile_time
 from palgan_jax.training.sample_sheets import SampleSheets
@@ -44,6 +45,7 @@ from palgan_jax.training.timing import InputWatch, MetricsWindow
 from palgan_jax.training.validation import Validation
 from palgan_jax.training.validation_table import validation_table
 from palgan_jax.util.files import write_file
+from palgan_jax.util.memory import lacks_memory
 from palgan_jax.util.progress import Progress, Waiting
 
 log = logging.getLogger(__name__)
@@ -93,8 +95,11 @@ class Run:
         return steps > 0 and (self.step % steps == 0 or self.step == self.durations.total)
 
 
-def train(config: ConfigDict, workdir: str | Path) -> Outcome:
+def train(config: ConfigDict, workdir: str | Path, *, fit: bool = False) -> Outcome:
     """Trains until the config's total, or until told to stop; the same call goes on where a run ended.
+
+    `fit` takes the largest batch that the devices have memory for in the place of `config.batch_size`; a run that is
+    resumed keeps its batch.
 
     Writes WORKDIR/{config.json,start.json,metrics.jsonl,checkpoints,sheets,data}.
 
@@ -102,8 +107,14 @@ def train(config: ConfigDict, workdir: str | Path) -> Outcome:
     a gradient is no longer finite; DataStopped, after saving, where the pictures are gone.
     """
     check_config(config)
+    config = config.copy_and_resolve_references()
     with ExitStack() as stack:
-        run = prepare_run(config, make_workdir(workdir), stack)
+        try:
+            run = prepare_run(config, make_workdir(workdir), stack, fit)
+        except Exception as error:
+            if lacks_memory(error):
+                raise out_of_memory(error, config) from error
+            raise
         if run is None:
             return Outcome.FINISHED
         with StopRequest("step", lambda: f"step {run.saved:,}", run.checkpoints.wait) as stop:
@@ -111,14 +122,14 @@ def train(config: ConfigDict, workdir: str | Path) -> Outcome:
             try:
                 loop(run, stop)
             except Exception as error:  # nothing is to lose the steps that are done
-                failure = error
+                failure = out_of_memory(error, config, run.program) if lacks_memory(error) else error
             return finish(run, stop, failure)
 
 
 # ------------------------------------------------------------------------------------------------------------- prepare
 
 
-def prepare_run(config: ConfigDict, workdir: Path, stack: ExitStack) -> Run | None:
+def prepare_run(config: ConfigDict, workdir: Path, stack: ExitStack, fit: bool = False) -> Run | None:
     """Opens, compiles and restores what a run needs; `stack` closes it. Returns None where the run has finished.
 
     What may be refused comes before what takes long. Raises UserError as `train` does.
@@ -130,9 +141,12 @@ def prepare_run(config: ConfigDict, workdir: Path, stack: ExitStack) -> Run | No
         if jax.process_index() == 0:
             lease = stack.enter_context(Lease(workdir))
     _log_devices(config, mesh)
-    checkpoints = stack.enter_context(_open_checkpoints(config, workdir))
+    checkpoints = stack.enter_context(_open_checkpoints(config, workdir, fit))
     source = open_data(config, "train", workdir)
     val_source = open_data(config, "val", workdir) if config.data.val else None
+    fresh = checkpoints.latest_step is None
+    if fit and fresh:
+        config.batch_size = number_of_first(fitting_batch(config, mesh, len(source)))
     spans = durations(config, len(source))
     if val_source is None:
         spans = replace(spans, eval=0, sheet=0)
@@ -140,7 +154,6 @@ def prepare_run(config: ConfigDict, workdir: Path, stack: ExitStack) -> Run | No
         log.info("%d steps are saved; there is nothing left to do: lengthen --config.total to go on", spans.total)
         return None
 
-    fresh = checkpoints.latest_step is None
     start = load_start(config) if fresh and config.start else None
     published = fresh and start is None and config.net.encoder != "paper"
     encoder = load_efficientnet_lite0() if published else None
@@ -155,6 +168,7 @@ def prepare_run(config: ConfigDict, workdir: Path, stack: ExitStack) -> Run | No
         vgg = jax.device_put(load_vgg16(config.loss.perceptual_weights or None), replicated(mesh))
     with Waiting(f"compiling the training step, {compile_time()}", shown=jax.process_index() == 0):
         program = compile_program(config, mesh, spans.phases, vgg, fresh=fresh)
+    check_memory(config, mesh, program)
     if fresh:
         state, position, step = program.init(jax.random.key(config.seed)), 0, 0
         if encoder is not None:
@@ -205,14 +219,17 @@ def make_workdir(workdir: str | Path) -> Path:
     return Path(workdir)
 
 
-def _open_checkpoints(config: ConfigDict, workdir: Path) -> Checkpoints:
-    """Opens WORKDIR/checkpoints. Raises UserError where another config made them."""
+def _open_checkpoints(config: ConfigDict, workdir: Path, keep_batch: bool) -> Checkpoints:
+    """Opens WORKDIR/checkpoints. Raises UserError where another config made them; `keep_batch` takes their batch."""
     less = find_metric(config.best.removeprefix("val/")).direction == "lower"
     checkpoints = Checkpoints(
         workdir / FOLDER, keep=config.keep, best=config.best or None, best_mode="min" if less else "max"
     )
     if checkpoints.latest_step is not None:
-        check_fits(checkpoints.read_config(), config.to_dict(), free=FREE, where=str(workdir))
+        saved = checkpoints.read_config()
+        if keep_batch:
+            config.batch_size = saved["batch_size"]
+        check_fits(saved, config.to_dict(), free=FREE, where=str(workdir))
     return checkpoints
 
 

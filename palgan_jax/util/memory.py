@@ -1,0 +1,94 @@
+"""Memory: how much a device or this process may take, and whether an error is the lack of it."""
+
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from palgan_jax.errors import UserError
+from palgan_jax.util.text import in_words
+
+_CGROUP = Path("/sys/fs/cgroup")
+
+
+def lacks_memory(error: BaseException | None) -> bool:
+    """Returns whether an error, or one that caused it, says that the memory of a device or of this process ran out."""
+    if isinstance(error, UserError):  # somebody has found the words already
+        return False
+    while error is not None:
+        text = str(error)
+        if isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in text or "Out of memory" in text:
+            return True
+        error = error.__cause__
+    return False
+
+
+@contextmanager
+def memory_may_run_out(what: str, advice: str) -> Iterator[None]:
+    """Turns a lack of memory, in a `with` body, into a UserError: what it was that lacked it, and what to do."""
+    try:
+        yield
+    except Exception as error:
+        if not lacks_memory(error):
+            raise
+        match = re.search(r"allocating (\d+) bytes", str(error))
+        amount = f" ({in_words(int(match[1]))} more at once)" if match else ""
+        raise UserError(f"{what} needs more memory than there is{amount}: {advice}.") from error
+
+
+def needed_and_there(text: str) -> tuple[float, float] | None:
+    """Returns the bytes that a program needs and those that there are, from libtpu's message; None from others."""
+    match = re.search(r"\((\S+)\) exceeds available HBM \((\S+)\)|Used (\S+) of (\S+) hbm", text)
+    sizes = [size for size in match.groups() if size] if match else []
+    with suppress(ValueError):
+        return (_bytes(sizes[0]), _bytes(sizes[1])) if sizes else None
+    return None
+
+
+def _bytes(size: str) -> float:
+    units = {"K": 2.0**10, "M": 2.0**20, "G": 2.0**30, "T": 2.0**40}
+    return float(size.rstrip("KMGTiB")) * units.get(size.rstrip("iB")[-1:], 1.0)
+
+
+def memory_of(device: Any) -> int | None:
+    """Returns the bytes that programs may take of a device of JAX, in all; None where nobody knows.
+
+    A CPU has what this process may still take: of the machine, of its control group, and of `ulimit -v`.
+    """
+    if device.platform == "cpu":
+        return memory_of_process()
+    stats = device.memory_stats() or {}
+    return stats.get("bytes_limit")
+
+
+def memory_of_process() -> int | None:
+    """Returns the bytes that this process may still take at most; None on systems that do not say."""
+    limits = [*_machine(), *_control_group(), *_address_space()]
+    return min(limits, default=None)
+
+
+def _machine() -> list[int]:
+    with suppress(AttributeError, ValueError, OSError):
+        return [os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")]
+    return []
+
+
+def _control_group() -> list[int]:
+    """Reads the limit of a container."""
+    for name in ("memory.max", "memory/memory.limit_in_bytes"):
+        with suppress(OSError, ValueError):  # "max" is no number
+            return [int((_CGROUP / name).read_text())]
+    return []
+
+
+def _address_space() -> list[int]:
+    with suppress(ImportError, OSError, ValueError):
+        import resource  # not on Windows
+
+        limit, _ = resource.getrlimit(resource.RLIMIT_AS)
+        if limit != resource.RLIM_INFINITY:
+            taken = int(Path("/proc/self/statm").read_text().split()[0]) * os.sysconf("SC_PAGE_SIZE")
+            return [max(limit - taken, 0)]
+    return []

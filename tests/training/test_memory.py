@@ -1,0 +1,105 @@
+"""Whether a step fits the memory: real limits, real errors of XLA, and the search for the largest batch."""
+
+import os
+import re
+import subprocess
+import sys
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from palgan_jax.config import default_config
+from palgan_jax.errors import UserError
+from palgan_jax.training.memory import COMPILATIONS, Need, fitting, largest_batch, too_large
+from tests.support.places import ROOT
+
+LIMITED = """
+import resource, jax, jax.numpy as jnp
+from palgan_jax.config import default_config
+from palgan_jax.distributed.mesh import make_mesh
+from palgan_jax.errors import UserError
+from palgan_jax.training.compile import Program
+from palgan_jax.training.memory import check_memory, out_of_memory
+from palgan_jax.util.memory import lacks_memory, memory_of_process
+config, mesh = default_config(), make_mesh()
+state = jax.ShapeDtypeStruct((1000, 1000), jnp.float32, sharding=jax.sharding.SingleDeviceSharding(jax.devices()[0]))
+# Sorting needs a copy: 4 GB beside the 4 MB of the state.
+step = jax.jit(lambda s: jnp.sort(jnp.broadcast_to(s.reshape(-1), (1000, 1000000)), axis=0).sum())
+program = Program(None, state, None, step.lower(state).compile())
+check_memory(config, mesh, program)
+print("fits")
+resource.setrlimit(resource.RLIMIT_AS, (10_000_000_000, resource.RLIM_INFINITY))
+limit = resource.getrlimit(resource.RLIMIT_AS)[0] - memory_of_process() + 2_000_000_000
+resource.setrlimit(resource.RLIMIT_AS, (limit, resource.RLIM_INFINITY))
+try:
+    check_memory(config, mesh, program)
+except UserError as error:
+    print("before:", error)
+try:
+    program.step(jnp.ones((1000, 1000))).block_until_ready()
+except Exception as error:
+    print(lacks_memory(error), out_of_memory(error, config, program))
+"""
+
+
+def test_a_step_that_does_not_fit_is_told_with_its_figures_before_it_runs_and_when_it_does():
+    command, one_device = [sys.executable, "-c", LIMITED], {**os.environ, "XLA_FLAGS": ""}
+    done = subprocess.run(command, cwd=ROOT, env=one_device, capture_output=True, text=True, check=False)
+    fits, before, when = done.stdout.splitlines()
+    assert fits == "fits" and when == before.replace("before:", "True")
+    need, there, batch = re.search(r"needs (\S+) GB .* there are (\S+) GB: .*batch_size=(\d+), or", before).groups()
+    assert 4.0 <= float(need) <= 9.0 and 1.7 <= float(there) <= 2.0
+    assert int(batch) == pytest.approx(64 * float(there) / float(need), abs=2)
+
+
+def shown(need: Need, config) -> float:
+    """The bytes of a step with the settings of a config, by the rule that `fitting` states."""
+    default = default_config()
+    share = config.batch_size / config.accumulate / (default.batch_size / default.accumulate)
+    share *= (config.resolution / default.resolution) ** 2 * config.net.width / default.net.width
+    fixed = need.fixed * (config.net.width / default.net.width) ** 2
+    return fixed * (1.25 if config.accumulate > default.accumulate else 1) + need.working * share
+
+
+@given(st.floats(0, 2e9), st.floats(1e6, 1e11), st.floats(1e6, 1e11))
+def test_each_setting_that_is_proposed_fits(fixed, working, there):
+    need = Need(fixed, working)
+    for setting in fitting(default_config(), 1, need, there):
+        config = default_config()
+        for name, value in re.findall(r"--config\.(\S+)=(\S+)", setting):
+            config.update_from_flattened_dict({name: float(value) if "width" in name else int(value)})
+        assert shown(need, config) <= there * (1 + 1e-6)
+
+
+def test_nothing_is_proposed_that_would_not_fit():
+    assert fitting(default_config(), 1, Need(1e12, 1e12), 1e9) == []
+
+    class Mesh:
+        size = 1
+
+    sentence = str(too_large(default_config(), Mesh, Need(1e12, 1e12), 1e9))
+    assert "a smaller batch, resolution and width together would fit." in sentence
+
+
+@given(
+    st.integers(1, 16), st.integers(1, 300), st.integers(1, 3000), st.floats(0, 1e9), st.floats(1e3, 1e8),
+    st.floats(1e6, 1e11),
+)  # fmt: skip
+def test_the_largest_batch_is_found_by_few_compilations(least, first, most, fixed, each, there):
+    compiled = {}
+
+    def need_at(batch: int) -> float:
+        assert batch % least == 0 and batch not in compiled
+        compiled[batch] = fixed + each * batch
+        return compiled[batch]
+
+    most = max(most, least)
+    if fixed + each * least > there:
+        with pytest.raises(UserError, match=f"a batch of {least} needs"):
+            largest_batch(need_at, there, least, first, most)
+        return
+    found = largest_batch(need_at, there, least, first, most)
+    assert found in compiled and len(compiled) <= COMPILATIONS and compiled[found] <= there
+    exact = min(int((there - fixed) / each) // least * least, most // least * least)
+    assert exact - least <= found <= most
