@@ -1,0 +1,135 @@
+"""Draws docs/gallery.md: the samples in the colors of the bundled model, of two references and of an edited palette.
+
+    python examples/gallery.py
+
+All 24 samples are shown, by how much the automatic colors are better than none; those that are worse are called so.
+"""
+
+import argparse
+import io
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from palgan_jax import open_picture
+from palgan_jax.colorize.join import join, luminance
+from palgan_jax.colorize.predictor import Colorizer
+from palgan_jax.metrics.psnr import psnr
+from palgan_jax.pages import read_credits
+from palgan_jax.palette.edit_words import parse_edits
+from palgan_jax.palette.palette import Palette
+
+ROOT = Path(__file__).resolve().parent.parent
+SAMPLES, REFERENCES = ROOT / "examples" / "samples", ROOT / "examples" / "photos"
+PAINTED_LIKE = ("leaves.jpg", "sky-03.jpg")
+EDIT = "shift chroma=1.6"
+TILE, GAP = 150, 4  # pixels: the longer side of a picture, and what is between two
+QUALITY = 80
+MOST_BYTES = 1_000_000
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One sample of the gallery; `automatic` and `gray` are PSNRs in dB."""
+
+    name: str
+    credit: str
+    picture: bytes
+    automatic: float
+    gray: float
+
+    @property
+    def gain(self) -> float:
+        return self.automatic - self.gray
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--output", type=Path, default=ROOT / "docs", help="folder of gallery.md and gallery/")
+    output = parser.parse_args().output.resolve()
+    colorizer = Colorizer.load()
+    references = [open_picture(REFERENCES / name) for name in PAINTED_LIKE]
+    credits = read_credits(SAMPLES / "ATTRIBUTION.md")
+    entries = [draw(path, colorizer, references, credits[path.name]) for path in sorted(SAMPLES.glob("*.jpg"))]
+    entries.sort(key=lambda entry: -entry.gain)
+    files = {f"{entry.name}.jpg": entry.picture for entry in entries} | {"references.jpg": in_a_row(references)}
+    total = sum(map(len, files.values()))
+    if total > MOST_BYTES:
+        sys.exit(f"the pictures have {total:,} bytes, more than {MOST_BYTES:,}: lower QUALITY or TILE")
+    (output / "gallery").mkdir(parents=True, exist_ok=True)
+    for name, content in files.items():
+        (output / "gallery" / name).write_bytes(content)
+    thanks = read_credits(REFERENCES / "ATTRIBUTION.md")
+    named = "; ".join(f"{name.removesuffix('.jpg')} ({thanks[name]})" for name in PAINTED_LIKE)
+    (output / "gallery.md").write_text(page(entries, named, colorizer.source), encoding="utf-8")
+    print(f"{output / 'gallery.md'}: {len(files)} pictures, {total:,} bytes")
+    return 0
+
+
+def draw(path: Path, colorizer: Colorizer, references: list[np.ndarray], credit: str) -> Entry:
+    """Colors one sample in all ways."""
+    truth = open_picture(path)
+    gray = join(luminance(truth), np.zeros((2, 2, 2), np.float32))
+    automatic, predicted = colorizer.colorize(truth)
+    edited = parse_edits(EDIT)(Palette(predicted, colorizer.spec, colorizer.config.ab_range)).shares
+    palettes = [*(colorizer.palette_of(reference) for reference in references), edited]
+    others = [colorizer.colorize(truth, palette)[0] for palette in palettes]
+    picture = in_a_row([gray, automatic, *others, truth])
+    return Entry(path.stem, credit, picture, decibels(automatic, truth), decibels(gray, truth))
+
+
+def decibels(ours: np.ndarray, truth: np.ndarray) -> float:
+    """Returns the PSNR of a picture."""
+    return float(psnr(ours[None], truth[None])[0])
+
+
+def in_a_row(pictures: list[np.ndarray]) -> bytes:
+    """Returns small copies of some pictures beside each other, as a JPEG."""
+    tiles = [Image.fromarray(picture) for picture in pictures]
+    for tile in tiles:
+        tile.thumbnail((TILE, TILE), Image.Resampling.LANCZOS)
+    row = Image.new("RGB", (len(tiles) * (TILE + GAP) - GAP, max(tile.height for tile in tiles)), "white")
+    for number, tile in enumerate(tiles):
+        row.paste(tile, (number * (TILE + GAP) + (TILE - tile.width) // 2, 0))
+    file = io.BytesIO()
+    row.save(file, "JPEG", quality=QUALITY, optimize=True)
+    return file.getvalue()
+
+
+def page(entries: list[Entry], references: str, source: str) -> str:
+    """Returns the text of gallery.md; `references` and `source` are sentences without an end."""
+    better = [entry for entry in entries if entry.gain > 0]
+    failures = [entry for entry in entries if entry.gain <= 0]
+    lines = [
+        "# Gallery",
+        "",
+        f"All {len(entries)} photographs of `examples/samples`, on which the model was not trained. From left to",
+        "right: gray; automatic; with the palette of the first reference; with that of the second; automatic, but with",
+        f"the edit `{EDIT}` of its palette; the truth. The PSNR is that of the automatic colors at full size, the",
+        f"gain that over gray. `python examples/gallery.py` draws this page ({source}).",
+        "",
+        f"The references: {references}.",
+        "",
+        "![The two references](gallery/references.jpg)",
+        "",
+        f"## Better than gray: {len(better)}",
+        "",
+    ]
+    for entry in better:
+        lines += described(entry)
+    lines += [f"## Failures, no better than gray: {len(failures)}", ""]
+    for entry in reversed(failures):
+        lines += described(entry)
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def described(entry: Entry) -> list[str]:
+    figures = f"PSNR {entry.automatic:.2f} dB, gain {entry.gain:+.2f}"
+    return [f"**{entry.name}** ({entry.credit}): {figures}", "", f"![{entry.name}](gallery/{entry.name}.jpg)", ""]
+
+
+if __name__ == "__main__":
+    sys.exit(main())
