@@ -14,6 +14,7 @@ from palgan_jax.util.terminal import show_messages
 
 COMMANDS = {
     "train": ("training.command:add_arguments", "train a model; the same command goes on where a run ended"),
+    "finetune": ("finetune.command:add_arguments", "train a model further on a folder, and say whether it helped"),
     "colorize": ("colorize.command:add_arguments", "colorize photographs"),
     "evaluate": ("evaluation.command:add_arguments", "measure a checkpoint, or the pictures of any other system"),
     "benchmark": ("benchmark.command:add_arguments", "measure speed and memory, here or for an absent TPU pod"),
@@ -24,7 +25,7 @@ COMMANDS = {
     "data": ("data.command:add_arguments", "say what is in a set of pictures"),
 }
 """Name -> the function that gives a parser the command's arguments and the function `run`, and a line of help."""
-TAKE_CONFIG_FIELDS = ("train", "benchmark")
+TAKE_CONFIG_FIELDS = ("train", "finetune", "benchmark")
 
 
 def main(argv: Sequence[str] | None = None) -> int:

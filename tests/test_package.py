@@ -31,6 +31,7 @@ checkpoint
 training
 colorize prepare benchmark
 evaluation
+finetune
 cli
 main
 """

@@ -110,7 +110,11 @@ class Checkpoint:
         """Loads the model that `--checkpoint PATH` means; None: the bundled one. Raises UserError for a missing one."""
         from palgan_jax.checkpoint.find import find_weights
 
-        weights = find_weights(path)
+        return cls.of(find_weights(path), palette, label)
+
+    @classmethod
+    def of(cls, weights: Weights, palette: str = "automatic", label: str = "") -> "Checkpoint":
+        """Returns the system that paints with these weights."""
         return cls(Colorizer(weights), _sha256(weights), palette, label)
 
     def paint(self, variables: Any, luminance: jax.Array, inputs: Mapping[str, jax.Array]) -> Painted:

@@ -1,0 +1,54 @@
+"""Which photographs of a folder are trained on, and which are kept aside to judge by."""
+
+from pathlib import Path
+
+from palgan_jax.data.folder import list_pictures
+from palgan_jax.data.source import StoredSource, open_source
+from palgan_jax.errors import UserError
+from palgan_jax.util.files import make_folder, write_file
+from palgan_jax.util.progress import ScanProgress
+
+TRAIN, ASIDE = "train.txt", "aside.txt"  # lists in the run's folder
+FEWEST = 20
+SMALL = 60
+MOST_ASIDE = 200
+NEIGHBORS = 4
+NEAR_GRAY = 5.0  # as the default of data.near_gray
+
+
+def is_aside(number: int, count: int) -> bool:
+    """Tells whether picture `number` of `count`, in the order of their names, is kept aside.
+
+    It is a third of few pictures, otherwise a fifth, but no more than about 200.
+    They are kept aside by fours: neighbors often show the same scene, and a picture whose double was trained on would
+    flatter the result.
+    """
+    every = 3 if count < SMALL else max(5, -(-count // MOST_ASIDE))
+    return number // NEIGHBORS % every == every // 2
+
+
+def split_folder(folder: str | Path, run: Path) -> tuple[int, int]:
+    """Writes RUN/train.txt and RUN/aside.txt, lists of a folder's color photographs, unless they are there already.
+
+    Returns how many photographs each has. Raises UserError where the folder has too few in color.
+    """
+    lists = [run / TRAIN, run / ASIDE]
+    if not all(path.is_file() for path in lists):
+        source = open_source(
+            f"folder:{folder}", cache_dir=run / "data", near_gray=NEAR_GRAY, progress=ScanProgress(str(folder))
+        )
+        assert isinstance(source, StoredSource)
+        count = len(source)
+        if count < FEWEST:
+            raise UserError(
+                f"{folder} has {count} photographs in color, too few to learn from and to judge by: name a folder of "
+                f"{FEWEST} at least."
+            )
+        root = list_pictures(folder).root.absolute()
+        paths = [root / source.picture_name(i) for i in range(count)]
+        make_folder(run)
+        for path, aside in zip(lists, (False, True), strict=True):
+            chosen = [str(p) for i, p in enumerate(paths) if is_aside(i, count) == aside]
+            write_file(path, "\n".join([*chosen, ""]).encode("utf-8", "surrogateescape"))
+    train, aside = (len(path.read_bytes().splitlines()) for path in lists)
+    return train, aside
