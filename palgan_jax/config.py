@@ -72,13 +72,21 @@ RANGES = {
     "palette.sigma": (TINY, HUGE),
     "predicted_share": (0, 1),
     "recolored_share": (0, 1),
-    "optim.g_lr": (0, float("inf")),
-    "optim.d_lr": (0, float("inf")),
+    "loss.l1": (0, HUGE),
+    "loss.perceptual": (0, HUGE),
+    "loss.adversarial": (0, HUGE),
+    "loss.palette": (0, HUGE),
+    "loss.entropy": (0, HUGE),
+    "loss.cells": (0, HUGE),
+    "loss.consistency": (0, HUGE),
+    "loss.kl": (0, HUGE),
+    "optim.g_lr": (0, 1),  # a step of Adam is about as long, and a weight rarely longer
+    "optim.d_lr": (0, 1),
     "optim.encoder_rate": (0, HUGE),
     "optim.weight_decay": (0, HUGE),
     "optim.clip": (0, HUGE),
-    "optim.b1": (0, 1),
-    "optim.b2": (0, 1),
+    "optim.b1": (0, 0.999999),
+    "optim.b2": (0, 0.999999),
     "data.luminance_jitter": (0, 1),
     "data.min_scale": (TINY, 1),
     "data.near_gray": (0, HUGE),
@@ -86,7 +94,7 @@ RANGES = {
     "data.workers": (-1, 1024),
     "keep": (1, HUGE),
 }
-"""The smallest and the largest value that make sense."""
+"""The smallest and the largest value that make sense. Those of `mesh` depend on the devices: see `make_mesh`."""
 
 OF_PRETRAINED = (
     "net.paint_stride", "net.palette_dropout", "net.frozen_blocks", "loss.cells", "optim.encoder_rate",
@@ -404,11 +412,11 @@ def check_config(config: ConfigDict) -> None:
     for name, choices in CHOICES.items():
         if flat[name] not in choices:
             raise UserError(f"--config.{name}={flat[name]} is not known: choose one of {', '.join(choices)}.")
-    if config.resolution < 64 or config.resolution % 64:
-        raise UserError(f"--config.resolution={config.resolution} does not fit: it must be a multiple of 64.")
     for name, (low, high) in RANGES.items():
         if not low <= flat[name] <= high:
             raise UserError(f"--config.{name}={flat[name]} does not fit: it must be from {low:g} to {high:g}.")
+    if config.resolution % 64:
+        raise UserError(f"--config.resolution={config.resolution} does not fit: it must be a multiple of 64.")
     for name in ("total", *CADENCES, *PHASES):
         duration_in_steps(flat[name], name, batch_size=1, epoch_examples=1, total=1)
     for name in OF_PRETRAINED if config.net.encoder == "paper" else ():
@@ -431,10 +439,13 @@ def duration_in_steps(duration: str | int, name: str, *, batch_size: int, epoch_
             "or, but for the total itself, '10%'."
         )
     amount, unit = float(match["amount"]), (match["unit"] or "step").removesuffix("s")
+    if unit == "%" and amount > 100:
+        raise UserError(f"--config.{name}={duration} is longer than the whole run: write 100% or less.")
     in_steps = {"step": 1, "epoch": epoch_examples / batch_size, "example": 1 / batch_size, "%": total / 100}
     return max(1, round(amount * in_steps[unit])) if amount else 0
 
 
+MOST_STEPS = 2**31 - 1  # of an int32, which is what the state counts them in
 CADENCES = ("log_every", "eval_every", "checkpoint_every", "sheet_every")
 PHASES = ("optim.decay_from", "optim.encoder_from")
 
@@ -478,6 +489,8 @@ def durations(config: ConfigDict, epoch_examples: int) -> Durations:
     total = steps("total", config.total)
     if not total:
         raise UserError(f"--config.total={config.total} trains nothing: it must be longer than 0.")
+    if total > MOST_STEPS:
+        raise UserError(f"--config.total={config.total} are {total} steps: {MOST_STEPS:,} can be counted.")
     flat = flatten(config)
     phases = Phases(total, *(steps(name, flat[name], total) for name in PHASES))
     return Durations(phases, *(steps(name, config[name], total) for name in CADENCES))

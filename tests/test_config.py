@@ -6,7 +6,10 @@ from hypothesis import strategies as st
 
 from palgan_jax.checkpoint.compatibility import check_fits
 from palgan_jax.config import (
+    CADENCES,
     CHOICES,
+    PHASES,
+    RANGES,
     apply_overrides,
     check_config,
     default_config,
@@ -62,6 +65,35 @@ def test_durations_of_a_config():
     assert (spans.total, spans.phases.decay_from, spans.log, spans.eval) == (100, 50, 0, 10)
 
 
+def test_each_number_has_a_range_and_each_text_its_choices_or_a_check():
+    fields, without = flatten(default_config()), ("mesh.data", "mesh.fsdp")
+    numbers = {name for name, value in fields.items() if type(value) in (int, float)}
+    assert numbers == set(RANGES) | set(without)
+    texts = {name for name, value in fields.items() if isinstance(value, str)}
+    opened = {"start", "loss.perceptual_weights", "data.train", "data.val", "data.tfds_dir"}
+    assert texts == {*CHOICES, "total", *CADENCES, *PHASES, "eval_metrics", "best", *opened}
+
+
+@pytest.mark.parametrize("name", sorted(RANGES))
+def test_what_lies_outside_its_range_is_refused(name):
+    for value in (RANGES[name][0] - 1, RANGES[name][1] * 2 + 1, float("nan")):
+        config = default_config()
+        if isinstance(flatten(config)[name], int):
+            if value != value:
+                continue
+            value = int(value)
+        config.update_from_flattened_dict({name: value})
+        with pytest.raises(UserError, match=f"--config.{name}=.* does not fit: it must be from"):
+            check_config(config)
+
+
+def test_more_steps_than_can_be_counted_are_refused():
+    config = default_config()
+    config.total = "1e9 epochs"
+    with pytest.raises(UserError, match=r"total=1e9 epochs are .* steps: 2,147,483,647 can be counted"):
+        durations(config, 10**6)
+
+
 def test_overrides_keep_the_type_of_the_field():
     config = default_config()
     apply_overrides(
@@ -109,6 +141,7 @@ def test_every_choice_is_checked(field):
     [
         *("resolution=96", "resolution=0", "batch_size=0", "accumulate=-1", "keep=0", "predicted_share=7", "ema=2"),
         *("palette.sigma=0", "ab_range=0", "data.min_scale=0", "data.workers=-9", "optim.g_lr=-1", "net.width=0"),
+        *("loss.l1=-3", "optim.g_lr=7", "optim.b2=1", "optim.decay_from=200%", "resolution=8192"),
     ],
 )
 def test_numbers_that_cannot_work(override):
