@@ -45,9 +45,13 @@ class ProcessesMissing(UserError):
     exit_code = ExitCode.FAULT
 
 
-EXTRA_OF_MODULE = dict.fromkeys(
-    ("absl", "array_record", "clu", "cv2", "etils", "fsspec", "google", "grain", "optax", "orbax"), "train"
-) | {"tensorflow_datasets": "prepare", "tensorflow": "prepare", "pillow_heif": "formats", "pillow_jxl": "formats"}
+MODULES_OF_EXTRA = {
+    "train": ("absl", "array_record", "clu", "cv2", "etils", "fsspec", "google", "grain", "optax", "orbax"),
+    "prepare": ("tensorflow_datasets", "tensorflow"),
+    "formats": ("pillow_heif", "pillow_jxl"),
+    "onnx": ("onnx",),
+}
+EXTRA_OF_MODULE = {module: extra for extra, modules in MODULES_OF_EXTRA.items() for module in modules}
 """Top-level module -> the extra of pyproject.toml that brings it; the light install has none of them for sure."""
 
 

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 
 from palgan_jax import __version__
@@ -162,6 +163,27 @@ def test_export_to_a_place_that_cannot_be_written_is_one_sentence(palgan, workdi
     code, out, err = palgan("export", workdir, tmp_path / "out.safetensors")
     assert (code, out) == (2, "") and is_one_sentence(err, "out.safetensors cannot be written (Read-only file system)")
     assert sorted(entry.name for entry in tmp_path.iterdir()) == ["file", "taken.safetensors"]
+
+
+def test_export_writes_an_onnx_model(palgan, weights_file, tmp_path):
+    whole, painter = tmp_path / "out.onnx", tmp_path / "painter.onnx"
+    code, out, err = palgan("export", weights_file, whole, "--dtype", "float16")
+    assert (code, err) == (0, []) and out.startswith(f"{whole}: step 1234 of")
+    assert palgan("export", weights_file, painter, "--painter")[0] == 0
+    models = [onnx.load(path) for path in (whole, painter)]
+    assert [[output.name for output in model.graph.output] for model in models] == [["ab", "used_palette"], ["ab"]]
+
+
+def test_export_of_the_bundled_weights(palgan, weights_file, tmp_path, monkeypatch):
+    monkeypatch.setattr("palgan_jax.checkpoint.find.BUNDLED", weights_file.parent)
+    code, out, _ = palgan("export", "bundled", tmp_path / "out.safetensors")
+    assert code == 0 and "tiny.safetensors (bundled)" in out
+
+
+def test_a_painter_is_of_onnx_alone(palgan, weights_file, tmp_path):
+    code, out, err = palgan("export", weights_file, tmp_path / "out.safetensors", "--painter")
+    assert (code, out) == (2, "") and is_one_sentence(err, "--painter is a part of an ONNX model")
+    assert not list(tmp_path.iterdir())
 
 
 def test_export_to_another_kind_of_file_is_one_sentence(palgan, workdir, tmp_path):

@@ -28,7 +28,7 @@ pretrained pages
 metrics
 data
 checkpoint
-training
+training export
 colorize prepare benchmark
 evaluation
 finetune

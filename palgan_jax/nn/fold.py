@@ -24,7 +24,7 @@ def fold_spectral_norm(network: PalGAN, variables: Mapping[str, Any]) -> tuple[P
     for path, value in params.items():
         if has_spectral_norm(path):
             with np.errstate(over="ignore", invalid="ignore"):  # numbers that no training made
-                params[path] = _normalize(np.asarray(value), np.asarray(vectors[(*path[:-1], "u")]))
+                params[path] = divided_by_sigma(np.asarray(value), np.asarray(vectors[(*path[:-1], "u")]))
     return network.clone(spectral=False), {**folded, "params": unflatten_dict(params)}
 
 
@@ -34,7 +34,8 @@ def has_spectral_norm(path: tuple[str, ...]) -> bool:
     return path[0] == "assignment_generator" and path[-1] == "kernel" and not in_norm
 
 
-def _normalize(kernel: np.ndarray, u: np.ndarray) -> np.ndarray:
+def divided_by_sigma(kernel: np.ndarray, u: np.ndarray) -> np.ndarray:
+    """Divides a kernel (..., C) by its largest singular value, of which `u` (1, C) is the vector that training kept."""
     matrix = kernel.reshape(-1, kernel.shape[-1])  # (M, C)
     if u.shape != (1, kernel.shape[-1]):
         raise ValueError(f"a vector (1, {kernel.shape[-1]}) was expected, not {u.shape}")

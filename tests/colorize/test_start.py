@@ -22,8 +22,9 @@ OWN = {
     "checkpoint.weights_file", "checkpoint.find", "checkpoint.command", "data", "data.decode", "data.folder",
     "data.formats", "data.file_bytes", "data.picture", "data.color_profile", "data.levels", "data.jpeg", "data.png",
     "data.tiff_pages", "data.tiff_samples", "data.libtiff", "data.embedded_profile", "data.stored_pixels",
+    "export", "export.command",
 }  # fmt: skip
-"""Modules, and folders of which all may be imported but for those of `checkpoint` and `data`."""
+"""Modules, and folders of which all may be imported but for those of `checkpoint`, `data` and `export`."""
 
 
 def test_colorizing_info_and_export_import_nothing_of_training(tmp_path, samples):
@@ -44,7 +45,7 @@ def test_colorizing_info_and_export_import_nothing_of_training(tmp_path, samples
     assert code == "0" and (tmp_path / "dog.png").is_file()
     assert not {name.partition(".")[0] for name in modules.split()} & OF_TRAINING
     own = {name.removeprefix("palgan_jax.") for name in modules.split() if name.startswith("palgan_jax.")}
-    wide = OWN - {"checkpoint", "data"}
+    wide = OWN - {"checkpoint", "data", "export"}
     assert {name for name in own if name not in OWN and name.partition(".")[0] not in wide} == set()
 
 

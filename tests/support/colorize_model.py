@@ -2,6 +2,7 @@
 
 import zlib
 from functools import cache
+from typing import Any
 
 import jax
 import numpy as np
@@ -12,14 +13,18 @@ from palgan_jax.nn.build import build_generator
 
 
 @cache
-def tiny_weights(model: str = "palgan") -> Weights:
-    """Returns the weights of a network of width 1/16 at 64 x 64 whose colors are far from gray."""
+def tiny_weights(model: str = "palgan", fields: tuple[tuple[str, Any], ...] = ()) -> Weights:
+    """Returns the weights of a network of width 1/16 at 64 x 64 whose colors are far from gray.
+
+    `fields`: names and values of fields of the config that differ.
+    """
     config = default_config()
     config.update({"resolution": 64, "model": model})
     config.net.update({"width": 1 / 16})
+    config.update_from_flattened_dict(dict(fields))
     network = build_generator(config)
-    l = jax.ShapeDtypeStruct((1, 64, 64, 1), np.float32)
-    c = jax.ShapeDtypeStruct((1, 64, 64, 2), np.float32)
+    l = jax.ShapeDtypeStruct((1, config.resolution, config.resolution, 1), np.float32)
+    c = jax.ShapeDtypeStruct((*l.shape[:3], 2), np.float32)
     shapes = jax.eval_shape(lambda l, c: network.init(jax.random.key(0), l, c, method="everything"), l, c)
 
     def drawn(path, leaf) -> np.ndarray:

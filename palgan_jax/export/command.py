@@ -1,0 +1,57 @@
+"""`palgan export CHECKPOINT FILE`: a trained model in one file, of the kind that the file's name announces."""
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from palgan_jax.errors import UserError
+from palgan_jax.util.files import expand_home, user_path
+
+if TYPE_CHECKING:
+    from palgan_jax.checkpoint.weights import Weights
+
+BUNDLED = "bundled"
+KINDS = (".safetensors", ".onnx")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the arguments of `palgan export`."""
+    parser.add_argument(
+        "checkpoint",
+        type=expand_home,
+        help=f"working directory, checkpoint or weights file; {BUNDLED}: the weights that come with the package",
+    )
+    parser.add_argument("output", type=user_path, help=f"the file to write, ending in {' or '.join(KINDS)}")
+    parser.add_argument("--dtype", choices=("float32", "float16"), default="float32", help="how to store parameters")
+    parser.add_argument("--best", action="store_true", help="the best checkpoint, not the latest")
+    parser.add_argument(
+        "--painter", action="store_true", help=".onnx: the part that paints with a given palette, at any size"
+    )
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Writes the file; returns 0. Raises UserError for other endings, before anything is read."""
+    kind = args.output.suffix
+    if kind not in KINDS:
+        raise UserError(f"{args.output} does not say what to write: let it end in {' or '.join(KINDS)}.")
+    if args.painter and kind != ".onnx":
+        raise UserError(f"--painter is a part of an ONNX model: write it to a file that ends in .onnx, not {kind}.")
+    from palgan_jax.checkpoint.find import find_weights
+
+    weights = find_weights(None if args.checkpoint == BUNDLED else args.checkpoint, "best" if args.best else None)
+    _save(args.output, weights, args.dtype, args.painter)
+    print(f"{args.output}: {weights.source}")
+    return 0
+
+
+def _save(path: Path, weights: "Weights", dtype: str, painter: bool) -> None:
+    # Each imports what the others do without.
+    if path.suffix == ".onnx":
+        from palgan_jax.export.onnx_model import save_onnx
+
+        save_onnx(path, weights, dtype, painter)
+    else:
+        from palgan_jax.checkpoint.weights_file import save_weights
+
+        save_weights(path, weights, dtype)

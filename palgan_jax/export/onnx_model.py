@@ -1,0 +1,105 @@
+"""E and G as one ONNX model, or G alone as a painter of pictures of any size, from trained weights.
+
+The model computes what `Colorizer.predict` does with pictures of the network's size: `lightness` (B, 1, R, R), L in
+[0, 100], and `palette` (B, K) give `ab` (B, 2, R, R), Lab units, and `used_palette` (B, K). A palette of zeros asks for
+the predicted one. The painter has no prediction, and its pictures are (B, 1, H, W). B, H and W are free.
+
+Its metadata are those of a file of weights: the config, the step, and how palettes are counted.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+from flax.traverse_util import flatten_dict
+
+from palgan_jax import __version__
+from palgan_jax.checkpoint.weights import Weights
+from palgan_jax.config import from_dict, palette_spec
+from palgan_jax.errors import UserError, one_line
+from palgan_jax.export.assignment_generator import Painter
+from palgan_jax.export.graph import Graph, Tensor
+from palgan_jax.export.layers import Part, average_pool, sum_of_bins, upsample
+from palgan_jax.export.palette_generators import encode
+from palgan_jax.util.files import write_file
+
+FORMAT = 1
+
+
+def save_onnx(path: Path, weights: Weights, dtype: str = "float32", painter: bool = False) -> None:
+    """Writes `onnx_model` to a file, whole or not at all. Raises UserError where it, or the place, cannot be."""
+    model = onnx_model(weights, dtype == "float16", painter)
+    try:
+        onnx.checker.check_model(model, full_check=True)
+    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
+        raise UserError(
+            f"the weights ({weights.source}) do not fit the network that their own config describes "
+            f"({one_line(error)}): name another checkpoint."
+        ) from error
+    write_file(path, model.SerializeToString())
+
+
+def onnx_model(weights: Weights, half: bool = False, painter: bool = False) -> onnx.ModelProto:
+    """Returns the ONNX model of trained weights; everything is computed in float32.
+
+    Args:
+      weights: the weights, with their config.
+      half: store the weights as float16.
+      painter: G alone, for pictures of any size.
+
+    Raises UserError for models without palettes, and where the weights are not those of the config's network.
+    """
+    config: Any = from_dict(weights.config)
+    if config.model != "palgan":
+        raise UserError(
+            f'a model of the kind "{config.model}" paints with no palette, which an ONNX model takes: '
+            "export it to .safetensors or .stablehlo."
+        )
+    graph, spec, side = Graph(half), palette_spec(config), None if painter else int(config.resolution)
+    sides = (side, side) if side is not None else ("height", "width")
+    lightness = graph.input("lightness", ("batch", 1, *sides), "L in [0, 100]")
+    palette = graph.input("palette", ("batch", spec.size), "palette to paint with" + ("" if painter else ", or zeros"))
+    try:
+        ab, used = _network(graph, _arrays(weights.variables), config, lightness, palette, side)
+    except (KeyError, ValueError, IndexError) as error:
+        raise UserError(
+            f"the weights ({weights.source}) do not fit the network that their own config describes, since "
+            f"{f'{error.args[0]} is missing' if isinstance(error, KeyError) else one_line(error)}: "
+            "name another checkpoint."
+        ) from error
+    graph.output(ab * float(config.ab_range), "ab", ("batch", 2, *sides), "a and b of Lab")
+    if not painter:
+        graph.output(used, "used_palette", ("batch", spec.size), "the palette, or the predicted one")
+    properties = {
+        "format": "palgan_jax",
+        "format_version": str(FORMAT),
+        "step": str(int(weights.step)),
+        "config": json.dumps(weights.config),
+        "palette": json.dumps(asdict(spec)),
+    }
+    return graph.model("painter" if painter else "palgan", __version__, properties)
+
+
+def _network(
+    graph: Graph, arrays: Mapping[str, np.ndarray], config: Any, lightness: Tensor, palette: Tensor, side: int | None
+) -> tuple[Tensor, Tensor]:
+    """Adds E and G (nn/palgan.py); returns normalized ab (B, 2, H, W), and the palette that was used."""
+    net, l = config.net, (lightness - 50.0) / 100.0
+    predicted, taps = encode(Part(graph, arrays, "palette_generator"), net, l, side is not None, side or 0)
+    if predicted is not None:
+        palette = graph.add("Where", sum_of_bins(palette) > 0.0, palette, predicted)
+    stride = net.paint_stride
+    seen = l if stride == 1 else average_pool(l, stride)
+    painter = Painter(Part(graph, arrays, "assignment_generator"), net, seen, palette, side and side // stride)
+    c = painter.paint(taps)
+    return (c if stride == 1 else upsample(c)), palette
+
+
+def _arrays(variables: Mapping[str, Any]) -> dict[str, np.ndarray]:
+    """Returns the arrays of all collections by names such as "params/assignment_generator/stem/kernel"."""
+    flat: Any = flatten_dict(dict(variables), sep="/")
+    return {name: np.asarray(array, np.float32) for name, array in flat.items()}

@@ -1,0 +1,237 @@
+"""ONNX models beside the networks in Flax, run by ONNX Runtime: every kind of part, any batch, any size."""
+
+import json
+from functools import cache
+from typing import Any
+
+import jax
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+
+from palgan_jax.checkpoint.find import find_weights
+from palgan_jax.checkpoint.weights import Weights
+from palgan_jax.colorize.join import luminance, squash
+from palgan_jax.colorize.predictor import Colorizer
+from palgan_jax.config import CHOICES, from_dict
+from palgan_jax.data.decode import read_rgb
+from palgan_jax.errors import UserError
+from palgan_jax.export.onnx_model import onnx_model, save_onnx
+from palgan_jax.nn.assignment_generator import PaletteAssignmentGenerator
+from palgan_jax.nn.build import build_generator
+from palgan_jax.nn.palette_generator import PaletteGenerator
+from tests.support.colorize_model import tiny_weights
+
+LITE0 = {"net.encoder": "efficientnet_lite0", "net.paint_init": "he"}
+NETWORKS: dict[str, dict[str, Any]] = {
+    "as the paper has it": {},
+    "instance, affine": {
+        "net.norm": "instance", "net.local": "affine", "net.guide": "convolution", "net.tap": "before",
+        "net.attention_residual": True,
+    },
+    "spade, local": {
+        "net.norm": "spade", "net.attention": "local", "net.local": "guided_without_b", "net.guide": "convolution",
+        "net.guided_radius": 12, "net.guided_eps": 1e-2, "net.palette_scale": 3.0, "ab_range": 128.0,
+    },
+    "batch, global": {
+        "net.norm": "batch", "net.attention": "global", "net.normalize_palette": False, "palette.bins": 8,
+    },
+    "self": {"net.attention": "self", "net.spectral": False},
+    "pretrained, none": {**LITE0, "net.attention": "none"},
+    "pretrained, half": {**LITE0, "net.paint_stride": 2, "resolution": 128},
+}  # fmt: skip
+PARITY = {"instance, affine": 1e-4}
+"""Of normalized ab, where it is not 1e-5: the variance of the network in Flax, taken in one pass, is less exact."""
+PORTABLE = {
+    "Abs", "Add", "AveragePool", "Cast", "Clip", "Concat", "Conv", "Div", "Expand", "Flatten", "Gather", "Gemm",
+    "GlobalAveragePool", "Greater", "InstanceNormalization", "LeakyRelu", "Less", "LessOrEqual", "MatMul", "Max", "Min",
+    "Mul", "Pow", "Range", "ReduceMean", "ReduceSum", "Reshape", "Resize", "Round", "Shape", "Sigmoid", "Slice",
+    "Softmax", "Sub", "Tanh", "Transpose", "Unsqueeze", "Where",
+}  # fmt: skip
+"""Operators that are in the tables of TensorRT (onnx-tensorrt, docs/operators.md) and of ONNX Runtime for WebGPU
+(js/web/docs/webgpu-operators.md), but for Max, Min and Round, which only compute with sizes here, on the CPU."""
+
+
+def weights_of(fields: dict[str, Any]) -> Weights:
+    """Random weights of a tiny network, with batch statistics that differ from channel to channel.
+
+    Layers whose results are multiplied, and the last one, are small: else the network multiplies what rounds
+    differently more than a trained one does.
+    """
+    weights = tiny_weights(fields=tuple(fields.items()))
+    rng = np.random.default_rng(1)
+
+    def changed(path, x: np.ndarray) -> np.ndarray:
+        names = [key.key for key in path]
+        if names[0] == "batch_stats":
+            return rng.uniform(*((-0.5, 0.5) if names[-1] == "mean" else (0.5, 2)), x.shape).astype(np.float32)
+        return x / 4 if names[-2] in ("query", "key", "gamma", "colour") else x
+
+    variables = jax.tree_util.tree_map_with_path(changed, weights.variables)
+    return Weights(variables, weights.config, 1234, source="a tiny model")
+
+
+def run(model: onnx.ModelProto, lightness: np.ndarray, palette: np.ndarray) -> dict[str, np.ndarray]:
+    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    results = session.run(None, {"lightness": lightness[:, None], "palette": palette})
+    return dict(zip([output.name for output in session.get_outputs()], results, strict=True))
+
+
+@cache
+def compiled(network):
+    return jax.jit(network.apply)
+
+
+def flax(weights: Weights, lightness: np.ndarray, palette: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The predicted palette (B, K), and ab (B, 2, H, W) in Lab units, painted with the given one."""
+    config: Any = from_dict(weights.config)
+    predicted, c = compiled(build_generator(config))(weights.variables, (lightness[..., None] - 50) / 100, palette)
+    return np.asarray(predicted), np.moveaxis(np.asarray(c), -1, 1) * config.ab_range
+
+
+def pictures(batch: int, height: int, width: int) -> np.ndarray:
+    """L (B, H, W) in [0, 100] with flat parts and detail."""
+    rng = np.random.default_rng(height)
+    coarse = rng.uniform(10, 90, (batch, height // 8, width // 8)).repeat(8, axis=1).repeat(8, axis=2)
+    return np.clip(coarse + rng.normal(0, 6, coarse.shape), 0, 100).astype(np.float32)
+
+
+def palettes(batch: int, size: int) -> np.ndarray:
+    return np.random.default_rng(size).dirichlet(np.ones(size), batch).astype(np.float32)
+
+
+def operators(model: onnx.ModelProto) -> set[str]:
+    return {node.op_type for node in model.graph.node}
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_a_model_computes_what_the_network_does(name):
+    weights = weights_of(NETWORKS[name])
+    config = from_dict(weights.config)
+    model = onnx_model(weights)
+    onnx.checker.check_model(model, full_check=True)
+    assert operators(model) <= PORTABLE
+    lightness, parity = pictures(2, config.resolution, config.resolution), PARITY.get(name, 1e-5)
+    given = palettes(2, config.palette.bins**2)
+    predicted, ab = flax(weights, lightness, given)
+    assert np.ptp(ab) > 20, "the colors of this test are not far from gray"
+    result = run(model, lightness, given)
+    np.testing.assert_array_equal(result["used_palette"], given)
+    np.testing.assert_allclose(result["ab"] / config.ab_range, ab / config.ab_range, atol=parity)
+    given[1] = 0  # the second picture takes the predicted palette
+    _, ab = flax(weights, lightness, np.stack([given[0], predicted[1]]))
+    result = run(model, lightness, given)
+    np.testing.assert_array_equal(result["used_palette"][0], given[0])
+    np.testing.assert_allclose(result["used_palette"][1], predicted[1], atol=1e-6)
+    np.testing.assert_allclose(result["ab"] / config.ab_range, ab / config.ab_range, atol=parity)
+    one = run(model, lightness[1:], given[1:])
+    np.testing.assert_allclose(one["ab"], result["ab"][1:], atol=1e-3)
+
+
+def test_every_kind_of_part_is_among_these_networks():
+    covered = [from_dict(tiny_weights(fields=tuple(fields.items())).config) for fields in NETWORKS.values()]
+    for field in ("encoder", "norm", "attention", "local", "guide", "tap"):
+        assert {config.net[field] for config in covered} == set(CHOICES[f"net.{field}"]), field
+
+
+def test_the_painter_is_the_last_part_of_the_model():
+    weights = weights_of({**LITE0, "net.paint_stride": 2, "resolution": 128})
+    lightness, given = pictures(2, 128, 128), palettes(2, 256)
+    painter = onnx_model(weights, painter=True)
+    assert operators(painter) <= PORTABLE
+    result = run(painter, lightness, given)
+    assert list(result) == ["ab"]
+    np.testing.assert_allclose(result["ab"], run(onnx_model(weights), lightness, given)["ab"], atol=1e-3)
+    assert run(painter, pictures(1, 192, 64), given[:1])["ab"].shape == (1, 2, 192, 64)
+
+
+def test_the_painter_takes_pictures_of_any_size():
+    """E predicts for pictures of one size alone; its features and G are compared at another."""
+    weights = weights_of({"net.guided_radius": 10})
+    lightness, given = pictures(1, 96, 160), palettes(1, 256)
+    l = (lightness[..., None] - 50) / 100
+    params: Any = weights.variables["params"]
+    _, taps = PaletteGenerator(width=1 / 16, head="none").apply({"params": params["palette_generator"]}, l)
+    collections = {name: tree["assignment_generator"] for name, tree in weights.variables.items()}
+    generator = PaletteAssignmentGenerator(1 / 16, guided_radius=10)
+    ab: Any = jax.jit(generator.apply)(collections, l, taps, given)
+    model = onnx_model(weights, painter=True)
+    assert not any(name.startswith("palette_generator/conv_4") for name in (x.name for x in model.graph.initializer))
+    result = run(model, lightness, given)
+    np.testing.assert_allclose(result["ab"] / 110, np.moveaxis(np.asarray(ab), -1, 1), atol=1e-5)
+
+
+def test_the_bundled_model_on_photographs(samples):
+    """Its attention multiplies what rounds differently: the network in Flax is as far from itself without Winograd."""
+    colorizer = Colorizer.load()
+    model = onnx_model(find_weights())
+    zeros = np.zeros((1, colorizer.spec.size), np.float32)
+    differences = []
+    for path in sorted(samples.glob("*.jpg"))[::6]:
+        lightness = squash(luminance(read_rgb(path)), colorizer.resolution)
+        used, ab = colorizer.predict(lightness)
+        result = run(model, lightness[None], zeros)
+        np.testing.assert_allclose(result["used_palette"][0], used, atol=2e-6)
+        differences.append(np.abs(np.moveaxis(result["ab"][0], 0, -1) - ab).max() / 110)
+    assert np.median(differences) < 1e-5 and max(differences) < 4e-5
+
+
+def test_half_the_size_on_demand(tmp_path):
+    weights = weights_of({})
+    whole, half = tmp_path / "whole.onnx", tmp_path / "half.onnx"
+    save_onnx(whole, weights)
+    save_onnx(half, weights, "float16")
+    stored = {x.name: x for x in onnx.load(half).graph.initializer}
+    kernel = onnx.numpy_helper.to_array(stored["assignment_generator/block_00/conv_0/kernel"])
+    assert kernel.dtype == np.float16
+    numbers = sum(np.prod(x.dims) for x in stored.values() if x.data_type == onnx.TensorProto.FLOAT16)
+    assert whole.stat().st_size - half.stat().st_size > 1.8 * numbers
+    lightness = pictures(1, 64, 64)
+    zeros = np.zeros((1, 256), np.float32)
+    exact, rounded = (run(onnx.load(path), lightness, zeros) for path in (whole, half))
+    assert 0 < np.abs(exact["ab"] - rounded["ab"]).max() < 2
+
+
+def test_weights_that_16_bits_cannot_hold_stay_as_they_are():
+    weights = weights_of({})
+    kernel = weights.variables["params"]["palette_generator"]["conv_5"]["kernel"]
+    variables = jax.tree.map(lambda x: x, weights.variables)
+    variables["params"]["palette_generator"]["conv_5"]["kernel"] = kernel * 1e6
+    model = onnx_model(Weights(variables, weights.config, 1), half=True)
+    stored = next(x for x in model.graph.initializer if x.name == "palette_generator/conv_5/kernel")
+    assert stored.data_type == onnx.TensorProto.FLOAT
+
+
+def test_a_file_says_what_it_is(tmp_path):
+    weights = weights_of({"palette.sigma": 0.2})
+    save_onnx(tmp_path / "a.onnx", weights)
+    model = onnx.load(tmp_path / "a.onnx")
+    facts = {entry.key: entry.value for entry in model.metadata_props}
+    assert (facts["format"], facts["step"]) == ("palgan_jax", "1234")
+    assert json.loads(facts["config"]) == weights.config
+    assert json.loads(facts["palette"])["sigma"] == 0.2
+    assert (model.opset_import[0].version, model.ir_version) == (18, 8)
+    shapes = {x.name: [d.dim_param or d.dim_value for d in x.type.tensor_type.shape.dim] for x in model.graph.input}
+    assert shapes == {"lightness": ["batch", 1, 64, 64], "palette": ["batch", 256]}
+    assert [entry.name for entry in tmp_path.iterdir()] == ["a.onnx"]
+
+
+@pytest.mark.parametrize("model", ["autoencoder", "vae"])
+def test_models_without_palettes_are_one_sentence(model, tmp_path):
+    with pytest.raises(UserError, match=f'the kind "{model}" paints with no palette'):
+        save_onnx(tmp_path / "a.onnx", tiny_weights(model))
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("collection", ["params", "batch_stats"])
+@pytest.mark.parametrize("harm", ["missing", "of another shape"])
+def test_weights_that_do_not_fit_their_config_are_one_sentence(tmp_path, collection, harm):
+    weights = weights_of({"net.norm": "batch"})
+    norm = {"BatchNorm_0": {}} if harm == "missing" else {"BatchNorm_0": dict.fromkeys(("scale", "mean"), np.ones(3))}
+    generator = weights.variables[collection]["assignment_generator"]
+    generator = {**generator, "block_00": {**generator["block_00"], "norm_0": norm}}
+    variables = {**weights.variables, collection: {**weights.variables[collection], "assignment_generator": generator}}
+    with pytest.raises(UserError, match=r"the weights \(x\) do not fit the network") as error:
+        save_onnx(tmp_path / "a.onnx", Weights(variables, weights.config, 1, source="x"))
+    assert "\n" not in str(error.value) and not list(tmp_path.iterdir())
