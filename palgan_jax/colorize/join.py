@@ -8,6 +8,7 @@ the picture.
 
 from collections.abc import Callable, Sequence
 from functools import cache, partial
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -197,14 +198,29 @@ def colors_to_levels(lab: np.ndarray, deep: bool = False) -> np.ndarray:
     return rgb
 
 
-def join(luminance: np.ndarray, ab: np.ndarray, deep: bool = False) -> np.ndarray:
+class Layer(NamedTuple):
+    """A painting that lies over a part of a picture.
+
+    Attributes:
+      ab: the painting of the whole picture, (h, w, 2), Lab units.
+      mask: how much of each pixel it covers, uint8 (H, W): 0 nothing, 255 all.
+    """
+
+    ab: np.ndarray
+    mask: np.ndarray
+
+
+def join(luminance: np.ndarray, ab: np.ndarray, deep: bool = False, layers: Sequence[Layer] = ()) -> np.ndarray:
     """Joins full-resolution L (H, W) with a painting's ab (h, w, 2), Lab units, stretched over it along its edges.
+
+    Each of the layers lies over those before it, and all over the painting: ab is mixed at full resolution, so that no
+    seam is wider than that of the mask. Where the masks are 0, the result is that without layers.
 
     Returns sRGB (H, W, 3): uint8, or uint16 where `deep`.
     """
-    small = shrink(luminance, *ab.shape[:2])
-    offset, slope = _along_edges(small[None], np.asarray(ab, np.float32)[None])
-    return join_linear(luminance, np.asarray(offset)[0], np.asarray(slope)[0], deep)
+    masks = [layer.mask for layer in layers]
+    paintings = [_along_luminance(luminance, painting) for painting in (ab, *(layer.ab for layer in layers))]
+    return _join(luminance, paintings, masks, deep)
 
 
 def join_linear(luminance: np.ndarray, offset: np.ndarray, slope: np.ndarray, deep: bool = False) -> np.ndarray:
@@ -212,14 +228,41 @@ def join_linear(luminance: np.ndarray, offset: np.ndarray, slope: np.ndarray, de
 
     Returns sRGB (H, W, 3): uint8, or uint16 where `deep`.
     """
+    return _join(luminance, [_planes(offset, slope)], [], deep)
+
+
+def _join(luminance: np.ndarray, paintings: list[list[Image.Image]], masks: list[np.ndarray], deep: bool) -> np.ndarray:
+    """Joins L (H, W) with a painting and others over it, by the planes of each, and a mask of each of the others."""
     height, width = luminance.shape
-    maps = np.concatenate([offset, slope], axis=-1)
-    planes = [Image.fromarray(np.ascontiguousarray(maps[..., i])) for i in range(4)]
     rgb = np.empty((height, width, 3), np.uint16 if deep else np.uint8)
     painter = _Painter(rgb.reshape(-1, 3))
     for top, bottom in _bands(height, width):
         l = luminance[top:bottom].ravel()
-        a, b, slope_a, slope_b = _stretched_rows(planes, height, width, top, bottom)
-        painter.paint(top * width, [l, a + slope_a * l, b + slope_b * l])
+        color, *over = (_linear_rows(planes, l, height, width, top, bottom) for planes in paintings)
+        for part, mask in zip(over, masks, strict=True):
+            share = mask[top:bottom].ravel() * np.float32(1 / 255)
+            color = [x + share * (y - x) for x, y in zip(color, part, strict=True)]
+        painter.paint(top * width, [l, *color])
     painter.finish()
     return rgb
+
+
+def _along_luminance(luminance: np.ndarray, ab: np.ndarray) -> list[Image.Image]:
+    """Returns the planes of a painting's ab (h, w, 2) as a local linear function of L (H, W)."""
+    small = shrink(luminance, *ab.shape[:2])
+    offset, slope = _along_edges(small[None], np.asarray(ab, np.float32)[None])
+    return _planes(np.asarray(offset)[0], np.asarray(slope)[0])
+
+
+def _planes(offset: np.ndarray, slope: np.ndarray) -> list[Image.Image]:
+    """Returns two planes of the offset (h, w, 2) and two of the slope (h, w, 2)."""
+    maps = np.concatenate([offset, slope], axis=-1)
+    return [Image.fromarray(np.ascontiguousarray(maps[..., i])) for i in range(4)]
+
+
+def _linear_rows(
+    planes: list[Image.Image], l: np.ndarray, height: int, width: int, top: int, bottom: int
+) -> list[np.ndarray]:
+    """Returns a and b (N,), offset + slope * L, of the rows of a picture whose L is l (N,)."""
+    a, b, slope_a, slope_b = _stretched_rows(planes, height, width, top, bottom)
+    return [a + slope_a * l, b + slope_b * l]

@@ -20,7 +20,23 @@ from palgan_jax.errors import UserError
 from palgan_jax.nn import PalGAN
 from palgan_jax.nn.build import build_generator
 from palgan_jax.nn.fold import fold_spectral_norm
+from palgan_jax.nn.regions import Regions
 from palgan_jax.palette import PaletteSpec, histogram, of_picture
+
+
+def paint_batch(
+    network: PalGAN, ab_range: float, variables: Any, lightness: jax.Array, h: jax.Array | Regions
+) -> jax.Array:
+    """Paints L (B, R, R) in [0, 100] with palettes (B, K) or those of regions: ab (B, R, R, 2) in Lab units.
+
+    R is any multiple of 64, since no palette is predicted.
+    """
+    l = normalize_lab(jnp.pad(lightness[..., None], ((0, 0), (0, 0), (0, 0), (0, 2))), ab_range)[0]
+    c: Any = network.apply(variables, l, h, method="paint")
+    return denormalize_lab(l, c.astype(jnp.float32), ab_range)[..., 1:]
+
+
+_paint = jax.jit(paint_batch, static_argnums=(0, 1))
 
 
 def predict_batch(
@@ -113,6 +129,22 @@ class Colorizer:
                     f"since {name} is {problem}: name another checkpoint."
                 )
         return None
+
+    def repaint(self, lightness: np.ndarray, h: np.ndarray | Regions, size: int | None = None) -> np.ndarray:
+        """Paints an L (H, W) in [0, 100] with a palette that is known, at any size.
+
+        Args:
+          lightness: the picture's luminance.
+          h: a palette (K,), such as `predict` returns, or regions of a batch of one.
+          size: the side of the square that the network sees, a multiple of 64; None for `resolution`.
+
+        Returns ab (size, size, 2), Lab units. Raises UserError for a model that takes no palette.
+        """
+        if not self.takes_reference:
+            raise UserError(f'a model of the kind "{self.config.model}" takes no palette: leave it out.')
+        palettes = h if isinstance(h, Regions) else np.asarray(h, np.float32)[None]
+        small = squash(lightness, size or self.resolution)
+        return np.asarray(_paint(self.network, self.config.ab_range, self.variables, small[None], palettes))[0]
 
     def predict(self, lightness: np.ndarray, palette: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
         """Predicts the colors for an L (H, W) in [0, 100].

@@ -1,0 +1,108 @@
+"""Parts of a picture that are painted with palettes of their own (method: section 13).
+
+What is decided here:
+
+- A mask is white, or opaque, where its palette paints; gray and half opaque pixels are mixed.
+- It may be smaller or larger than the picture, as one that was drawn on a preview is, but not of another shape.
+- Of masks that overlap, the one that was given last lies over the others.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import Image, ImageFilter
+
+from palgan_jax.colorize.join import Layer, squash
+from palgan_jax.data.levels import to_bytes
+from palgan_jax.data.picture import Picture
+from palgan_jax.errors import UserError
+from palgan_jax.nn.regions import Regions
+from palgan_jax.palette.palette import Palette
+
+REACH = 24 / 256
+"""How far beyond its mask a region's palette goes within the network, as a share of the picture's side.
+
+A palette that ends at the mask would run over it by so much, since features are mixed with those around them.
+"""
+_SHAPE = 0.02  # how far the proportions of a mask may be from those of its picture
+
+
+@dataclass(frozen=True, eq=False)
+class Region:
+    """A part of a picture, and its palette.
+
+    Attributes:
+      mask: how much of each pixel belongs to it, uint8 (h, w), of a picture of the same shape but any size.
+      palette: what it is painted with.
+      name: of the mask, for messages.
+    """
+
+    mask: np.ndarray
+    palette: Palette
+    name: str = "the mask of a region"
+
+    def mask_of_size(self, height: int, width: int) -> np.ndarray:
+        """Returns the mask for a picture of this size, uint8 (height, width). Raises UserError for another shape."""
+        rows, columns = self.mask.shape
+        if (rows, columns) == (height, width):
+            return self.mask
+        if abs(rows * width / (columns * height) - 1) > _SHAPE:
+            raise UserError(
+                f"{self.name} is {columns} x {rows}, and the picture {width} x {height}: give a mask of its "
+                "proportions, drawn on the picture as it is shown."
+            )
+        resized = Image.fromarray(self.mask).resize((width, height), Image.Resampling.BILINEAR)
+        return np.asarray(resized)
+
+
+def mask_of(picture: Picture, name: str) -> np.ndarray:
+    """Returns the mask that a picture is, uint8 (H, W): how opaque it is, or, where all is opaque, how light.
+
+    Raises UserError where nothing is masked.
+    """
+    if picture.alpha is not None:
+        mask = to_bytes(picture.alpha)
+    else:
+        mask = np.asarray(Image.fromarray(to_bytes(picture.pixels)).convert("L"))
+    if not mask.any():
+        empty = "black all over" if picture.alpha is None else "nothing but transparent"
+        raise UserError(f"{name} is {empty}: paint white what the region is.")
+    return np.ascontiguousarray(mask)
+
+
+def paint_region(
+    region: Region,
+    lightness: np.ndarray,
+    palette: np.ndarray,
+    size: int,
+    paint: Callable[[np.ndarray, Regions, int], np.ndarray],
+) -> Layer:
+    """Paints a region as a layer over a picture that is painted with another palette.
+
+    Within the network, the region's palette reaches `REACH` beyond its mask, and the picture's palette paints the rest,
+    so that G sees what surrounds the region as it will be. The layer ends where the mask does.
+
+    Args:
+      region: the region; its palette is counted as the model's are.
+      lightness: the picture's L (H, W), in [0, 100].
+      palette: the picture's palette (K,).
+      size: the side of the square that the network sees.
+      paint: `Colorizer.repaint`, which paints L with regions at a size.
+
+    Raises UserError for a mask of another shape than the picture.
+    """
+    mask = region.mask_of_size(*lightness.shape)
+    share = _grown(mask, size)
+    regions = Regions(
+        np.stack([palette, region.palette.shares])[None],  # (1, 2, K)
+        np.stack([1 - share, share], axis=-1)[None],  # (1, size, size, 2)
+    )
+    return Layer(paint(lightness, regions, size), mask)
+
+
+def _grown(mask: np.ndarray, size: int) -> np.ndarray:
+    """Returns 1 within `REACH` of what a mask (H, W) covers, and 0 elsewhere: float32 (size, size)."""
+    covered = squash(mask.astype(np.float32), size) > 0
+    reached = Image.fromarray(covered.astype(np.uint8)).filter(ImageFilter.MaxFilter(2 * round(REACH * size) + 1))
+    return np.asarray(reached, np.float32)

@@ -1,0 +1,142 @@
+"""Regions: masks of all kinds, seams, and what lies outside of them."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from palgan_jax.colorize.join import Layer, join, luminance
+from palgan_jax.colorize.predictor import Colorizer
+from palgan_jax.colorize.regions import REACH, Region, _grown, mask_of, paint_region
+from palgan_jax.data.decode import read_rgb
+from palgan_jax.data.picture import Picture
+from palgan_jax.errors import UserError
+from palgan_jax.palette.palette import Palette
+from tests.support.colorize_model import tiny_weights
+
+HEIGHT, WIDTH = 90, 130
+RED, BLUE = Palette.from_colors(["red"]), Palette.from_colors(["blue"])
+
+
+def ramp(height: int = HEIGHT, width: int = WIDTH) -> np.ndarray:
+    return np.broadcast_to(np.linspace(30, 70, width, dtype=np.float32), (height, width)).copy()
+
+
+def uniform(a: float, b: float) -> np.ndarray:
+    return np.broadcast_to(np.float32([a, b]), (16, 16, 2))
+
+
+@pytest.mark.parametrize("soft", [1, 20])
+def test_a_seam_is_as_wide_as_the_mask_is_soft(soft):
+    """At full resolution, whatever the painting's own: the share of the layer's color is the mask's."""
+    x = np.arange(WIDTH) - WIDTH / 2 + 0.5
+    mask = np.broadcast_to(np.round(255 * np.clip(x / soft + 0.5, 0, 1)), (HEIGHT, WIDTH)).astype(np.uint8)
+    under, over, joined = (
+        join(ramp(), uniform(-10, 20), deep=True, layers=layers).astype(float)
+        for layers in ([], [Layer(uniform(15, -20), np.full_like(mask, 255))], [Layer(uniform(15, -20), mask)])
+    )
+    share = ((joined - under) * (over - under)).sum((0, 2)) / ((over - under) ** 2).sum((0, 2))
+    np.testing.assert_allclose(share, mask[0] / 255, atol=0.03)  # sRGB is no linear function of Lab
+    width = np.argmax(share > 0.9) - np.argmax(share > 0.1)
+    assert width <= max(1, 0.8 * soft + 1)
+
+
+@given(st.lists(st.integers(0, 255), min_size=1, max_size=3))
+def test_layers_lie_over_each_other_in_their_order(shares):
+    colors = [(5.0, -20.0), (15.0, 10.0), (-12.0, 5.0)][: len(shares)]
+    layers = [
+        Layer(uniform(*color), np.full((8, 9), share, np.uint8)) for color, share in zip(colors, shares, strict=True)
+    ]
+    expected = np.array([3.0, 4.0])
+    for color, share in zip(colors, shares, strict=True):
+        expected = expected + share / 255 * (np.array(color) - expected)
+    found = join(np.full((8, 9), 50, np.float32), uniform(3, 4), layers=layers)
+    np.testing.assert_array_equal(found, join(np.full((8, 9), 50, np.float32), uniform(*expected)))
+
+
+def test_within_the_network_a_palette_reaches_a_little_beyond_its_mask():
+    mask = np.zeros((300, 600), np.uint8)
+    mask[150, 300] = 1  # one faint pixel
+    grown = _grown(mask, 256)
+    rows, columns = np.nonzero(grown)
+    reach = round(256 * REACH)
+    assert set(np.unique(grown)) == {0, 1}
+    assert abs(np.ptp(rows) + 1 - 2 * reach) <= 4 and abs(np.ptp(columns) + 1 - 2 * reach) <= 4
+    assert abs(rows.mean() - 128) < 2 and abs(columns.mean() - 128) < 2
+
+
+def test_a_region_is_painted_with_its_palette_amid_the_picture_s():
+    asked = []
+
+    def paint(l, regions, size):
+        asked.append((l, regions))
+        return uniform(1, 2)
+
+    mask = np.zeros((HEIGHT, WIDTH), np.uint8)
+    mask[:, : WIDTH // 2] = 255
+    layer = paint_region(Region(mask, RED), ramp(), BLUE.shares, 64, paint)
+    ((l, regions),) = asked
+    assert (
+        l.shape == (HEIGHT, WIDTH) and regions.palettes.shape == (1, 2, 256) and regions.shares.shape == (1, 64, 64, 2)
+    )
+    np.testing.assert_array_equal(regions.palettes[0], [BLUE.shares, RED.shares])
+    np.testing.assert_array_equal(regions.shares.sum(-1), 1)
+    assert (regions.shares[0, :, :32, 1] == 1).all() and (regions.shares[0, :, 48:, 0] == 1).all()
+    assert layer.mask is mask
+
+
+@pytest.fixture(scope="module")
+def colorizer() -> Colorizer:
+    return Colorizer(tiny_weights())
+
+
+def test_nothing_changes_outside_of_masks_and_a_region_of_all_is_its_palette_alone(colorizer, samples):
+    lightness = luminance(read_rgb(samples / "fish.jpg"))
+    used, ab = colorizer.predict(lightness)
+    region = Region(np.zeros(lightness.shape, np.uint8), RED)
+    region.mask[40:200, 60:300] = 255
+
+    def painted(region: Region) -> np.ndarray:
+        return join(lightness, ab, layers=[paint_region(region, lightness, used, 64, colorizer.repaint)])
+
+    alone = join(lightness, colorizer.repaint(lightness, RED.shares))
+    found, plain = painted(region), join(lightness, ab)
+    outside = region.mask == 0
+    np.testing.assert_array_equal(found[outside], plain[outside])
+    assert np.abs(found.astype(int) - plain)[~outside].mean() > 5
+    whole = painted(Region(np.full(lightness.shape, 255, np.uint8), RED))
+    assert np.abs(whole.astype(int) - alone).max() <= 1
+
+
+def test_painting_with_the_predicted_palette_is_the_prediction_and_may_be_larger(colorizer, samples):
+    lightness = luminance(read_rgb(samples / "fish.jpg"))
+    used, ab = colorizer.predict(lightness)
+    np.testing.assert_allclose(colorizer.repaint(lightness, used), ab, atol=0.01)
+    assert colorizer.repaint(lightness, used, 128).shape == (128, 128, 2)
+    with pytest.raises(UserError, match="takes no palette"):
+        Colorizer(tiny_weights("autoencoder")).repaint(lightness, used)
+
+
+def test_masks_are_scaled_to_the_picture_and_keep_what_they_cover():
+    mask = np.zeros((45, 65), np.uint8)
+    mask[10:20, 30:40] = 255
+    found = Region(mask, RED).mask_of_size(HEIGHT, WIDTH)
+    assert found.shape == (HEIGHT, WIDTH) and found[30, 70] == 255 and found[5, 5] == 0
+    assert found.mean() == pytest.approx(mask.mean(), rel=0.05)
+
+
+def test_white_and_what_is_opaque_is_the_region():
+    gray = np.array([[0, 128, 255]], np.uint8)
+    np.testing.assert_array_equal(mask_of(Picture(gray), "m"), gray)
+    np.testing.assert_array_equal(mask_of(Picture(np.repeat(gray[..., None], 3, -1)), "m"), gray)
+    np.testing.assert_array_equal(mask_of(Picture(gray.astype(np.uint16) * 257), "m"), gray)
+    np.testing.assert_array_equal(mask_of(Picture(np.zeros_like(gray), alpha=gray), "m"), gray)
+
+
+def test_bad_masks_are_one_sentence():
+    with pytest.raises(UserError, match=r"m.png is black all over.*white"):
+        mask_of(Picture(np.zeros((4, 5), np.uint8)), "m.png")
+    with pytest.raises(UserError, match=r"m.png is nothing but transparent"):
+        mask_of(Picture(np.full((4, 5), 255, np.uint8), alpha=np.zeros((4, 5), np.uint8)), "m.png")
+    with pytest.raises(UserError, match=r"m.png is 90 x 130, and the picture 130 x 90: .*proportions"):
+        Region(np.ones((130, 90), np.uint8), RED, "m.png").mask_of_size(90, 130)
