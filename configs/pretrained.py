@@ -1,5 +1,6 @@
 """A small PalGAN with a pretrained encoder, for a few hundred photographs: what the bundled checkpoint is made by.
 
+    palgan prepare photographs
     palgan train --config pretrained --workdir runs/pretrained \
         --config.data.train=folder:photos/train --config.data.val=folder:photos/val
 

@@ -1,5 +1,6 @@
 """A small PalGAN with the paper's encoder, on about 500 photographs and two CPU cores.
 
+    palgan prepare photographs
     palgan train --config small --workdir runs/small \
         --config.data.train=folder:photos/train --config.data.val=folder:photos/val
 

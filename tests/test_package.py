@@ -276,6 +276,7 @@ def test_configs_and_photographs_travel_with_the_package():
     patterns = PYPROJECT["tool"]["setuptools"]["package-data"]["palgan_jax"]
     packed = {path.resolve() for pattern in patterns for path in PACKAGE.glob(pattern)}
     assert packed >= {*(ROOT / "configs").glob("*.py"), *(ROOT / "examples").glob("*/*.jpg")}
+    assert packed >= set(PACKAGE.glob("prepare/lists/*.csv"))
     assert {path.parent.name for path in packed} == {"bundled", "configs", "lists", "photos", "samples"}
 
 
