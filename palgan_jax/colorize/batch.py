@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
 from queue import SimpleQueue
@@ -20,6 +21,7 @@ from palgan_jax.colorize.predictor import Colorizer
 from palgan_jax.colorize.record import Entry, Records
 from palgan_jax.colorize.targets import Job, Names
 from palgan_jax.data.file_bytes import read_bytes
+from palgan_jax.data.time_limit import within_time
 from palgan_jax.errors import UserError, one_line
 from palgan_jax.util.files import write_file, write_new_file
 from palgan_jax.util.memory import lacks_memory
@@ -80,7 +82,7 @@ class Worker:
         with self._budget.share(pixels):
             start = time.perf_counter()
             try:
-                target, notes = self._do(job)
+                target, notes = self._do(job, pixels)
             except Stopped:
                 return Outcome(job)
             except UserError as error:
@@ -88,25 +90,25 @@ class Worker:
             except Exception as error:
                 if not lacks_memory(error):
                     raise
-                lack = UserError(f"{job.source.path} needs more memory than there is: make it smaller.")
+                lack = UserError(f"{job.source} needs more memory than there is: make it smaller.")
                 return Outcome(job, error=lack, seconds=time.perf_counter() - start)
             return Outcome(job, target, notes=notes, seconds=time.perf_counter() - start)
 
-    def _do(self, job: Job) -> tuple[Path, tuple[str, ...]]:
-        name = str(job.source.path)
+    def _do(self, job: Job, pixels: int) -> tuple[Path, tuple[str, ...]]:
+        name = str(job.source)
         self._go_on()
         data = read_bytes(job.source.path)
-        photograph = read_photograph(data, name, self._max_pixels)
+        read = partial(read_photograph, data, name, self._max_pixels, job.source.page)
+        photograph = within_time(read, name, pixels)
         self._go_on()
         deep = FORMATS[job.kind].takes_16_bits
-        pixels, _ = colorize_photograph(self._colorizer, photograph, self._palette, deep, self._predicting)
+        colored, _ = colorize_photograph(self._colorizer, photograph, self._palette, deep, self._predicting)
         self._go_on()
-        result = encode(pixels, photograph.metadata, job.kind, self._quality, name)
+        result = encode(colored, photograph.metadata, job.kind, self._quality, name)
         self._go_on()
         digests = sha256(data).hexdigest(), sha256(result).hexdigest()
         target = self._write(job.target, result)
-        source = os.path.abspath(job.source.path)  # noqa: PTH100 - no links followed
-        entry = Entry(target.name, source, len(data), digests[0], job.settings, len(result), digests[1])
+        entry = Entry(target.name, job.source.identity, len(data), digests[0], job.settings, len(result), digests[1])
         with self._recording:
             self._records.add(target.parent, entry)
         return target, photograph.picture.notes

@@ -3,7 +3,6 @@
 import argparse
 import math
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from palgan_jax.errors import UserError
@@ -63,6 +62,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="make what is done anew, and replace files of the results' names; pictures that are named never are",
     )
     parser.add_argument(
+        "--pages",
+        choices=("first", "all"),
+        default="first",
+        help="of files with several pages or frames: the first (default), or all, with a result for each",
+    )
+    parser.add_argument(
         "--max-megapixels",
         metavar="N",
         type=_megapixels,
@@ -119,10 +124,12 @@ def run(args: argparse.Namespace) -> int:
     for error in errors:
         summary.fail("", error)
     records, max_pixels = Records(), args.max_megapixels or MAX_PIXELS
-    sizes = _look_at(sources, records, max_pixels, summary)
-    good = [source for source in sources if source.path in sizes]
+    sizes = _look_at(sources, records, max_pixels, args.pages == "all", summary)
+    good = list(sizes)
     if not good:
         return summary.end(args.output)
+    if one_file and len(good) > 1:
+        raise UserError(f"{args.output} is the name of one picture, and there are {len(good)} pages: name a folder.")
     reference = None if args.reference is None else read_rgb(args.reference, max_pixels=max_pixels)
     make_folder(args.output.parent if one_file else args.output)
     keep_compiled_programs()
@@ -145,13 +152,13 @@ def run(args: argparse.Namespace) -> int:
         jobs = plan(good, args.output, kind, settings, names, records, args.overwrite)
     for job in jobs:
         if job.is_done:
-            summary.skip(job, sizes[job.source.path])
-    left = [(job, math.prod(sizes[job.source.path])) for job in jobs if not job.is_done]
+            summary.skip(job, sizes[job.source])
+    left = [(job, math.prod(sizes[job.source])) for job in jobs if not job.is_done]
     worker = Worker(colorizer, palette, args.quality, max_pixels, records, None if one_file else names, args.overwrite)
     with Progress("colorizing", len(left), unit="picture", last_line=False) as progress:
 
         def tell(outcome: "Outcome") -> None:
-            summary.take(outcome, sizes[outcome.job.source.path])
+            summary.take(outcome, sizes[outcome.job.source])
             if outcome.target or outcome.error:
                 progress.advance(f"{summary.failed} failed" if summary.failed else "")
 
@@ -160,29 +167,38 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _look_at(
-    sources: "Sequence[Source]", records: "Records", max_pixels: int, summary: "Summary"
-) -> "dict[Path, tuple[int, int]]":
-    """Returns the size of each picture that can be colorized, from its header; the summary takes the others."""
+    sources: "Sequence[Source]", records: "Records", max_pixels: int, all_pages: bool, summary: "Summary"
+) -> "dict[Source, tuple[int, int]]":
+    """Returns the size of each picture that can be colorized, from its header; the summary takes the others.
+
+    all_pages: whether each page of a file is a picture of its own.
+    """
     from palgan_jax.colorize.files import is_result
-    from palgan_jax.data.decode import picture_size
+    from palgan_jax.data.decode import check_size, page_sizes, picture_size
     from palgan_jax.util.threads import available_cores, ordered_map
 
-    def look(source: "Source") -> "tuple[int, int] | UserError | bool":
+    def look(source: "Source") -> "list[tuple[int, int]] | UserError | None":
         try:
-            size = picture_size(source.path, max_pixels=max_pixels)
+            path = source.path
+            found = page_sizes(path) if all_pages else [picture_size(path, max_pixels=max_pixels)]
         except UserError as error:
             return error
-        return size if not is_result(source.path) and not records.has_written(source.path) else True
+        return None if is_result(path) or records.has_written(path) else found
 
     sizes = {}
     cores = available_cores()
-    for source, size in zip(sources, ordered_map(look, sources, cores, 4 * cores), strict=True):
-        if isinstance(size, UserError):
-            summary.fail(str(source.path), size)
-        elif isinstance(size, bool):
+    for source, found in zip(sources, ordered_map(look, sources, cores, 4 * cores), strict=True):
+        if isinstance(found, UserError):
+            summary.fail(str(source.path), found)
+        elif found is None:
             summary.results.append(source)
         else:
-            sizes[source.path] = size
+            for page, size in zip(source.pages(len(found)), found, strict=True):
+                try:
+                    check_size(size, str(page), max_pixels)
+                    sizes[page] = size
+                except UserError as error:
+                    summary.fail(str(source.path), error, page=page.page)
     if summary.results:
         summary.leave_aside(not sizes and not summary.failed)
     return sizes

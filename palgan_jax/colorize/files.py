@@ -39,9 +39,12 @@ class Photograph:
     metadata: Metadata
 
 
-def read_photograph(data: bytes, name: str, max_pixels: int = MAX_PIXELS) -> Photograph:
-    """Decodes a picture file with what its result is to keep. Raises UserError as `read_rgb` does."""
-    picture = decode_picture(data, name=name, max_pixels=max_pixels)
+def read_photograph(data: bytes, name: str, max_pixels: int = MAX_PIXELS, page: int | None = None) -> Photograph:
+    """Decodes a picture file with what its result is to keep. Raises UserError as `read_rgb` does.
+
+    page: which of several pictures of the file, from 0 on; None for the first, with a note about the others.
+    """
+    picture = decode_picture(data, name=name, max_pixels=max_pixels, page=page)
     try:
         with quiet_pillow, open_header(data, name) as header:
             metadata = read_metadata(header, turned=orientation(header) >= 5)

@@ -3,7 +3,7 @@
 import glob
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePath, PurePosixPath
 
 from palgan_jax.data.file_bytes import STDIN
@@ -22,11 +22,33 @@ class Source:
       place: where its result belongs below the output folder, under the picture's own name: the path from the folder
         that was named, or the name alone.
       from_folder: True where a folder was named, and not the picture.
+      page: which page or frame of the file, from 0 on; None for the first or only one.
     """
 
     path: Path
     place: PurePath
     from_folder: bool = False
+    page: int | None = None
+
+    def __str__(self) -> str:
+        """Returns the name of the picture for people."""
+        return str(self.path) if self.page is None else f"{self.path} (page {self.page + 1})"
+
+    @property
+    def identity(self) -> str:
+        """What tells the picture from all others: the full path, with the page."""
+        path = os.path.abspath(self.path)  # noqa: PTH100 - no links followed
+        return path if self.page is None else f"{path}#{self.page + 1}"
+
+    def pages(self, count: int) -> "list[Source]":
+        """Returns each of so many pages as a picture of its own, whose place ends in its number; one page as it is."""
+        if count == 1:
+            return [self]
+        digits = len(str(count))
+        return [
+            replace(self, page=page, place=self.place.with_stem(f"{self.place.stem}-page{page + 1:0{digits}}"))
+            for page in range(count)
+        ]
 
 
 def find_sources(words: Sequence[str]) -> tuple[list[Source], list[UserError]]:

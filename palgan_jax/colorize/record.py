@@ -30,7 +30,7 @@ class Entry:
 
     Attributes:
       result: its name in the folder.
-      source: the full path of the picture that it was made from.
+      source: the identity of the picture that it was made from (`inputs.Source`).
       source_bytes, source_sha256: that picture's size and digest.
       settings: the digest of the settings.
       result_bytes, result_sha256: the result's own size and digest.

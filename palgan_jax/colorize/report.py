@@ -4,7 +4,6 @@ import html
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,8 @@ import numpy as np
 from PIL import Image
 
 from palgan_jax import __version__
-from palgan_jax.data.decode import read_rgb
+from palgan_jax.data.decode import decode_picture
+from palgan_jax.data.file_bytes import read_bytes
 from palgan_jax.errors import UserError, one_line, printable
 from palgan_jax.util.files import write_file
 from palgan_jax.util.threads import available_cores, ordered_map
@@ -36,6 +36,7 @@ class Line:
       notes: sentences about what is left out.
       seconds: how long it took.
       width, height: the picture's size in pixels, where it is known.
+      page: which of the pictures in the file, from 0 on, where all are colorized.
     """
 
     source: str
@@ -46,6 +47,7 @@ class Line:
     seconds: float | None = None
     width: int | None = None
     height: int | None = None
+    page: int | None = None
 
 
 def report_files(path: Path) -> tuple[Path, Path]:
@@ -112,11 +114,13 @@ def _card(line: Line) -> str:
     from palgan_jax.pages.html import image
 
     name, result = printable(line.source), printable(line.result)
-    read = partial(read_rgb, at_least=_SIDE // 2, max_pixels=1 << 62)
+    name += "" if line.page is None else f" (page {line.page + 1})"
     images = []
-    for path, label in ((line.source, "before"), (line.result or "", "after")):
+    for path, page, label in ((line.source, line.page, "before"), (line.result or "", None, "after")):
         try:
-            images.append(image(_small(read(path)), label, f"{name}, {label}"))
+            options: dict[str, Any] = {"at_least": _SIDE // 2, "max_pixels": 1 << 62, "page": page}
+            rgb = decode_picture(read_bytes(path), name=path, **options).on_white()
+            images.append(image(_small(rgb), label, f"{name}, {label}"))
         except UserError as error:
             images.append(f"<div><span>{label}</span>{html.escape(printable(error))}</div>")
     caption = f"{result}, {line.status}" + (f" in {line.seconds:.1f} s" if line.seconds is not None else "")

@@ -56,15 +56,16 @@ class Summary:
     def skip(self, job: Job, size: tuple[int, int]) -> None:
         """Takes a picture that an earlier command has done."""
         self._skipped += 1
-        say(f"{job.source.path} is done already: {job.target}")
-        self._note(str(job.source.path), report.DONE_BEFORE, result=str(job.target), width=size[0], height=size[1])
+        say(f"{job.source} is done already: {job.target}")
+        facts: dict[str, Any] = {"result": str(job.target), "width": size[0], "height": size[1]}
+        self._note(str(job.source.path), report.DONE_BEFORE, page=job.source.page, **facts)
 
     def take(self, outcome: Outcome, size: tuple[int, int]) -> None:
         """Takes a picture that this command has begun."""
-        source = outcome.job.source.path
-        facts: dict[str, Any] = {"width": size[0], "height": size[1], "notes": outcome.notes}
+        source = outcome.job.source
+        facts: dict[str, Any] = {"width": size[0], "height": size[1], "notes": outcome.notes, "page": source.page}
         if outcome.error is not None:
-            self.fail(str(source), outcome.error, **facts)
+            self.fail(str(source.path), outcome.error, **facts)
         elif outcome.target is None:
             self._stopped += 1
         else:
@@ -75,7 +76,7 @@ class Summary:
                 say(f"{outcome.job.kept} exists already and is kept (--overwrite replaces it).")
             say(f"{source} -> {outcome.target} ({outcome.seconds:.1f} s)")
             seconds = round(outcome.seconds, 3)
-            self._note(str(source), report.COLORIZED, result=str(outcome.target), seconds=seconds, **facts)
+            self._note(str(source.path), report.COLORIZED, result=str(outcome.target), seconds=seconds, **facts)
 
     def _note(self, source: str, status: str, **facts: Any) -> None:
         self._lines.append(report.Line(source, status, **facts))

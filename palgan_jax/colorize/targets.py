@@ -114,11 +114,11 @@ def plan(
             entry for entry in records.of(folder).values() if Path(entry.result).suffix.lower() == ending.lower()
         ]
         if overwrite:
-            before = [entry for entry in entries if entry.source == os.path.abspath(source.path)]  # noqa: PTH100
+            before = [entry for entry in entries if entry.source == source.identity]
             target = next((folder / e.result for e in reversed(before) if names.claim(folder / e.result)), None)
             jobs.append(replace(job, target=target or names.take(wanted)))
             continue
-        made = (folder / entry.result for entry in _made_from(source.path, entries, job.settings))
+        made = (folder / entry.result for entry in _made_from(source, entries, job.settings))
         if target := next((path for path in made if os.path.lexists(path) and names.claim(path)), None):
             jobs.append(replace(job, target=target, is_done=True))
             continue
@@ -129,12 +129,12 @@ def plan(
     return jobs
 
 
-def _made_from(source: Path, entries: Sequence[Entry], settings: str) -> list[Entry]:
+def _made_from(source: Source, entries: Sequence[Entry], settings: str) -> list[Entry]:
     """Returns the entries that were made from a picture of this name and content, with these settings."""
     try:
-        facts = (settings, source.stat().st_size, source.name)
+        facts = (settings, source.path.stat().st_size, Path(source.identity).name)
         candidates = [e for e in entries if (e.settings, e.source_bytes, Path(e.source).name) == facts]
-        digest = file_sha256(source) if candidates else ""
+        digest = file_sha256(source.path) if candidates else ""
     except OSError:
         return []
     return [entry for entry in candidates if entry.source_sha256 == digest]
@@ -172,7 +172,7 @@ def plan_one(
     entry = records.of(target.parent).get(target.name)
     exists = os.path.lexists(target)
     if exists and not overwrite:
-        if entry is not None and _made_from(source.path, [entry], settings):
+        if entry is not None and _made_from(source, [entry], settings):
             return Job(source, target, kind, settings, is_done=True)
         raise UserError(f"{target} exists already: choose another name, or replace it with --overwrite.")
     return Job(source, target, kind, settings)

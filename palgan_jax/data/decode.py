@@ -44,6 +44,7 @@ ORIENTATION = 0x0112
 
 _EXIF_KEYS = {"exif", "Raw profile type exif", "xmp", "XML:com.adobe.xmp"}  # where Pillow's getexif looks
 _LARGEST_TEXT = 64_000_000  # bytes of EXIF or XMP in a PNG, unpacked
+_ALBUMS = ("MPO", "HEIF")  # whose pictures may differ in size
 _MOST_BYTES = 16  # a pixel of the limit, unpacked: four channels of 32 bits
 
 _log = logging.getLogger("PIL")
@@ -98,7 +99,7 @@ def decode_rgb(data: bytes, *, name: str, at_least: int | None = None, max_pixel
     """Decodes the bytes of a picture file as `read_rgb` does; `name` stands for the file in error sentences."""
     size = jpeg.plain_size(data)
     if size is not None:
-        _check_size(size, name, max_pixels)
+        check_size(size, name, max_pixels)
         rgb = jpeg.decode(data, size, at_least)
         if rgb is not None:
             return rgb
@@ -108,26 +109,38 @@ def decode_rgb(data: bytes, *, name: str, at_least: int | None = None, max_pixel
     return rgb if rgb.flags.writeable else rgb.copy()
 
 
-def decode_picture(data: bytes, *, name: str, at_least: int | None = None, max_pixels: int = MAX_PIXELS) -> Picture:
+def decode_picture(
+    data: bytes,
+    *,
+    name: str,
+    at_least: int | None = None,
+    max_pixels: int = MAX_PIXELS,
+    page: int | None = None,
+) -> Picture:
     """Decodes the bytes of a picture file with all that they hold: 16 bits, transparency, notes.
 
-    `at_least` makes JPEGs alone smaller. Raises UserError as `read_rgb` does.
+    `at_least` makes JPEGs alone smaller. `page`: which of several pictures, from 0 on; None for the first, with a note
+    about the others. Raises UserError as `read_rgb` does.
     """
     with quiet_pillow, damage_explained(name):
         format_ = format_of(data[:HEAD], name)
         if format_ == "TIFF":
-            return _decode_tiff(data, name, max_pixels)
+            return _decode_tiff(data, name, max_pixels, page)
         profile = b""
         if format_ == "PNG":
             data, profile = png.slim(data)
         with open_header(data, name) as picture:
-            _check_size(_upright_size(picture), name, max_pixels)
+            if page:
+                picture.seek(page)
+            check_size(_upright_size(picture), name, max_pixels)
             if format_ == "JPEG" and not jpeg.are_few_scans(data, picture.size):
                 raise UserError(_too_many_scans(name))
             profile = profile or picture.info.get("icc_profile") or embedded_profile(data, format_)
             stored, turned = StoredPixels(name, profile), orientation(picture)
-            stored.count(_frames(picture))
-            if format_ == "JPEG":
+            stored.count(_frames(picture), page)
+            if page:
+                stored.take(picture)
+            elif format_ == "JPEG":
                 _take_jpeg(stored, picture, data, at_least)
             elif format_ == "PNG":
                 _take_png(stored, picture, data, has_profile=bool(profile))
@@ -174,12 +187,25 @@ def picture_size_of(data: bytes | BinaryIO, *, name: str, max_pixels: int = MAX_
     size = jpeg.plain_size(data) if isinstance(data, bytes) else None
     if size is None:
         with quiet_pillow, damage_explained(name):
-            size = _size_of_any(data, name)
-    _check_size(size, name, max_pixels)
+            size = _sizes_of_any(data, name)[0]
+    check_size(size, name, max_pixels)
     return size
 
 
-def _size_of_any(data: bytes | BinaryIO, name: str) -> tuple[int, int]:
+def page_sizes(path: str | Path) -> list[tuple[int, int]]:
+    """Reads the `picture_size` of all pages or frames of a file, which may be too large ones.
+
+    Raises UserError as `read_rgb` does.
+    """
+    if is_pipe(path):
+        with quiet_pillow, damage_explained(str(path)):
+            return _sizes_of_any(read_bytes(path), str(path), all_pages=True)
+    with open_regular(path) as file, quiet_pillow, damage_explained(str(path)):
+        return _sizes_of_any(file, str(path), all_pages=True)
+
+
+def _sizes_of_any(data: bytes | BinaryIO, name: str, all_pages: bool = False) -> list[tuple[int, int]]:
+    """Returns the size of the first picture, or of all."""
     if isinstance(data, bytes):
         format_ = format_of(data[:HEAD], name)
         file = io.BytesIO(data)
@@ -189,13 +215,21 @@ def _size_of_any(data: bytes | BinaryIO, name: str) -> tuple[int, int]:
         file = data
     if format_ == "TIFF":
         content = data if isinstance(data, bytes) else mmap.mmap(data.fileno(), 0, access=mmap.ACCESS_READ)
-        return _upright(tiff_pages.choose(content, name).page)
+        return [_upright(page) for page in tiff_pages.pictures(content, name)]
     with open_header(png.header(file) if format_ == "PNG" else file, name) as picture:
-        return _upright_size(picture)
+        sizes = [_upright_size(picture)]
+        if all_pages:
+            frames = _frames(picture)
+            if picture.format not in _ALBUMS:
+                return sizes * frames
+            for page in range(1, frames):
+                picture.seek(page)
+                sizes.append(_upright_size(picture))
+        return sizes
 
 
-def _check_size(size: tuple[int, int], name: str, max_pixels: int) -> None:
-    """Raises UserError where a picture is too small or too large."""
+def check_size(size: tuple[int, int], name: str, max_pixels: int) -> None:
+    """Raises UserError where a picture of a width and a height is too small or too large."""
     width, height = size
     if min(width, height) < MIN_SIDE:
         raise UserError(f"{name} is {width} x {height} pixels: each side must be at least {MIN_SIDE}.")
@@ -240,11 +274,11 @@ def _upright(page: tiff_pages.Page) -> tuple[int, int]:
     return (height, width) if page.orientation >= 5 else (width, height)
 
 
-def _decode_tiff(data: bytes, name: str, max_pixels: int) -> Picture:
+def _decode_tiff(data: bytes, name: str, max_pixels: int, number: int | None) -> Picture:
     silence()
-    choice = tiff_pages.choose(data, name)
-    page = choice.page
-    _check_size(_upright(page), name, max_pixels)
+    pictures = tiff_pages.pictures(data, name)
+    page = pictures[number or 0]
+    check_size(_upright(page), name, max_pixels)
     layout = tiff_samples.layout_of(page)
     if layout.nbytes > _MOST_BYTES * max_pixels:
         raise UserError(
@@ -254,7 +288,7 @@ def _decode_tiff(data: bytes, name: str, max_pixels: int) -> Picture:
     if page.is_jpeg and not jpeg.are_few_scans(data, page.size, page.parts):
         raise UserError(_too_many_scans(name))
     stored = StoredPixels(name, page.profile)
-    stored.count(choice.count)
+    stored.count(len(pictures), number)
     if tiff_samples.is_left_to_pillow(page, layout):
         try:
             picture = Image.open(io.BytesIO(tiff_pages.with_page_first(data, page)), formats=("TIFF",))

@@ -1,13 +1,16 @@
 """Scans one stored picture: whether it can be read, its size, and how much color it has."""
 
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from PIL import Image
 
 from palgan_jax.color import bytes_to_lab, colorfulness
 from palgan_jax.data.decode import decode_rgb, picture_size_of
+from palgan_jax.data.jpeg import plain_size
 from palgan_jax.data.protocols import Pictures
+from palgan_jax.data.time_limit import within_time
 from palgan_jax.errors import UserError
 from palgan_jax.util.files import hash64
 
@@ -39,8 +42,10 @@ def scan_picture(pictures: Pictures, i: int) -> dict[str, object] | Unreadable:
     except UserError as error:
         return Unreadable(reason(error), unreachable=True)
     try:
-        rgb = decode_rgb(data, name=pictures.label(i), at_least=THUMBNAIL)
         width, height = picture_size_of(data, name=pictures.label(i))
+        decode = partial(decode_rgb, data, name=pictures.label(i), at_least=THUMBNAIL)
+        # A plain JPEG of few scans, as most are, cannot take long.
+        rgb = decode() if plain_size(data) else within_time(decode, pictures.label(i), width * height)
     except UserError as error:
         return Unreadable(reason(error))
     thumbnail = Image.fromarray(rgb).resize((THUMBNAIL, THUMBNAIL), Image.Resampling.BILINEAR)

@@ -21,9 +21,9 @@ class StoredPixels:
         self.pixels: np.ndarray
         self.alpha: np.ndarray | None = None
 
-    def count(self, pictures: int) -> None:
-        """Notes that only the first of several pictures is taken."""
-        if pictures > 1:
+    def count(self, pictures: int, page: int | None) -> None:
+        """Notes that only the first of several pictures is taken, where no page was asked for."""
+        if pictures > 1 and page is None:
             self._notes.append(f"{self._name} holds {pictures} pictures: the first is taken, {pictures - 1} left out.")
 
     def take(self, picture: Image.Image) -> None:

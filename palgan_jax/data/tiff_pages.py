@@ -2,7 +2,6 @@
 
 import mmap
 import struct
-from dataclasses import dataclass
 from enum import IntEnum
 
 import numpy as np
@@ -164,21 +163,11 @@ def pages(data: Bytes) -> list[Page]:
     return result
 
 
-@dataclass(frozen=True)
-class Choice:
-    """The picture of a TIFF.
+def pictures(data: Bytes, name: str) -> list[Page]:
+    """Returns the pages that are neither reduced copies nor masks, or else the largest one.
 
-    Attributes:
-      page: where it is.
-      count: number of pictures in the file, reduced copies and masks not counted.
+    Raises UserError for raw files of cameras.
     """
-
-    page: Page
-    count: int
-
-
-def choose(data: Bytes, name: str) -> Choice:
-    """Chooses the first page that is neither a reduced copy nor a mask. Raises UserError for raw files of cameras."""
     all_pages = pages(data)
     inner = [page for outer in all_pages[:8] for page in _inner_pages(data, outer)]
     if any(Tag.DNG in page for page in all_pages) or data[8:10] == b"CR":
@@ -187,9 +176,7 @@ def choose(data: Bytes, name: str) -> Choice:
         raise UserError(_raw(name))
     whole = [page for page in all_pages if not page.is_reduced and not page.is_mask]
     whole = whole or [page for page in inner if not page.is_reduced and not page.is_mask]
-    if whole:
-        return Choice(whole[0], len(whole))
-    return Choice(max(all_pages, key=lambda page: page.size[0] * page.size[1]), 1)
+    return whole or [max(all_pages, key=lambda page: page.size[0] * page.size[1])]
 
 
 def _inner_pages(data: Bytes, outer: Page) -> list[Page]:
