@@ -32,6 +32,8 @@ class _Messages(logging.StreamHandler):
         self.own_alone = False
 
     def filter(self, record: logging.LogRecord) -> bool | logging.LogRecord:
+        if self.stream.closed:  # by a program that calls a command and puts its own stream in the place
+            return False
         if self.stream.isatty() and record.name == LINES_OF_PROGRESS:
             return False
         if self.own_alone and not record.name.startswith(("palgan_jax", "__main__")):

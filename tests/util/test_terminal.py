@@ -1,11 +1,14 @@
 """Messages, bars and lines of libraries, on a terminal, in a pipe and in the file that has all of them."""
 
+import io
+import logging
 import re
 import subprocess
 import sys
 
 import pytest
 
+from palgan_jax.util.terminal import show_messages
 from tests.support.places import ROOT
 from tests.support.terminal import Terminal
 
@@ -82,3 +85,16 @@ def test_a_file_that_cannot_be_written_is_named(tmp_path):
     (tmp_path / "log.txt").mkdir()
     done = subprocess.run(words(tmp_path, 0), cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 2 and "log.txt cannot be written (Is a directory)" in done.stderr
+
+
+def test_messages_after_the_stream_was_closed_are_no_fault(monkeypatch):
+    before = logging.getLogger().handlers[:]
+    stream = io.StringIO()
+    with monkeypatch.context() as patch:
+        patch.setattr(sys, "stderr", stream)
+        show_messages()
+    logging.getLogger("palgan_jax.x").warning("seen")
+    assert stream.getvalue() == "seen\n"
+    stream.close()
+    logging.getLogger("palgan_jax.x").warning("not seen")
+    logging.basicConfig(handlers=before, force=True)
