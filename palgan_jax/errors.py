@@ -50,6 +50,7 @@ MODULES_OF_EXTRA = {
     "prepare": ("tensorflow_datasets", "tensorflow"),
     "formats": ("pillow_heif", "pillow_jxl"),
     "onnx": ("onnx",),
+    "stablehlo": ("flatbuffers",),
 }
 EXTRA_OF_MODULE = {module: extra for extra, modules in MODULES_OF_EXTRA.items() for module in modules}
 """Top-level module -> the extra of pyproject.toml that brings it; the light install has none of them for sure."""

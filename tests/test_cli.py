@@ -180,9 +180,11 @@ def test_export_of_the_bundled_weights(palgan, weights_file, tmp_path, monkeypat
     assert code == 0 and "tiny.safetensors (bundled)" in out
 
 
-def test_a_painter_is_of_onnx_alone(palgan, weights_file, tmp_path):
+def test_export_options_that_do_not_fit_the_file_are_one_sentence(palgan, weights_file, tmp_path):
     code, out, err = palgan("export", weights_file, tmp_path / "out.safetensors", "--painter")
     assert (code, out) == (2, "") and is_one_sentence(err, "--painter is a part of an ONNX model")
+    code, out, err = palgan("export", weights_file, tmp_path / "out.stablehlo", "--dtype", "float16")
+    assert (code, out) == (2, "") and is_one_sentence(err, "holds its weights as float32")
     assert not list(tmp_path.iterdir())
 
 

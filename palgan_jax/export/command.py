@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from palgan_jax.checkpoint.weights import Weights
 
 BUNDLED = "bundled"
-KINDS = (".safetensors", ".onnx")
+KINDS = (".safetensors", ".onnx", ".stablehlo")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -37,6 +37,8 @@ def run(args: argparse.Namespace) -> int:
         raise UserError(f"{args.output} does not say what to write: let it end in {' or '.join(KINDS)}.")
     if args.painter and kind != ".onnx":
         raise UserError(f"--painter is a part of an ONNX model: write it to a file that ends in .onnx, not {kind}.")
+    if args.dtype != "float32" and kind == ".stablehlo":
+        raise UserError("a program of StableHLO holds its weights as float32: leave --dtype out.")
     from palgan_jax.checkpoint.find import find_weights
 
     weights = find_weights(None if args.checkpoint == BUNDLED else args.checkpoint, "best" if args.best else None)
@@ -51,6 +53,10 @@ def _save(path: Path, weights: "Weights", dtype: str, painter: bool) -> None:
         from palgan_jax.export.onnx_model import save_onnx
 
         save_onnx(path, weights, dtype, painter)
+    elif path.suffix == ".stablehlo":
+        from palgan_jax.export.stablehlo import save_stablehlo
+
+        save_stablehlo(path, weights)
     else:
         from palgan_jax.checkpoint.weights_file import save_weights
 

@@ -19,12 +19,12 @@ from flax.traverse_util import flatten_dict
 
 from palgan_jax import __version__
 from palgan_jax.checkpoint.weights import Weights
-from palgan_jax.config import from_dict, palette_spec
-from palgan_jax.errors import UserError, one_line
+from palgan_jax.config import palette_spec
 from palgan_jax.export.assignment_generator import Painter
 from palgan_jax.export.graph import Graph, Tensor
 from palgan_jax.export.layers import Part, average_pool, sum_of_bins, upsample
 from palgan_jax.export.palette_generators import encode
+from palgan_jax.export.refusals import config_with_palettes, misfit
 from palgan_jax.util.files import write_file
 
 FORMAT = 1
@@ -36,10 +36,7 @@ def save_onnx(path: Path, weights: Weights, dtype: str = "float32", painter: boo
     try:
         onnx.checker.check_model(model, full_check=True)
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
-        raise UserError(
-            f"the weights ({weights.source}) do not fit the network that their own config describes "
-            f"({one_line(error)}): name another checkpoint."
-        ) from error
+        raise misfit(weights, error) from error
     write_file(path, model.SerializeToString())
 
 
@@ -53,24 +50,15 @@ def onnx_model(weights: Weights, half: bool = False, painter: bool = False) -> o
 
     Raises UserError for models without palettes, and where the weights are not those of the config's network.
     """
-    config: Any = from_dict(weights.config)
-    if config.model != "palgan":
-        raise UserError(
-            f'a model of the kind "{config.model}" paints with no palette, which an ONNX model takes: '
-            "export it to .safetensors or .stablehlo."
-        )
+    config: Any = config_with_palettes(weights)
     graph, spec, side = Graph(half), palette_spec(config), None if painter else int(config.resolution)
     sides = (side, side) if side is not None else ("height", "width")
     lightness = graph.input("lightness", ("batch", 1, *sides), "L in [0, 100]")
     palette = graph.input("palette", ("batch", spec.size), "palette to paint with" + ("" if painter else ", or zeros"))
     try:
         ab, used = _network(graph, _arrays(weights.variables), config, lightness, palette, side)
-    except (KeyError, ValueError, IndexError) as error:
-        raise UserError(
-            f"the weights ({weights.source}) do not fit the network that their own config describes, since "
-            f"{f'{error.args[0]} is missing' if isinstance(error, KeyError) else one_line(error)}: "
-            "name another checkpoint."
-        ) from error
+    except (LookupError, ValueError) as error:
+        raise misfit(weights, error) from error
     graph.output(ab * float(config.ab_range), "ab", ("batch", 2, *sides), "a and b of Lab")
     if not painter:
         graph.output(used, "used_palette", ("batch", spec.size), "the palette, or the predicted one")

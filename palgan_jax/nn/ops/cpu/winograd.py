@@ -47,10 +47,11 @@ Kind = Literal["input", "output"]
 def is_faster(x: Sequence[int], kernel: Sequence[int], stride: int, padding: tuple[int, int]) -> bool:
     """Returns whether `forward` is faster than XLA for these shapes.
 
-    Where there are few pixels, transforming the kernel would cost as much as it saves.
+    Where there are few pixels, transforming the kernel would cost as much as it saves. Where a size is not known yet,
+    since the program is exported for any, XLA's convolution it is.
     """
     taps, channels = tuple(kernel[:2]), kernel[2:]
-    if np.prod(x[:3]) < 512:
+    if not all(isinstance(size, int) for size in x) or np.prod(x[:3]) < 512:
         return False
     if stride == 2:
         return taps == (3, 3) and (channels[0] < 8 or x[1] * x[2] <= 100**2)
