@@ -257,7 +257,7 @@ def test_pyproject_names_files_that_are_there():
 
 def test_an_extra_is_named_for_each_module_that_the_light_install_may_lack():
     """What training and evaluating import beyond the dependencies has its extra in the table of `errors`."""
-    light = {"jax", "flax", "ml_collections", "numpy", "PIL", "safetensors", "simplejpeg", "tqdm"}
+    light = {"jax", "flax", "ml_collections", "numpy", "PIL", "safetensors", "scipy", "simplejpeg", "tqdm"}
     others = {full.partition(".")[0] for path in MODULES.values() for full in imports(path)}
     rest = others - light - set(sys.stdlib_module_names) - {"palgan_jax", "tensorboardX", "importlib_resources"}
     assert rest == set(EXTRA_OF_MODULE)

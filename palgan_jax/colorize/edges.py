@@ -31,22 +31,25 @@ SLIGHT = 9.0
 """The variance of L, in L^2, at which a window takes half of the regression's slope. Grain has less, edges more."""
 
 
-def along_edges(lightness: jax.Array, ab: jax.Array) -> tuple[jax.Array, jax.Array]:
+def along_edges(
+    lightness: jax.Array, ab: jax.Array, blur: float = BLUR, window: float = WINDOW
+) -> tuple[jax.Array, jax.Array]:
     """Returns ab as a local linear function of L, the offset and the slope, (B, H, W, 2) each: offset + slope * L.
 
     lightness: L (B, H, W) in [0, 100], of the size of the painting.
     ab: the painting, (B, H, W, 2), Lab units.
+    blur, window: as BLUR and WINDOW, of a painting of another kind.
     """
     height, width = lightness.shape[1:]
-    blurred = jnp.einsum("ih,jw,bhw->bij", blur_matrix(height), blur_matrix(width), lightness, precision=HIGHEST)[
-        ..., None
-    ]  # (B, H, W, 1)
-    slope = regression_slope(blurred, jnp.ones(2), ab, max(1, round(WINDOW * height)), SLIGHT)
+    blurred = jnp.einsum(
+        "ih,jw,bhw->bij", blur_matrix(height, blur), blur_matrix(width, blur), lightness, precision=HIGHEST
+    )[..., None]  # (B, H, W, 1)
+    slope = regression_slope(blurred, jnp.ones(2), ab, max(1, round(window * height)), SLIGHT)
     return ab - slope * blurred, slope
 
 
-def blur_matrix(size: int) -> np.ndarray:
+def blur_matrix(size: int, blur: float = BLUR) -> np.ndarray:
     """Returns (N, N), whose row i holds the weights of an axis's pixels around i: Gaussian, with a sum of 1."""
-    place = np.arange(size) / (BLUR * size)
+    place = np.arange(size) / (blur * size)
     weights = np.exp(-0.5 * (place[:, None] - place) ** 2)
     return (weights / weights.sum(1, keepdims=True)).astype(np.float32)

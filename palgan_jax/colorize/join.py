@@ -7,6 +7,7 @@ the picture.
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import cache, partial
 from typing import NamedTuple
 
@@ -218,43 +219,60 @@ def join(luminance: np.ndarray, ab: np.ndarray, deep: bool = False, layers: Sequ
 
     Returns sRGB (H, W, 3): uint8, or uint16 where `deep`.
     """
-    masks = [layer.mask for layer in layers]
-    paintings = [_along_luminance(luminance, painting) for painting in (ab, *(layer.ab for layer in layers))]
-    return _join(luminance, paintings, masks, deep)
+    return join_colors(colors_of(luminance, ab, layers), deep)
 
 
-def join_linear(luminance: np.ndarray, offset: np.ndarray, slope: np.ndarray, deep: bool = False) -> np.ndarray:
-    """Joins full-resolution L (H, W) with ab = offset + slope * L, where both maps (h, w, 2) are stretched to it.
+@dataclass(eq=False)
+class Colors:
+    """The ab of a picture of full size, which is computed row by row.
 
-    Returns sRGB (H, W, 3): uint8, or uint16 where `deep`.
+    Attributes:
+      luminance: its L (H, W).
+      paintings: the planes of a painting and of those that lie over it, each a linear function of L of any size.
+      masks: how much the others cover, uint8 (H, W) each.
+      added: the planes of a linear function of L that is added to these; None for nothing.
     """
-    return _join(luminance, [_planes(offset, slope)], [], deep)
+
+    luminance: np.ndarray
+    paintings: list[list[Image.Image]]
+    masks: list[np.ndarray]
+    added: list[Image.Image] | None = None
+
+    def rows(self, top: int, bottom: int) -> list[np.ndarray]:
+        """Returns the a and b of rows top..bottom, flat: (N,) each."""
+        l = self.luminance[top:bottom].ravel()
+        place = (*self.luminance.shape, top, bottom)
+        color, *over = (_linear_rows(planes, l, *place) for planes in self.paintings)
+        for part, mask in zip(over, self.masks, strict=True):
+            share = mask[top:bottom].ravel() * np.float32(1 / 255)
+            color = [x + share * (y - x) for x, y in zip(color, part, strict=True)]
+        if self.added is not None:
+            color = [x + y for x, y in zip(color, _linear_rows(self.added, l, *place), strict=True)]
+        return color
 
 
-def _join(luminance: np.ndarray, paintings: list[list[Image.Image]], masks: list[np.ndarray], deep: bool) -> np.ndarray:
-    """Joins L (H, W) with a painting and others over it, by the planes of each, and a mask of each of the others."""
-    height, width = luminance.shape
+def colors_of(luminance: np.ndarray, ab: np.ndarray, layers: Sequence[Layer] = ()) -> Colors:
+    """Returns the colors of a painting of L (H, W), ab (h, w, 2), and of layers over it, along the edges of L."""
+    paintings = []
+    for painting in (ab, *(layer.ab for layer in layers)):
+        small = shrink(luminance, *painting.shape[:2])
+        offset, slope = _along_edges(small[None], np.asarray(painting, np.float32)[None])
+        paintings.append(linear_planes(np.asarray(offset)[0], np.asarray(slope)[0]))
+    return Colors(luminance, paintings, [layer.mask for layer in layers])
+
+
+def join_colors(colors: Colors, deep: bool = False) -> np.ndarray:
+    """Joins a picture's L and colors to sRGB (H, W, 3): uint8, or uint16 where `deep`."""
+    height, width = colors.luminance.shape
     rgb = np.empty((height, width, 3), np.uint16 if deep else np.uint8)
     painter = _Painter(rgb.reshape(-1, 3))
     for top, bottom in _bands(height, width):
-        l = luminance[top:bottom].ravel()
-        color, *over = (_linear_rows(planes, l, height, width, top, bottom) for planes in paintings)
-        for part, mask in zip(over, masks, strict=True):
-            share = mask[top:bottom].ravel() * np.float32(1 / 255)
-            color = [x + share * (y - x) for x, y in zip(color, part, strict=True)]
-        painter.paint(top * width, [l, *color])
+        painter.paint(top * width, [colors.luminance[top:bottom].ravel(), *colors.rows(top, bottom)])
     painter.finish()
     return rgb
 
 
-def _along_luminance(luminance: np.ndarray, ab: np.ndarray) -> list[Image.Image]:
-    """Returns the planes of a painting's ab (h, w, 2) as a local linear function of L (H, W)."""
-    small = shrink(luminance, *ab.shape[:2])
-    offset, slope = _along_edges(small[None], np.asarray(ab, np.float32)[None])
-    return _planes(np.asarray(offset)[0], np.asarray(slope)[0])
-
-
-def _planes(offset: np.ndarray, slope: np.ndarray) -> list[Image.Image]:
+def linear_planes(offset: np.ndarray, slope: np.ndarray) -> list[Image.Image]:
     """Returns two planes of the offset (h, w, 2) and two of the slope (h, w, 2)."""
     maps = np.concatenate([offset, slope], axis=-1)
     return [Image.fromarray(np.ascontiguousarray(maps[..., i])) for i in range(4)]

@@ -5,7 +5,7 @@ import pytest
 from scipy.ndimage import gaussian_filter, uniform_filter
 
 from palgan_jax.colorize.edges import BLUR, SLIGHT, WINDOW, along_edges
-from palgan_jax.colorize.join import join, join_linear, luminance
+from palgan_jax.colorize.join import Colors, join, join_colors, linear_planes, luminance
 from palgan_jax.data.decode import read_rgb
 from palgan_jax.metrics.bleeding import color_bleeding
 
@@ -34,6 +34,11 @@ def test_slope_and_offset_are_the_regression_of_scipys_filters(samples):
     np.testing.assert_allclose(actual[inside, inside], expected[inside, inside], atol=0.02)
 
 
+def stretched(lightness: np.ndarray, ab: np.ndarray) -> np.ndarray:
+    """The picture with ab stretched over it, whatever its edges."""
+    return join_colors(Colors(lightness, [linear_planes(ab, np.zeros_like(ab))], []))
+
+
 def scene(noise: float = 0.0) -> tuple[np.ndarray, np.ndarray]:
     """A dark red disc before a bright blue ground: L and ab, with noise on L."""
     y, x = np.indices((SIDE, SIDE)) - SIDE / 2
@@ -45,9 +50,9 @@ def scene(noise: float = 0.0) -> tuple[np.ndarray, np.ndarray]:
 def test_a_blurred_color_ends_where_the_luminance_does():
     lightness, ab = scene()
     painted = gaussian_filter(ab, (BLUR * SIDE, BLUR * SIDE, 0))
-    truth, stretched = (join_linear(lightness, x, 0 * x) for x in (ab, painted))
+    truth, plain = (stretched(lightness, x) for x in (ab, painted))
     ours = join(lightness, painted)
-    assert color_bleeding(stretched[None], truth[None])[0] > 0.35
+    assert color_bleeding(plain[None], truth[None])[0] > 0.35
     assert color_bleeding(ours[None], truth[None])[0] < 0.15
     error = np.abs(sharpened(lightness, painted) - ab)
     assert error.mean() < 0.5 * np.abs(painted - ab).mean()
@@ -70,7 +75,7 @@ def test_edges_are_sharp_at_full_resolution(factor):
     large, color = (np.kron(x, np.ones((factor, factor) + (1,) * (x.ndim - 2))) for x in (lightness, ab))
     joined = join(large.astype(np.float32), gaussian_filter(ab, (BLUR * SIDE, BLUR * SIDE, 0)))
     row = joined[len(large) // 2].astype(int)
-    truth = join_linear(large.astype(np.float32), color.astype(np.float32), np.zeros_like(color, np.float32))
+    truth = stretched(large.astype(np.float32), color.astype(np.float32))
     truth = truth[len(large) // 2].astype(int)
     edge = int(np.argmax(np.abs(np.diff(large[len(large) // 2])))) + 1
     for place in (edge - 3, edge + 2):

@@ -1,0 +1,243 @@
+"""Colors that are given at pixels, spread over the parts of the picture that the pixels belong to.
+
+How far a pixel is from a given one is the length of the shortest way between them, on which steps over edges of the
+luminance are long, and each pixel's color is blended by these lengths, as Yatziv and Sapiro ("Fast image and video
+colorization using chrominance blending", IEEE TIP 2006) blend scribbles. What is farther than `REACH` from all given
+pixels stays as the network painted it. With d_j the distance from the pixels of the given color j,
+
+    share_j = (d_j / REACH)^-FALL / (1 + sum over k of (d_k / REACH)^-FALL)
+
+and the network has the rest. At a given pixel its color's share is 1.
+`comparisons/points.py` measures it beside the linear system of Levin et al. ("Colorization using optimization",
+SIGGRAPH 2004).
+"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from hashlib import sha256
+from typing import TYPE_CHECKING
+
+import jax
+import numpy as np
+from PIL import Image
+
+from palgan_jax.colorize.edges import along_edges
+from palgan_jax.colorize.join import Colors, Layer, colors_of, linear_planes, shrink
+from palgan_jax.errors import UserError
+from palgan_jax.palette.colors import ab_of_rgb, parse_color
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_array
+
+SIDE = 512
+"""The pixels of the longer side at which colors are spread; a smaller picture keeps its own."""
+REACH = 80 / 256
+"""The distance at which a given color and the network's have equal shares, in longer sides of the picture."""
+FALL = 3
+EDGE = 4.0
+"""The step of L, in one pixel, that is as long as a 256th of the picture's longer side."""
+_OPAQUE = 128  # the alpha from which on a pixel of strokes counts
+_MOST_COLORS = 64
+_ROUNDS, _MET = 5, 0.25  # corrections of what a picture of full size has at the points, and when they end
+_POINT = re.compile(r"\s*(\d+)\s*,\s*(\d+)\s*=\s*(.+)")
+_at_edges = jax.jit(lambda l, ab: along_edges(l, ab, blur=0.5 / SIDE, window=2 / SIDE))
+
+
+@dataclass(frozen=True, eq=False)
+class Hints:
+    """Colors that are given at pixels of one picture.
+
+    Attributes:
+      places: the pixels, int (N, 2): x to the right and y downwards, from 0.
+      colors: the colors, float64 (M, 2): ab in Lab units. The luminance of a given color has no meaning.
+      color_of: which of them each pixel has, int (N,).
+      size: the (width, height) that the picture must have; None for any that holds the pixels.
+    """
+
+    places: np.ndarray
+    colors: np.ndarray
+    color_of: np.ndarray
+    size: tuple[int, int] | None = None
+
+    @classmethod
+    def at_points(cls, points: "Sequence[tuple[tuple[int, int], str]]") -> "Hints":
+        """Returns the hints of pixels and colors, such as [((120, 80), "#c03030")].
+
+        Raises UserError for what is no pixel or no color.
+        """
+        places, colors = [], []
+        for point in points:
+            try:
+                (x, y), color = point
+                whole = int(x) == x and int(y) == y and isinstance(color, str)
+            except (TypeError, ValueError, OverflowError):
+                whole = False
+            if not whole:
+                raise UserError(f'a point is a pixel and a color, such as ((120, 80), "#c03030"), and not {point!r}.')
+            places.append((int(x), int(y)))
+            colors.append(parse_color(color))
+        return cls(np.array(places).reshape(-1, 2), np.array(colors).reshape(-1, 2), np.arange(len(places)))
+
+    @classmethod
+    def of_strokes(cls, rgba: np.ndarray, name: str = "the picture of strokes") -> "Hints":
+        """Returns the hints of a picture uint8 (H, W, 4) that is transparent but for strokes of a few colors.
+
+        Raises UserError where there is no stroke, and where colors have no end.
+        """
+        height, width = rgba.shape[:2]
+        y, x = np.nonzero(rgba[..., 3] >= _OPAQUE)
+        if not len(x):
+            raise UserError(f"{name} has no strokes: paint on it with a brush, and leave the rest transparent.")
+        if len(x) == width * height:
+            raise UserError(f"{name} is opaque everywhere: leave it transparent but for the strokes.")
+        colors, color_of = np.unique(rgba[y, x, :3], axis=0, return_inverse=True)
+        if len(colors) > _MOST_COLORS:
+            raise UserError(
+                f"{name} has strokes of {len(colors):,} colors, and {_MOST_COLORS} are the most: paint them with a "
+                "brush of one color, without soft edges."
+            )
+        return cls(np.stack([x, y], -1), ab_of_rgb(colors / 255), color_of.ravel(), (width, height))
+
+    def digest(self) -> str:
+        """Returns a digest of all of it."""
+        arrays = (self.places.astype(np.int64), self.colors, self.color_of.astype(np.int64))
+        return sha256(b"".join(array.tobytes() for array in arrays) + repr(self.size).encode()).hexdigest()
+
+    def check(self, width: int, height: int) -> None:
+        """Raises UserError where the picture, of that size, is another one than the hints are for."""
+        if self.size and self.size != (width, height):
+            raise UserError(
+                f"the strokes are of a picture of {self.size[0]} x {self.size[1]} pixels, and the photograph has "
+                f"{width} x {height}, upright: paint them on a copy of it."
+            )
+        outside = ((self.places < 0) | (self.places >= (width, height))).any(-1)
+        if outside.any():
+            x, y = self.places[outside][0]
+            raise UserError(
+                f"the point {x},{y} is outside of the picture, whose pixels are 0,0 to {width - 1},{height - 1}."
+            )
+
+
+def parse_point(text: str) -> tuple[tuple[int, int], str]:
+    """Returns the pixel and the color of `X,Y=#RRGGBB`. Raises UserError for anything else."""
+    if not (match := _POINT.fullmatch(text)):
+        raise UserError(f"{text!r} is no point: write the pixel and its color, such as 120,80=#c03030.")
+    x, y, color = match.groups()
+    parse_color(color)
+    return (int(x), int(y)), color
+
+
+class Spread:
+    """Hints, spread over the picture that they are for.
+
+    Attributes:
+      shares: how much of each pixel's color each of the hints' colors is, float32 (M, h, w); the network has the rest.
+    """
+
+    def __init__(self, luminance: np.ndarray, hints: Hints) -> None:
+        """Spreads hints over L (H, W). Raises UserError where they do not fit it, or lie too close together."""
+        height, width = luminance.shape
+        hints.check(width, height)
+        self._luminance, self._hints = luminance, hints
+        times = min(1, SIDE / max(height, width))
+        size = max(1, round(height * times)), max(1, round(width * times))
+        self._small = luminance if times == 1 else shrink(luminance, *size)
+        cells = self._cells(*size)
+        key = np.ascontiguousarray(self._small, np.float32).tobytes(), size
+        with np.errstate(divide="ignore"):
+            weights = np.stack([(_distances(*key, own) / REACH) ** -float(FALL) for own in cells])  # (M, h, w)
+        weights = np.minimum(weights, 1e30)
+        self.shares = (weights / (1 + weights.sum(0))).astype(np.float32)
+
+    def _cells(self, height: int, width: int) -> list[tuple[int, ...]]:
+        """Returns the pixels of the small picture that each color has, as flat indices."""
+        hints = self._hints
+        x, y = (hints.places * (width, height) // self._luminance.shape[::-1]).T
+        # Of several colors in one pixel of the small picture, the one with the most pixels.
+        pairs, counts = np.unique(np.stack([y * width + x, hints.color_of]), axis=1, return_counts=True)
+        order = np.lexsort((-counts, pairs[0]))
+        cells, colors = pairs[:, order]
+        first = np.concatenate([[True], cells[1:] != cells[:-1]])
+        owned = [tuple(cells[first & (colors == i)].tolist()) for i in range(len(hints.colors))]
+        for i, own in enumerate(owned):
+            if not own:
+                at = hints.places[hints.color_of == i][0]
+                raise UserError(
+                    f"the color at {at[0]},{at[1]} has another one beside it that takes its place: leave one of them "
+                    "out, or give them more room."
+                )
+        return owned
+
+    def area(self) -> np.ndarray:
+        """Returns the share of the picture that has each of the colors: (M,), in [0, 1]."""
+        return self.shares.mean((1, 2))
+
+    def colors(self, ab: np.ndarray, layers: Sequence[Layer] = ()) -> Colors:
+        """Returns the colors of a painting, ab (R, R, 2) in Lab units, and of layers over it, with the hints' over all.
+
+        At points, they have the given ab to within a quarter of a unit, whatever the picture's size.
+        """
+        height, width = self._small.shape
+        layers_here = [
+            Layer(layer.ab, np.asarray(Image.fromarray(layer.mask).resize((width, height)))) for layer in layers
+        ]
+        small = colors_of(self._small, ab, layers_here)
+        painted = np.stack(small.rows(0, height), -1).reshape(height, width, 2)
+        whole = colors_of(self._luminance, ab, layers)
+        given, wanted = self._hints.colors, self._hints.colors
+        for _ in range(_ROUNDS):
+            whole.added = self._change(painted, given)
+            if len(self._hints.places) > len(wanted):  # strokes, whose pixels need not be met one by one
+                break
+            error = wanted - self._at_points(whole)
+            if np.abs(error).max() < _MET:
+                break
+            given = np.clip(given + error, -128, 128)
+        return whole
+
+    def _change(self, painted: np.ndarray, given: np.ndarray) -> list[Image.Image]:
+        """Returns the planes of what makes a painting (h, w, 2) have the given colors (M, 2)."""
+        change = np.einsum("mhw,mc->hwc", self.shares, given.astype(np.float32))
+        change -= self.shares.sum(0)[..., None] * painted
+        # It ends at edges in a larger picture, too.
+        offset, slope = _at_edges(self._small[None], change[None])
+        return linear_planes(np.asarray(offset)[0], np.asarray(slope)[0])
+
+    def _at_points(self, colors: Colors) -> np.ndarray:
+        """Returns the ab (M, 2) at the pixels of the hints."""
+        order = np.argsort(self._hints.color_of)
+        return np.array([[plane[x] for plane in colors.rows(y, y + 1)] for x, y in self._hints.places[order]])
+
+
+@lru_cache(maxsize=2 * _MOST_COLORS)
+def _distances(lightness: bytes, size: tuple[int, int], cells: tuple[int, ...]) -> np.ndarray:
+    """Returns how far each pixel of L, float32 (h, w), is from the nearest of the cells, in longer sides: (h, w).
+
+    The results of a picture are kept, so that moving one of its points costs one search.
+    """
+    from scipy.sparse.csgraph import dijkstra
+
+    found = dijkstra(_ways(lightness, size), directed=False, indices=cells, min_only=True)
+    return found.reshape(size)
+
+
+@lru_cache(maxsize=1)
+def _ways(lightness: bytes, size: tuple[int, int]) -> "csr_array":
+    """Returns the lengths of the steps from pixel to pixel, to all eight neighbors, in longer sides of the picture."""
+    from scipy.sparse import coo_array
+
+    l = np.frombuffer(lightness, np.float32).reshape(size)
+    index = np.arange(l.size, dtype=np.int32).reshape(size)
+    starts, ends, lengths = [], [], []
+    height, width = size
+    for dy, dx in ((0, 1), (1, 0), (1, 1), (1, -1)):
+        here = slice(0, height - dy), slice(max(0, -dx), width - max(0, dx))
+        there = slice(dy, height), slice(max(0, dx), width + min(0, dx))
+        step = ((l[there] - l[here]) / EDGE) ** 2 / 256 + np.hypot(dy, dx) / max(size)
+        starts.append(index[here].ravel())
+        ends.append(index[there].ravel())
+        lengths.append(step.ravel())
+    pairs = np.concatenate(starts), np.concatenate(ends)
+    return coo_array((np.concatenate(lengths).astype(np.float64), pairs), (l.size, l.size)).tocsr()
