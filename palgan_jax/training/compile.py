@@ -43,15 +43,14 @@ class Program:
     step: Any  # (TrainState, batch, vgg) -> (TrainState, metrics)
 
 
-def compile_program(config: ConfigDict, mesh: Mesh, phases: Phases, vgg: Any, *, fresh: bool = True) -> Program:
+def compile_program(program: Program, config: ConfigDict, mesh: Mesh, vgg: Any, *, fresh: bool = True) -> Program:
     """Compiles a run's step ahead of time for a mesh, and logs its cost and memory. Nothing is run or allocated.
 
-    `vgg` holds the parameters of the perceptual network, or None. `fresh`
+    `program` is that of `make_program`; `vgg` holds the parameters of the perceptual network, or None. `fresh`
     compiles the initialization of the state too, at the same time.
     """
     start = time.monotonic()
     with no_garbage_collection(), ThreadPoolExecutor(1, "compiler") as pool:
-        program = make_program(config, mesh, phases)
         if fresh:  # the compiler leaves Python free to trace the step
             init = pool.submit(program.init.lower(jax.random.key(config.seed)).compile)
             program = replace(program, init=lambda key: init.result()(key))

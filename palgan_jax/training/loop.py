@@ -28,18 +28,19 @@ from palgan_jax.distributed.mesh import check_batch_size, make_mesh, replicated
 from palgan_jax.distributed.preemption import StopRequest
 from palgan_jax.errors import DataStopped, ExitCode, UserError, one_line
 from palgan_jax.metrics.catalogue import find_metric
+from palgan_jax.metrics.measure import Networks
 from palgan_jax.nn.build import build_generator
 from palgan_jax.nn.pretrained_palette_generator import first_parameters
-from palgan_jax.pretrained.load import load_efficientnet_lite0, load_vgg16
-from palgan_jax.training.compile import Program, compile_program
+from palgan_jax.training.compile import Program, compile_program, make_program
 from palgan_jax.training.data import LostPictures, open_data
 from palgan_jax.training.finite import FiniteCheck
 from palgan_jax.training.lease import Lease
 from palgan_jax.training.memory import check_memory, fitting_batch, out_of_memory
 from palgan_jax.training.metrics_file import MetricsWriter
+from palgan_jax.training.needs import check_room, load_needs
 from palgan_jax.training.outlook import Outlook, compile_time
 from palgan_jax.training.sample_sheets import SampleSheets
-from palgan_jax.training.start import FILE, load_start
+from palgan_jax.training.start import FILE as START
 from palgan_jax.training.state import TrainState, ema_variables, with_variables
 from palgan_jax.training.timing import InputWatch, MetricsWindow
 from palgan_jax.training.validation import Validation
@@ -142,9 +143,10 @@ def prepare_run(config: ConfigDict, workdir: Path, stack: ExitStack, fit: bool =
             lease = stack.enter_context(Lease(workdir))
     _log_devices(config, mesh)
     checkpoints = stack.enter_context(_open_checkpoints(config, workdir, fit))
+    fresh = checkpoints.latest_step is None
+    needs = load_needs(config, fresh=True) if fresh else None
     source = open_data(config, "train", workdir)
     val_source = open_data(config, "val", workdir) if config.data.val else None
-    fresh = checkpoints.latest_step is None
     if fit and fresh:
         config.batch_size = number_of_first(fitting_batch(config, mesh, len(source)))
     spans = durations(config, len(source))
@@ -154,29 +156,29 @@ def prepare_run(config: ConfigDict, workdir: Path, stack: ExitStack, fit: bool =
         log.info("%d steps are saved; there is nothing left to do: lengthen --config.total to go on", spans.total)
         return None
 
-    start = load_start(config) if fresh and config.start else None
-    published = fresh and start is None and config.net.encoder != "paper"
-    encoder = load_efficientnet_lite0() if published else None
-    constants: Any = _averages(config, source) if encoder is not None or spans.eval else None
+    needs = needs or load_needs(config, fresh=False)
+    program = make_program(config, mesh, spans.phases)
+    with failing_together():
+        if jax.process_index() == 0:
+            check_room(program.abstract_state, workdir / FOLDER, config.keep)
+    constants: Any = _averages(config, source) if needs.encoder is not None or spans.eval else None
     validation = sheets = None
     if val_source is not None and spans.eval:
-        validation = _make_validation(config, mesh, constants, val_source)
+        validation = _make_validation(config, mesh, constants, val_source, needs.networks)
     if val_source is not None and spans.sheet:
         sheets = SampleSheets(config, build_generator(config, mesh), mesh, val_source, workdir / "sheets")
-    vgg = None
-    if config.loss.perceptual:
-        vgg = jax.device_put(load_vgg16(config.loss.perceptual_weights or None), replicated(mesh))
+    vgg = jax.device_put(needs.vgg, replicated(mesh))
     with Waiting(f"compiling the training step, {compile_time()}", shown=jax.process_index() == 0):
-        program = compile_program(config, mesh, spans.phases, vgg, fresh=fresh)
+        program = compile_program(program, config, mesh, vgg, fresh=fresh)
     check_memory(config, mesh, program)
     if fresh:
         state, position, step = program.init(jax.random.key(config.seed)), 0, 0
-        if encoder is not None:
-            pretrained = first_parameters(encoder, constants.mean_palette)
+        if needs.encoder is not None:
+            pretrained = first_parameters(needs.encoder, constants.mean_palette)
             state = with_variables(state, {"params": {"palette_generator": pretrained}}, {})
-        if start is not None:
-            state = with_variables(state, start.weights.variables, start.discriminator)
-            log.info("the run starts from %s", start)
+        if needs.start is not None:
+            state = with_variables(state, needs.start.weights.variables, needs.start.discriminator)
+            log.info("the run starts from %s", needs.start)
         _log_parameters(state)
     else:
         state, position, _ = checkpoints.restore(program.abstract_state)
@@ -185,8 +187,8 @@ def prepare_run(config: ConfigDict, workdir: Path, stack: ExitStack, fit: bool =
 
     if jax.process_index() == 0:
         write_file(workdir / "config.json", json.dumps(config.to_dict(), indent=2).encode())
-        if start is not None:
-            write_file(workdir / FILE, start.record())
+        if needs.start is not None:
+            write_file(workdir / START, needs.start.record())
     writer = stack.enter_context(MetricsWriter(workdir, step, config.tensorboard))
     pictures = stack.enter_context(
         train_batches(
@@ -248,15 +250,12 @@ def _averages(config: ConfigDict, source: Source) -> Averages:
     )  # fmt: skip
 
 
-def _make_validation(config: ConfigDict, mesh: Mesh, constants: Averages, val_source: Source) -> Validation:
-    """Prepares validation. Raises UserError where the best checkpoint is to be chosen by what it does not measure."""
+def _make_validation(
+    config: ConfigDict, mesh: Mesh, constants: Averages, val_source: Source, networks: Networks
+) -> Validation:
     size = max(config.batch_size // mesh.size, 1) * mesh.size
     batches = eval_batches(val_source, resolution=config.resolution, batch_size=size, **_place())
-    validation = Validation(config, build_generator(config, mesh), mesh, constants, batches)
-    if config.best and config.best not in validation.names:
-        names = ", ".join(sorted(validation.names))
-        raise UserError(f"--config.best={config.best} is not measured: choose one of {names}.")
-    return validation
+    return Validation(config, build_generator(config, mesh), mesh, constants, batches, networks)
 
 
 def _place() -> dict[str, Any]:

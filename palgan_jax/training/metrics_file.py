@@ -6,7 +6,6 @@ from typing import Any
 
 import jax
 
-from palgan_jax.errors import UserError
 from palgan_jax.util.files import write_file
 
 
@@ -25,12 +24,8 @@ class MetricsWriter:
         _remove_after(path, last_step)
         self._file = path.open("a", encoding="utf-8")
         if tensorboard:
-            try:
-                from tensorboardX import SummaryWriter
-            except ImportError as error:
-                raise UserError(
-                    "--config.tensorboard=True needs tensorboardX: pip install -e '.[tensorboard]'."
-                ) from error
+            from tensorboardX import SummaryWriter
+
             self._board = SummaryWriter(str(workdir / "tensorboard"), purge_step=last_step + 1)
 
     def write(self, step: int, metrics: dict[str, Any]) -> None:

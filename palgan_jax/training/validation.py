@@ -19,7 +19,7 @@ from palgan_jax.distributed.mesh import replicated, to_devices
 from palgan_jax.errors import DataStopped, UserError
 from palgan_jax.metrics.catalogue import FEATURE_NAMES, METRICS, OPTIONAL, VARIANTS, validation_names
 from palgan_jax.metrics.frechet import empty, frechet_distance, update
-from palgan_jax.metrics.measure import load_networks
+from palgan_jax.metrics.measure import Networks, load_networks
 from palgan_jax.metrics.measure import measure as metrics_of_batch
 from palgan_jax.palette import histogram
 from palgan_jax.pretrained.inception import FEATURE_SIZE
@@ -37,6 +37,23 @@ def optional_metrics(config: ConfigDict) -> tuple[str, ...]:
             f"--config.eval_metrics names {unknown[0]}, which is not known: name some of {', '.join(OPTIONAL)}."
         )
     return tuple(name for name in OPTIONAL if name in names)
+
+
+def load_metric_networks(config: ConfigDict) -> Networks:
+    """Loads the networks of the metrics that `eval_metrics` names.
+
+    Raises UserError where it names a metric that is not known, or whose weights are missing.
+    """
+    networks = load_networks(optional_metrics(config))
+    for name, reason in networks.absent.items():
+        raise UserError(f"--config.eval_metrics asks for {name}, and {reason}")
+    return networks
+
+
+def measured_names(config: ConfigDict, networks: Networks) -> tuple[str, ...]:
+    """Returns the names of all that validation measures, such as "val/psnr"."""
+    names = validation_names(optional_metrics(config), palettes=config.model == "palgan", fid=networks.fid)
+    return tuple(f"val/{name}" for name in names)
 
 
 def make_measure(config: ConfigDict, generator: nn.Module) -> Callable[..., tuple[Sums, dict[str, jax.Array]]]:
@@ -98,8 +115,7 @@ class Validation:
     Args:
       constants: averages of the training set, which the baselines paint with.
       batches: this process's "rgb" (b, H, W, 3) and "mask" (b,); iterated over by each run.
-
-    Raises UserError where the config asks for a metric that is not known, or whose weights are missing.
+      networks: those of the config's metrics, from `load_metric_networks`.
     """
 
     def __init__(
@@ -109,16 +125,12 @@ class Validation:
         mesh: Mesh,
         constants: Averages,
         batches: EvalBatches,
+        networks: Networks,
     ):
         self._batches = batches
         self._mesh, self._constants = mesh, jax.device_put(constants, replicated(mesh))
-        optional = optional_metrics(config)
-        networks = load_networks(optional)
-        for name, reason in networks.absent.items():
-            raise UserError(f"--config.eval_metrics asks for {name}, and {reason}")
         self._params, self._fid = jax.device_put(networks.params, replicated(mesh)), networks.fid
-        names = validation_names(optional, palettes=config.model == "palgan", fid=networks.fid)
-        self.names = tuple(f"val/{name}" for name in names)
+        self.names = measured_names(config, networks)
         """The names of all that `run` returns."""
         self._measure = jax.jit(make_measure(config, generator), out_shardings=replicated(mesh))
 

@@ -165,7 +165,7 @@ def _complete(path: Path) -> list[dict]:
 
 
 def test_a_finished_run_says_so_before_it_loads_or_compiles_anything(uninterrupted, caplog, monkeypatch):
-    for name in ("load_vgg16", "compile_program", "train_batches", "averages"):
+    for name in ("load_needs", "make_program", "compile_program", "train_batches", "averages"):
         monkeypatch.setattr(loop, name, lambda *_, name=name, **__: pytest.fail(f"{name} comes too early"))
     before = (uninterrupted / "metrics.jsonl").read_text()
     caplog.set_level("INFO")
@@ -365,13 +365,24 @@ def test_steps_are_saved_before_an_error_that_nobody_foresaw_ends_the_run(tmp_pa
     assert load_ema(tmp_path).step == 5
 
 
-def test_what_is_not_measured_cannot_be_the_best_and_is_refused_before_anything_is_compiled(
-    tmp_path, capsys, monkeypatch
-):
-    monkeypatch.setattr(loop, "compile_program", lambda *_, **__: pytest.fail("compiled first"))
+def test_what_a_run_lacks_is_named_before_its_pictures_are_looked_at(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(loop, "open_data", lambda *_: pytest.fail("looked at pictures first"))
     sentence = refusal(capsys, *arguments(tmp_path, "--config.best=val/beauty"))
     assert "--config.best=val/beauty is not measured: choose one of val/ab_error, val/ab_error_gray," in sentence
     assert "val/psnr_truth_palette" in sentence and "val/ssim" in sentence
+    assert "eval_metrics names beauty" in refusal(capsys, *arguments(tmp_path, "--config.eval_metrics=beauty"))
+    lacking = ("--config.loss.perceptual=1", f"--config.loss.perceptual_weights={tmp_path / 'vgg.pth'}")
+    assert "vgg.pth" in refusal(capsys, *arguments(tmp_path, *lacking))
+    monkeypatch.setitem(sys.modules, "tensorboardX", None)
+    assert "needs tensorboardX: pip install" in refusal(capsys, *arguments(tmp_path, "--config.tensorboard=true"))
+
+
+def test_a_disk_without_room_for_the_checkpoints_is_named_before_anything_is_compiled(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(loop, "compile_program", lambda *_, **__: pytest.fail("compiled first"))
+    sentence = refusal(capsys, *arguments(tmp_path, "--config.keep=100000000"))
+    assert re.search(
+        r"takes [\d.]+ .B, and [\d.]+ .B are free in .*checkpoints, too few for 100000002 of them", sentence
+    )
 
 
 def test_an_error_while_a_run_is_prepared_closes_what_was_open(tmp_path, capsys, monkeypatch):

@@ -22,7 +22,7 @@ from palgan_jax.pretrained.inception import inception_features
 from palgan_jax.pretrained.load import load_metric_weights
 from palgan_jax.pretrained.store import import_weights
 from palgan_jax.training import validation as validation_lib
-from palgan_jax.training.validation import Validation
+from palgan_jax.training.validation import Validation, load_metric_networks
 from tests.support.colorize_model import tiny_weights
 from tests.support.inception import torch_shapes
 from tests.support.metric_recipe import inception_state
@@ -55,7 +55,7 @@ def validation(squares, metrics: str) -> Validation:
     colorizer = Colorizer(tiny_weights())
     config = from_dict({**tiny_weights().config, "eval_metrics": metrics})
     batches = eval_batches(squares[0], resolution=SIDE, batch_size=8)
-    return Validation(config, colorizer.network, make_mesh(), constants(), batches)
+    return Validation(config, colorizer.network, make_mesh(), constants(), batches, load_metric_networks(config))
 
 
 def clamped(colorizer: Colorizer, rgb: np.ndarray) -> np.ndarray:
