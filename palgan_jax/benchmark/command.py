@@ -3,15 +3,20 @@
 import argparse
 import json
 import logging
+import subprocess
+import sys
 from typing import Any
 
 from palgan_jax.benchmark.sweep import overrides as setting_overrides
 from palgan_jax.benchmark.sweep import settings
 from palgan_jax.benchmark.topology import EXAMPLES, prepare_environment
-from palgan_jax.errors import UserError
+from palgan_jax.errors import ExitCode, UserError
 from palgan_jax.util.files import user_path
 
 log = logging.getLogger(__name__)
+
+SMALL = "demo"
+"""The config that is measured where there is no accelerator."""
 
 DESCRIPTION = """Measures the training step and inference of a config: on the devices of this machine, or, with
 --topology, compiled for a TPU slice, without any TPU. A compiled program tells its operations, memory and
@@ -23,9 +28,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.description = DESCRIPTION
     parser.add_argument(
         "--config",
-        default="configs/imagenet256.py",
-        metavar="FILE.py[:VARIANT]",
-        help="config file (default: configs/imagenet256.py)",
+        action="append",
+        metavar="NAME[:VARIANT]",
+        help="config by name, or a Python file; may be given several times (default: imagenet256; demo where there is "
+        "no accelerator)",
     )
     parser.add_argument("--topology", metavar="NAME", help=f"a TPU slice to compile for: {EXAMPLES}, ...")
     parser.add_argument(
@@ -45,6 +51,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--steps", type=int, default=10, metavar="N", help="steps that are timed (default: 10)")
     parser.add_argument("--trace", type=user_path, metavar="DIR", help="write a profile of the timed steps, for xprof")
     parser.add_argument("--json", type=user_path, metavar="FILE", help="write the figures there as well")
+    parser.add_argument(
+        "--compare",
+        nargs="+",
+        type=user_path,
+        metavar="FILE",
+        help="measure nothing, and compare what --json wrote",
+    )
     parser.epilog = "Any field of the config can be set: --config.net.width=0.5"
     parser.set_defaults(run=run)
 
@@ -56,6 +69,11 @@ def compiles_only(args: argparse.Namespace) -> bool:
 
 def run(args: argparse.Namespace) -> int:
     """Runs the command; returns its exit code. To be called before JAX looks for devices."""
+    if args.compare:
+        from palgan_jax.benchmark.saved import compare
+
+        print(compare(args.compare))
+        return ExitCode.FINISHED
     rows = settings(args.sweep)
     for name, value in (("batch", args.batch), ("steps", args.steps), ("top", args.top)):
         if value is not None and value < 1:
@@ -66,66 +84,110 @@ def run(args: argparse.Namespace) -> int:
         prepare_environment()
     elif args.only:
         raise UserError("--only is of what is compiled for a topology: name one with --topology.")
-    from palgan_jax.benchmark.report import COMPILED, RUN, sweep_table
+    from palgan_jax.benchmark.report import COMPILED, RUN, table
     from palgan_jax.util.files import write_file
 
+    if not args.config:
+        args.config = [_default_config(args)]
+        if args.config == [SMALL]:
+            log.info("there is no accelerator: the config %s is measured, and --config chooses another", SMALL)
+    if len(args.config) > 1:
+        rows = [{"config": config, **row} for config in args.config for row in rows]
+    for row in rows:  # so that what is wrong with one is said before the others have taken their minutes
+        _check(args, row)
     results: list[dict[str, Any]] = []
     for row in rows:
-        results.append(_measure(args, args.overrides, row))
+        results.append(_measure(args, row, alone=len(rows) == 1))
         if args.json:  # after each, since compiling takes minutes and a sweep may be broken off
-            content: Any = {"rows": results} if args.sweep else results[0]
+            content: Any = {"rows": results} if len(rows) > 1 else results[0]
             write_file(args.json, (json.dumps(content, indent=2) + "\n").encode())
-    if args.sweep:
-        print(sweep_table(results, COMPILED if compiles_only(args) else RUN))
-    return 0
+    if len(rows) > 1:
+        print(table(results, COMPILED if compiles_only(args) else RUN))
+    return ExitCode.BAD_INPUT if all("error" in row for row in results) else ExitCode.FINISHED
 
 
-def _measure(args: argparse.Namespace, overrides: list[str], setting: dict[str, str]) -> dict[str, Any]:
-    """Returns the figures of one setting; in a sweep, its error instead of raising it."""
+def _default_config(args: argparse.Namespace) -> str:
+    """Returns the config that fits what is measured: the paper's run, or a small one where there is no accelerator."""
+    return "imagenet256" if compiles_only(args) or _platform() != "cpu" else SMALL
+
+
+def _platform() -> str:
+    """Returns what JAX computes on here, asked in a process of its own: a TPU belongs to one at a time."""
+    command = [sys.executable, "-c", "import jax; print(jax.default_backend())"]
+    return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
+
+
+def _config_name(args: argparse.Namespace, setting: dict[str, str]) -> str:
+    return setting.get("config") or args.config[0]
+
+
+def _fields(args: argparse.Namespace, setting: dict[str, str]) -> list[str]:
+    return [*args.overrides, *setting_overrides(setting)]
+
+
+def _load(args: argparse.Namespace, setting: dict[str, str], *more: str) -> Any:
+    """Reads the config of a setting, with the fields of the model that it starts from, if it does."""
+    from palgan_jax.config import check_config, read_config
+    from palgan_jax.training.start import follow
+
+    fields = [*_fields(args, setting), *more]
+    config = follow(read_config(_config_name(args, setting), fields), fields)
+    check_config(config)
+    return config
+
+
+def _check(args: argparse.Namespace, setting: dict[str, str]) -> None:
+    """Raises UserError for a setting that cannot be measured, as far as that can be told before."""
+    _load(args, setting)
+    _batch(args, setting)
+    if compiles_only(args):
+        from palgan_jax.benchmark.topology import describe_slice
+
+        describe_slice(setting.get("topology") or args.topology)
+
+
+def _measure(args: argparse.Namespace, setting: dict[str, str], alone: bool) -> dict[str, Any]:
+    """Returns the figures of one setting; where it is one of several, its error instead of raising it."""
+    row = {"setting": setting, "config": _config_name(args, setting), "overrides": args.overrides}
     try:
-        measure = _compiled if compiles_only(args) else _timed
-        return {"setting": setting, "config": args.config, "overrides": overrides, **measure(args, overrides, setting)}
+        return row | (_compiled if compiles_only(args) else _timed)(args, setting, alone)
     except UserError as error:
-        if not args.sweep:
+        if alone:
             raise
         log.info("%s", error)
-        return {"setting": setting, "error": str(error)}
+        return row | {"error": str(error)}
 
 
-def _compiled(args: argparse.Namespace, overrides: list[str], setting: dict[str, str]) -> dict[str, Any]:
+def _compiled(args: argparse.Namespace, setting: dict[str, str], alone: bool) -> dict[str, Any]:
     from palgan_jax.benchmark.compiled import FUNCTIONS, compile_for
     from palgan_jax.benchmark.report import cost_report
     from palgan_jax.benchmark.topology import describe_slice
-    from palgan_jax.config import load_config
 
     chips = describe_slice(setting.get("topology") or args.topology)
     images = _batch(args, setting) or 32
-    batch = f"batch_size={images * chips.chips}"
-    config = load_config(args.config, [*overrides, *setting_overrides(setting), batch])
+    config = _load(args, setting, f"batch_size={images * chips.chips}")
     _compile_anew()
     costs = compile_for(config, chips, (args.only,) if args.only else FUNCTIONS)
     title = (
-        f"{args.config}: {config.resolution} x {config.resolution}, {config.precision}, {images} images a chip, "
-        f"{chips.name} ({chips.chips} chips)"
+        f"{_config_name(args, setting)}: {config.resolution} x {config.resolution}, {config.precision}, "
+        f"{images} images a chip, {chips.name} ({chips.chips} chips)"
     )
-    if not args.sweep:
+    if alone:
         print(cost_report(title, costs, chips.peaks, args.top))
     figures = {name: cost.figures(chips.peaks) for name, cost in costs.items()}
     step = figures.pop("train", {})
     return {"topology": chips.name, "chips": chips.chips, "images_per_chip": images, **step, **figures}
 
 
-def _timed(args: argparse.Namespace, overrides: list[str], setting: dict[str, str]) -> dict[str, Any]:
+def _timed(args: argparse.Namespace, setting: dict[str, str], alone: bool) -> dict[str, Any]:
     from palgan_jax.benchmark.first_step import time_to_first_step
-    from palgan_jax.config import load_config
 
-    fields = [*overrides, *setting_overrides(setting)]
-    load_config(args.config, fields)  # so that its errors come before anything is started
+    name = _config_name(args, setting)
     start: dict[str, float] | None = None
-    if not args.sweep:
+    if alone:
         # A TPU belongs to one process at a time: this one must not open it yet.
         try:
-            start = time_to_first_step(args.config, fields)
+            start = time_to_first_step(name, _fields(args, setting))
         except UserError as error:
             log.warning("%s", error)
 
@@ -135,14 +197,13 @@ def _timed(args: argparse.Namespace, overrides: list[str], setting: dict[str, st
     from palgan_jax.benchmark.timed import run_and_time
     from palgan_jax.util.memory import memory_may_run_out
 
-    if images := _batch(args, setting):
-        fields.append(f"batch_size={images * jax.device_count()}")
-    config = load_config(args.config, fields)
+    images = _batch(args, setting)
+    config = _load(args, setting, *([f"batch_size={images * jax.device_count()}"] if images else []))
     _compile_anew()
     with memory_may_run_out("the training step", "lower --batch, --config.resolution or --config.net.width"):
         figures = {"time_to_first_step": start, **run_and_time(config, args.steps, args.trace)}
-    if not args.sweep:
-        title = f"{args.config}: {config.resolution} x {config.resolution}, {config.precision}"
+    if alone:
+        title = f"{name}: {config.resolution} x {config.resolution}, {config.precision}"
         print(run_report(title, figures))
         if args.trace:
             print(f"the profile is in {args.trace}: `xprof --logdir {args.trace}` shows it")

@@ -153,13 +153,17 @@ def _gflops(value: float) -> str:
     return f"{value / 1e3:.1f} TFLOP/s" if value >= 1e4 else f"{value:.0f} GFLOP/s"
 
 
-def sweep_table(rows: Sequence[dict[str, Any]], columns: Sequence[tuple[str, str, str]]) -> str:
-    """Returns a table of one line a setting. A row holds "setting", and the figures or an "error"."""
-    table = [[*rows[0]["setting"], *(label for label, _, _ in columns)]]
+def table(rows: Sequence[dict[str, Any]], columns: Sequence[tuple[str, str, str]]) -> str:
+    """Returns a table of one line a setting, without the columns that no row has a figure for.
+
+    A row holds "setting", and the figures or an "error"; columns are (label, dotted name, format).
+    """
+    columns = [column for column in columns if any(figure(row, column[1]) is not None for row in rows)]
+    lines = [[*rows[0]["setting"], *(label for label, _, _ in columns)]]
     notes = []
     for row in rows:
         cells = [str(value) for value in row["setting"].values()]
-        table.append([*cells, *(_cell(row, key, style) for _, key, style in columns)])
+        lines.append([*cells, *(_cell(row, key, style) for _, key, style in columns)])
         if "error" in row:
             notes.append(f"{' '.join(cells)}: {row['error']}")
-    return "\n".join([*grid(table, left=len(rows[0]["setting"])), *notes])
+    return "\n".join([*grid(lines, left=len(rows[0]["setting"])), *notes])

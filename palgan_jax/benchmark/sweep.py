@@ -10,7 +10,7 @@ SHORT = {
     "perceptual": ("loss.perceptual",),
 }
 """Short names of axes, and the fields of the config that they set."""
-NO_FIELDS = ("topology", "batch")
+NO_FIELDS = ("config", "topology", "batch")
 """Axes that are not fields of the config."""
 
 Setting = dict[str, str]

@@ -1,6 +1,7 @@
 """The model that a run starts from: the bundled one, or that of a run, a checkpoint or a weights file."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -49,15 +50,17 @@ def find_model(name: str) -> Weights:
     return find_weights(name, None if name.endswith(".safetensors") else best_in(name))
 
 
-def follow(config: ConfigDict, overrides: list[str], workdir: str | Path) -> ConfigDict:
+def follow(config: ConfigDict, overrides: Sequence[str], workdir: str | Path | None = None) -> ConfigDict:
     """Returns a config that starts from a model with the fields of that model, and any other config as it is.
 
     These are the fields that the model only works with, and those of the discriminator where the model has one;
-    `overrides` are applied once more. A run that is resumed follows its own checkpoints: its start may be gone.
+    `overrides` are applied once more. A run that is resumed in `workdir` follows its own checkpoints: its start may be
+    gone.
     """
     if not config.start:
         return config
-    model = load_ema(workdir) if has_checkpoints(workdir) else find_model(config.start)
+    resumed = workdir is not None and has_checkpoints(workdir)
+    model = load_ema(workdir) if resumed else find_model(config.start)
     theirs = from_dict(model.config)
     fields = model_fields(theirs) | (_discriminator_fields(theirs) if _has_discriminator(model) else {})
     config = config.copy_and_resolve_references()

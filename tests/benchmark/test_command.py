@@ -1,7 +1,9 @@
 """`palgan benchmark`: for a slice that is not there, on the devices that are, sweeps, and what is refused."""
 
+import argparse
 import json
 import os
+import re
 import subprocess
 import sys
 from importlib.util import find_spec
@@ -9,6 +11,7 @@ from importlib.util import find_spec
 import jax
 import pytest
 
+from palgan_jax.benchmark.command import _default_config, add_arguments
 from palgan_jax.benchmark.compiled import compile_lowered
 from palgan_jax.benchmark.first_step import time_to_first_step
 from palgan_jax.benchmark.sweep import overrides, settings
@@ -18,9 +21,9 @@ from palgan_jax.config import Phases, load_config
 from palgan_jax.distributed.mesh import make_mesh, replicated
 from palgan_jax.errors import UserError
 from palgan_jax.training.compile import make_program
-from tests.support.places import COMPILATION_CACHE, ROOT
+from tests.support.places import COMPILATION_CACHE
 
-TINY = str(ROOT / "configs" / "tiny.py")
+TINY = "tiny"
 
 needs_libtpu = pytest.mark.skipif(find_spec("libtpu") is None, reason="libtpu is for Linux on x86-64")
 
@@ -127,6 +130,10 @@ def test_what_cannot_be_is_refused(capsys, tmp_path):
     assert "did you mean net.width?" in refusal(capsys, *topology, "--config.net.widht=1")
     assert "palgan benchmark" in refusal(capsys, *topology, "--fast")
     assert "missing.py" in refusal(capsys, "--config", "missing.py")
+    assert "missing.py" in refusal(capsys, "--config", TINY, "--config", "missing.py")
+    assert "foo is not a field" in refusal(capsys, "--config", TINY, "--sweep", "batch=1,2", "foo=1,2")
+    assert "--sweep batch=x" in refusal(capsys, "--config", TINY, "--sweep", "batch=1,x")
+    assert "v5e:7x7" in refusal(capsys, "--config", TINY, "--sweep", "topology=v5e:2x2,v5e:7x7")
 
 
 def test_a_sweep_is_the_product_of_its_axes():
@@ -143,14 +150,47 @@ def test_a_sweep_is_the_product_of_its_axes():
     ]  # fmt: skip
 
 
-def test_a_sweep_notes_what_cannot_be_and_goes_on(tmp_path, capsys):
+@needs_libtpu
+def test_a_sweep_notes_what_cannot_be_measured_and_goes_on(tmp_path, capsys):
     figures = tmp_path / "figures.json"
-    axes = ["--sweep", "topology=v5e:7x7", "batch=1,x"]
-    assert main(["benchmark", "--config", TINY, *axes, "--json", str(figures)]) == 0
+    axes = ["--topology", "v5e:2x2", "--sweep", "mesh.data=3,5"]
+    assert main(["benchmark", "--config", TINY, *axes, "--json", str(figures)]) == 2, "nothing could be"
     out = capsys.readouterr().out
     rows = json.loads(figures.read_text())["rows"]
-    assert [row["setting"]["batch"] for row in rows] == ["1", "x"] and all("error" in row for row in rows)
-    assert "v5e:7x7 x: " in out
+    assert [row["setting"] for row in rows] == [{"mesh.data": "3"}, {"mesh.data": "5"}]
+    assert all("does not fit 4 devices" in row["error"] for row in rows)
+    assert out.splitlines()[0].split() == ["mesh.data"], "no columns without figures"
+    assert "3: mesh.data=3 x" in out and "5: mesh.data=5 x" in out
+
+
+def test_figures_of_several_files_are_one_table(tmp_path, capsys):
+    def row(config, speed, **more):
+        return {"config": config, "overrides": ["ema=0.5"], "images_per_second_per_chip": speed, **more}
+
+    first, second = tmp_path / "a.json", tmp_path / "b.json"
+    first.write_text(json.dumps(row("small", 20.0, setting={}, device="cpu", step_ms={"median": 400.0})))
+    swept = [
+        row("tiny", 30.0, setting={"batch": "8"}),
+        {"config": "tiny", "setting": {"batch": "9"}, "error": "too big"},
+    ]
+    second.write_text(json.dumps({"rows": swept}))
+    assert main(["benchmark", "--compare", str(first), str(second)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert re.split("  +", lines[0]) == [
+        "file", "config", "changed", "on", "step ms", "images/s/chip", "speed a chip",
+    ]  # fmt: skip
+    assert re.split("  +", lines[1]) == ["a.json", "small", "ema=0.5", "cpu", "400.0", "20", "1.00 x"]
+    assert re.split("  +", lines[2]) == ["b.json", "tiny", "ema=0.5 batch=8", "-", "-", "30", "1.50 x"]
+    assert lines[-1] == "b.json tiny batch=9 -: too big"
+    second.write_text("[]")
+    assert "holds no figures of palgan benchmark" in refusal(capsys, "--compare", str(first), str(second))
+
+
+def test_what_is_measured_by_default_fits_the_machine():
+    arguments = argparse.ArgumentParser()
+    add_arguments(arguments)
+    assert _default_config(arguments.parse_args(["--topology", "v5e:2x2"])) == "imagenet256"
+    assert _default_config(arguments.parse_args([])) == "demo"
 
 
 RUN = """
