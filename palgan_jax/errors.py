@@ -48,7 +48,7 @@ class ProcessesMissing(UserError):
 MODULES_OF_EXTRA = {
     "train": ("absl", "array_record", "clu", "cv2", "etils", "fsspec", "google", "grain", "optax", "orbax"),
     "prepare": ("tensorflow_datasets", "tensorflow"),
-    "formats": ("pillow_heif", "pillow_jxl"),
+    "formats": ("pillow_heif", "pillow_jxl", "rawpy"),
     "onnx": ("onnx",),
     "stablehlo": ("flatbuffers",),
 }

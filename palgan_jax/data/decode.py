@@ -26,7 +26,7 @@ from typing import BinaryIO
 import numpy as np
 from PIL import Image, PngImagePlugin
 
-from palgan_jax.data import jpeg, png, tiff_pages, tiff_samples
+from palgan_jax.data import jpeg, png, raw, tiff_pages, tiff_samples
 from palgan_jax.data.embedded_profile import embedded_profile
 from palgan_jax.data.file_bytes import is_pipe, open_regular, read_bytes
 from palgan_jax.data.formats import HEAD, damage_explained, format_of, open_header
@@ -124,6 +124,9 @@ def decode_picture(
     """
     with quiet_pillow, damage_explained(name):
         format_ = format_of(data[:HEAD], name)
+        if format_ == "RAW" or (format_ == "TIFF" and tiff_pages.is_raw(data)):
+            check_size(raw.size(data, name), name, max_pixels)
+            return Picture(raw.develop(data, name))
         if format_ == "TIFF":
             return _decode_tiff(data, name, max_pixels, page)
         profile = b""
@@ -215,7 +218,11 @@ def _sizes_of_any(data: bytes | BinaryIO, name: str, all_pages: bool = False) ->
         file = data
     if format_ == "TIFF":
         content = data if isinstance(data, bytes) else mmap.mmap(data.fileno(), 0, access=mmap.ACCESS_READ)
-        return [_upright(page) for page in tiff_pages.pictures(content, name)]
+        if not tiff_pages.is_raw(content):
+            return [_upright(page) for page in tiff_pages.pictures(content)]
+        format_ = "RAW"
+    if format_ == "RAW":
+        return [raw.size(data, name)]
     with open_header(png.header(file) if format_ == "PNG" else file, name) as picture:
         sizes = [_upright_size(picture)]
         if all_pages:
@@ -276,7 +283,7 @@ def _upright(page: tiff_pages.Page) -> tuple[int, int]:
 
 def _decode_tiff(data: bytes, name: str, max_pixels: int, number: int | None) -> Picture:
     silence()
-    pictures = tiff_pages.pictures(data, name)
+    pictures = tiff_pages.pictures(data)
     page = pictures[number or 0]
     check_size(_upright(page), name, max_pixels)
     layout = tiff_samples.layout_of(page)

@@ -56,6 +56,7 @@ _SIGNATURES = (
     (_JP2, "JPEG2000"),
     (b"\xff\x4f\xff\x51", "JPEG2000"),
     (b"\xff\x0a", "JXL"),
+    *((head, "RAW") for head in (b"IIRO", b"IIRS", b"MMOR", b"IIU\0", b"FUJIFILMCCD-RAW", b"FOVb", b"\0MRM")),
     (b"\0\0\0\x0cJXL \r\n\x87\n", "JXL"),
 )
 _JPEG_FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
@@ -69,13 +70,6 @@ _OTHERS = (
     (b"%PDF", "a PDF document"),
     (b"8BPS", "a Photoshop document"),
     (b"gimp xcf", "a GIMP document"),
-    (b"IIRO", "a camera's raw file (ORF)"),
-    (b"IIRS", "a camera's raw file (ORF)"),
-    (b"MMOR", "a camera's raw file (ORF)"),
-    (b"IIU\0", "a camera's raw file (RW2)"),
-    (b"FUJIFILMCCD-RAW", "a camera's raw file (RAF)"),
-    (b"FOVb", "a camera's raw file (X3F)"),
-    (b"\0MRM", "a camera's raw file (MRW)"),
     (b"\0\0\1\0", "an icon"),
     (b"\xd7\xcd\xc6\x9a", "a Windows metafile"),
     (b"\x76\x2f\x31\x01", "an OpenEXR picture"),
@@ -94,7 +88,9 @@ _PLUGINS = {"HEIF": ("HEIC", "pillow_heif"), "JXL": ("JPEG XL", "pillow_jxl")}
 
 
 def format_of(head: bytes, name: str) -> str:
-    """Returns the format of Pillow that the first bytes of a file (HEAD or more) announce.
+    """Returns the format of Pillow that the first bytes of a file (HEAD or more) announce, or RAW for cameras' files.
+
+    Those of cameras that are TIFFs as well are told by `tiff_pages.is_raw`.
 
     Raises UserError, which names what the file is where that is known, for every format that is not read.
     """
@@ -117,11 +113,11 @@ def format_of(head: bytes, name: str) -> str:
 
 
 def _iso_format(head: bytes, name: str) -> str:
-    """Returns the format of a file of the ISO base media family by its brands. Raises UserError for films and raw."""
+    """Returns the format of a file of the ISO base media family by its brands. Raises UserError for films."""
     length = min(int.from_bytes(head[:4], "big"), HEAD)
     brands = [head[8:12], *(head[at : at + 4] for at in range(16, length - 3, 4))]
     if brands[0] == b"crx ":
-        raise UserError(f"{name} is a camera's raw file (CR3), which is not read: give a {READ} file.")
+        return "RAW"
     if brands[0] in (b"avif", b"avis") or (brands[0] in (b"mif1", b"msf1") and {b"avif", b"avis"} & set(brands)):
         return "AVIF"
     if _HEIF & set(brands):

@@ -6,8 +6,6 @@ from enum import IntEnum
 
 import numpy as np
 
-from palgan_jax.errors import UserError
-
 Bytes = bytes | mmap.mmap
 
 
@@ -163,34 +161,34 @@ def pages(data: Bytes) -> list[Page]:
     return result
 
 
-def pictures(data: Bytes, name: str) -> list[Page]:
-    """Returns the pages that are neither reduced copies nor masks, or else the largest one.
-
-    Raises UserError for raw files of cameras.
-    """
+def is_raw(data: Bytes) -> bool:
+    """Returns True for the raw file of a camera."""
     all_pages = pages(data)
-    inner = [page for outer in all_pages[:8] for page in _inner_pages(data, outer)]
-    if any(Tag.DNG in page for page in all_pages) or data[8:10] == b"CR":
-        raise UserError(_raw(name))
-    if any(page.number(Tag.PHOTOMETRIC, -1) in _RAW for page in (*all_pages, *inner)):
-        raise UserError(_raw(name))
+    return (
+        any(Tag.DNG in page for page in all_pages)
+        or data[8:10] == b"CR"
+        or any(page.number(Tag.PHOTOMETRIC, -1) in _RAW for page in (*all_pages, *_inner_pages(data, all_pages)))
+    )
+
+
+def pictures(data: Bytes) -> list[Page]:
+    """Returns the pages that are neither reduced copies nor masks, or else the largest one."""
+    all_pages = pages(data)
     whole = [page for page in all_pages if not page.is_reduced and not page.is_mask]
+    inner = () if whole else _inner_pages(data, all_pages)
     whole = whole or [page for page in inner if not page.is_reduced and not page.is_mask]
     return whole or [max(all_pages, key=lambda page: page.size[0] * page.size[1])]
 
 
-def _inner_pages(data: Bytes, outer: Page) -> list[Page]:
+def _inner_pages(data: Bytes, all_pages: list[Page]) -> list[Page]:
+    """Returns pages that are listed within others."""
     result = []
-    for at in outer.numbers(Tag.SUB_PAGES)[:8]:
+    for at in (at for outer in all_pages[:8] for at in outer.numbers(Tag.SUB_PAGES)[:8]):
         try:
             result.append(Page(data, at))
         except (struct.error, ValueError):
             continue
     return result
-
-
-def _raw(name: str) -> str:
-    return f"{name} is a camera's raw file, which is not read: develop it to a JPEG or TIFF file first."
 
 
 def with_page_first(data: bytes, page: Page) -> bytes:

@@ -76,8 +76,6 @@ POSTSCRIPT = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 100 100\n%%EndComment
         (b"\xc5\xd0\xd3\xc6" + bytes(28) + POSTSCRIPT, "a PostScript program"),
         (b"%PDF-1.7\n", "a PDF document"),
         (b"8BPS\0\1" + bytes(80), "a Photoshop document"),
-        (b"FUJIFILMCCD-RAW 0201", "a camera's raw file"),
-        (bytes(3) + b"\x18ftypcrx \0\0\0\1crx isom", "a camera's raw file"),
         (bytes(3) + b"\x18ftypisom\0\0\0\1isommp41", "a film"),
         (b"\xef\xbb\xbf<!DOCTYPE HTML><title>404", "a web page"),
         (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "an SVG drawing"),

@@ -332,14 +332,6 @@ def test_a_page_in_sub_directories_of_a_reduced_one_is_taken():
     assert np.array_equal(read(content.getvalue()).pixels, GRAY16)
 
 
-@pytest.mark.parametrize("tag", [(50706, "B", 4, (1, 4, 0, 0), True), (262, "H", 1, 32803, True)])
-def test_raw_files_of_cameras_are_named(tag):
-    data = tiff(GRAY16, 32803) if tag[0] == 262 else tiff(GRAY, extratags=[tag])
-    for function in (decode_rgb, picture_size_of):
-        with pytest.raises(UserError, match="x is a camera's raw file, which is not read: develop it"):
-            function(data, name="x")
-
-
 def test_circles_of_pages_end():
     data = bytearray(pages((GRAY, {}), (GRAY, {})))
     first = struct.unpack("<I", data[4:8])[0]

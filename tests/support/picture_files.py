@@ -198,3 +198,21 @@ def packed_tiff(array: np.ndarray, bits: int, photometric: int, **tags: int) -> 
     samples = 1 if array.ndim == 2 else array.shape[2]
     rows = [packed(row.reshape(-1), bits) for row in array]
     return plain_tiff(rows, array.shape[1], bits, samples, photometric, **tags)
+
+
+def dng(mosaic: np.ndarray, orientation: int = 1) -> bytes:
+    """A camera's raw file: uint16 (H, W) behind a mosaic of red, green, green and blue, whose colors are sRGB."""
+    import tifffile
+
+    matrix = (3.2406, -1.5372, -0.4986, -0.9689, 1.8758, 0.0415, 0.0557, -0.2040, 1.0570)
+    fractions = tuple(value for x in matrix for value in (round(x * 10000), 10000))
+    tags = [
+        (271, "s", 0, "Test", True), (272, "s", 0, "Test", True), (274, "H", 1, orientation, True),
+        (33421, "H", 2, (2, 2), True), (33422, "B", 4, bytes([0, 1, 1, 2]), True),
+        (50706, "B", 4, bytes([1, 4, 0, 0]), True), (50707, "B", 4, bytes([1, 1, 0, 0]), True),
+        (50708, "s", 0, "Test", True), (50714, "H", 1, 0, True), (50717, "H", 1, 65535, True),
+        (50721, "2i", 9, fractions, True), (50728, "2I", 3, (1, 1) * 3, True), (50778, "H", 1, 21, True),
+    ]  # fmt: skip
+    content = io.BytesIO()
+    tifffile.imwrite(content, mosaic, photometric=32803, metadata=None, extratags=tags)
+    return content.getvalue()
