@@ -43,6 +43,16 @@ def test_small_benchmark_measures_and_says_what_is_missing(tmp_path):
     assert sizes <= {(500, 375), (375, 500)}
 
 
+def test_joining_at_full_resolution_is_measured_beside_stretching(tmp_path):
+    figures = tmp_path / "figures.json"
+    words = ["-m", "comparisons.full_resolution", "examples/samples", "--quick", "--json", figures]
+    subprocess.run([sys.executable, *words], cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
+    result = json.loads(figures.read_text())
+    assert result["ours_bleeding"] < result["bicubic_bleeding"]
+    assert result["photographs"] == 1 and 0.9 < result["megapixels"] < 1.1
+    assert all(result[name] > 0 for name in ("seconds", "cpu_seconds", "decode_cpu_seconds", "memory_mb"))
+
+
 def test_the_start_is_measured_warm_and_cold():
     command = [sys.executable, "-m", "comparisons.start_up", "--rounds", "1"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)

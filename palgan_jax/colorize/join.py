@@ -241,13 +241,14 @@ class Colors:
     def rows(self, top: int, bottom: int) -> list[np.ndarray]:
         """Returns the a and b of rows top..bottom, flat: (N,) each."""
         l = self.luminance[top:bottom].ravel()
-        place = (*self.luminance.shape, top, bottom)
-        color, *over = (_linear_rows(planes, l, *place) for planes in self.paintings)
+        height, width = self.luminance.shape
+        color, *over = (_linear_rows(planes, l, height, width, top, bottom) for planes in self.paintings)
         for part, mask in zip(over, self.masks, strict=True):
             share = mask[top:bottom].ravel() * np.float32(1 / 255)
             color = [x + share * (y - x) for x, y in zip(color, part, strict=True)]
         if self.added is not None:
-            color = [x + y for x, y in zip(color, _linear_rows(self.added, l, *place), strict=True)]
+            added = _linear_rows(self.added, l, height, width, top, bottom)
+            color = [x + y for x, y in zip(color, added, strict=True)]
         return color
 
 
