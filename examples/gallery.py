@@ -1,5 +1,7 @@
 """Draws docs/gallery.md: the samples in the colors of the bundled model, of two references and of an edited palette.
 
+It also draws docs/sheet.jpg, which the README shows: every third sample with its predicted palette.
+
     python examples/gallery.py
 
 All 24 samples are shown, by how much the automatic colors are better than none; those that are worse are called so.
@@ -8,6 +10,7 @@ All 24 samples are shown, by how much the automatic colors are better than none;
 import argparse
 import io
 import sys
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,7 +21,7 @@ from palgan_jax import open_picture
 from palgan_jax.colorize.join import join, luminance
 from palgan_jax.colorize.predictor import Colorizer
 from palgan_jax.metrics.psnr import psnr
-from palgan_jax.pages import read_credits
+from palgan_jax.pages import Row, read_credits, write_sheet
 from palgan_jax.palette.edit_words import parse_edits
 from palgan_jax.palette.palette import Palette
 
@@ -40,6 +43,7 @@ class Entry:
     picture: bytes
     automatic: float
     gray: float
+    row: Row
 
     @property
     def gain(self) -> float:
@@ -54,6 +58,7 @@ def main() -> int:
     references = [open_picture(REFERENCES / name) for name in PAINTED_LIKE]
     credits = read_credits(SAMPLES / "ATTRIBUTION.md")
     entries = [draw(path, colorizer, references, credits[path.name]) for path in sorted(SAMPLES.glob("*.jpg"))]
+    sheet = draw_sheet([entry.row for entry in entries[::3]], colorizer)
     entries.sort(key=lambda entry: -entry.gain)
     files = {f"{entry.name}.jpg": entry.picture for entry in entries} | {"references.jpg": in_a_row(references)}
     total = sum(map(len, files.values()))
@@ -62,6 +67,7 @@ def main() -> int:
     (output / "gallery").mkdir(parents=True, exist_ok=True)
     for name, content in files.items():
         (output / "gallery" / name).write_bytes(content)
+    (output / "sheet.jpg").write_bytes(sheet)
     thanks = read_credits(REFERENCES / "ATTRIBUTION.md")
     named = "; ".join(f"{name.removesuffix('.jpg')} ({thanks[name]})" for name in PAINTED_LIKE)
     (output / "gallery.md").write_text(page(entries, named, colorizer.source), encoding="utf-8")
@@ -78,7 +84,17 @@ def draw(path: Path, colorizer: Colorizer, references: list[np.ndarray], credit:
     palettes = [*(colorizer.palette_of(reference) for reference in references), edited]
     others = [colorizer.colorize(truth, palette)[0] for palette in palettes]
     picture = in_a_row([gray, automatic, *others, truth])
-    return Entry(path.stem, credit, picture, decibels(automatic, truth), decibels(gray, truth))
+    row = Row(path.stem, gray, automatic, truth, predicted)
+    return Entry(path.stem, credit, picture, decibels(automatic, truth), decibels(gray, truth), row)
+
+
+def draw_sheet(rows: list[Row], colorizer: Colorizer) -> bytes:
+    """Returns a contact sheet of some samples, as a JPEG."""
+    spec, ab_range = colorizer.spec, colorizer.config.ab_range
+    with tempfile.TemporaryDirectory() as folder:
+        path = write_sheet(rows, folder, "Every third sample", html=False, spec=spec, ab_range=ab_range)
+        with Image.open(path) as sheet:
+            return jpeg(sheet.convert("RGB"))
 
 
 def decibels(ours: np.ndarray, truth: np.ndarray) -> float:
@@ -94,8 +110,12 @@ def in_a_row(pictures: list[np.ndarray]) -> bytes:
     row = Image.new("RGB", (len(tiles) * (TILE + GAP) - GAP, max(tile.height for tile in tiles)), "white")
     for number, tile in enumerate(tiles):
         row.paste(tile, (number * (TILE + GAP) + (TILE - tile.width) // 2, 0))
+    return jpeg(row)
+
+
+def jpeg(picture: Image.Image) -> bytes:
     file = io.BytesIO()
-    row.save(file, "JPEG", quality=QUALITY, optimize=True)
+    picture.save(file, "JPEG", quality=QUALITY, optimize=True)
     return file.getvalue()
 
 

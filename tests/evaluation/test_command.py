@@ -53,7 +53,7 @@ def test_the_bundled_model_beats_the_baseline_with_the_truths_palette(photograph
     assert (tmp_path / ROW).read_text() in printed
     results = json.loads((tmp_path / RESULTS).read_text())
     assert results["palette"] == "truth" and results["count"] == 5
-    assert results["system"].startswith("step 2000 of pretrained.safetensors")
+    assert results["system"].startswith("step 4500 of pretrained.safetensors")
     # A picture could not be read: even a folder's numbers do not count as those of the whole folder then.
     assert results["facts"]["unreadable"] == ["broken.jpg"] and not results["protocol_exact"]
     assert sorted(results["absent"]) == sorted(set(EVALUATION) - {"psnr", "colorfulness"})
