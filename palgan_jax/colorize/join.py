@@ -20,6 +20,7 @@ from palgan_jax.color import (
     LIGHT_OF_RGB,
     RGB_FROM_WHITE_XYZ,
     expand,
+    gamut_share,
     lab_to_rgb,
     light_to_lightness,
     rgb_to_bytes,
@@ -29,7 +30,6 @@ from palgan_jax.colorize.edges import along_edges
 
 _PIECE = 1 << 16  # pixels
 _IN_GAMUT = 1e-4  # how far outside [0, 1] an sRGB value still counts as inside: about a 40th of an 8-bit step
-_HALVINGS = 12
 _along_edges = jax.jit(along_edges)
 
 
@@ -51,23 +51,9 @@ def _to_rgb(lab: jax.Array, deep: bool = False) -> tuple[jax.Array, jax.Array]:
 
 @partial(jax.jit, static_argnames="deep")
 def _to_rgb_in_gamut(lab: jax.Array, deep: bool = False) -> jax.Array:
-    """Converts Lab (..., 3) to the nearest sRGB levels in gamut of its L and hue, by bisection of the chroma.
-
-    The lower end of the interval is always inside (0 is gray), so the result is, however the gamut is shaped.
-    """
-
-    def scaled(share: jax.Array) -> jax.Array:
-        return lab_to_rgb(jnp.concatenate([lab[..., :1], lab[..., 1:] * share[..., None]], axis=-1))
-
-    def halve(_, interval: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
-        low, high = interval
-        middle = (low + high) / 2
-        inside = _inside(scaled(middle))
-        return jnp.where(inside, middle, low), jnp.where(inside, high, middle)
-
-    none = jnp.zeros(lab.shape[:-1], jnp.float32)
-    low, _ = jax.lax.fori_loop(0, _HALVINGS, halve, (none, none + 1))
-    return _levels(scaled(low), deep)
+    """Converts Lab (..., 3) to the nearest sRGB levels in gamut of its L and hue, by its chroma."""
+    share = gamut_share(lab)[..., None]
+    return _levels(lab_to_rgb(jnp.concatenate([lab[..., :1], lab[..., 1:] * share], axis=-1)), deep)
 
 
 def lab_to_bytes(lab: jax.Array) -> jax.Array:
