@@ -5,7 +5,7 @@ import shutil
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -23,7 +23,8 @@ from tests.support.places import ROOT
 from tests.support.small_evaluation import SMALL, evaluation
 
 
-@given(st.integers(FEWEST, 50_000))
+@settings(max_examples=30)
+@given(st.integers(FEWEST, 5_000))
 def test_a_part_is_kept_aside_by_fours(count):
     aside = np.array([is_aside(i, count) for i in range(count)])
     assert 8 <= aside.sum() <= min(0.4 * count, MOST_ASIDE + NEIGHBORS)
@@ -31,6 +32,7 @@ def test_a_part_is_kept_aside_by_fours(count):
     assert (blocks.all(axis=1) | ~blocks.any(axis=1)).all()
 
 
+@settings(max_examples=30)
 @given(st.integers(12, 100_000), st.integers(1, 64), st.booleans(), st.sampled_from(["tiny", "pretrained", "small"]))
 def test_the_choices_can_be_trained_with(tmp_path_factory, count, devices, on_cpu, name):
     model, run = load_config(name), tmp_path_factory.getbasetemp()

@@ -10,18 +10,20 @@ import pytest
 from palgan_jax import cli
 from palgan_jax.checkpoint.find import find_weights
 from palgan_jax.checkpoint.reading import load_discriminator, load_ema
+from palgan_jax.checkpoint.saving import Checkpoints
 from palgan_jax.checkpoint.weights_file import save_weights
-from palgan_jax.config import flatten, from_dict, load_config
-from palgan_jax.training.start import follow, load_start
+from palgan_jax.config import flatten, from_dict, load_config, read_config
+from palgan_jax.training.start import find_model, follow, load_start
+from tests.support.checkpoint_state import CONFIG, build
 
-SHORT = [f"--config.{name}=1 steps" for name in ("log_every", "checkpoint_every", "eval_every")]
-SHORT += ["--config.total=2 steps", "--config.sheet_every=0 steps", "--config.data.workers=0"]
-STILL = ("--config.optim.g_lr=0", "--config.optim.d_lr=0")
-"""With these rates a step changes nothing but statistics."""
+SHORT = [f"--config.{name}=1 steps" for name in ("log_every", "checkpoint_every")]
+SHORT += ["--config.total=2 steps", "--config.sheet_every=0 steps", "--config.data.val=", "--config.data.workers=0"]
+# With these rates a step changes nothing but statistics. All runs here are one program: compiling is what they cost.
+SHORT += ["--config.optim.g_lr=0", "--config.optim.d_lr=0"]
 
 
-def train(workdir, *more: str, config: str = "tiny") -> int:
-    return cli.main(["train", "--config", config, "--workdir", str(workdir), *SHORT, *more])
+def train(workdir, *more: str) -> int:
+    return cli.main(["train", "--config", "tiny", "--workdir", str(workdir), *SHORT, *more])
 
 
 def refusal(capsys, *command: str) -> str:
@@ -31,9 +33,8 @@ def refusal(capsys, *command: str) -> str:
 
 @pytest.fixture(scope="module")
 def first(tmp_path_factory):
-    """A run of two steps whose first is the best by what the config asks for: few colors."""
     workdir = tmp_path_factory.mktemp("first")
-    assert train(workdir, "--config.best=val/psnr") == 0
+    assert train(workdir) == 0
     return workdir
 
 
@@ -48,53 +49,72 @@ def assert_same(tree, other) -> None:
         np.testing.assert_allclose(value, theirs[name], rtol=1e-6, atol=1e-7, err_msg=name)
 
 
-def test_a_run_goes_on_from_the_best_step_of_another_with_other_losses_and_its_discriminator(first, tmp_path, capsys):
-    # The config is that of wider networks.
-    begun = ["--from", str(first), "--config.batch_size=8", "--config.loss.l1=3", "--config.data.val=", *STILL]
-    assert train(tmp_path / "second", *begun, config="demo") == 0
-    best, second = load_ema(first, "best"), load_ema(tmp_path / "second", 1)
-    assert_same(second.variables["params"], best.variables["params"])
-    own, theirs = (load_discriminator(weights.path) for weights in (second, best))
+def test_a_run_goes_on_from_another_with_its_discriminator(first, tmp_path, capsys):
+    second = tmp_path / "second"
+    begun = ["--from", str(first), "--config.seed=5"]
+    assert train(second, *begun) == 0
+    model, ours = load_ema(first), load_ema(second, 1)
+    assert_same(ours.variables["params"], model.variables["params"])
+    own, theirs = (load_discriminator(weights.path) for weights in (ours, model))
     assert_same(own["params"], theirs["params"])
-
-    ours, model = (flatten(from_dict(weights.config)) for weights in (second, best))
-    assert ours["net.width"] == ours["discriminator.width"] == model["net.width"] == 1 / 16
-    assert (ours["loss.l1"], ours["start"]) == (3.0, str(first))
-    record = json.loads((tmp_path / "second" / "start.json").read_text())
-    assert (record["source"], record["step"], record["discriminator"]) == (best.source, best.step, True)
-    assert record["config"] == best.config and record["metrics"] == best.metrics
-    assert f"starts from {best.source}, with its own discriminator" in capsys.readouterr().err
+    record = json.loads((second / "start.json").read_text())
+    assert (record["source"], record["step"], record["discriminator"]) == (model.source, model.step, True)
+    assert record["config"] == model.config and from_dict(ours.config).start == str(first)
+    assert f"starts from {model.source}, with its own discriminator" in capsys.readouterr().err
 
     # The same command goes on from its own checkpoints, also where the model is not there any more.
-    shutil.rmtree(tmp_path / "second" / "checkpoints" / "2")
-    (tmp_path / "second" / "start.json").unlink()
+    shutil.rmtree(second / "checkpoints" / "2")
+    (second / "start.json").unlink()
     hidden = first.rename(first.with_name("hidden"))
-    assert train(tmp_path / "second", *begun, config="demo") == 0
+    assert train(second, *begun) == 0
     hidden.rename(first)
     told = capsys.readouterr().err
     assert "resumed at step 1" in told and "starts from" not in told
-    assert not (tmp_path / "second" / "start.json").exists()
-    assert 'start ("' in refusal(capsys, tmp_path / "second", "--from", "bundled", *begun[2:])
+    assert not (second / "start.json").exists()
+    sentence = refusal(capsys, second, "--from", "bundled", *begun[2:])
+    assert 'start ("' in sentence and sentence.endswith(f"with another --workdir and --from {second}.")
+
+
+def test_networks_follow_the_model_and_all_else_the_config(first, tmp_path):
+    fields = [f"start={first}", "loss.l1=3", "optim.b1=0.5", "resolution=128"]
+    config = follow(read_config("demo", fields), fields, tmp_path)
+    ours, model = flatten(config), flatten(from_dict(load_ema(first).config))
+    demo = flatten(load_config("demo"))
+    assert ours["net.width"] == ours["discriminator.width"] == model["net.width"] != demo["net.width"]
+    assert (ours["loss.l1"], ours["optim.b1"], ours["resolution"]) == (3.0, 0.5, 128)
+    assert ours["optim.g_lr"] == demo["optim.g_lr"] and ours["ema"] == demo["ema"]
+    assert set(load_start(config).discriminator) == {"params", "spectral"}
+    assert follow(read_config("demo"), [], tmp_path) == load_config("demo")
+
+
+def test_another_discriminator_than_that_of_the_run_begins_anew(first):
+    fields = [f"start={first}", "discriminator.kind=patch"]
+    assert load_start(follow(read_config("tiny", fields), fields)).discriminator == {}
 
 
 def test_a_weights_file_brings_no_discriminator_and_another_network_is_refused(first, tmp_path, capsys):
     file = tmp_path / "model.safetensors"
     save_weights(file, find_weights(first))
-    config = follow(load_config("tiny", [f"start={file}", "discriminator.width=0.125"]), [], tmp_path)
+    fields = [f"start={file}", "discriminator.width=0.125"]
+    config = follow(read_config("tiny", fields), fields)
     start = load_start(config)
     assert start.discriminator == {} and "with a new discriminator" in str(start)
     assert (config.net.width, config.discriminator.width) == (1 / 16, 0.125)
 
-    assert "palgan: error: --config.net.norm=batch does not fit the model to start from, step 2 of" in refusal(
-        capsys, tmp_path / "run", "--from", str(file), "--config.net.norm=batch"
-    )
-    assert not (tmp_path / "run" / "checkpoints").exists() or not any((tmp_path / "run" / "checkpoints").iterdir())
-    assert "there is no checkpoint at" in refusal(capsys, tmp_path / "run", "--from", str(tmp_path / "nowhere"))
+    run = tmp_path / "run"
+    other = refusal(capsys, run, "--from", str(file), "--config.net.norm=batch")
+    assert other.startswith("palgan: error: --config.net.norm=batch does not fit the model to start from, step 2 of")
+    assert "there is no checkpoint at" in refusal(capsys, run, "--from", str(tmp_path / "nowhere"))
 
 
-def test_another_discriminator_than_that_of_the_run_begins_anew(first, tmp_path):
-    given = ["discriminator.kind=patch"]
-    config = follow(load_config("tiny", [f"start={first}", *given]), given, tmp_path)
-    assert load_start(config).discriminator == {}
-    config = follow(load_config("tiny", [f"start={first}"]), [], tmp_path)
-    assert set(load_start(config).discriminator) == {"params", "spectral"}
+def test_a_working_directory_means_its_best_step(tmp_path):
+    with Checkpoints(tmp_path / "checkpoints", keep=3, best="val/psnr") as checkpoints:
+        for step, psnr in ((1, 20.0), (2, 23.0), (3, 21.0)):
+            checkpoints.save(step, build(step), data_position=0, config=CONFIG, metrics={"val/psnr": psnr})
+    assert find_model(str(tmp_path)).step == 2
+    assert find_model(str(tmp_path / "checkpoints" / "3")).step == 3
+    with Checkpoints(tmp_path / "none" / "checkpoints") as checkpoints:
+        for step in (1, 2):
+            checkpoints.save(step, build(step), data_position=0, config=CONFIG)
+    assert find_model(str(tmp_path / "none")).step == 2, "the latest where none was measured"
+    assert find_model("bundled").source.endswith("(bundled)")
