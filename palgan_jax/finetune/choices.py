@@ -16,7 +16,10 @@ FREEZE_BELOW = 1000
 """With fewer photographs a pretrained encoder stays as it is: what it sees, it has learned from a million."""
 WHOLE_ENCODER = 17
 
-AS_TRAINED = ("resolution", "render_leak", "ema", "predicted_share", "loss", "optim", "data.luminance_jitter")
+AS_TRAINED = (
+    "resolution", "render_leak", "ema", "predicted_share", "recolored_share", "loss", "optim", "data.luminance_jitter",
+    "data.min_scale",
+)  # fmt: skip
 """Fields (or groups of fields) that stay as in the training of the model, beside those that make it what it is."""
 
 
