@@ -22,6 +22,7 @@ COMMANDS = {
     "export": ("export.command:add_arguments", "write a trained model into one file, also for other programs"),
     "weights": ("pretrained.command:add_arguments", "import the networks that metrics and the perceptual loss need"),
     "prepare": ("prepare.command:add_arguments", "make ImageNet, COCO or photographs ready to train on"),
+    "runs": ("runs.command:add_arguments", "show curves, configs and samples of training runs on a page"),
     "data": ("data.command:add_arguments", "say what is in a set of pictures"),
 }
 """Name -> the function that gives a parser the command's arguments and the function `run`, and a line of help."""

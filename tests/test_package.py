@@ -29,7 +29,7 @@ metrics
 data
 checkpoint
 training export
-colorize prepare benchmark
+colorize prepare benchmark runs
 evaluation
 finetune
 cli

@@ -31,6 +31,7 @@ from palgan_jax.metrics.catalogue import find_metric
 from palgan_jax.metrics.measure import Networks
 from palgan_jax.nn.build import build_generator
 from palgan_jax.nn.pretrained_palette_generator import first_parameters
+from palgan_jax.training.board import FOLDER as FOLDER_OF_BOARD
 from palgan_jax.training.compile import Program, compile_program, make_program
 from palgan_jax.training.data import LostPictures, open_data
 from palgan_jax.training.finite import FiniteCheck
@@ -190,6 +191,10 @@ def prepare_run(config: ConfigDict, workdir: Path, stack: ExitStack, fit: bool =
         if needs.start is not None:
             write_file(workdir / START, needs.start.record())
     writer = stack.enter_context(MetricsWriter(workdir, step, config.tensorboard))
+    if config.tensorboard:
+        log.info("curves and samples: tensorboard --logdir %s", workdir / FOLDER_OF_BOARD)
+    else:
+        log.info("curves and samples: palgan runs show %s", workdir)
     pictures = stack.enter_context(
         train_batches(
             source, resolution=config.resolution, batch_size=config.batch_size, seed=config.seed,
@@ -300,7 +305,7 @@ def loop(run: Run, stop: StopRequest) -> None:
             with run.window.paused, jax.transfer_guard("allow"):
                 measured = validate(run) if run.every(spans.eval) else {}
                 if run.sheets is not None and run.every(spans.sheet):
-                    run.sheets.draw(run.step, ema_variables(run.state))
+                    run.writer.draw(run.step, run.sheets.draw(run.step, ema_variables(run.state)))
                 # Saving comes last: a checkpoint holds what was measured of it, and each that is measured is saved, so
                 # that the best one is among them. A run that is killed before this repeats the step and its lines.
                 if run.every(spans.checkpoint) or (measured and run.config.best) or run.step == spans.total:
@@ -337,6 +342,7 @@ def save(run: Run, measured: dict[str, float]) -> None:
     run.finite.check()
     run.checkpoints.save(run.step, run.state, data_position=run.position, config=run.config.to_dict(), metrics=measured)
     run.saved = run.step
+    run.writer.sync()
 
 
 # -------------------------------------------------------------------------------------------------------------- finish

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
+from PIL import Image
 
 from palgan_jax.color import from_bytes, to_bytes
 from palgan_jax.config import palette_spec
@@ -16,6 +17,7 @@ from palgan_jax.data.eval_batches import eval_batches
 from palgan_jax.data.source import Source
 from palgan_jax.distributed.mesh import replicated
 from palgan_jax.pages import Row, write_sheet
+from palgan_jax.palette import histogram, picture
 from palgan_jax.training.step import make_predict
 
 COUNT = 12
@@ -37,24 +39,37 @@ class SampleSheets:
         self._on_device = jax.device_put(self._rgb, everywhere)
         predict = make_predict(config, generator)
 
-        def colorize(variables: Any, rgb: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
+        def colorize(variables: Any, rgb: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array]:
             h, c = predict(variables, rgb)
-            l, _ = from_bytes(rgb, config.ab_range)
-            return h, to_bytes(l, c, config.ab_range), to_bytes(l, jnp.zeros_like(c))
+            l, truth = from_bytes(rgb, config.ab_range)
+            return h, to_bytes(l, c, config.ab_range), to_bytes(l, jnp.zeros_like(c)), histogram(truth, self._spec)
 
         self._colorize = jax.jit(colorize, out_shardings=everywhere)
 
-    def draw(self, step: int, variables: Any) -> None:
-        """Writes the sheet of this step."""
-        h, ours, gray = (np.asarray(x) for x in jax.device_get(self._colorize(variables, self._on_device)))
+    def draw(self, step: int, variables: Any) -> dict[str, np.ndarray]:
+        """Writes the sheet of this step.
+
+        Returns "sheet" and, of a model with palettes, "palettes": uint8 (H, W, 3) each, the second with those that are
+        predicted above those of the truth. Other processes than the first return nothing.
+        """
+        computed = jax.device_get(self._colorize(variables, self._on_device))
+        h, ours, gray, truth = (np.asarray(x) for x in computed)
         if jax.process_index():
-            return
+            return {}
         palettes = h if self._has_palette else [None] * len(h)
         rows = [
             Row(name=self._source.picture_name(i), gray=gray[i], ours=ours[i], truth=self._rgb[i], palette=palettes[i])
             for i in range(len(ours))
         ]
-        write_sheet(
+        path = write_sheet(
             rows, self._folder, f"Step {step:,}", name=f"step_{step:08d}.png", html=False, spec=self._spec,
             ab_range=self._ab_range,
         )  # fmt: skip
+        with Image.open(path) as sheet:
+            drawn = {"sheet": np.asarray(sheet.convert("RGB"))}
+        return drawn | ({"palettes": np.concatenate([self._line(h), self._line(truth)])} if self._has_palette else {})
+
+    def _line(self, palettes: np.ndarray) -> np.ndarray:
+        """Draws palettes (N, K) beside each other, with a gap; uint8 (H, W, 3)."""
+        pictures = [picture(h, self._spec, cell=8, ab_range=self._ab_range) for h in palettes]
+        return np.concatenate([np.pad(x, ((4, 4), (4, 4), (0, 0)), constant_values=255) for x in pictures], axis=1)

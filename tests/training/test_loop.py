@@ -1,5 +1,6 @@
 """Whole runs through the public command: finished, killed, stopped, resumed, and refused."""
 
+import io
 import json
 import os
 import re
@@ -16,6 +17,7 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
+from PIL import Image
 
 from palgan_jax import cli
 from palgan_jax.checkpoint.reading import load_ema
@@ -144,7 +146,22 @@ def test_a_run_leaves_metrics_checkpoints_and_its_config(uninterrupted):
     assert weights.step == 12
     assert weights.config["net"]["width"] == 1 / 16
     assert [path.name for path in (uninterrupted / "sheets").iterdir()] == ["step_00000012.png"]
-    assert any((uninterrupted / "tensorboard").iterdir())
+
+
+def test_tensorboard_reads_the_same_numbers_the_sheets_and_the_palettes(uninterrupted):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    board = EventAccumulator(str(uninterrupted / "tensorboard")).Reload()
+    for name in ("loss/g", "val/psnr"):
+        ours = [(row["step"], row[name]) for row in lines(uninterrupted) if name in row]
+        theirs = [(event.step, event.value) for event in board.Scalars(name)]
+        assert [step for step, _ in theirs] == [step for step, _ in ours]
+        np.testing.assert_allclose([value for _, value in theirs], [value for _, value in ours], rtol=1e-6)
+    (sheet,), (palettes,) = board.Images("sheet"), board.Images("palettes")
+    drawn = np.asarray(Image.open(uninterrupted / "sheets" / "step_00000012.png").convert("RGB"))
+    shown = np.asarray(Image.open(io.BytesIO(sheet.encoded_image_string)).convert("RGB"))
+    assert sheet.step == 12 and np.array_equal(shown, drawn)
+    assert (palettes.width, palettes.height) == (12 * (16 * 8 + 8), 2 * (16 * 8 + 8))
 
 
 def test_killed_and_resumed_gives_the_same_metrics_to_the_bit(uninterrupted, tmp_path):
