@@ -1,4 +1,4 @@
-"""`palgan evaluate --truth PHOTOGRAPHS --output DIR ...` and `palgan evaluate compare A B`."""
+"""`palgan evaluate --truth PHOTOGRAPHS --output DIR ...` and `palgan evaluate compare A B [C ...]`."""
 
 import argparse
 import shlex
@@ -16,7 +16,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments of `palgan evaluate`."""
     from palgan_jax.evaluation.protocols import PROTOCOLS
 
-    parser.usage = f"{parser.prog} --truth SPEC --output DIR [options]\n       {parser.prog} compare A B [--json FILE]"
+    parser.usage = (
+        f"{parser.prog} --truth SPEC --output DIR [options]\n       {parser.prog} compare A B [C ...] [--json FILE]"
+    )
     parser.description = DESCRIPTION
     parser.add_argument("--truth", metavar="SPEC", help="the photographs: a folder, list:FILE or tfds:NAME[@SPLIT]")
     parser.add_argument("--output", metavar="DIR", type=user_path, help="folder for the results; made if missing")
@@ -62,9 +64,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="join the other processes of a cluster (auto: where the environment tells of one)",
     )
     actions = parser.add_subparsers(dest="action", metavar="compare", prog=parser.prog)
-    compare = actions.add_parser("compare", help="two folders of results, picture by picture")
-    compare.add_argument("first", metavar="A", type=user_path)
-    compare.add_argument("second", metavar="B", type=user_path)
+    compare = actions.add_parser("compare", help="two or more folders of results, picture by picture")
+    compare.add_argument("results", nargs="+", metavar="RESULTS", type=user_path, help="what --output was")
     compare.add_argument("--json", metavar="FILE", type=user_path, help="write the comparison there as well")
     parser.set_defaults(run=run)
 
@@ -100,7 +101,9 @@ def _evaluate(args: argparse.Namespace) -> int:
 
     from palgan_jax.evaluation.evaluate import evaluate
     from palgan_jax.evaluation.protocols import find_protocol
+    from palgan_jax.evaluation.record import summarize
     from palgan_jax.evaluation.results import ROW
+    from palgan_jax.evaluation.table import as_text
     from palgan_jax.evaluation.truth import open_truth
 
     metrics = parse_metrics(args.metrics)
@@ -120,8 +123,9 @@ def _evaluate(args: argparse.Namespace) -> int:
     if outcome.stopped:
         return ExitCode.STOPPED
     if jax.process_index() == 0:
-        print((args.output / ROW).read_text(encoding="utf-8"))
-        print(f"{args.output} holds the report and the numbers of each picture.")
+        assert outcome.evaluation is not None
+        print(as_text(outcome.evaluation, summarize(outcome.evaluation)))
+        print(f"\n{args.output} holds the report, a row for tables ({ROW}), and the numbers of each picture.")
     return ExitCode.FINISHED
 
 
@@ -165,7 +169,13 @@ def _mean(args: argparse.Namespace, truth: Any, protocol: Any) -> Any:
 
 
 def _compare(args: argparse.Namespace) -> int:
-    from palgan_jax.evaluation.compare import as_text, compare_folders
+    from palgan_jax.evaluation import compare, ranking
 
-    print(as_text(compare_folders(args.first, args.second, args.json)))
+    if len(args.results) < 2:
+        raise UserError("palgan evaluate compare needs two folders of results or more: name another one.")
+    if len(args.results) == 2:
+        first, second = args.results
+        print(compare.as_text(compare.compare_folders(first, second, args.json)))
+    else:
+        print(ranking.as_text(ranking.rank_folders(args.results, args.json)))
     return ExitCode.FINISHED

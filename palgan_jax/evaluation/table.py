@@ -3,8 +3,10 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from palgan_jax.errors import printable
 from palgan_jax.evaluation.record import Evaluation, Summary, headline
 from palgan_jax.metrics.catalogue import find_metric, in_order
+from palgan_jax.util.text import aligned
 
 PAPER = "Wang et al., ECCV 2022 (PalGAN), tables"
 LATER = "a later comparison of several systems, second-hand"
@@ -168,6 +170,28 @@ def markdown(evaluation: Evaluation, summary: Summary) -> str:
         cells = (_plain(find_metric(name).label), format_value(name, entry), format_interval(name, entry))
         text.append(f"| {' | '.join(cells)} |")
     return "\n".join([*text, "", *(f"- {_plain(line)}" for line in make_remarks(evaluation)), ""])
+
+
+def as_text(evaluation: Evaluation, summary: Summary) -> str:
+    """Returns what a terminal shows: our numbers, the published rows beside our own, and what was left out and why."""
+    numbers = [["", "value", "95 % interval", ""]]
+    for name, entry in summary.items():
+        row = find_metric(name)
+        direction = "" if row.direction == "neither" else f"{row.direction} is better"
+        numbers.append([row.label, format_value(name, entry), format_interval(name, entry), direction])
+    title = f"{describe_system(evaluation)}: {evaluation.count:,} pictures of {describe_protocol(evaluation)}"
+    text = [title, "", aligned(numbers)]
+    rows = lines(evaluation, summary)
+    if len(rows) > 1:
+        table = [["", *TABLE_COLUMNS.values()], *([row.system, *row.cells] for row in rows)]
+        text += ["", "Beside published rows, which were not measured again:", "", aligned(table)]
+    reasons = dict.fromkeys(evaluation.absent.values())
+    if reasons:
+        text.append("")
+    for reason in reasons:
+        labels = [find_metric(name).label for name in in_order(evaluation.absent) if evaluation.absent[name] == reason]
+        text.append(f"Without {', '.join(labels)}: {reason}")
+    return "\n".join(map(printable, "\n".join(text).split("\n")))
 
 
 def format_interval(name: str, entry: dict[str, float]) -> str:

@@ -34,7 +34,11 @@ def load_vgg16(path: str | os.PathLike[str] | None = None, *, through: str = "co
     kept = names[: names.index(through) + 1]
     shapes = {name: shape for name, shape in KINDS["vgg16"].shapes().items() if name.partition("/")[0] in kept}
     if path is None:
-        arrays = {name: array for name, array in _load("vgg16").items() if name in shapes}
+        arrays = {
+            name: array
+            for name, array in _load("vgg16", ", or train with --config.loss.perceptual=0").items()
+            if name in shapes
+        }
     else:
         state = KINDS["vgg16"].from_torch(read_weights(path, prefix="features."))
         arrays = checked("vgg16", state, str(path), shapes)
@@ -70,8 +74,11 @@ def load_efficientnet_lite0(path: str | os.PathLike[str] | None = None) -> Any:
     return _tree(checked(kind, KINDS[kind].from_torch(state), str(path)))
 
 
-def _load(kind: str) -> dict[str, np.ndarray]:
-    """Loads the arrays of a kind from the store, else from its package. Raises UserError where neither has them."""
+def _load(kind: str, otherwise: str = "") -> dict[str, np.ndarray]:
+    """Loads the arrays of a kind from the store, else from its package. Raises UserError where neither has them.
+
+    `otherwise`: what else than getting them a person can do.
+    """
     arrays = read_stored(kind)
     if arrays is not None:
         return arrays
@@ -79,10 +86,9 @@ def _load(kind: str) -> dict[str, np.ndarray]:
     if package is not None and has_package(package):
         return read_package(kind)
     install = f", or install {package.name} with `{package.install}`" if package is not None else ""
-    loss = ", or train with a perceptual weight of 0" if kind == "vgg16" else ""
     raise UserError(
         f"there are no weights of {about.title} ({about.needed_by}): get {about.file} and run `palgan weights import "
-        f"{about.file}`{install}{loss}."
+        f"{about.file}`{install}{otherwise}."
     )
 
 

@@ -22,6 +22,8 @@ log = logging.getLogger(__name__)
 
 USABLE = 0.95
 """The share of the memory that the step may take: batches that are ready and other programs need some as well."""
+SPARE = 0.75
+"""The share of a CPU's memory that --fit takes: compilers and the input take from the same."""
 COMPILATIONS = 4
 """The most batches that are compiled to find the largest."""
 
@@ -70,10 +72,13 @@ def _size(shape: tuple[int, ...]) -> int:
     return size
 
 
-def room(mesh: Mesh) -> float | None:
-    """Returns the bytes that one device of a mesh has for the step; None where nobody knows."""
+def room(mesh: Mesh, *, free: bool = False) -> float | None:
+    """Returns the bytes that one device of a mesh has for the step; None where nobody knows.
+
+    `free` leaves out what other processes of a CPU's machine take at present.
+    """
     device = next((d for d in mesh.devices.flat if d.process_index == jax.process_index()), None)
-    there = None if device is None else memory_of(device)
+    there = None if device is None else memory_of(device, free=free)
     # The devices of a CPU share its memory.
     sharing = len(mesh.local_devices) if device is not None and device.platform == "cpu" else 1
     return None if there is None else USABLE * there / sharing
@@ -105,9 +110,6 @@ def fitting_batch(config: ConfigDict, mesh: Mesh, most: int) -> int:
     Compiles the step of several batches. Raises UserError where none fits, and where the devices do not say what they
     have.
     """
-    there = room(mesh)
-    if there is None:
-        raise UserError("these devices do not say how much memory they have: leave out --fit.")
     least = mesh.size * config.accumulate
 
     def need_at(batch: int) -> float:
@@ -128,7 +130,15 @@ def fitting_batch(config: ConfigDict, mesh: Mesh, most: int) -> int:
             raise UserError("the compiler does not say how much memory the step needs: leave out --fit.")
         return need.total
 
-    batch = largest_batch(need_at, there, least, config.batch_size, most)
+    smallest = need_at(least)
+    # Only here, since a compiler keeps some of a CPU's memory.
+    there = room(mesh, free=True)
+    if there is None:
+        raise UserError("these devices do not say how much memory they have: leave out --fit.")
+    there *= SPARE if mesh.devices.flat[0].platform == "cpu" else 1.0
+    batch = largest_batch(
+        lambda size: smallest if size == least else need_at(size), there, least, config.batch_size, most
+    )
     log.info(
         "a batch of %d is the largest that fits into %s a device; learning rates stay as they are",
         batch, in_words(there),

@@ -52,34 +52,40 @@ def _bytes(size: str) -> float:
     return float(size.rstrip("KMGTiB")) * units.get(size.rstrip("iB")[-1:], 1.0)
 
 
-def memory_of(device: Any) -> int | None:
+def memory_of(device: Any, *, free: bool = False) -> int | None:
     """Returns the bytes that programs may take of a device of JAX, in all; None where nobody knows.
 
-    A CPU has what this process may still take: of the machine, of its control group, and of `ulimit -v`.
+    A CPU has what this process may still take: of the machine, of its control group, and of `ulimit -v`. `free` leaves
+    out what other processes take at present.
     """
     if device.platform == "cpu":
-        return memory_of_process()
+        return memory_of_process(free=free)
     stats = device.memory_stats() or {}
     return stats.get("bytes_limit")
 
 
-def memory_of_process() -> int | None:
+def memory_of_process(*, free: bool = False) -> int | None:
     """Returns the bytes that this process may still take at most; None on systems that do not say."""
-    limits = [*_machine(), *_control_group(), *_address_space()]
+    limits = [*_machine(free), *_control_group(free), *_address_space()]
     return min(limits, default=None)
 
 
-def _machine() -> list[int]:
+def _machine(free: bool) -> list[int]:
+    if free:
+        with suppress(OSError, StopIteration, ValueError):
+            lines = Path("/proc/meminfo").read_text().splitlines()
+            return [1024 * int(next(line for line in lines if line.startswith("MemAvailable")).split()[1])]
     with suppress(AttributeError, ValueError, OSError):
         return [os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")]
     return []
 
 
-def _control_group() -> list[int]:
+def _control_group(free: bool) -> list[int]:
     """Reads the limit of a container."""
-    for name in ("memory.max", "memory/memory.limit_in_bytes"):
+    versions = (("memory.max", "memory.current"), ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes"))
+    for limit, taken in versions:
         with suppress(OSError, ValueError):  # "max" is no number
-            return [int((_CGROUP / name).read_text())]
+            return [int((_CGROUP / limit).read_text()) - (int((_CGROUP / taken).read_text()) if free else 0)]
     return []
 
 

@@ -50,8 +50,12 @@ def test_the_bundled_model_beats_the_baseline_with_the_truths_palette(photograph
     assert main([str(word) for word in arguments]) == 0
     printed = capsys.readouterr().out
     assert {path.name for path in tmp_path.iterdir()} == {RESULTS, PICTURES, ROW, REPORT}
-    assert (tmp_path / ROW).read_text() in printed
     results = json.loads((tmp_path / RESULTS).read_text())
+    psnr = results["metrics"]["psnr"]
+    (row,) = (line for line in printed.splitlines() if line.startswith("PSNR"))
+    numbers_of_row = [f"{psnr['mean']:.2f}", f"{psnr['low']:.2f}", "to", f"{psnr['high']:.2f}"]
+    assert row.split() == ["PSNR", *numbers_of_row, "higher", "is", "better"]
+    assert "\\" not in printed and "|" not in printed, "Markdown is for files"
     assert results["palette"] == "truth" and results["count"] == 5
     assert results["system"].startswith("step 4500 of pretrained.safetensors")
     # A picture could not be read: even a folder's numbers do not count as those of the whole folder then.

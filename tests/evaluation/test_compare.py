@@ -8,6 +8,8 @@ from scipy.stats import bootstrap
 
 from palgan_jax.errors import UserError
 from palgan_jax.evaluation.compare import as_text, compare, compare_folders
+from palgan_jax.evaluation.ranking import as_text as ranking_as_text
+from palgan_jax.evaluation.ranking import rank, rank_folders
 from palgan_jax.evaluation.results import write_results
 from tests.support.small_evaluation import evaluation, example
 
@@ -125,3 +127,34 @@ def test_other_numbers_of_pictures_are_refused():
 def test_systems_may_have_other_weights():
     first, second = (evaluation(weights={"checkpoint": digest}) for digest in ("a", "b"))
     assert compare(first, second).metrics["psnr"].difference == 0
+
+
+def test_several_systems_are_ranked_each_against_the_best(tmp_path):
+    best, middle, _ = better_by(0.5, count=40)
+    values = {"psnr": middle.values["psnr"] - 3.0, "ssim": middle.values["ssim"]}
+    worst = evaluation(40, system="last\x1b[31m", values=values)
+    for name, measured in (("worst", worst), ("best", best), ("middle", middle)):
+        write_results(tmp_path / name, measured, example)
+    folders = [tmp_path / name for name in ("worst", "middle", "best")]
+    ranking = rank_folders(folders, tmp_path / "ranking.json")
+    assert ranking.metric == "psnr" and ranking.systems == ["A", middle.system, worst.system]
+    written = json.loads((tmp_path / "ranking.json").read_text())
+    means = [summary["psnr"]["mean"] for summary in written["summaries"]]
+    assert means == sorted(means, reverse=True)
+    rows = [line.split("  ") for line in ranking_as_text(ranking).splitlines() if line[:2] in ("1 ", "2 ", "3 ")]
+    cells = [[cell.strip() for cell in row if cell.strip()] for row in rows]
+    assert [row[0] for row in cells] == ["1 A", f"2 {middle.system}", "3 last\\x1b[31m", *(f"{i} {name}" for i, name in
+        ((2, middle.system), (3, "last\\x1b[31m")))]  # fmt: skip
+    psnr = [written["summaries"][i]["psnr"] for i in range(3)]
+    assert cells[0][1] == f"{psnr[0]['mean']:.2f} [{psnr[0]['low']:.2f}, {psnr[0]['high']:.2f}]"
+    assert cells[4][1] == f"{psnr[2]['mean'] - psnr[0]['mean']:+.2f} *"
+    assert cells[3][2] == "+0.000", "the same values are no clear difference"
+    assert cells[2][-1] == "-", "what was not measured of it"
+
+
+def test_systems_of_other_pictures_or_metrics_are_not_ranked():
+    with pytest.raises(UserError, match="the number of pictures of A is 12 and that of B 13"):
+        rank([evaluation(12), evaluation(12), evaluation(13)])
+    one, other = (evaluation(3, values={name: np.ones(3)}, whole={}) for name in ("psnr", "ssim"))
+    with pytest.raises(UserError, match="no metric in common"):
+        rank([one, one, other])
