@@ -93,7 +93,7 @@ def command(options: argparse.Namespace) -> dict[str, float]:
     from palgan_jax.checkpoint.find import find_weights
     from palgan_jax.colorize.batch import Worker, do_jobs
     from palgan_jax.colorize.encode import FORMATS, encode
-    from palgan_jax.colorize.files import colorize_photograph, read_photograph
+    from palgan_jax.colorize.files import read_photograph
     from palgan_jax.colorize.inputs import find_sources
     from palgan_jax.colorize.predictor import Colorizer
     from palgan_jax.colorize.record import Records
@@ -107,7 +107,7 @@ def command(options: argparse.Namespace) -> dict[str, float]:
     def one() -> None:
         path = sources[0].path
         photograph = read_photograph(read_bytes(path), str(path))
-        pixels, _ = colorize_photograph(colorizer, photograph, None, FORMATS[options.format].takes_16_bits)
+        pixels = colorizer.paint(photograph.picture, deep=FORMATS[options.format].takes_16_bits).pixels
         encode(pixels, photograph.metadata, options.format, None, str(path))
 
     one()  # programs are compiled

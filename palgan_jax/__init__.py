@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import numpy as np
 
+    from palgan_jax.colorize.predictor import Colorizer
     from palgan_jax.data.in_memory import Readable
     from palgan_jax.palette.palette import Palette
 
 __version__ = "0.1.0"
-__all__ = ["Palette", "open_picture"]
+__all__ = ["Colorizer", "Palette", "open_picture"]
 
 
 def open_picture(picture: Readable, *, max_pixels: int | None = None) -> np.ndarray:
@@ -44,4 +45,8 @@ def __getattr__(name: str) -> Any:
         from palgan_jax.palette.palette import Palette
 
         return Palette
+    if name == "Colorizer":
+        from palgan_jax.colorize.predictor import Colorizer
+
+        return Colorizer
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -7,20 +7,25 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from hashlib import sha256
 from pathlib import Path
 from queue import SimpleQueue
 
 import numpy as np
+from PIL import Image
 
 from palgan_jax.colorize.encode import FORMATS, encode
-from palgan_jax.colorize.files import colorize_photograph, read_photograph
+from palgan_jax.colorize.files import read_photograph
+from palgan_jax.colorize.metadata import no_metadata
+from palgan_jax.colorize.painting import Painting
 from palgan_jax.colorize.predictor import Colorizer
 from palgan_jax.colorize.record import Entry, Records
+from palgan_jax.colorize.sample_sheet import draw_samples
 from palgan_jax.colorize.targets import Job, Names
 from palgan_jax.data.file_bytes import read_bytes
+from palgan_jax.data.picture import Picture
 from palgan_jax.data.time_limit import within_time
 from palgan_jax.errors import UserError, one_line
 from palgan_jax.util.files import write_file, write_new_file
@@ -28,6 +33,7 @@ from palgan_jax.util.memory import lacks_memory
 
 _BYTES_PER_PIXEL = 33  # of a picture in hand, from its bytes to those of its result
 _LEAST_PIXELS = 64_000_000
+_SHEET_SIDE = 512  # pixels, of what a sheet shows
 
 
 class Stopped(Exception):
@@ -63,7 +69,7 @@ class Worker:
     def __init__(
         self,
         colorizer: Colorizer,
-        palette: np.ndarray | None,
+        painting: Painting,
         quality: int | None,
         max_pixels: int,
         records: Records,
@@ -72,7 +78,7 @@ class Worker:
     ) -> None:
         """Args: those of one command; `names` finds another name where one was taken meanwhile (None: it may not)."""
         self.stop = threading.Event()
-        self._colorizer, self._palette, self._quality = colorizer, palette, quality
+        self._colorizer, self._painting, self._quality = colorizer, painting, quality
         self._max_pixels, self._records, self._names, self._overwrite = max_pixels, records, names, overwrite
         self._budget = _Budget(pixels_at_once())
         self._predicting, self._recording = threading.Lock(), threading.Lock()
@@ -101,10 +107,14 @@ class Worker:
         read = partial(read_photograph, data, name, self._max_pixels, job.source.page)
         photograph = within_time(read, name, pixels)
         self._go_on()
-        deep = FORMATS[job.kind].takes_16_bits
-        colored, _ = colorize_photograph(self._colorizer, photograph, self._palette, deep, self._predicting)
-        self._go_on()
-        result = encode(colored, photograph.metadata, job.kind, self._quality, name)
+        if job.version.on_sheet:
+            sheet = self._sheet(photograph.picture, job.version.on_sheet)
+            result = encode(sheet, no_metadata(), job.kind, None, name)
+        else:
+            deep, painting = FORMATS[job.kind].takes_16_bits, replace(self._painting, sample=job.version.sample)
+            painted = self._colorizer.paint(photograph.picture, painting, deep, self._predicting)
+            self._go_on()
+            result = encode(painted.pixels, photograph.metadata, job.kind, self._quality, name)
         self._go_on()
         digests = sha256(data).hexdigest(), sha256(result).hexdigest()
         target = self._write(job.target, result)
@@ -112,6 +122,17 @@ class Worker:
         with self._recording:
             self._records.add(target.parent, entry)
         return target, photograph.picture.notes
+
+    def _sheet(self, picture: Picture, samples: int) -> np.ndarray:
+        """Paints a picture, as it lies on white paper and small, with its own palette and with samples."""
+        small = Image.fromarray(picture.on_white())
+        small.thumbnail((_SHEET_SIDE, _SHEET_SIDE), Image.Resampling.LANCZOS)
+        small = Picture(np.asarray(small))
+        results = []
+        for sample in range(samples + 1):
+            self._go_on()
+            results.append(self._colorizer.paint(small, replace(self._painting, sample=sample), turn=self._predicting))
+        return draw_samples([result.pixels for result in results], [result.palette for result in results])
 
     def _write(self, target: Path, result: bytes) -> Path:
         try:

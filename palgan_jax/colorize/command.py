@@ -1,18 +1,24 @@
-"""`palgan colorize PICTURE... --output PATH [--checkpoint PATH] [--reference PICTURE] [--format FORMAT]`."""
+"""`palgan colorize PICTURE... --output PATH [--checkpoint PATH] [--palette FILE] [--format FORMAT]`."""
 
 import argparse
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from palgan_jax.colorize.painting_options import Wanted, add_painting_options
 from palgan_jax.errors import UserError
 from palgan_jax.util.files import expand_home, user_path
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from palgan_jax.colorize.batch import Outcome
     from palgan_jax.colorize.inputs import Source
+    from palgan_jax.colorize.predictor import Colorizer
     from palgan_jax.colorize.record import Records
     from palgan_jax.colorize.summary import Summary
+    from palgan_jax.palette.palette import Palette
 
 FORMATS = ("png", "jpeg", "webp", "tiff", "avif", "same")  # those of `encode`, which imports Pillow
 
@@ -38,12 +44,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="PATH",
         type=expand_home,
         help="a training run's folder or a .safetensors file (default: the weights that come with the package)",
-    )
-    parser.add_argument(
-        "--reference",
-        metavar="PICTURE",
-        type=user_path,
-        help="paint with the palette of this picture instead of a predicted one",
     )
     parser.add_argument(
         "--format",
@@ -79,6 +79,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=user_path,
         help="write report.json, of what became of each picture, and report.html, with each before and after",
     )
+    add_painting_options(parser)
     parser.set_defaults(run=run)
 
 
@@ -110,9 +111,9 @@ def run(args: argparse.Namespace) -> int:
         from palgan_jax.colorize.inputs import find_sources
         from palgan_jax.colorize.predictor import Colorizer
         from palgan_jax.colorize.record import Records, settings_digest, weights_digest
-        from palgan_jax.colorize.summary import Summary, say, say_stopping
-        from palgan_jax.colorize.targets import Names, named_file, plan, plan_one
-        from palgan_jax.data.decode import MAX_PIXELS, read_rgb
+        from palgan_jax.colorize.summary import Summary, note, say, say_stopping
+        from palgan_jax.colorize.targets import Names, Version, named_file, plan, plan_one, versions
+        from palgan_jax.data.decode import MAX_PIXELS
         from palgan_jax.util.files import make_folder
         from palgan_jax.util.progress import Progress
         from palgan_jax.util.threads import available_cores
@@ -130,7 +131,7 @@ def run(args: argparse.Namespace) -> int:
         return summary.end(args.output)
     if one_file and len(good) > 1:
         raise UserError(f"{args.output} is the name of one picture, and there are {len(good)} pages: name a folder.")
-    reference = None if args.reference is None else read_rgb(args.reference, max_pixels=max_pixels)
+    wanted = Wanted(args, max_pixels)
     make_folder(args.output.parent if one_file else args.output)
     keep_compiled_programs()
     with no_garbage_collection():
@@ -138,23 +139,26 @@ def run(args: argparse.Namespace) -> int:
         colorizer = Colorizer(weights)
     say(f"Loaded {colorizer.source}.")
     summary.facts["checkpoint"] = colorizer.source
-    palette = None if reference is None else colorizer.palette_of(reference)
+    painting = wanted.painting(colorizer, lambda: _predictions(colorizer, good, max_pixels))
+    for text in wanted.notes:
+        note(text)
     model = weights_digest(weights)
 
-    def settings(kind: str) -> str:
-        return settings_digest(model, palette, kind, args.quality)
+    def settings(kind: str, version: Version) -> str:
+        drawn = replace(painting, sample=version.sample or version.on_sheet)
+        return settings_digest(model, f"{drawn.digest()} {version}", kind, args.quality)
 
     keep = [source.path for source in sources if source not in summary.results]
-    names = Names([*keep, *([args.reference] if args.reference else [])], replace_existing=args.overwrite)
+    names = Names([*keep, *wanted.files], replace_existing=args.overwrite)
     if one_file:
-        jobs = [plan_one(good[0], args.output, kind, settings(kind), names, records, args.overwrite)]
+        jobs = plan_one(good[0], args.output, kind, versions(args.samples), settings, names, records, args.overwrite)
     else:
-        jobs = plan(good, args.output, kind, settings, names, records, args.overwrite)
+        jobs = plan(good, args.output, kind, versions(args.samples), settings, names, records, args.overwrite)
     for job in jobs:
         if job.is_done:
             summary.skip(job, sizes[job.source])
     left = [(job, math.prod(sizes[job.source])) for job in jobs if not job.is_done]
-    worker = Worker(colorizer, palette, args.quality, max_pixels, records, None if one_file else names, args.overwrite)
+    worker = Worker(colorizer, painting, args.quality, max_pixels, records, None if one_file else names, args.overwrite)
     with Progress("colorizing", len(left), unit="picture", last_line=False) as progress:
 
         def tell(outcome: "Outcome") -> None:
@@ -202,6 +206,25 @@ def _look_at(
     if summary.results:
         summary.leave_aside(not sizes and not summary.failed)
     return sizes
+
+
+def _predictions(colorizer: "Colorizer", sources: "Sequence[Source]", max_pixels: int) -> "list[Palette]":
+    """Predicts the palettes of all pictures that can be read; of the others, those who colorize them will tell."""
+    from palgan_jax.colorize.join import luminance
+    from palgan_jax.data.decode import decode_picture
+    from palgan_jax.data.file_bytes import read_bytes
+    from palgan_jax.util.threads import available_cores, ordered_map
+
+    def read(source: "Source") -> "np.ndarray | None":
+        try:
+            options = {"at_least": colorizer.resolution, "max_pixels": max_pixels, "page": source.page}
+            return luminance(decode_picture(read_bytes(source.path), name=str(source), **options).on_white())
+        except UserError:
+            return None
+
+    cores = available_cores()
+    pictures = ordered_map(read, sources, cores, 2 * cores)
+    return [colorizer.predict_palette(lightness) for lightness in pictures if lightness is not None]
 
 
 def _kind(args: argparse.Namespace, named: str | None) -> str:

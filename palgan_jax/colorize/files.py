@@ -10,19 +10,13 @@ What is decided here:
 - What the file says beside its pixels is kept (`palgan_jax.colorize.metadata`).
 """
 
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
-from palgan_jax.colorize.join import join, luminance
 from palgan_jax.colorize.metadata import Metadata, is_marked, no_metadata, read_metadata
-from palgan_jax.colorize.predictor import Colorizer
 from palgan_jax.data.decode import MAX_PIXELS, decode_picture, orientation, quiet_pillow
 from palgan_jax.data.file_bytes import is_pipe
 from palgan_jax.data.formats import open_header
-from palgan_jax.data.levels import to_bytes
 from palgan_jax.data.picture import Picture
 
 
@@ -62,34 +56,3 @@ def is_result(path: Path) -> bool:
             return is_marked(picture)
     except Exception:  # whatever broken headers raise
         return False
-
-
-def colorize_photograph(
-    colorizer: Colorizer,
-    photograph: Photograph,
-    palette: np.ndarray | None = None,
-    deep: bool = False,
-    turn: AbstractContextManager | None = None,
-) -> tuple[np.ndarray, np.ndarray]:
-    """Colorizes a picture that was read.
-
-    Args:
-      colorizer: the model.
-      photograph: the picture.
-      palette: the palette (K,) to paint with; None for the predicted one.
-      deep: whether the 16 bits of a picture are kept.
-      turn: held while the model predicts, which one picture at a time does best.
-
-    Returns the result, (H, W, 3), or (H, W, 4) with the opacity, uint8 or uint16, and the palette (K,) that was used.
-    """
-    picture = photograph.picture
-    deep = deep and picture.pixels.dtype == np.uint16
-    lightness = luminance(picture.pixels)
-    seen = lightness if picture.alpha is None else luminance(picture.on_white())
-    with turn or nullcontext():
-        used, ab = colorizer.predict(seen, palette)
-    rgb = join(lightness, ab, deep)
-    if picture.alpha is None:
-        return rgb, used
-    alpha = picture.alpha if deep else to_bytes(picture.alpha)
-    return np.concatenate([rgb, alpha[..., None]], axis=-1), used

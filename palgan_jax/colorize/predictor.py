@@ -1,9 +1,13 @@
 """A trained model as something that colorizes pictures."""
 
-from collections.abc import Mapping
+import os
+import warnings
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict, Unpack, overload
 
 import jax
 import jax.numpy as jnp
@@ -14,14 +18,24 @@ from PIL import Image
 from palgan_jax.checkpoint.find import find_weights
 from palgan_jax.checkpoint.weights import Weights
 from palgan_jax.color import denormalize_lab, normalize_lab
+from palgan_jax.colorize.files import read_photograph
 from palgan_jax.colorize.join import join, luminance, squash
+from palgan_jax.colorize.metadata import Metadata
+from palgan_jax.colorize.painting import Painting, mean_of_references
+from palgan_jax.colorize.result import Result
 from palgan_jax.config import from_dict, palette_spec
+from palgan_jax.data.file_bytes import read_bytes
+from palgan_jax.data.in_memory import Readable, take_picture
+from palgan_jax.data.levels import to_bytes
+from palgan_jax.data.picture import Picture
 from palgan_jax.errors import UserError
 from palgan_jax.nn import PalGAN
 from palgan_jax.nn.build import build_generator
 from palgan_jax.nn.fold import fold_spectral_norm
 from palgan_jax.nn.regions import Regions
 from palgan_jax.palette import PaletteSpec, histogram, of_picture
+from palgan_jax.palette.edit_words import parse_edits
+from palgan_jax.palette.palette import Palette
 
 
 def paint_batch(
@@ -62,9 +76,39 @@ def predict_batch(
     return used, denormalize_lab(l, c, ab_range)[..., 1:]
 
 
+def predict_palettes(network: PalGAN, ab_range: float, variables: Any, lightness: jax.Array) -> jax.Array:
+    """Predicts palettes (B, K) for L (B, R, R) in [0, 100], and paints nothing."""
+    l, _ = normalize_lab(jnp.pad(lightness[..., None], ((0, 0), (0, 0), (0, 0), (0, 2))), ab_range)
+    predicted: Any = network.apply(variables, l, method=lambda net, l: net.palette_generator(l, False)[0])
+    return predicted
+
+
 # At the top level, so that it is compiled once for all colorizers with networks of one kind and size.
 _predict = jax.jit(predict_batch, static_argnums=(0, 1, 2))
+_predict_palettes = jax.jit(predict_palettes, static_argnums=(0, 1))
 _palette_of = jax.jit(of_picture, static_argnums=(1, 2))
+
+
+class Options(TypedDict, total=False):
+    """What may be asked of a colorizer beside the picture.
+
+    Attributes:
+      palette: the palette to paint with, or a file of one; without it, each picture has its predicted one.
+      reference: pictures whose colors are taken instead, each with a weight if wanted: `[("a.jpg", 2), "b.jpg"]`.
+      edit: edits of the palette, in words: `"shift hue=20; remove #5a7a3a"`.
+      saturation: 1, the default, leaves the colors; 0 is gray.
+      samples: how many more versions to paint, with palettes that are drawn around this one.
+      temperature: how far from it they lie, from 0 to 2; 1 if it is not given.
+      seed: which versions.
+    """
+
+    palette: Palette | str | os.PathLike
+    reference: Readable | Sequence[Readable | tuple[Readable, float]]
+    edit: str
+    saturation: float
+    samples: int
+    temperature: float
+    seed: int
 
 
 class Colorizer:
@@ -105,13 +149,22 @@ class Colorizer:
 
     @classmethod
     def load(cls, checkpoint: str | Path | None = None) -> "Colorizer":
-        """Loads the model of a checkpoint folder, of a weights file, or (None) the one that comes with the package."""
-        return cls(find_weights(checkpoint))
+        """Loads a model.
+
+        checkpoint: a training run's folder, a weights file, or None or "bundled" for that which comes with the package.
+
+        Raises UserError where it cannot be loaded.
+        """
+        return cls(find_weights(None if checkpoint == "bundled" else checkpoint))
 
     @property
     def takes_reference(self) -> bool:
         """Returns True where the model paints with a palette, so that another picture's can be used."""
         return self.config.model == "palgan"
+
+    def _check_takes_palette(self) -> None:
+        if not self.takes_reference:
+            raise UserError(f'a model of the kind "{self.config.model}" takes no palette: leave the reference out.')
 
     def _misfit(self, variables: Mapping[str, Any]) -> UserError | None:
         """Returns the error that names the first array that the network does not have so; None where all fit."""
@@ -153,8 +206,7 @@ class Colorizer:
         units, which covers the picture whatever its shape. Raises UserError for a palette and a model that takes none.
         """
         if palette is not None:
-            if not self.takes_reference:
-                raise UserError(f'a model of the kind "{self.config.model}" takes no palette: leave the reference out.')
+            self._check_takes_palette()
             palette = np.asarray(palette, np.float32)
             if palette.shape != (self.spec.size,):
                 raise ValueError(f"a palette of shape ({self.spec.size},) was expected, not {palette.shape}")
@@ -166,6 +218,97 @@ class Colorizer:
                 f"the weights ({self.source}) paint with numbers that are not finite: name another checkpoint."
             )
         return np.asarray(used)[0], np.asarray(ab)[0]
+
+    def predict_palette(self, lightness: np.ndarray) -> Palette:
+        """Predicts the palette for an L (H, W) in [0, 100]. Raises UserError for a model that has none."""
+        self._check_takes_palette()
+        small = squash(lightness, self.resolution)
+        h = _predict_palettes(self.network, self.config.ab_range, self.variables, small[None])
+        return Palette(np.asarray(h)[0], self.spec, self.config.ab_range)
+
+    def predict_palette_of(self, picture: Readable) -> Palette:
+        """Predicts the palette of a picture. Raises UserError where it cannot be read, or the model has no palettes."""
+        return self.predict_palette(luminance(take_picture(picture).on_white()))
+
+    def paint(
+        self,
+        picture: Picture,
+        painting: Painting = Painting(),
+        deep: bool = False,
+        turn: AbstractContextManager | None = None,
+    ) -> Result:
+        """Paints a picture.
+
+        Args:
+          picture: the picture; of its colors only the luminance counts.
+          painting: how.
+          deep: whether its 16 bits are kept.
+          turn: held while the model predicts, which one picture at a time does best.
+
+        Raises UserError for a palette and a model that takes none.
+        """
+        deep = deep and picture.pixels.dtype == np.uint16
+        lightness = luminance(picture.pixels)
+        seen = lightness if picture.alpha is None else luminance(picture.on_white())
+        with turn or nullcontext():
+            palette = painting.palette_for(lambda: self.predict_palette(seen))
+            if palette is not None:
+                palette = palette.counted_as(self.spec, self.config.ab_range)
+            used, ab = self.predict(seen, None if palette is None else palette.counts())
+        ab = painting.saturation * ab
+        pixels = join(lightness, ab, deep)
+        if picture.alpha is not None:
+            alpha = picture.alpha if deep else to_bytes(picture.alpha)
+            pixels = np.concatenate([pixels, alpha[..., None]], axis=-1)
+        return Result(pixels, palette or Palette(used, self.spec, self.config.ab_range), ab)
+
+    @overload
+    def __call__(self, picture: Readable, **options: Unpack[Options]) -> Result: ...
+
+    @overload
+    def __call__(self, picture: Sequence[Readable], **options: Unpack[Options]) -> list[Result]: ...
+
+    def __call__(self, picture: Readable | Sequence[Readable], **options: Unpack[Options]) -> Result | list[Result]:
+        """Colorizes a picture, or each of several, of any sizes: nothing is compiled anew for another size.
+
+        Args:
+          picture: a file, a picture of Pillow, an array (H, W) or (H, W, 1 to 4), or a sequence of these.
+          options: see `Options`.
+
+        Returns a result, or a list of them. Raises UserError, one sentence, where something cannot be read, and where
+        options contradict each other; warns where a reference is gray.
+        """
+        painting = self._painting(options)
+        samples = options.get("samples", 0)
+        if isinstance(picture, Sequence) and not isinstance(picture, str):
+            return [self._colorize(one, painting, samples) for one in picture]
+        return self._colorize(picture, painting, samples)  # type: ignore[arg-type]
+
+    def _painting(self, options: Options) -> Painting:
+        palette = options.get("palette")
+        if palette is not None and not isinstance(palette, Palette):
+            palette = Palette.load(palette)
+        if references := _weighted(options.get("reference", ())):
+            if palette is not None:
+                raise UserError("a palette and references were given: leave one out, or mix them with Palette.mix.")
+            named = [(_name(source), Palette.of(source, self.spec, self.config.ab_range)) for source, _ in references]
+            palette, notes = mean_of_references(named, [weight for _, weight in references])
+            for note in notes:
+                warnings.warn(note, stacklevel=3)
+        edit = options.get("edit")
+        return Painting(
+            palette,
+            parse_edits(edit) if edit else None,
+            options.get("saturation", 1.0),
+            temperature=options.get("temperature", 1.0),
+            seed=options.get("seed", 0),
+        )
+
+    def _colorize(self, source: Readable, painting: Painting, samples: int) -> Result:
+        picture, metadata = _read(source)
+        results = [self.paint(picture, replace(painting, sample=i), deep=True) for i in range(samples + 1)]
+        first, *others = [replace(result, metadata=metadata) for result in results]
+        return replace(first, samples=tuple(others))
 
     def colorize(self, rgb: np.ndarray, palette: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
         """Colorizes a picture.
@@ -187,3 +330,24 @@ class Colorizer:
         size = (self.resolution, self.resolution)
         small = np.asarray(Image.fromarray(rgb).resize(size, Image.Resampling.BILINEAR))
         return np.asarray(_palette_of(small, self.spec, self.config.ab_range))
+
+
+def _read(source: Readable) -> tuple[Picture, Metadata | None]:
+    """Returns a picture, and what its result is to say beside the pixels; that is known of files alone."""
+    if isinstance(source, str | os.PathLike):
+        photograph = read_photograph(read_bytes(Path(source)), os.fspath(source))
+        return photograph.picture, photograph.metadata
+    return take_picture(source), None
+
+
+def _weighted(
+    reference: Readable | Sequence[Readable | tuple[Readable, float]],
+) -> list[tuple[Readable, float]]:
+    """Returns references with their weights."""
+    several = isinstance(reference, Sequence) and not isinstance(reference, str)
+    listed: Sequence[Any] = reference if several else [reference]  # type: ignore[assignment]
+    return [one if isinstance(one, tuple) else (one, 1.0) for one in listed]
+
+
+def _name(source: Readable) -> str:
+    return os.fspath(source) if isinstance(source, str | os.PathLike) else "the reference"

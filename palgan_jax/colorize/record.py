@@ -115,18 +115,17 @@ def _entry(line: bytes) -> Entry | None:
     return Entry(**values)
 
 
-def settings_digest(model: str, palette: np.ndarray | None, kind: str, quality: int | None) -> str:
+def settings_digest(model: str, painting: str, kind: str, quality: int | None) -> str:
     """Returns a digest of all that decides what is made of a picture.
 
     Args:
       model: the digest of the weights.
-      palette: the palette (K,) of the reference; None for predicted ones.
+      painting: the digest of how it is painted.
       kind: the format of the result.
       quality: its quality, where the format has one.
     """
-    reference = None if palette is None else hashlib.sha256(np.ascontiguousarray(palette).tobytes()).hexdigest()
     # A change of what is written for the same input takes another number.
-    text = json.dumps([2, model, reference, kind, quality])
+    text = json.dumps([3, model, painting, kind, quality])
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 

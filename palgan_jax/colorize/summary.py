@@ -70,8 +70,8 @@ class Summary:
             self._stopped += 1
         else:
             self._done += 1
-            for note in outcome.notes:
-                tqdm.write(f"palgan: note: {printable(note)}", file=sys.stderr)
+            for text in outcome.notes:
+                note(text)
             if outcome.job.kept:
                 say(f"{outcome.job.kept} exists already and is kept (--overwrite replaces it).")
             say(f"{source} -> {outcome.target} ({outcome.seconds:.1f} s)")
@@ -101,6 +101,11 @@ class Summary:
 def say_stopping() -> None:
     """Says what Ctrl-C does."""
     say("Stopping after the pictures in hand. Ctrl-C again ends at once.")
+
+
+def note(text: str) -> None:
+    """Prints a sentence about what was left out or may not be meant on standard error."""
+    tqdm.write(f"palgan: note: {printable(text)}", file=sys.stderr)
 
 
 def say(line: str) -> None:

@@ -6,9 +6,11 @@ do, since another name is not what was asked for.
 """
 
 import os
+import re
 import threading
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from itertools import product
 from pathlib import Path
 
 from palgan_jax.colorize.encode import FORMATS, format_of_suffix, result_suffix
@@ -22,6 +24,30 @@ _WRITTEN = frozenset(suffix for format_ in FORMATS.values() for suffix in format
 
 
 @dataclass(frozen=True)
+class Version:
+    """Which of the pictures that one photograph becomes.
+
+    Attributes:
+      sample: 0 for its own palette; from 1 on, the number of one that is drawn around it.
+      on_sheet: how many samples a sheet shows beside the first; 0 where it is no sheet.
+    """
+
+    sample: int = 0
+    on_sheet: int = 0
+
+    @property
+    def ending(self) -> str:
+        """What follows the photograph's name."""
+        return "-samples" if self.on_sheet else f"-sample{self.sample}" if self.sample else ""
+
+
+def versions(samples: int) -> list[Version]:
+    """Returns the versions of each photograph: itself, its samples, and a sheet of all where there are samples."""
+    sheet = [Version(on_sheet=samples)] if samples else []
+    return [*(Version(i) for i in range(samples + 1)), *sheet]
+
+
+@dataclass(frozen=True)
 class Job:
     """A picture with its result.
 
@@ -30,6 +56,7 @@ class Job:
       target: the file of the result.
       kind: the format of the result, a key of `encode.FORMATS`.
       settings: the digest of the settings, for the record.
+      version: which version of it.
       is_done: True where the result is there, from this picture with these settings.
       kept: the file of somebody that has the name already which the result should have had; None where none has.
     """
@@ -38,6 +65,7 @@ class Job:
     target: Path
     kind: str
     settings: str
+    version: Version = Version()
     is_done: bool = False
     kept: Path | None = None
 
@@ -87,34 +115,37 @@ def plan(
     sources: Sequence[Source],
     output: Path,
     kind: str,
-    settings: Callable[[str], str],
+    versions: Sequence[Version],
+    settings: Callable[[str, Version], str],
     names: Names,
     records: Records,
     overwrite: bool = False,
 ) -> list[Job]:
-    """Returns the job of each source.
+    """Returns the jobs of each source, one for each version.
 
     Args:
       sources: the pictures.
       output: the folder of the results.
       kind: the format of the results, a key of `encode.FORMATS` or SAME.
-      settings: returns the digest of the settings for a format.
+      versions: the versions of each.
+      settings: returns the digest of the settings for a format and a version.
       names: the names that are taken; grows.
       records: what was made before.
       overwrite: make everything anew, and replace what was made of a picture before.
     """
     jobs = []
-    for source in sources:
-        ending = result_suffix(kind, source.place)
+    for source, version in product(sources, versions):
+        ending = result_suffix("jpeg" if version.on_sheet else kind, source.place)
         own_kind = format_of_suffix(Path(ending)) or "png"
         folder = output / source.place.parent
-        wanted = folder / f"{source.place.stem}{ending}"
-        job = Job(source, wanted, own_kind, settings(own_kind))
+        wanted = folder / f"{source.place.stem}{version.ending}{ending}"
+        job = Job(source, wanted, own_kind, settings(own_kind, version), version)
         entries = [
             entry for entry in records.of(folder).values() if Path(entry.result).suffix.lower() == ending.lower()
         ]
         if overwrite:
-            before = [entry for entry in entries if entry.source == source.identity]
+            own = [entry for entry in entries if entry.source == source.identity]
+            before = [entry for entry in own if _ending_of(entry, source) == version.ending]
             target = next((folder / e.result for e in reversed(before) if names.claim(folder / e.result)), None)
             jobs.append(replace(job, target=target or names.take(wanted)))
             continue
@@ -127,6 +158,12 @@ def plan(
         kept = wanted if target != wanted and not is_ours and os.path.lexists(wanted) else None
         jobs.append(replace(job, target=target, kept=kept))
     return jobs
+
+
+def _ending_of(entry: Entry, source: Source) -> str:
+    """Returns the `Version.ending` in the name of a result, which may have a number behind it."""
+    match = re.fullmatch(r"(-sample\d+|-samples)(-\d+)?", Path(entry.result).stem.removeprefix(source.place.stem))
+    return match[1] if match else ""
 
 
 def _made_from(source: Source, entries: Sequence[Entry], settings: str) -> list[Entry]:
@@ -160,19 +197,46 @@ def named_file(output: Path, sources: Sequence[Source], count: int) -> bool:
 
 
 def plan_one(
-    source: Source, target: Path, kind: str, settings: str, names: Names, records: Records, overwrite: bool = False
-) -> Job:
-    """Returns the job of one picture whose result has a name of its own.
+    source: Source,
+    output: Path,
+    kind: str,
+    versions: Sequence[Version],
+    settings: Callable[[str, Version], str],
+    names: Names,
+    records: Records,
+    overwrite: bool = False,
+) -> list[Job]:
+    """Returns the jobs of one picture whose result has a name of its own, which the first version gets.
 
-    Raises UserError where that file exists, unless it is the result of this picture with these settings already, or may
+    Raises UserError where a file exists, unless it is the result of this picture with these settings already, or may
     be replaced; and where it is a picture that was named.
     """
+    return [
+        _plan_version(
+            source, output, "jpeg" if version.on_sheet else kind, version, settings, names, records, overwrite
+        )
+        for version in versions
+    ]
+
+
+def _plan_version(
+    source: Source,
+    output: Path,
+    kind: str,
+    version: Version,
+    settings: Callable[[str, Version], str],
+    names: Names,
+    records: Records,
+    overwrite: bool,
+) -> Job:
+    suffix = FORMATS[kind].suffixes[0] if version.on_sheet else output.suffix
+    target = output.with_name(f"{output.stem}{version.ending}{suffix}")
+    job = Job(source, target, kind, settings(kind, version), version)
     if not names.claim(target):
         raise UserError(f"{target} is a picture that was named itself: choose another name for the result.")
     entry = records.of(target.parent).get(target.name)
-    exists = os.path.lexists(target)
-    if exists and not overwrite:
-        if entry is not None and _made_from(source, [entry], settings):
-            return Job(source, target, kind, settings, is_done=True)
+    if os.path.lexists(target) and not overwrite:
+        if entry is not None and _made_from(source, [entry], job.settings):
+            return replace(job, is_done=True)
         raise UserError(f"{target} exists already: choose another name, or replace it with --overwrite.")
-    return Job(source, target, kind, settings)
+    return job

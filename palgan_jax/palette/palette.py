@@ -19,7 +19,7 @@ from palgan_jax.errors import UserError
 from palgan_jax.palette import edits
 from palgan_jax.palette.color_shares import color_shares, count_colors
 from palgan_jax.palette.colors import parse_color
-from palgan_jax.palette.histogram import Kernel, Normalization, PaletteSpec, hellinger, of_picture, picture
+from palgan_jax.palette.histogram import Kernel, Normalization, PaletteSpec, hellinger, normalized, of_picture, picture
 from palgan_jax.palette.swatch_files import READERS, read_bounded, read_swatches, write_swatches
 from palgan_jax.palette.swatches import Swatch, swatches_of
 from palgan_jax.util.files import write_file
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 _GENERATOR = "palgan_jax palette"
 _COUNTED_AT = 256  # pixels a side
 _SUM_OF_FLOATS = 1e-3  # how far from 1 float32 arithmetic leaves the sum of a palette
+_GRAY = 0.05  # a Hellinger distance
 _CELL, _BAR = 16, 48  # pixels of a drawing
 
 _of_picture = jax.jit(of_picture, static_argnums=(1, 2))
@@ -199,6 +200,15 @@ class Palette:
 
     # ------------------------------------------------------------------------------------------------------ looking
 
+    @property
+    def is_gray(self) -> bool:
+        """True where there is hardly any color."""
+        return self.distance(Palette.from_colors(["gray"])) < _GRAY
+
+    def counts(self) -> np.ndarray:
+        """Returns the palette (K,) as a model takes it: float32, normalized as `spec` says."""
+        return self.shares if self.spec.normalization == "sum" else np.asarray(normalized(self.shares, self.spec))
+
     def distance(self, other: "Palette") -> float:
         """Returns the Hellinger distance, from 0 (the same) to 1 (no color in common)."""
         other = other.counted_as(self.spec, self.ab_range)
@@ -221,10 +231,13 @@ class Palette:
             left = right
         return drawing
 
-    def _repr_png_(self) -> bytes:
+    def drawing(self) -> bytes:
+        """Returns what `draw` draws as the content of a PNG."""
         content = io.BytesIO()
         self.draw().save(content, "PNG")
         return content.getvalue()
+
+    _repr_png_ = drawing
 
     # -------------------------------------------------------------------------------------------------------- files
 
@@ -233,10 +246,17 @@ class Palette:
 
         A file that exists is replaced. Raises UserError for another suffix, and where it cannot be written.
         """
+        write_file(Path(path), self.to_bytes(path, count))
+
+    def to_bytes(self, path: "str | PathLike", count: int = 16) -> bytes:
+        """Returns the content of the file that `save` writes. Raises UserError for another suffix."""
         path = Path(path)
         suffix = _suffix(path)
-        content = self._to_json() if suffix == ".json" else write_swatches(self.swatches(count), suffix, path.stem)
-        write_file(path, content)
+        if suffix == ".json":
+            return self.to_json()
+        if not 1 <= count <= 256:
+            raise UserError(f"a palette has 1 to 256 swatches, not {count}.")
+        return write_swatches(self.swatches(count), suffix, path.stem)
 
     @classmethod
     def load(cls, path: "str | PathLike") -> "Palette":
@@ -248,7 +268,8 @@ class Palette:
             return cls._from_json(data, str(path))
         return cls._from_ab(*read_swatches(data, suffix, str(path)))
 
-    def _to_json(self) -> bytes:
+    def to_json(self) -> bytes:
+        """Returns the palette as a JSON file holds it, exactly."""
         shares = [float(f"{share:.9g}") for share in self.shares]  # nine digits are exact
         content = {"generator": _GENERATOR, "ab_range": self.ab_range, **vars(self.spec), "shares": shares}
         return (json.dumps(content) + "\n").encode()

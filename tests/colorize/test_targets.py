@@ -15,7 +15,7 @@ from PIL import Image
 
 from palgan_jax.colorize.inputs import Source
 from palgan_jax.colorize.record import RECORD_FILE, Entry, Records
-from palgan_jax.colorize.targets import Names, plan
+from palgan_jax.colorize.targets import Names, plan, versions
 from palgan_jax.errors import UserError
 from palgan_jax.util.files import file_sha256
 from tests.support.places import COMPILATION_CACHE, ROOT
@@ -219,7 +219,7 @@ def test_whatever_the_names_no_file_meets_another(tmp_path_factory, sources, oth
         for number in range(rounds):
             records = Records()
             names = Names([pair.path for pair in pairs], replace_existing=overwrite)
-            jobs = plan(pairs, output, "png", lambda _: "s", names, records, overwrite)
+            jobs = plan(pairs, output, "png", versions(0), lambda *_: "s", names, records, overwrite)
             targets = [job.target for job in jobs]
             assert len({str(target).casefold() for target in targets}) == len(pairs)
             assert not {str(target).casefold() for target in targets} & {str(p.path).casefold() for p in pairs}

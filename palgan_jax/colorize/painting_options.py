@@ -1,0 +1,95 @@
+"""The options of `palgan colorize` that say how pictures are painted."""
+
+import argparse
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from palgan_jax.errors import UserError
+from palgan_jax.util.files import expand_home, user_path
+from palgan_jax.util.weighted_path import weighted_path
+
+if TYPE_CHECKING:
+    from palgan_jax.colorize.painting import Painting
+    from palgan_jax.colorize.predictor import Colorizer
+    from palgan_jax.palette.palette import Palette
+
+
+def add_painting_options(parser: argparse.ArgumentParser) -> None:
+    """Adds the options."""
+    group = parser.add_argument_group("colors")
+    group.add_argument(
+        "--palette", metavar="FILE", type=user_path, help="paint with this palette: .json, .gpl, .aco, .ase, .act, .txt"
+    )
+    group.add_argument(
+        "--reference",
+        metavar="PICTURE[:WEIGHT]",
+        type=expand_home,
+        action="append",
+        default=[],
+        help="paint with the palette of this picture; of several, with their mean",
+    )
+    group.add_argument("--lock", action="store_true", help="paint all pictures with one palette: the mean of theirs")
+    group.add_argument(
+        "--edit", metavar="EDITS", help='change the palette: "shift hue=20; boost #c04040 2; remove #5a7a3a"'
+    )
+    group.add_argument(
+        "--saturation", metavar="X", type=float, default=1.0, help="multiply the colors: 0 is gray (default: 1)"
+    )
+    group.add_argument(
+        "--samples", metavar="K", type=int, default=0, help="paint K more versions of each picture, and a sheet of them"
+    )
+    group.add_argument("--seed", metavar="N", type=int, default=0, help="choose other samples (default: 0)")
+    group.add_argument(
+        "--temperature", metavar="T", type=float, default=1.0, help="how different samples are, 0 to 2 (default: 1)"
+    )
+
+
+class Wanted:
+    """What the options ask for, read and checked before any long work.
+
+    Attributes:
+      files: the files that were named, none of which a result may replace.
+      notes: sentences about them for the user.
+    """
+
+    def __init__(self, args: argparse.Namespace, max_pixels: int) -> None:
+        """Raises UserError where options contradict each other, and where a file cannot be read."""
+        from palgan_jax import open_picture
+        from palgan_jax.colorize.painting import Painting
+        from palgan_jax.palette.edit_words import parse_edits
+        from palgan_jax.palette.palette import Palette
+        from palgan_jax.palette.samples import sample_palette
+
+        named = [name for name in ("palette", "reference", "lock") if getattr(args, name)]
+        if len(named) > 1:
+            raise UserError(
+                f"--{named[0]} and --{named[1]} both say which palette to paint with: leave one out, or mix palettes "
+                "with `palgan palette mix`."
+            )
+        self.notes: list[str] = []
+        self._lock = args.lock
+        self._references = [(path, open_picture(path, max_pixels=max_pixels), weight) for path, weight in
+                            map(weighted_path, args.reference)]  # fmt: skip
+        self.files: list[Path] = [*([args.palette] if args.palette else []), *(path for path, _, _ in self._references)]
+        palette = Palette.load(args.palette) if args.palette else None
+        edits = parse_edits(args.edit) if args.edit is not None else None
+        self._painting = Painting(palette, edits, args.saturation, 0, args.temperature, args.seed)
+        if args.samples:
+            sample_palette(Palette.from_colors(["gray"]), args.samples, args.temperature, args.seed)
+
+    def painting(self, colorizer: "Colorizer", predictions: Callable[[], "Sequence[Palette]"]) -> "Painting":
+        """Returns how to paint with a model; `predictions` returns the predicted palettes of all pictures."""
+        from dataclasses import replace
+
+        from palgan_jax.colorize.painting import mean_of_references
+        from palgan_jax.palette.palette import Palette
+
+        kind = colorizer.spec, colorizer.config.ab_range
+        if self._references:
+            palettes = [(str(path), Palette.of(rgb, *kind)) for path, rgb, _ in self._references]
+            palette, self.notes = mean_of_references(palettes, [weight for _, _, weight in self._references])
+            return replace(self._painting, palette=palette)
+        if self._lock and (predicted := predictions()):
+            return replace(self._painting, palette=Palette.mean(predicted))
+        return self._painting

@@ -1,0 +1,289 @@
+"""Whose palette paints: the Python interface and the options of `palgan colorize`, with a network of random weights."""
+
+import io
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import palgan_jax
+from palgan_jax import Colorizer, Palette, open_picture
+from palgan_jax.colorize import predictor
+from palgan_jax.colorize.files import is_result
+from palgan_jax.colorize.join import luminance
+from palgan_jax.colorize.painting import Painting
+from palgan_jax.errors import UserError
+from palgan_jax.palette.samples import sample_palette
+from tests.support.colorize_model import tiny_weights
+
+
+@pytest.fixture(scope="module")
+def colorizer() -> Colorizer:
+    return Colorizer(tiny_weights())
+
+
+@pytest.fixture
+def photo(samples, tmp_path):
+    path = tmp_path / "dog.jpg"
+    opened(samples / "dog.jpg").resize((96, 72)).save(path, exif=_caption("a dog"))
+    return path
+
+
+def opened(file):
+    with Image.open(file) as picture:
+        picture.load()
+        picture.getexif()
+        return picture
+
+
+def _caption(text):
+    exif = Image.Exif()
+    exif[0x010E] = text
+    return exif
+
+
+def test_files_arrays_and_pictures_of_pillow(colorizer, photo):
+    picture = opened(photo)
+    of_file = colorizer(photo)
+    assert of_file.image.size == (96, 72) and of_file.pixels.dtype == np.uint8
+    assert of_file.ab.shape == (64, 64, 2) and np.abs(of_file.ab).max() > 10
+    assert np.abs(luminance(of_file.pixels) - luminance(open_picture(photo))).max() < 1
+    for same in (str(photo), picture, np.asarray(picture)):
+        assert np.abs(colorizer(same).pixels.astype(int) - of_file.pixels).mean() < 0.5
+    gray = np.asarray(picture.convert("L"))
+    assert colorizer(gray).pixels.shape == (72, 96, 3)
+    assert colorizer(gray.astype(np.uint16) * 257).pixels.dtype == np.uint16
+    assert colorizer(np.dstack([np.asarray(picture), gray])).image.mode == "RGBA"
+
+
+def test_lists_of_pictures_of_mixed_sizes_compile_nothing_anew(colorizer, photo):
+    colorizer(photo, edit="shift hue=20")
+    compiled = predictor._predict._cache_size(), predictor._predict_palettes._cache_size()
+    pictures = [np.full(shape, 99, np.uint8) for shape in ((20, 30), (64, 64, 3), (41, 17, 4))]
+    results = colorizer([photo, *pictures], edit="shift hue=20", saturation=0.5)
+    assert [result.image.size for result in results] == [(96, 72), (30, 20), (64, 64), (17, 41)]
+    assert compiled == (predictor._predict._cache_size(), predictor._predict_palettes._cache_size())
+
+
+def test_the_predicted_palette_given_back_paints_the_same(colorizer, photo, tmp_path):
+    automatic = colorizer(photo)
+    automatic.palette.save(tmp_path / "p.json")
+    for palette in (automatic.palette, tmp_path / "p.json", colorizer.predict_palette_of(photo)):
+        again = colorizer(photo, palette=palette)
+        assert np.abs(again.pixels.astype(int) - automatic.pixels).max() <= 1
+        assert again.palette.distance(automatic.palette) < 1e-3
+
+
+def test_edits_and_saturation(colorizer, photo):
+    automatic = colorizer(photo)
+    edited = colorizer(photo, edit="shift hue=90")
+    assert (
+        edited.palette == automatic.palette.shift(hue=90)
+        or edited.palette.distance(automatic.palette.shift(hue=90)) < 1e-3
+    )
+    assert np.abs(edited.ab - automatic.ab).mean() > 1
+    np.testing.assert_allclose(colorizer(photo, saturation=0.5).ab, automatic.ab / 2, atol=1e-4)
+    assert np.ptp(colorizer(photo, saturation=0).pixels.astype(int), axis=-1).max() <= 1
+
+
+def test_several_references_are_mixed_by_their_weights(colorizer, photo, samples):
+    a, b = samples / "parrot.jpg", samples / "hay-field.jpg"
+    mixed = colorizer(photo, reference=[(a, 3), b]).palette
+    assert mixed.distance(Palette.of(a).mix(Palette.of(b), 0.25)) < 1e-3
+    assert colorizer(photo, reference=a).palette == Palette.of(a)
+    with pytest.warns(UserWarning, match="the reference is gray, and so will be"):
+        colorizer(photo, reference=np.full((30, 30), 9, np.uint8))
+
+
+def test_samples_differ_and_their_seed_repeats_them(colorizer, photo):
+    first, again, other = (colorizer(photo, samples=3, seed=seed) for seed in (0, 0, 1))
+    assert len(first.samples) == 3
+    palettes = [first.palette, *(sample.palette for sample in first.samples)]
+    assert all(p.distance(q) > 0.01 for i, p in enumerate(palettes) for q in palettes[:i])
+    assert [s.palette for s in first.samples] == [s.palette for s in again.samples]
+    assert [s.palette for s in first.samples] != [s.palette for s in other.samples]
+    few = colorizer(photo, samples=1).samples[0]
+    assert np.array_equal(few.pixels, first.samples[0].pixels), "a sample is the same among more of them"
+
+
+def test_the_temperature_is_how_far_samples_lie():
+    palette = Palette.from_colors(["#808060", "#6080a0"])
+    distances = [palette.distance(sample_palette(palette, 1, t)) for t in (0, 0.5, 1, 2)]
+    assert distances[0] < 1e-3 and distances == sorted(distances) and distances[3] > 0.1
+    assert sample_palette(palette, 64).shares.sum() == pytest.approx(1, abs=1e-5)
+
+
+def test_results_are_saved_and_shown(colorizer, photo, tmp_path):
+    result = colorizer(photo, samples=1)
+    result.save(tmp_path / "x.png")
+    assert opened(tmp_path / "x.png").getexif()[0x010E] == "a dog" and is_result(tmp_path / "x.png")
+    assert np.array_equal(open_picture(tmp_path / "x.png"), result.pixels)
+    colorizer(np.asarray(opened(photo))).save(tmp_path / "x.jpg", quality=80)
+    assert is_result(tmp_path / "x.jpg")
+    shown = opened(io.BytesIO(result._repr_png_()))
+    assert shown.width > 2 * 96 + 256 and "1 samples" in repr(result) and "Palette(#" in repr(result)
+    with pytest.raises(UserError, match="names a format that is not written"):
+        result.save(tmp_path / "x.gif")
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ({"edit": "remove everything"}, "'everything' is no color"),
+        ({"saturation": -1}, "the saturation is a number of at least 0"),
+        ({"saturation": float("nan")}, "the saturation is a number of at least 0"),
+        ({"samples": 65}, "at most 64 samples"),
+        ({"samples": 1, "temperature": 3}, "from 0 to 2, not 3"),
+        ({"palette": "nowhere.json"}, "the palette nowhere.json cannot be read"),
+        ({"palette": Palette.from_colors(["red"]), "reference": np.zeros((20, 20), np.uint8)}, "leave one out"),
+        ({"reference": "nowhere.jpg"}, "nowhere.jpg"),
+    ],
+)
+def test_what_cannot_be_painted_is_one_sentence(colorizer, photo, options, sentence):
+    with pytest.raises(UserError, match=sentence) as error:
+        colorizer(photo, **options)
+    assert "\n" not in str(error.value)
+
+
+def test_a_model_without_palettes_says_so(photo):
+    colorizer = Colorizer(tiny_weights("vae"))
+    for options in ({"edit": "shift hue=20"}, {"samples": 1}, {"palette": Palette.from_colors(["red"])}):
+        with pytest.raises(UserError, match="takes no palette"):
+            colorizer(photo, **options)
+
+
+def test_the_package_offers_its_classes():
+    assert set(palgan_jax.__all__) == {"Colorizer", "Palette", "open_picture"}
+    with pytest.raises(AttributeError, match="no attribute 'Colouriser'"):
+        palgan_jax.Colouriser  # noqa: B018
+
+
+# ------------------------------------------------------------------------------------------------------ the command
+
+
+def test_samples_are_files_and_a_sheet_and_are_known_again(palgan, photo, tmp_path):
+    code, out, _ = palgan(photo, options=["--samples", "2"])
+    assert code == 0
+    names = ["dog.png", "dog-sample1.png", "dog-sample2.png", "dog-samples.jpg"]
+    results = [tmp_path / "out" / name for name in names]
+    assert sorted(path.name for path in (tmp_path / "out").iterdir() if path.suffix != ".jsonl") == sorted(names)
+    assert all(is_result(path) for path in results) and "Colorized 4 of 4" in out
+    assert len({path.read_bytes() for path in results}) == 4
+    before = {path: path.stat().st_mtime_ns for path in results}
+    assert palgan(photo, options=["--samples", "2"])[1].count("is done already") == 4
+    assert palgan(photo, options=["--samples", "2", "--overwrite"])[0] == 0
+    assert {path.name for path in (tmp_path / "out").glob("dog*")} == set(names)
+    assert all(path.stat().st_mtime_ns > before[path] for path in results)
+    assert palgan(photo, options=["--samples", "1", "--seed", "3"])[0] == 0
+    assert (tmp_path / "out" / "dog-sample1-2.png").is_file() and not (tmp_path / "out" / "dog-2.png").exists()
+
+
+def test_samples_of_a_result_with_a_name_of_its_own(palgan, photo, tmp_path):
+    assert palgan(photo, output=tmp_path / "out" / "a.webp", options=["--samples", "1"])[0] == 0
+    assert {path.name for path in (tmp_path / "out").glob("a*")} == {"a.webp", "a-sample1.webp", "a-samples.jpg"}
+
+
+def test_each_option_of_colors_changes_the_settings(palgan, photo, tmp_path, samples):
+    Palette.of(samples / "parrot.jpg").save(tmp_path / "p.gpl")
+    chosen = [
+        ["--palette", tmp_path / "p.gpl"],
+        ["--reference", samples / "parrot.jpg"],
+        ["--reference", samples / "parrot.jpg", "--reference", f"{samples / 'hay-field.jpg'}:0.5"],
+        ["--edit", "shift hue=120"],
+        ["--edit", "shift hue=120; boost teal 3"],
+        ["--saturation", "0.4"],
+    ]
+    for options in [[], *chosen]:
+        assert palgan(photo, options=options)[0] == 0
+    results = sorted((tmp_path / "out").glob("dog*.png"))
+    assert len({path.read_bytes() for path in results}) == len(chosen) + 1
+    assert "is done already" in palgan(photo, options=["--edit", "shift hue=120"])[1]
+
+
+def test_a_locked_series_has_one_palette_for_all(palgan, colorizer, photo, samples, tmp_path):
+    other = tmp_path / "other.png"
+    opened(samples / "parrot.jpg").resize((80, 80)).save(other)
+    broken = tmp_path / "broken.png"
+    broken.write_bytes(other.read_bytes()[:3000])
+    code, _, errors = palgan(photo, other, broken, options=["--lock"])
+    assert code == 2 and len(errors) == 1 and "broken.png" in errors[0]
+    mean = Palette.mean([colorizer.predict_palette_of(path) for path in (photo, other)])
+    for path in (photo, other):
+        ours = open_picture(tmp_path / "out" / f"{path.stem}.png").astype(int)
+        assert np.abs(ours - colorizer(path, palette=mean).pixels).mean() < 0.5
+    assert palgan(photo, other, options=["--lock"])[1].count("is done already") == 2
+
+
+def test_a_gray_reference_is_said(palgan, photo, tmp_path):
+    gray = tmp_path / "gray.png"
+    Image.new("L", (40, 40), 128).save(gray)
+    code, _, errors = palgan(photo, options=["--reference", gray])
+    assert code == 0
+    assert errors == [f"palgan: note: {gray} is gray, and so will be what is painted with its palette."]
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        (["--lock", "--palette", "x.json"], "--palette and --lock both say which palette"),
+        (["--reference", "{photo}:-2"], "the weight of {photo} is a number of at least 0, not -2"),
+        (["--reference", "{photo}:0"], "the weights of palettes are at least 0"),
+        (["--palette", "{photo}"], "{photo} is no name of a palette"),
+        (["--edit", "paint it black"], "'paint it black' is no edit"),
+        (["--edit", ""], "there is no edit in an empty text"),
+        (["--samples", "-1"], "there are at most 64 samples"),
+        (["--saturation", "nan"], "the saturation is a number of at least 0"),
+    ],
+)
+def test_options_that_make_no_sense_are_one_sentence(palgan, photo, options, sentence):
+    words = [word.format(photo=photo) for word in options]
+    code, _, errors = palgan(photo, options=words)
+    assert code == 2 and len(errors) == 1 and sentence.format(photo=photo) in errors[0]
+
+
+def test_palettes_by_the_command(checkpoint, photo, samples, tmp_path, capsys):
+    from palgan_jax.cli import main
+
+    def palette(*words):
+        code = main(["palette", *map(str, words)])
+        out, err = capsys.readouterr()
+        return code, out, err
+
+    p, q = tmp_path / "p.json", tmp_path / "q.json"
+    assert palette("extract", samples / "parrot.jpg", "--output", p) == (0, f"Wrote {p}.\n", "")
+    assert Palette.load(p) == Palette.of(samples / "parrot.jpg")
+    code, _, err = palette("extract", photo, "--output", p)
+    assert code == 2 and f"{p} exists already" in err and Palette.load(p) == Palette.of(samples / "parrot.jpg")
+    assert palette("extract", photo, "--predict", "--checkpoint", checkpoint, "--output", q)[0] == 0
+    assert Palette.load(q).distance(Colorizer.load(checkpoint).predict_palette_of(photo)) < 1e-3
+    assert palette("mix", f"{p}:3", q, "-o", tmp_path / "m.json")[0] == 0
+    mixed = Palette.load(tmp_path / "m.json")
+    assert mixed.distance(Palette.load(p).mix(Palette.load(q), 0.25)) < 1e-3
+    assert palette("edit", p, "shift hue=40", "-o", tmp_path / "e.json")[0] == 0
+    assert Palette.load(tmp_path / "e.json") == Palette.load(p).shift(hue=40)
+    assert palette("convert", p, tmp_path / "p.ase", "--swatches", 12)[0] == 0
+    assert Palette.load(tmp_path / "p.ase").distance(Palette.load(p)) < 0.1
+    code, out, _ = palette("show", p, "--swatches", 3, "-o", tmp_path / "p.png")
+    assert code == 0 and len(out.splitlines()) == 4 and out.splitlines()[1].startswith("#")
+    assert opened(tmp_path / "p.png").size == (256, 304)
+    for words, sentence in (
+        (["show", p, "--swatches", 0], "at least one color, not 0"),
+        (["show", p, "-o", tmp_path / "x.gif"], "let it end in .png"),
+        (["convert", p, tmp_path / "x.pal"], "x.pal is no name of a palette"),
+        (["convert", p, tmp_path / "x.gpl", "--swatches", 999], "1 to 256 swatches"),
+        (["edit", p, "shift"], "is no edit"),
+        (["mix", f"{p}:0"], "the weights of palettes"),
+        (["extract", photo, "--checkpoint", checkpoint], "add --predict"),
+        (["show", tmp_path / "nothing.json"], "cannot be read"),
+    ):
+        code, _, err = palette(*words)
+        assert code == 2 and sentence in err and len(err.splitlines()) == 1, err
+    assert not list(tmp_path.glob("x.*"))
+
+
+def test_what_paints_is_told_apart_by_its_digest():
+    palette = Palette.from_colors(["red"])
+    paintings = [Painting(), Painting(palette), Painting(palette.shift(hue=1)), Painting(saturation=0.9)]
+    paintings += [Painting(sample=1), Painting(sample=2), Painting(sample=1, seed=1), Painting(sample=1, temperature=2)]
+    assert len({painting.digest() for painting in paintings}) == len(paintings)
+    assert Painting(seed=1).digest() == Painting().digest(), "a seed without samples decides nothing"
