@@ -127,11 +127,14 @@ class Worker:
         """Paints a picture, as it lies on white paper and small, with its own palette and with samples."""
         small = Image.fromarray(picture.on_white())
         small.thumbnail((_SHEET_SIDE, _SHEET_SIDE), Image.Resampling.LANCZOS)
+        size = picture.pixels.shape[1::-1]
+        hints = self._painting.hints and self._painting.hints.scaled(size, small.size)
+        painting = replace(self._painting, hints=hints)
         small = Picture(np.asarray(small))
         results = []
         for sample in range(samples + 1):
             self._go_on()
-            results.append(self._colorizer.paint(small, replace(self._painting, sample=sample), turn=self._predicting))
+            results.append(self._colorizer.paint(small, replace(painting, sample=sample), turn=self._predicting))
         return draw_samples([result.pixels for result in results], [result.palette for result in results])
 
     def _write(self, target: Path, result: bytes) -> Path:

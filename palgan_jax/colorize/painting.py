@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 
+from palgan_jax.colorize.points import Hints
 from palgan_jax.errors import UserError
 from palgan_jax.palette.edit_words import Edits
 from palgan_jax.palette.palette import Palette
@@ -22,6 +23,7 @@ class Painting:
       saturation: what the predicted ab are multiplied by, at least 0.
       sample: 0 for the palette itself; from 1 on, the number of a palette that is drawn around it.
       temperature, seed: how far from it, and which series of draws.
+      hints: colors that are given at pixels; the palette is moved to hold them.
 
     Raises UserError for a saturation or a temperature that is none.
     """
@@ -32,6 +34,7 @@ class Painting:
     sample: int = 0
     temperature: float = 1.0
     seed: int = 0
+    hints: Hints | None = None
 
     def __post_init__(self) -> None:
         if not 0 <= self.saturation < math.inf:
@@ -56,7 +59,8 @@ class Painting:
         palette = None if self.palette is None else sha256(self.palette.to_json()).hexdigest()
         edits = None if self.edits is None else self.edits.text
         drawn = (self.sample, self.temperature, self.seed) if self.sample else None
-        return sha256(json.dumps([palette, edits, self.saturation, drawn]).encode()).hexdigest()
+        hints = None if self.hints is None else self.hints.digest()
+        return sha256(json.dumps([palette, edits, self.saturation, drawn, hints]).encode()).hexdigest()
 
 
 def mean_of_references(palettes: Sequence[tuple[str, Palette]], weights: Sequence[float]) -> tuple[Palette, list[str]]:

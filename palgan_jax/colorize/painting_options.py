@@ -34,6 +34,14 @@ def add_painting_options(parser: argparse.ArgumentParser) -> None:
         "--edit", metavar="EDITS", help='change the palette: "shift hue=20; boost #c04040 2; remove #5a7a3a"'
     )
     group.add_argument(
+        "--point",
+        metavar="X,Y=COLOR",
+        action="append",
+        default=[],
+        help="give a color at a pixel, from the upper left corner, and to what belongs to it: 120,80=#c03030; or a PNG "
+        "of the picture's size that is transparent but for strokes of the wanted colors",
+    )
+    group.add_argument(
         "--saturation", metavar="X", type=float, default=1.0, help="multiply the colors: 0 is gray (default: 1)"
     )
     group.add_argument(
@@ -57,6 +65,7 @@ class Wanted:
         """Raises UserError where options contradict each other, and where a file cannot be read."""
         from palgan_jax import open_picture
         from palgan_jax.colorize.painting import Painting
+        from palgan_jax.colorize.points import Hints
         from palgan_jax.palette.edit_words import parse_edits
         from palgan_jax.palette.palette import Palette
         from palgan_jax.palette.samples import sample_palette
@@ -74,7 +83,10 @@ class Wanted:
         self.files: list[Path] = [*([args.palette] if args.palette else []), *(path for path, _, _ in self._references)]
         palette = Palette.load(args.palette) if args.palette else None
         edits = parse_edits(args.edit) if args.edit is not None else None
-        self._painting = Painting(palette, edits, args.saturation, 0, args.temperature, args.seed)
+        hints, strokes = Hints.of_words(args.point, max_pixels) if args.point else (None, None)
+        if strokes:
+            self.files.append(strokes)
+        self._painting = Painting(palette, edits, args.saturation, 0, args.temperature, args.seed, hints)
         if args.samples:
             sample_palette(Palette.from_colors(["gray"]), args.samples, args.temperature, args.seed)
 

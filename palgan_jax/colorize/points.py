@@ -17,6 +17,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from hashlib import sha256
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import jax
@@ -25,8 +26,14 @@ from PIL import Image
 
 from palgan_jax.colorize.edges import along_edges
 from palgan_jax.colorize.join import Colors, Layer, colors_of, linear_planes, shrink
+from palgan_jax.data.decode import MAX_PIXELS, decode_picture
+from palgan_jax.data.file_bytes import read_bytes
+from palgan_jax.data.levels import to_bytes
 from palgan_jax.errors import UserError
+from palgan_jax.palette.color_shares import count_colors
 from palgan_jax.palette.colors import ab_of_rgb, parse_color
+from palgan_jax.palette.palette import Palette
+from palgan_jax.util.files import user_path
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
@@ -81,6 +88,21 @@ class Hints:
         return cls(np.array(places).reshape(-1, 2), np.array(colors).reshape(-1, 2), np.arange(len(places)))
 
     @classmethod
+    def of_words(cls, words: Sequence[str], max_pixels: int = MAX_PIXELS) -> "tuple[Hints, Path | None]":
+        """Reads points, `X,Y=#RRGGBB` each, or one picture of strokes; returns the hints, and the picture's file.
+
+        Raises UserError for what is neither, and for both at once.
+        """
+        if len(words) > 1 or "=" in words[0]:
+            return cls.at_points([parse_point(word) for word in words]), None
+        path = user_path(words[0])
+        picture = decode_picture(read_bytes(path), name=str(path), max_pixels=max_pixels)
+        if picture.alpha is None:
+            raise UserError(f"{path} is opaque everywhere: leave it transparent but for the strokes.")
+        rgba = np.dstack([to_bytes(picture.rgb()), to_bytes(picture.alpha)])
+        return cls.of_strokes(rgba, str(path)), path
+
+    @classmethod
     def of_strokes(cls, rgba: np.ndarray, name: str = "the picture of strokes") -> "Hints":
         """Returns the hints of a picture uint8 (H, W, 4) that is transparent but for strokes of a few colors.
 
@@ -104,6 +126,13 @@ class Hints:
         """Returns a digest of all of it."""
         arrays = (self.places.astype(np.int64), self.colors, self.color_of.astype(np.int64))
         return sha256(b"".join(array.tobytes() for array in arrays) + repr(self.size).encode()).hexdigest()
+
+    def scaled(self, size: tuple[int, int], to: tuple[int, int]) -> "Hints":
+        """Returns the hints for a picture of size (width, height), resized; of those that meet, the first."""
+        places = self.places * to // size
+        _, first = np.unique(places, axis=0, return_index=True)
+        kept, color_of = np.unique(self.color_of[first], return_inverse=True)
+        return Hints(places[first], self.colors[kept], color_of.ravel(), to if self.size else None)
 
     def check(self, width: int, height: int) -> None:
         """Raises UserError where the picture, of that size, is another one than the hints are for."""
@@ -173,6 +202,12 @@ class Spread:
     def area(self) -> np.ndarray:
         """Returns the share of the picture that has each of the colors: (M,), in [0, 1]."""
         return self.shares.mean((1, 2))
+
+    def moved(self, palette: Palette) -> Palette:
+        """Returns a palette that has each of the hints' colors as much as the picture has."""
+        area = self.area()
+        count = count_colors(self._hints.colors, area, palette.spec, palette.ab_range)
+        return palette.mix(Palette(count, palette.spec, palette.ab_range), min(1.0, float(area.sum())))
 
     def colors(self, ab: np.ndarray, layers: Sequence[Layer] = ()) -> Colors:
         """Returns the colors of a painting, ab (R, R, 2) in Lab units, and of layers over it, with the hints' over all.

@@ -19,9 +19,10 @@ from palgan_jax.checkpoint.find import find_weights
 from palgan_jax.checkpoint.weights import Weights
 from palgan_jax.color import denormalize_lab, normalize_lab
 from palgan_jax.colorize.files import read_photograph
-from palgan_jax.colorize.join import join, luminance, squash
+from palgan_jax.colorize.join import colors_of, join, join_colors, luminance, squash
 from palgan_jax.colorize.metadata import Metadata
 from palgan_jax.colorize.painting import Painting, mean_of_references
+from palgan_jax.colorize.points import Hints, Spread
 from palgan_jax.colorize.result import Result
 from palgan_jax.config import from_dict, palette_spec
 from palgan_jax.data.file_bytes import read_bytes
@@ -96,7 +97,8 @@ class Options(TypedDict, total=False):
       palette: the palette to paint with, or a file of one; without it, each picture has its predicted one.
       reference: pictures whose colors are taken instead, each with a weight if wanted: `[("a.jpg", 2), "b.jpg"]`.
       edit: edits of the palette, in words: `"shift hue=20; remove #5a7a3a"`.
-      saturation: 1, the default, leaves the colors; 0 is gray.
+      points: colors that are given at pixels, x to the right and y downwards: `[((120, 80), "#c03030")]`.
+      saturation: 1, the default, leaves the colors; 0 is gray. Given colors stay as they are.
       samples: how many more versions to paint, with palettes that are drawn around this one.
       temperature: how far from it they lie, from 0 to 2; 1 if it is not given.
       seed: which versions.
@@ -105,6 +107,7 @@ class Options(TypedDict, total=False):
     palette: Palette | str | os.PathLike
     reference: Readable | Sequence[Readable | tuple[Readable, float]]
     edit: str
+    points: Sequence[tuple[tuple[int, int], str]]
     saturation: float
     samples: int
     temperature: float
@@ -245,18 +248,21 @@ class Colorizer:
           deep: whether its 16 bits are kept.
           turn: held while the model predicts, which one picture at a time does best.
 
-        Raises UserError for a palette and a model that takes none.
+        Raises UserError for a palette and a model that takes none, and for points outside of the picture.
         """
         deep = deep and picture.pixels.dtype == np.uint16
         lightness = luminance(picture.pixels)
         seen = lightness if picture.alpha is None else luminance(picture.on_white())
+        spread = None if painting.hints is None else Spread(lightness, painting.hints)
         with turn or nullcontext():
             palette = painting.palette_for(lambda: self.predict_palette(seen))
+            if spread is not None and self.takes_reference:
+                palette = spread.moved(palette or self.predict_palette(seen))
             if palette is not None:
                 palette = palette.counted_as(self.spec, self.config.ab_range)
             used, ab = self.predict(seen, None if palette is None else palette.counts())
         ab = painting.saturation * ab
-        pixels = join(lightness, ab, deep)
+        pixels = join_colors(colors_of(lightness, ab) if spread is None else spread.colors(ab), deep)
         if picture.alpha is not None:
             alpha = picture.alpha if deep else to_bytes(picture.alpha)
             pixels = np.concatenate([pixels, alpha[..., None]], axis=-1)
@@ -302,6 +308,7 @@ class Colorizer:
             options.get("saturation", 1.0),
             temperature=options.get("temperature", 1.0),
             seed=options.get("seed", 0),
+            hints=Hints.at_points(points) if (points := options.get("points")) else None,
         )
 
     def _colorize(self, source: Readable, painting: Painting, samples: int) -> Result:

@@ -5,13 +5,15 @@ import io
 import numpy as np
 import pytest
 from PIL import Image
+from skimage.color import deltaE_ciede2000, rgb2lab
 
 import palgan_jax
 from palgan_jax import Colorizer, Palette, open_picture
 from palgan_jax.colorize import predictor
 from palgan_jax.colorize.files import is_result
-from palgan_jax.colorize.join import luminance
+from palgan_jax.colorize.join import colors_to_levels, luminance
 from palgan_jax.colorize.painting import Painting
+from palgan_jax.colorize.points import Hints
 from palgan_jax.errors import UserError
 from palgan_jax.palette.samples import sample_palette
 from tests.support.colorize_model import tiny_weights
@@ -287,3 +289,39 @@ def test_what_paints_is_told_apart_by_its_digest():
     paintings += [Painting(sample=1), Painting(sample=2), Painting(sample=1, seed=1), Painting(sample=1, temperature=2)]
     assert len({painting.digest() for painting in paintings}) == len(paintings)
     assert Painting(seed=1).digest() == Painting().digest(), "a seed without samples decides nothing"
+
+
+def test_points_are_held_whatever_the_palette_and_move_it(colorizer, photo):
+    points = [((20, 50), "#c03030"), ((80, 10), "#3060b0")]
+    automatic, held = colorizer(photo), colorizer(photo, points=points)
+    assert held.image.size == automatic.image.size
+    assert np.abs(luminance(held.pixels) - luminance(automatic.pixels)).max() < 1
+    hints = Hints.at_points(points)
+    for (x, y), ab in zip(hints.places, hints.colors, strict=True):
+        wanted = colors_to_levels(np.array([[luminance(open_picture(photo))[y, x], *ab]], np.float32))
+        difference = deltaE_ciede2000(rgb2lab(wanted), rgb2lab(held.pixels[y, x][None]))
+        assert difference.max() < 2
+    given = Palette.from_colors([color for _, color in points])
+    assert held.palette.distance(given) < automatic.palette.distance(given)
+    gray = colorizer(photo, points=points, saturation=0)
+    assert np.ptp(gray.pixels[50, 20].astype(int)) > 20
+    with pytest.raises(UserError, match="the point 96,0 is outside of the picture"):
+        colorizer(photo, points=[((96, 0), "red")])
+
+
+def test_points_of_the_command_and_pictures_of_strokes(palgan, photo, tmp_path):
+    strokes = np.zeros((72, 96, 4), np.uint8)
+    strokes[50, 10:30] = (192, 48, 48, 255)
+    Image.fromarray(strokes).save(tmp_path / "strokes.png")
+    hints, path = Hints.of_words([str(tmp_path / "strokes.png")])
+    assert path == tmp_path / "strokes.png" and len(hints.places) == 20
+    code, _, errors = palgan(photo, options=["--point", "20,50=#c03030", "--point", "80,10=#3060b0", "--samples", "1"])
+    assert code == 0, errors
+    with Image.open(tmp_path / "out" / "dog.png") as result:
+        a, b = rgb2lab(np.asarray(result))[50, 20, 1:]
+    assert a > 30 and b > 15
+    code, _, errors = palgan(photo, options=["--point", tmp_path / "strokes.png"], output=tmp_path / "strokes")
+    assert code == 0, errors
+    for wrong, sentence in (("20,50", "there is no file"), ("2,5=what", "is no color"), ("200,5=red", "is outside of")):
+        code, _, errors = palgan(photo, options=["--point", wrong], output=tmp_path / "wrong")
+        assert code == 2 and any(sentence in line for line in errors), errors
