@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from palgan_jax.benchmark.report import COMPILED, RUN, table
-from palgan_jax.errors import UserError
+from palgan_jax.errors import UserError, one_line
 
 SPEED = "images_per_second_per_chip"
 
@@ -20,7 +20,7 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
             raise TypeError("a row has no config")
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(
-            f"{path} holds no figures of palgan benchmark ({error}): name a file that --json wrote."
+            f"{path} holds no figures of palgan benchmark ({one_line(error)}): name a file that --json wrote."
         ) from error
     return rows
 
