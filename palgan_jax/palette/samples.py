@@ -4,8 +4,7 @@ The prior is a mixture: 64 typical palettes of training photographs, the centers
 shares (in which Euclidean distances are Hellinger's), each as probable as it has photographs. A typical palette is
 drawn by its posterior, for which the palette at hand is an observation with a normal error, and the sample lies on the
 way to it. Drawing from a mixture where a mean would be gray is the idea of Deshpande et al. ("Learning Diverse Image
-Colorization", 2017). Palettes of photographs are better samples than errors of predictions that are added to one:
-among 8, the best is nearer to the truth, and more of them are (`comparisons/palette_samples.py`).
+Colorization", 2017). `comparisons/palette_samples.py` makes the typical palettes and measures samples.
 """
 
 from functools import cache
