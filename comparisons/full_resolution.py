@@ -27,9 +27,9 @@ from PIL import Image
 
 def bicubic(lightness: np.ndarray, ab: np.ndarray) -> np.ndarray:
     """Joins L (H, W) with ab (R, R, 2), stretched: sRGB uint8 (H, W, 3)."""
-    from palgan_jax.colorize.join import Colors, join_colors, linear_planes
+    from palgan_jax.colorize.join import Colors, LinearColors, join_colors
 
-    return join_colors(Colors(lightness, [linear_planes(ab, np.zeros_like(ab))], []))
+    return join_colors(Colors(lightness, [LinearColors(ab, np.zeros_like(ab), lightness.shape)], []))
 
 
 def figures_of(colorizer, path: Path, palette: str) -> dict[str, float]:

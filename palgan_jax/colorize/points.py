@@ -25,7 +25,7 @@ import numpy as np
 from PIL import Image
 
 from palgan_jax.colorize.edges import along_edges
-from palgan_jax.colorize.join import Colors, Layer, colors_of, linear_planes, shrink
+from palgan_jax.colorize.join import Colors, Layer, LinearColors, colors_of, shrink
 from palgan_jax.data.decode import MAX_PIXELS, decode_picture
 from palgan_jax.data.file_bytes import read_bytes
 from palgan_jax.data.levels import to_bytes
@@ -232,13 +232,13 @@ class Spread:
             given = np.clip(given + error, -128, 128)
         return whole
 
-    def _change(self, painted: np.ndarray, given: np.ndarray) -> list[Image.Image]:
-        """Returns the planes of what makes a painting (h, w, 2) have the given colors (M, 2)."""
+    def _change(self, painted: np.ndarray, given: np.ndarray) -> LinearColors:
+        """Returns what makes a painting (h, w, 2) have the given colors (M, 2)."""
         change = np.einsum("mhw,mc->hwc", self.shares, given.astype(np.float32))
         change -= self.shares.sum(0)[..., None] * painted
         # It ends at edges in a larger picture, too.
         offset, slope = _at_edges(self._small[None], change[None])
-        return linear_planes(np.asarray(offset)[0], np.asarray(slope)[0])
+        return LinearColors(np.asarray(offset)[0], np.asarray(slope)[0], self._luminance.shape)
 
     def _at_points(self, colors: Colors) -> np.ndarray:
         """Returns the ab (M, 2) at the pixels of the hints."""

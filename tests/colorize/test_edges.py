@@ -5,7 +5,7 @@ import pytest
 from scipy.ndimage import gaussian_filter, uniform_filter
 
 from palgan_jax.colorize.edges import BLUR, SLIGHT, WINDOW, along_edges
-from palgan_jax.colorize.join import Colors, join, join_colors, linear_planes, luminance
+from palgan_jax.colorize.join import Colors, LinearColors, join, join_colors, luminance
 from palgan_jax.data.decode import read_rgb
 from palgan_jax.metrics.bleeding import color_bleeding
 
@@ -36,7 +36,7 @@ def test_slope_and_offset_are_the_regression_of_scipys_filters(samples):
 
 def stretched(lightness: np.ndarray, ab: np.ndarray) -> np.ndarray:
     """The picture with ab stretched over it, whatever its edges."""
-    return join_colors(Colors(lightness, [linear_planes(ab, np.zeros_like(ab))], []))
+    return join_colors(Colors(lightness, [LinearColors(ab, np.zeros_like(ab), lightness.shape)], []))
 
 
 def scene(noise: float = 0.0) -> tuple[np.ndarray, np.ndarray]:
