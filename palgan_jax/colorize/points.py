@@ -2,14 +2,13 @@
 
 How far a pixel is from a given one is the length of the shortest way between them, on which steps over edges of the
 luminance are long, and each pixel's color is blended by these lengths, as Yatziv and Sapiro ("Fast image and video
-colorization using chrominance blending", IEEE TIP 2006) blend scribbles. What is farther than `REACH` from all given
-pixels stays as the network painted it. With d_j the distance from the pixels of the given color j,
+colorization using chrominance blending", IEEE TIP 2006) blend scribbles. Far beyond `REACH` from
+all given pixels, colors stay as the network painted them. With d_j the distance from the pixels of the given color j,
 
     share_j = (d_j / REACH)^-FALL / (1 + sum over k of (d_k / REACH)^-FALL)
 
-and the network has the rest. At a given pixel its color's share is 1.
-`comparisons/points.py` measures it beside the linear system of Levin et al. ("Colorization using optimization",
-SIGGRAPH 2004).
+and the network has the rest. At a given pixel its color's share is 1. `comparisons/points.py` measures it beside the
+linear system of Levin et al. ("Colorization using optimization", SIGGRAPH 2004).
 """
 
 import re
