@@ -33,7 +33,7 @@ from palgan_jax.util.memory import lacks_memory
 
 _BYTES_PER_PIXEL = 33  # of a picture in hand, from its bytes to those of its result
 _LEAST_PIXELS = 64_000_000
-_SHEET_SIDE = 512  # pixels, of what a sheet shows
+_SHEET_SIDE, _SHEET_QUALITY = 512, 85  # pixels of what a sheet shows; of the JPEG that it is
 
 
 class Stopped(Exception):
@@ -109,7 +109,7 @@ class Worker:
         self._go_on()
         if job.version.on_sheet:
             sheet = self._sheet(photograph.picture, job.version.on_sheet)
-            result = encode(sheet, no_metadata(), job.kind, None, name)
+            result = encode(sheet, no_metadata(), job.kind, _SHEET_QUALITY, name)
         else:
             deep, painting = FORMATS[job.kind].takes_16_bits, replace(self._painting, sample=job.version.sample)
             painted = self._colorizer.paint(photograph.picture, painting, deep, self._predicting)
