@@ -49,7 +49,7 @@ MODULES_OF_EXTRA = {
     "train": ("absl", "array_record", "clu", "cv2", "etils", "fsspec", "google", "grain", "optax", "orbax"),
     "prepare": ("tensorflow_datasets", "tensorflow"),
     "formats": ("pillow_heif", "pillow_jxl", "rawpy"),
-    "onnx": ("onnx",),
+    "onnx": ("onnx", "onnxruntime"),
     "stablehlo": ("flatbuffers",),
 }
 EXTRA_OF_MODULE = {module: extra for extra, modules in MODULES_OF_EXTRA.items() for module in modules}

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from palgan_jax.colorize.summary import Summary
     from palgan_jax.palette.palette import Palette
 
+ENGINES = ("auto", "jax", "onnx")
 FORMATS = ("png", "jpeg", "webp", "tiff", "avif", "same")  # those of `encode`, which imports Pillow
 
 
@@ -74,6 +75,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="refuse larger pictures (default: 120)",
     )
     parser.add_argument(
+        "--engine",
+        choices=ENGINES,
+        default="jax",
+        help="what runs the network: jax (default); onnx, which starts sooner; auto: the one that does, here",
+    )
+    parser.add_argument(
         "--report",
         metavar="FILE",
         type=user_path,
@@ -108,6 +115,7 @@ def run(args: argparse.Namespace) -> int:
         from palgan_jax.checkpoint.find import find_weights
         from palgan_jax.colorize.batch import Worker, do_jobs
         from palgan_jax.colorize.encode import format_of_suffix
+        from palgan_jax.colorize.engines import NAMES, choose_engine
         from palgan_jax.colorize.inputs import find_sources
         from palgan_jax.colorize.predictor import Colorizer
         from palgan_jax.colorize.record import Records, settings_digest, weights_digest
@@ -136,8 +144,8 @@ def run(args: argparse.Namespace) -> int:
     keep_compiled_programs()
     with no_garbage_collection():
         weights = find_weights(args.checkpoint)
-        colorizer = Colorizer(weights)
-    say(f"Loaded {colorizer.source}.")
+        colorizer = Colorizer(weights, choose_engine(args.engine, weights))
+    say(f"Loaded {colorizer.source}, run by {NAMES[colorizer.engine]}.")
     summary.facts["checkpoint"] = colorizer.source
     painting = wanted.painting(colorizer, lambda: _predictions(colorizer, good, max_pixels))
     for text in wanted.notes:

@@ -18,6 +18,7 @@ from PIL import Image
 from palgan_jax.checkpoint.find import find_weights
 from palgan_jax.checkpoint.weights import Weights
 from palgan_jax.color import denormalize_lab, normalize_lab
+from palgan_jax.colorize.engines import Engine, OnnxNetwork
 from palgan_jax.colorize.files import read_photograph
 from palgan_jax.colorize.join import colors_of, join, join_colors, luminance, squash
 from palgan_jax.colorize.metadata import Metadata
@@ -128,10 +129,12 @@ class Colorizer:
       resolution: the side of the square that the network sees, pixels.
       spec: how the model's palettes are counted.
       network, variables: the model itself, for `predict_batch`.
+      engine: what runs it to predict. Repainting is JAX's.
     """
 
-    def __init__(self, weights: Weights) -> None:
+    def __init__(self, weights: Weights, engine: Engine = "jax") -> None:
         """Raises UserError where the variables are not those of the config's network."""
+        self.engine: Engine = engine
         self.config: Any = from_dict(weights.config)
         self.step = weights.step
         self.source = weights.source
@@ -142,6 +145,9 @@ class Colorizer:
         try:
             self.network, folded = fold_spectral_norm(build_generator(self.config), variables)
             self.variables: Any = jax.device_put(folded)
+            self._onnx = OnnxNetwork(weights) if engine == "onnx" else None
+            if self._onnx is not None:
+                return
             lightness = jax.ShapeDtypeStruct((1, self.resolution, self.resolution), jnp.float32)
             _predict.eval_shape(self.network, self.spec, self.config.ab_range, self.variables, lightness, None)
         except (FlaxError, AttributeError, LookupError, TypeError, ValueError):
@@ -151,14 +157,16 @@ class Colorizer:
             raise
 
     @classmethod
-    def load(cls, checkpoint: str | Path | None = None) -> "Colorizer":
+    def load(cls, checkpoint: str | Path | None = None, engine: Engine = "jax") -> "Colorizer":
         """Loads a model.
 
-        checkpoint: a training run's folder, a weights file, or None or "bundled" for that which comes with the package.
+        Args:
+          checkpoint: a run's folder, a weights file, or None or "bundled" for that which comes with the package.
+          engine: what runs it.
 
         Raises UserError where it cannot be loaded.
         """
-        return cls(find_weights(None if checkpoint == "bundled" else checkpoint))
+        return cls(find_weights(None if checkpoint == "bundled" else checkpoint), engine)
 
     @property
     def takes_reference(self) -> bool:
@@ -215,7 +223,10 @@ class Colorizer:
                 raise ValueError(f"a palette of shape ({self.spec.size},) was expected, not {palette.shape}")
         small = squash(lightness, self.resolution)
         batch = None if palette is None else palette[None]
-        used, ab = _predict(self.network, self.spec, self.config.ab_range, self.variables, small[None], batch)
+        if self._onnx is not None:
+            used, ab = self._onnx.predict(small[None], batch)
+        else:
+            used, ab = _predict(self.network, self.spec, self.config.ab_range, self.variables, small[None], batch)
         if not np.isfinite(ab).all():
             raise UserError(
                 f"the weights ({self.source}) paint with numbers that are not finite: name another checkpoint."
@@ -226,7 +237,10 @@ class Colorizer:
         """Predicts the palette for an L (H, W) in [0, 100]. Raises UserError for a model that has none."""
         self._check_takes_palette()
         small = squash(lightness, self.resolution)
-        h = _predict_palettes(self.network, self.config.ab_range, self.variables, small[None])
+        if self._onnx is not None:
+            h, _ = self._onnx.predict(small[None], None)
+        else:
+            h = _predict_palettes(self.network, self.config.ab_range, self.variables, small[None])
         return Palette(np.asarray(h)[0], self.spec, self.config.ab_range)
 
     def predict_palette_of(self, picture: Readable) -> Palette:

@@ -15,11 +15,12 @@ from typing import Any
 
 import numpy as np
 import onnx
+import onnxruntime
 from flax.traverse_util import flatten_dict
 
 from palgan_jax import __version__
 from palgan_jax.checkpoint.weights import Weights
-from palgan_jax.config import palette_spec
+from palgan_jax.config import from_dict, palette_spec
 from palgan_jax.export.assignment_generator import Painter
 from palgan_jax.export.graph import Graph, Tensor
 from palgan_jax.export.layers import Part, average_pool, sum_of_bins, upsample
@@ -31,13 +32,27 @@ FORMAT = 1
 
 
 def save_onnx(path: Path, weights: Weights, dtype: str = "float32", painter: bool = False) -> None:
-    """Writes `onnx_model` to a file, whole or not at all. Raises UserError where it, or the place, cannot be."""
+    """Writes `onnx_model` to a file, whole or not at all, once it has painted a gray picture.
+
+    Raises UserError where `onnx_model` does, and where it does not run or cannot be written.
+    """
     model = onnx_model(weights, dtype == "float16", painter)
+    config: Any = from_dict(weights.config)
+    gray = np.full((1, 1, config.resolution, config.resolution), 50, np.float32)
+    palette = np.ones((1, config.palette.bins**2), np.float32)
     try:
         onnx.checker.check_model(model, full_check=True)
-    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
+        open_session(model).run(None, {"lightness": gray, "palette": palette / palette.size})
+    except Exception as error:  # the types of the errors of ONNX Runtime are private
         raise misfit(weights, error) from error
     write_file(path, model.SerializeToString())
+
+
+def open_session(model: onnx.ModelProto) -> onnxruntime.InferenceSession:
+    """Returns ONNX Runtime's form of a model, on the CPU. It raises its errors and logs none."""
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4
+    return onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
 
 
 def onnx_model(weights: Weights, half: bool = False, painter: bool = False) -> onnx.ModelProto:
@@ -48,7 +63,7 @@ def onnx_model(weights: Weights, half: bool = False, painter: bool = False) -> o
       half: store the weights as float16.
       painter: G alone, for pictures of any size.
 
-    Raises UserError for models without palettes, and where the weights are not those of the config's network.
+    Raises UserError for models without palettes, and where arrays are missing. Shapes are not compared.
     """
     config: Any = config_with_palettes(weights)
     graph, spec, side = Graph(half), palette_spec(config), None if painter else int(config.resolution)
