@@ -218,6 +218,7 @@ def _look_at(
 
 def _predictions(colorizer: "Colorizer", sources: "Sequence[Source]", max_pixels: int) -> "list[Palette]":
     """Predicts the palettes of all pictures that can be read; of the others, those who colorize them will tell."""
+    from palgan_jax.colorize.border import without_border
     from palgan_jax.colorize.join import luminance
     from palgan_jax.data.decode import decode_picture
     from palgan_jax.data.file_bytes import read_bytes
@@ -226,9 +227,10 @@ def _predictions(colorizer: "Colorizer", sources: "Sequence[Source]", max_pixels
     def read(source: "Source") -> "np.ndarray | None":
         try:
             options = {"at_least": colorizer.resolution, "max_pixels": max_pixels, "page": source.page}
-            return luminance(decode_picture(read_bytes(source.path), name=str(source), **options).on_white())
+            rgb = decode_picture(read_bytes(source.path), name=str(source), **options).on_white()
         except UserError:
             return None
+        return without_border(luminance(rgb))
 
     cores = available_cores()
     pictures = ordered_map(read, sources, cores, 2 * cores)

@@ -1,4 +1,4 @@
-"""How pictures are painted: with which palette, and how saturated."""
+"""How pictures are painted: with which palettes, how saturated, and at which size."""
 
 import json
 import math
@@ -7,10 +7,15 @@ from dataclasses import dataclass
 from hashlib import sha256
 
 from palgan_jax.colorize.points import Hints
+from palgan_jax.colorize.regions import Region
 from palgan_jax.errors import UserError
 from palgan_jax.palette.edit_words import Edits
 from palgan_jax.palette.palette import Palette
 from palgan_jax.palette.samples import sample_palette
+
+_SIDES = 64
+"""Sides of what the network sees are multiples of this."""
+_LARGEST = 1024
 
 
 @dataclass(frozen=True)
@@ -24,8 +29,12 @@ class Painting:
       sample: 0 for the palette itself; from 1 on, the number of a palette that is drawn around it.
       temperature, seed: how far from it, and which series of draws.
       hints: colors that are given at pixels; the palette is moved to hold them.
+      regions: parts with palettes of their own; of those that overlap, the last lies over the others.
+      resolution: the side of the square that the network paints, a multiple of 64 up to 1024; None for the model's own,
+        at which palettes are predicted in any case.
+      paint_border: whether the border of a print is painted as the photograph is; otherwise it stays gray.
 
-    Raises UserError for a saturation or a temperature that is none.
+    Raises UserError for numbers that are outside of their ranges.
     """
 
     palette: Palette | None = None
@@ -35,12 +44,18 @@ class Painting:
     temperature: float = 1.0
     seed: int = 0
     hints: Hints | None = None
+    regions: tuple[Region, ...] = ()
+    resolution: int | None = None
+    paint_border: bool = False
 
     def __post_init__(self) -> None:
         if not 0 <= self.saturation < math.inf:
             raise UserError(f"the saturation is a number of at least 0, not {self.saturation:g}: 1 leaves it.")
         if not 0 <= self.temperature < math.inf:
             raise UserError(f"the temperature of samples is a number of at least 0, not {self.temperature:g}.")
+        side = self.resolution
+        if side is not None and (side % _SIDES or not _SIDES <= side <= _LARGEST):
+            raise UserError(f"the resolution is a multiple of {_SIDES} up to {_LARGEST}, such as 512, not {side}.")
 
     def palette_for(self, predicted: Callable[[], Palette]) -> Palette | None:
         """Returns the palette to paint with; None for the predicted one as it is.
@@ -60,7 +75,9 @@ class Painting:
         edits = None if self.edits is None else self.edits.text
         drawn = (self.sample, self.temperature, self.seed) if self.sample else None
         hints = None if self.hints is None else self.hints.digest()
-        return sha256(json.dumps([palette, edits, self.saturation, drawn, hints]).encode()).hexdigest()
+        regions = [region.digest() for region in self.regions]
+        rest = (hints, regions, self.resolution, self.paint_border)
+        return sha256(json.dumps([palette, edits, self.saturation, drawn, *rest]).encode()).hexdigest()
 
 
 def mean_of_references(palettes: Sequence[tuple[str, Palette]], weights: Sequence[float]) -> tuple[Palette, list[str]]:
@@ -68,9 +85,13 @@ def mean_of_references(palettes: Sequence[tuple[str, Palette]], weights: Sequenc
 
     Raises UserError where no weight is above 0.
     """
-    notes = [
+    return Palette.mean([palette for _, palette in palettes], weights), notes_of_gray(palettes)
+
+
+def notes_of_gray(palettes: Sequence[tuple[str, Palette]]) -> list[str]:
+    """Returns a sentence for each reference, named, whose palette is gray."""
+    return [
         f"{name} is gray, and so will be what is painted with its palette."
         for name, palette in palettes
         if palette.is_gray
     ]
-    return Palette.mean([palette for _, palette in palettes], weights), notes

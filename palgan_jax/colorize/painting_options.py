@@ -10,6 +10,8 @@ from palgan_jax.util.files import expand_home, user_path
 from palgan_jax.util.weighted_path import weighted_path
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from palgan_jax.colorize.painting import Painting
     from palgan_jax.colorize.predictor import Colorizer
     from palgan_jax.palette.palette import Palette
@@ -43,6 +45,22 @@ def add_painting_options(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument(
         "--saturation", metavar="X", type=float, default=1.0, help="multiply the colors: 0 is gray (default: 1)"
+    )
+    group.add_argument(
+        "--region",
+        metavar="MASK=PALETTE|PICTURE",
+        action="append",
+        default=[],
+        help="paint where the mask is white with a palette file or another picture's colors; the last lies on top",
+    )
+    group.add_argument(
+        "--resolution",
+        metavar="N",
+        type=int,
+        help="paint at N x N pixels, such as 512, for small things (default: the model's own; the palette always is)",
+    )
+    group.add_argument(
+        "--paint-border", action="store_true", help="paint the border of a print, too (default: it stays gray)"
     )
     group.add_argument(
         "--samples", metavar="K", type=int, default=0, help="paint K more versions of each picture, and a sheet of them"
@@ -86,22 +104,54 @@ class Wanted:
         hints, strokes = Hints.of_words(args.point, max_pixels) if args.point else (None, None)
         if strokes:
             self.files.append(strokes)
-        self._painting = Painting(palette, edits, args.saturation, 0, args.temperature, args.seed, hints)
+        self._regions = [self._read_region(word, max_pixels) for word in args.region]
+        self._painting = Painting(
+            palette,
+            edits,
+            args.saturation,
+            0,
+            args.temperature,
+            args.seed,
+            hints,
+            resolution=args.resolution,
+            paint_border=args.paint_border,
+        )
         if args.samples:
             sample_palette(Palette.from_colors(["gray"]), args.samples, args.temperature, args.seed)
+
+    def _read_region(self, word: str, max_pixels: int) -> "tuple[np.ndarray, str, np.ndarray | Palette, str]":
+        """Returns the mask and the palette, or the picture that it is taken from, of MASK=PALETTE, and their names."""
+        from palgan_jax.colorize.regions import is_palette_file, mask_of, region_and_source
+        from palgan_jax.data.in_memory import take_picture
+        from palgan_jax.palette.palette import Palette
+
+        mask, source = region_and_source(word)
+        self.files += [mask, source]
+        pixels = mask_of(take_picture(mask, max_pixels), str(mask))
+        palette = Palette.load(source) if is_palette_file(source) else take_picture(source, max_pixels).on_white()
+        return pixels, str(mask), palette, str(source)
 
     def painting(self, colorizer: "Colorizer", predictions: Callable[[], "Sequence[Palette]"]) -> "Painting":
         """Returns how to paint with a model; `predictions` returns the predicted palettes of all pictures."""
         from dataclasses import replace
 
-        from palgan_jax.colorize.painting import mean_of_references
+        from palgan_jax.colorize.painting import mean_of_references, notes_of_gray
+        from palgan_jax.colorize.regions import Region
         from palgan_jax.palette.palette import Palette
 
         kind = colorizer.spec, colorizer.config.ab_range
+        regions, named = [], []
+        for mask, name, source, source_name in self._regions:
+            palette = source if isinstance(source, Palette) else Palette.of(source, *kind)
+            regions.append(Region(mask, palette, name))
+            named.append((source_name, palette))
+        self.notes = notes_of_gray(named)
+        painting = replace(self._painting, regions=tuple(regions))
         if self._references:
             palettes = [(str(path), Palette.of(rgb, *kind)) for path, rgb, _ in self._references]
-            palette, self.notes = mean_of_references(palettes, [weight for _, _, weight in self._references])
-            return replace(self._painting, palette=palette)
+            palette, notes = mean_of_references(palettes, [weight for _, _, weight in self._references])
+            self.notes += notes
+            return replace(painting, palette=palette)
         if self._lock and (predicted := predictions()):
-            return replace(self._painting, palette=Palette.mean(predicted))
-        return self._painting
+            return replace(painting, palette=Palette.mean(predicted))
+        return painting

@@ -18,12 +18,14 @@ from PIL import Image
 from palgan_jax.checkpoint.find import find_weights
 from palgan_jax.checkpoint.weights import Weights
 from palgan_jax.color import denormalize_lab, normalize_lab
+from palgan_jax.colorize.border import find_border, without_border
 from palgan_jax.colorize.engines import Engine, OnnxNetwork
 from palgan_jax.colorize.files import read_photograph
-from palgan_jax.colorize.join import colors_of, join, join_colors, luminance, squash
+from palgan_jax.colorize.join import Layer, colors_of, join, join_colors, luminance, squash
 from palgan_jax.colorize.metadata import Metadata
 from palgan_jax.colorize.painting import Painting, mean_of_references
 from palgan_jax.colorize.points import Hints, Spread
+from palgan_jax.colorize.regions import Region, mask_of, paint_region, palette_or_reference
 from palgan_jax.colorize.result import Result
 from palgan_jax.config import from_dict, palette_spec
 from palgan_jax.data.file_bytes import read_bytes
@@ -103,6 +105,10 @@ class Options(TypedDict, total=False):
       samples: how many more versions to paint, with palettes that are drawn around this one.
       temperature: how far from it they lie, from 0 to 2; 1 if it is not given.
       seed: which versions.
+      regions: parts with palettes of their own, `[(mask, palette), ...]`. A mask is a picture, white or opaque where
+        the region is, or an array of bools; a palette is one, a file of one, or a picture whose colors are taken.
+      resolution: the side of the square that the network paints, a multiple of 64 up to 1024.
+      paint_border: True paints the border of a print, too, which stays gray otherwise.
     """
 
     palette: Palette | str | os.PathLike
@@ -113,6 +119,9 @@ class Options(TypedDict, total=False):
     samples: int
     temperature: float
     seed: int
+    regions: Sequence[tuple[Readable, Palette | Readable]]
+    resolution: int
+    paint_border: bool
 
 
 class Colorizer:
@@ -175,7 +184,10 @@ class Colorizer:
 
     def _check_takes_palette(self) -> None:
         if not self.takes_reference:
-            raise UserError(f'a model of the kind "{self.config.model}" takes no palette: leave the reference out.')
+            raise UserError(
+                f'a model of the kind "{self.config.model}" takes no palette: leave palettes, regions and the '
+                "resolution out."
+            )
 
     def _misfit(self, variables: Mapping[str, Any]) -> UserError | None:
         """Returns the error that names the first array that the network does not have so; None where all fit."""
@@ -204,8 +216,7 @@ class Colorizer:
 
         Returns ab (size, size, 2), Lab units. Raises UserError for a model that takes no palette.
         """
-        if not self.takes_reference:
-            raise UserError(f'a model of the kind "{self.config.model}" takes no palette: leave it out.')
+        self._check_takes_palette()
         palettes = h if isinstance(h, Regions) else np.asarray(h, np.float32)[None]
         small = squash(lightness, size or self.resolution)
         return np.asarray(_paint(self.network, self.config.ab_range, self.variables, small[None], palettes))[0]
@@ -244,8 +255,11 @@ class Colorizer:
         return Palette(np.asarray(h)[0], self.spec, self.config.ab_range)
 
     def predict_palette_of(self, picture: Readable) -> Palette:
-        """Predicts the palette of a picture. Raises UserError where it cannot be read, or the model has no palettes."""
-        return self.predict_palette(luminance(take_picture(picture).on_white()))
+        """Predicts the palette of a picture, without its border if it is a print.
+
+        Raises UserError where it cannot be read, or the model has no palettes.
+        """
+        return self.predict_palette(without_border(luminance(take_picture(picture).on_white())))
 
     def paint(
         self,
@@ -262,25 +276,56 @@ class Colorizer:
           deep: whether its 16 bits are kept.
           turn: held while the model predicts, which one picture at a time does best.
 
-        Raises UserError for a palette and a model that takes none, and for points outside of the picture.
+        The border of a print is not looked for where colors are given at pixels.
+
+        Raises UserError for a palette and a model that takes none, for points outside of the picture, and for a mask
+        of a region that has another shape.
         """
         deep = deep and picture.pixels.dtype == np.uint16
         lightness = luminance(picture.pixels)
         seen = lightness if picture.alpha is None else luminance(picture.on_white())
+        height, width = seen.shape
         spread = None if painting.hints is None else Spread(lightness, painting.hints)
+        border = None if painting.paint_border or spread is not None else find_border(seen)
+        place = np.s_[:, :] if border is None else border.place(height, width)
+        regions = [region.within(height, width, place) for region in painting.regions]
         with turn or nullcontext():
-            palette = painting.palette_for(lambda: self.predict_palette(seen))
-            if spread is not None and self.takes_reference:
-                palette = spread.moved(palette or self.predict_palette(seen))
-            if palette is not None:
-                palette = palette.counted_as(self.spec, self.config.ab_range)
-            used, ab = self.predict(seen, None if palette is None else palette.counts())
-        ab = painting.saturation * ab
-        pixels = join_colors(colors_of(lightness, ab) if spread is None else spread.colors(ab), deep)
+            palette, ab, layers = self._colors(np.ascontiguousarray(seen[place]), painting, regions, spread)
+        if border is None:
+            colors = colors_of(lightness, ab, layers) if spread is None else spread.colors(ab, layers)
+            pixels = join_colors(colors, deep)
+        else:
+            layers.append(Layer(np.zeros_like(ab), np.ascontiguousarray(border.mask(height, width)[place])))
+            pixels = join(lightness, np.zeros_like(ab), deep)
+            pixels[place] = join(np.ascontiguousarray(lightness[place]), ab, deep, layers)
         if picture.alpha is not None:
             alpha = picture.alpha if deep else to_bytes(picture.alpha)
             pixels = np.concatenate([pixels, alpha[..., None]], axis=-1)
-        return Result(pixels, palette or Palette(used, self.spec, self.config.ab_range), ab)
+        return Result(pixels, palette, ab)
+
+    def _colors(
+        self, lightness: np.ndarray, painting: Painting, regions: Sequence[Region], spread: Spread | None
+    ) -> tuple[Palette, np.ndarray, list[Layer]]:
+        """Paints the L (H, W) of a photograph.
+
+        Returns the palette that was used, ab (R, R, 2), and a layer for each region, whose masks are (H, W).
+        """
+        kind = self.spec, self.config.ab_range
+        size = painting.resolution or self.resolution
+        palette = painting.palette_for(lambda: self.predict_palette(lightness))
+        if spread is not None and self.takes_reference:
+            palette = spread.moved(palette or self.predict_palette(lightness))
+        if palette is not None:
+            palette = palette.counted_as(*kind)
+        used, ab = self.predict(lightness, None if palette is None else palette.counts())
+        if size != self.resolution:
+            ab = self.repaint(lightness, used, size)
+        layers = []
+        for region in regions:
+            counted = replace(region, palette=region.palette.counted_as(*kind))
+            layer = paint_region(counted, lightness, used, size, self.repaint)
+            layers.append(layer._replace(ab=painting.saturation * layer.ab))
+        return palette or Palette(used, *kind), painting.saturation * ab, layers
 
     @overload
     def __call__(self, picture: Readable, **options: Unpack[Options]) -> Result: ...
@@ -316,6 +361,11 @@ class Colorizer:
             for note in notes:
                 warnings.warn(note, stacklevel=3)
         edit = options.get("edit")
+        kind = self.spec, self.config.ab_range
+        regions = []
+        for i, (mask, source) in enumerate(options.get("regions", ())):
+            palette_of_region = source if isinstance(source, Palette) else palette_or_reference(source, *kind)
+            regions.append(Region(mask_of(_mask_picture(mask), f"mask {i + 1}"), palette_of_region, f"mask {i + 1}"))
         return Painting(
             palette,
             parse_edits(edit) if edit else None,
@@ -323,6 +373,9 @@ class Colorizer:
             temperature=options.get("temperature", 1.0),
             seed=options.get("seed", 0),
             hints=Hints.at_points(points) if (points := options.get("points")) else None,
+            regions=tuple(regions),
+            resolution=options.get("resolution"),
+            paint_border=options.get("paint_border", False),
         )
 
     def _colorize(self, source: Readable, painting: Painting, samples: int) -> Result:
@@ -359,6 +412,13 @@ def _read(source: Readable) -> tuple[Picture, Metadata | None]:
         photograph = read_photograph(read_bytes(Path(source)), os.fspath(source))
         return photograph.picture, photograph.metadata
     return take_picture(source), None
+
+
+def _mask_picture(mask: Readable) -> Picture:
+    """Returns the picture of a mask; an array of bools is white where it is True."""
+    if isinstance(mask, np.ndarray) and mask.dtype == bool:
+        mask = mask.astype(np.uint8) * 255
+    return take_picture(mask)
 
 
 def _weighted(

@@ -7,18 +7,27 @@ What is decided here:
 - Of masks that overlap, the one that was given last lies over the others.
 """
 
+import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from hashlib import sha256
+from pathlib import Path
+from typing import TypeGuard
 
+import jax.numpy as jnp
 import numpy as np
 from PIL import Image, ImageFilter
 
 from palgan_jax.colorize.join import Layer, squash
+from palgan_jax.data.in_memory import Readable
 from palgan_jax.data.levels import to_bytes
 from palgan_jax.data.picture import Picture
 from palgan_jax.errors import UserError
 from palgan_jax.nn.regions import Regions
+from palgan_jax.palette.histogram import PaletteSpec
 from palgan_jax.palette.palette import Palette
+from palgan_jax.palette.swatch_files import READERS
+from palgan_jax.util.files import user_path
 
 REACH = 24 / 256
 """How far beyond its mask a region's palette goes within the network, as a share of the picture's side.
@@ -54,6 +63,18 @@ class Region:
             )
         resized = Image.fromarray(self.mask).resize((width, height), Image.Resampling.BILINEAR)
         return np.asarray(resized)
+
+    def within(self, height: int, width: int, place: tuple[slice, slice]) -> "Region":
+        """Returns the region of a part of a picture of this size. Raises UserError for a mask of another shape."""
+        mask = self.mask_of_size(height, width)[place]
+        return replace(self, mask=np.ascontiguousarray(mask))
+
+    def digest(self) -> str:
+        """Returns a digest of mask and palette."""
+        digest = sha256(f"{self.mask.shape}".encode())
+        digest.update(np.ascontiguousarray(self.mask).tobytes())
+        digest.update(self.palette.to_json())
+        return digest.hexdigest()
 
 
 def mask_of(picture: Picture, name: str) -> np.ndarray:
@@ -93,10 +114,10 @@ def paint_region(
     Raises UserError for a mask of another shape than the picture.
     """
     mask = region.mask_of_size(*lightness.shape)
-    share = _grown(mask, size)
+    share = jnp.asarray(_grown(mask, size))
     regions = Regions(
-        np.stack([palette, region.palette.shares])[None],  # (1, 2, K)
-        np.stack([1 - share, share], axis=-1)[None],  # (1, size, size, 2)
+        jnp.stack([jnp.asarray(palette), jnp.asarray(region.palette.counts())])[None],  # (1, 2, K)
+        jnp.stack([1 - share, share], axis=-1)[None],  # (1, size, size, 2)
     )
     return Layer(paint(lightness, regions, size), mask)
 
@@ -106,3 +127,25 @@ def _grown(mask: np.ndarray, size: int) -> np.ndarray:
     covered = squash(mask.astype(np.float32), size) > 0
     reached = Image.fromarray(covered.astype(np.uint8)).filter(ImageFilter.MaxFilter(2 * round(REACH * size) + 1))
     return np.asarray(reached, np.float32)
+
+
+def palette_or_reference(source: Readable, spec: PaletteSpec, ab_range: float) -> Palette:
+    """Returns the palette of a file of one, by its suffix, or that of a picture. Raises UserError for anything else."""
+    return Palette.load(source) if is_palette_file(source) else Palette.of(source, spec, ab_range)
+
+
+def is_palette_file(source: Readable) -> "TypeGuard[str | os.PathLike]":
+    """Returns True for the name of a file of a palette."""
+    return isinstance(source, str | os.PathLike) and Path(source).suffix.lower() in (".json", *READERS)
+
+
+def region_and_source(word: str) -> tuple[Path, Path]:
+    """Returns the two files of MASK=PALETTE; names with an equals sign are found by the masks that exist.
+
+    Raises UserError where there is no equals sign.
+    """
+    pairs = [(word[:i], word[i + 1 :]) for i, letter in enumerate(word) if letter == "="]
+    if not pairs:
+        raise UserError(f"{word} is no region: write MASK.png=PALETTE.json, or MASK.png=PICTURE.jpg.")
+    mask, source = next((pair for pair in pairs if os.path.lexists(user_path(pair[0]))), pairs[0])
+    return user_path(mask), user_path(source)

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
 
 from palgan_jax.colorize.join import Layer, join, luminance
 from palgan_jax.colorize.predictor import Colorizer
@@ -115,6 +116,81 @@ def test_painting_with_the_predicted_palette_is_the_prediction_and_may_be_larger
     assert colorizer.repaint(lightness, used, 128).shape == (128, 128, 2)
     with pytest.raises(UserError, match="takes no palette"):
         Colorizer(tiny_weights("autoencoder")).repaint(lightness, used)
+
+
+def test_regions_from_python(colorizer, samples):
+    photo = samples / "fish.jpg"
+    plain = colorizer(photo)
+    mask = np.zeros(plain.pixels.shape[:2], bool)
+    mask[40:200, 60:300] = True
+    found = colorizer(photo, regions=[(mask, RED)])
+    outside = np.s_[~mask]
+    np.testing.assert_array_equal(found.pixels[outside], plain.pixels[outside])
+    assert np.abs(found.pixels.astype(int) - plain.pixels)[mask].mean() > 5
+    assert found.palette == plain.palette
+    smaller = Image.fromarray(mask[::2, ::2])  # as drawn on a preview
+    reference = colorizer(photo, regions=[(smaller, samples / "parrot.jpg"), (mask, RED)])
+    np.testing.assert_array_equal(reference.pixels[mask], found.pixels[mask])
+    assert np.ptp(colorizer(photo, regions=[(mask, RED)], saturation=0).pixels.astype(int), axis=-1).max() <= 1
+
+
+def test_a_resolution_from_python(colorizer, samples):
+    photo = samples / "fish.jpg"
+    plain, larger = colorizer(photo), colorizer(photo, resolution=128)
+    assert larger.ab.shape == (128, 128, 2) and larger.palette == plain.palette
+    np.testing.assert_array_equal(colorizer(photo, resolution=64).pixels, plain.pixels)
+    assert colorizer(photo, resolution=128, regions=[(np.ones((32, 32), bool), RED)]).ab.shape == (128, 128, 2)
+    for side in (0, 100, 2048, -64):
+        with pytest.raises(UserError, match="a multiple of 64 up to 1024"):
+            colorizer(photo, resolution=side)
+
+
+@pytest.fixture
+def files(samples, tmp_path):
+    """A photograph of 96 x 72, a mask of its left half, a palette file and a gray picture, by name."""
+    with Image.open(samples / "fish.jpg") as picture:
+        picture.resize((96, 72)).save(tmp_path / "fish.png")
+    mask = np.zeros((72, 96), np.uint8)
+    mask[:, :48] = 255
+    Image.fromarray(mask).save(tmp_path / "left=.png")
+    Image.fromarray(mask.T).save(tmp_path / "turned.png")
+    Image.fromarray(0 * mask).save(tmp_path / "black.png")
+    RED.save(tmp_path / "red.json")
+    return {path.name: path for path in tmp_path.iterdir()}
+
+
+def test_regions_of_the_command(palgan, files, samples):
+    code, _, _ = palgan(files["fish.png"])
+    assert code == 0
+    out = files["fish.png"].parent / "out"
+    left, red = files["left=.png"], files["red.json"]
+    code, _, errors = palgan(files["fish.png"], options=["--region", f"{left}={red}"])
+    assert code == 0, errors
+    plain, painted = (np.asarray(Image.open(out / name)) for name in ("fish.png", "fish-2.png"))
+    np.testing.assert_array_equal(painted[:, 48:], plain[:, 48:])
+    assert np.abs(painted[:, :48].astype(int) - plain[:, :48]).mean() > 5
+    code, _, errors = palgan(files["fish.png"], options=["--region", f"{left}={red}"])
+    assert code == 0 and not (out / "fish-3.png").exists(), "the same is not made again"
+    code, _, errors = palgan(files["fish.png"], options=["--region", f"{left}={left}"])
+    assert code == 0 and any("left=.png is gray" in line for line in errors)
+
+
+@pytest.mark.parametrize(
+    ("word", "sentence"),
+    [
+        ("{red.json}", "is no region: write MASK.png=PALETTE.json"),
+        ("nowhere.png={red.json}", "nowhere.png"),
+        ("{left=.png}=nowhere.gpl", "nowhere.gpl"),
+        ("{black.png}={red.json}", "black.png is black all over"),
+        ("{turned.png}={red.json}", "turned.png is 72 x 96, and the picture 96 x 72"),
+    ],
+)
+def test_bad_regions_of_the_command_are_one_sentence(palgan, files, word, sentence):
+    for name, path in files.items():
+        word = word.replace(f"{{{name}}}", str(path))
+    code, _, errors = palgan(files["fish.png"], options=["--region", word.replace(" ", "")])
+    assert code == 2 and sentence in " ".join(errors)
+    assert not list(files["fish.png"].parent.glob("out/*.png"))
 
 
 def test_masks_are_scaled_to_the_picture_and_keep_what_they_cover():
