@@ -118,5 +118,5 @@ def test_the_photograph_of_a_print_is_painted_as_without_its_border(colorizer, p
     mask = np.zeros(sheet.shape, bool)
     mask[100:200, 100:300] = True
     region = colorizer(rgb, regions=[(mask, Palette.from_colors(["red"]))])
-    np.testing.assert_array_equal(region.pixels[~mask], found.pixels[~mask])
+    assert np.abs(region.pixels.astype(int) - found.pixels)[~mask].max() <= 1
     assert np.abs(region.pixels.astype(int) - found.pixels)[mask].mean() > 5

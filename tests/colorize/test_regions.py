@@ -23,6 +23,12 @@ def ramp(height: int = HEIGHT, width: int = WIDTH) -> np.ndarray:
     return np.broadcast_to(np.linspace(30, 70, width, dtype=np.float32), (height, width)).copy()
 
 
+def assert_same(found: np.ndarray, expected: np.ndarray) -> None:
+    """Equal but for a level in a few pixels: products of matrices may be rounded otherwise the next time."""
+    difference = np.abs(found.astype(int) - expected)
+    assert difference.max() <= 1 and (difference > 0).mean() < 1e-3
+
+
 def uniform(a: float, b: float) -> np.ndarray:
     return np.broadcast_to(np.float32([a, b]), (16, 16, 2))
 
@@ -103,7 +109,7 @@ def test_nothing_changes_outside_of_masks_and_a_region_of_all_is_its_palette_alo
     alone = join(lightness, colorizer.repaint(lightness, RED.shares))
     found, plain = painted(region), join(lightness, ab)
     outside = region.mask == 0
-    np.testing.assert_array_equal(found[outside], plain[outside])
+    assert_same(found[outside], plain[outside])
     assert np.abs(found.astype(int) - plain)[~outside].mean() > 5
     whole = painted(Region(np.full(lightness.shape, 255, np.uint8), RED))
     assert np.abs(whole.astype(int) - alone).max() <= 1
@@ -125,12 +131,12 @@ def test_regions_from_python(colorizer, samples):
     mask[40:200, 60:300] = True
     found = colorizer(photo, regions=[(mask, RED)])
     outside = np.s_[~mask]
-    np.testing.assert_array_equal(found.pixels[outside], plain.pixels[outside])
+    assert_same(found.pixels[outside], plain.pixels[outside])
     assert np.abs(found.pixels.astype(int) - plain.pixels)[mask].mean() > 5
     assert found.palette == plain.palette
     smaller = Image.fromarray(mask[::2, ::2])  # as drawn on a preview
     reference = colorizer(photo, regions=[(smaller, samples / "parrot.jpg"), (mask, RED)])
-    np.testing.assert_array_equal(reference.pixels[mask], found.pixels[mask])
+    assert_same(reference.pixels[mask], found.pixels[mask])
     assert np.ptp(colorizer(photo, regions=[(mask, RED)], saturation=0).pixels.astype(int), axis=-1).max() <= 1
 
 
@@ -138,7 +144,7 @@ def test_a_resolution_from_python(colorizer, samples):
     photo = samples / "fish.jpg"
     plain, larger = colorizer(photo), colorizer(photo, resolution=128)
     assert larger.ab.shape == (128, 128, 2) and larger.palette == plain.palette
-    np.testing.assert_array_equal(colorizer(photo, resolution=64).pixels, plain.pixels)
+    assert_same(colorizer(photo, resolution=64).pixels, plain.pixels)
     assert colorizer(photo, resolution=128, regions=[(np.ones((32, 32), bool), RED)]).ab.shape == (128, 128, 2)
     for side in (0, 100, 2048, -64):
         with pytest.raises(UserError, match="a multiple of 64 up to 1024"):
@@ -167,7 +173,7 @@ def test_regions_of_the_command(palgan, files, samples):
     code, _, errors = palgan(files["fish.png"], options=["--region", f"{left}={red}"])
     assert code == 0, errors
     plain, painted = (np.asarray(Image.open(out / name)) for name in ("fish.png", "fish-2.png"))
-    np.testing.assert_array_equal(painted[:, 48:], plain[:, 48:])
+    assert_same(painted[:, 48:], plain[:, 48:])
     assert np.abs(painted[:, :48].astype(int) - plain[:, :48]).mean() > 5
     code, _, errors = palgan(files["fish.png"], options=["--region", f"{left}={red}"])
     assert code == 0 and not (out / "fish-3.png").exists(), "the same is not made again"
