@@ -78,6 +78,10 @@ def train(workdir: Path, until=None) -> None:
         sys.exit(process.returncode)
 
 
+RIVALS = {"_gray": "gray", "_mean_ab": "mean color"}
+"""Suffix of a metric's name -> what its PSNR is that of, which a model has to beat."""
+
+
 def draw(output: Path, workdir: Path) -> Path:
     """Colorizes the samples with the bundled model, and writes the contact sheet with the curves of the run."""
     from palgan_jax.colorize.predictor import Colorizer
@@ -91,8 +95,14 @@ def draw(output: Path, workdir: Path) -> Path:
         ours, palette = colorizer.colorize(truth)
         rows.append(Row(path.stem, in_gray(truth), ours, truth, palette, credit=credits.get(path.name, "")))
     lines = metrics(workdir)
+    measured = next(row for row in reversed(lines) if "val/psnr" in row)
     curves = [
-        Curve(title, [row["step"] for row in lines if name in row], [row[name] for row in lines if name in row])
+        Curve(
+            title,
+            [row["step"] for row in lines if name in row],
+            [row[name] for row in lines if name in row],
+            [(rival, measured[f"val/psnr{suffix}"]) for suffix, rival in RIVALS.items() if "psnr" in name],
+        )
         for name, title in [
             ("loss/l1", "demo run: color loss (10 x L1)"),
             ("loss/palette", "demo run: palette loss"),

@@ -77,7 +77,8 @@ def chart(title: str, curves: Sequence[Curve], levels: Sequence[tuple[str, float
         parts.append(f'<text x="{_WIDTH - 18}" y="{y - 4:.1f}" text-anchor="end">{html.escape(name)}</text>')
     for number, (_, line) in enumerate(drawn):
         parts.append(_line([place(x, y) for x, y in line], number % COLORS))
-    summary = "; ".join(f"{name}: {figure(line[-1][1])} at step {figure(line[-1][0])}" for name, line in drawn if line)
+    summary = "; ".join(_summary(name, line) for name, line in drawn if line)
+    label = summary if len(drawn) == 1 and drawn[0][0] == title else f"{title}. {summary}"
     keys = "".join(
         f'<li><i style="background: var(--c{number % COLORS})"></i>{html.escape(name)}</li>'
         for number, (name, line) in enumerate(drawn)
@@ -86,10 +87,15 @@ def chart(title: str, curves: Sequence[Curve], levels: Sequence[tuple[str, float
     return (
         f'<div class="card"><h3>{html.escape(title)}</h3>'
         f'<svg class="chart" viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img" '
-        f'aria-label="{html.escape(f"{title}. {summary}", quote=True)}">{"".join(parts)}</svg>'
+        f'aria-label="{html.escape(label, quote=True)}">{"".join(parts)}</svg>'
         + (f'<ul class="legend">{keys}</ul>' if len(drawn) > 1 else "")
         + "</div>"
     )
+
+
+def _summary(name: str, line: Sequence[tuple[float, float]]) -> str:
+    first, last = (f"{figure(y)} at step {figure(x)}" for x, y in (line[0], line[-1]))
+    return f"{name}: from {first} to {last}"
 
 
 def _line(places: Sequence[tuple[float, float]], number: int) -> str:

@@ -39,11 +39,13 @@ class Curve:
       name: what is drawn, with its unit.
       steps: training steps, rising.
       values: as many values; those that are not finite are left out.
+      levels: (name, value) of what the values are to be judged by, such as other systems.
     """
 
     name: str
     steps: Sequence[float] = field(default_factory=list)
     values: Sequence[float] = field(default_factory=list)
+    levels: Sequence[tuple[str, float]] = ()
 
 
 def read_credits(attribution: Path) -> dict[str, str]:

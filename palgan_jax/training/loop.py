@@ -363,6 +363,7 @@ def finish(run: Run, stop: StopRequest, failure: Exception | None) -> Outcome:
     if not finished and run.step > run.saved:
         save(run, {})
     run.checkpoints.wait()
+    run.progress.reach(run.step)
     if not finished:
         if run.saved:
             log.info("stopped early and saved step %d; the same command goes on from there", run.saved)

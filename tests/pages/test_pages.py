@@ -142,11 +142,13 @@ def test_curves_are_drawn_with_their_range_and_without_what_is_not_finite():
         Curve("one point", [5], [1.0]),
         Curve("level", [0, 1], [3.0, 3.0]),
         Curve("nothing", [1, 2], [float("nan"), float("inf")]),
+        Curve("judged", [0, 1], [19.8, 19.9], [("gray", 20.14)]),
     ]
     text = page([_row()], "t", curves=curves)
     _read(text)
     assert 'aria-label="loss: from 4 at step 0 to 1 at step 30"' in text
-    assert text.count("<polyline") == 3 and "nan" not in text and "inf<" not in text
+    assert ">gray</text>" in text and ">20.2</text>" in text, "the axis reaches over the level"
+    assert text.count("<polyline") == 4 and "nan" not in text and "inf<" not in text
 
 
 def test_write_sheet_leaves_two_readable_files_and_no_rubbish(tmp_path):
