@@ -352,9 +352,12 @@ def test_bad_input_gets_one_sentence(tmp_path, capsys):
 
 def test_a_directory_of_a_living_run_is_refused(tmp_path, capsys):
     with Lease(tmp_path, beat=0.1):
+        (tmp_path / "log.txt").write_text("a step\n")
         before = sorted(tmp_path.iterdir())
         assert f"in use by process {os.getpid()}" in refusal(capsys, *arguments(tmp_path))
         assert sorted(tmp_path.iterdir()) == before
+        log = (tmp_path / "log.txt").read_text()
+        assert log.startswith("a step\n") and "in use by process" in log, "the refused command is told in it, too"
 
 
 def test_training_stops_at_a_loss_that_is_not_finite(tmp_path):
