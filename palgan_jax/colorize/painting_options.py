@@ -86,7 +86,7 @@ class Wanted:
         from palgan_jax.colorize.points import Hints
         from palgan_jax.palette.edit_words import parse_edits
         from palgan_jax.palette.palette import Palette
-        from palgan_jax.palette.samples import sample_palette
+        from palgan_jax.palette.samples import check_samples
 
         named = [name for name in ("palette", "reference", "lock") if getattr(args, name)]
         if len(named) > 1:
@@ -116,8 +116,7 @@ class Wanted:
             resolution=args.resolution,
             paint_border=args.paint_border,
         )
-        if args.samples:
-            sample_palette(Palette.from_colors(["gray"]), args.samples, args.temperature, args.seed)
+        check_samples(args.samples, args.temperature)
 
     def _read_region(self, word: str, max_pixels: int) -> "tuple[np.ndarray, str, np.ndarray | Palette, str]":
         """Returns the mask and the palette, or the picture that it is taken from, of MASK=PALETTE, and their names."""

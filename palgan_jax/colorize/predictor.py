@@ -40,6 +40,7 @@ from palgan_jax.nn.regions import Regions
 from palgan_jax.palette import PaletteSpec, histogram, of_picture
 from palgan_jax.palette.edit_words import parse_edits
 from palgan_jax.palette.palette import Palette
+from palgan_jax.palette.samples import check_samples
 
 
 def paint_batch(
@@ -345,6 +346,7 @@ class Colorizer:
         """
         painting = self._painting(options)
         samples = options.get("samples", 0)
+        check_samples(samples, painting.temperature)
         if isinstance(picture, Sequence) and not isinstance(picture, str):
             return [self._colorize(one, painting, samples) for one in picture]
         return self._colorize(picture, painting, samples)  # type: ignore[arg-type]

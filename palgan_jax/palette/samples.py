@@ -23,6 +23,15 @@ _PER_TEMPERATURE = 0.5
 """How far on the way to a typical palette a sample lies at temperature 1."""
 
 
+def check_samples(count: int, temperature: float) -> None:
+    """Raises UserError where so many samples, or samples of that temperature, cannot be drawn."""
+    most = len(_typical()[0])
+    if not 0 <= count <= most:
+        raise UserError(f"there are at most {most} samples of a palette, and {count} were asked for.")
+    if not 0 <= temperature <= 2:
+        raise UserError(f"the temperature of samples is from 0 to 2, not {temperature:g}: 1 is half way.")
+
+
 def sample_palette(palette: Palette, number: int, temperature: float = 1.0, seed: int = 0) -> Palette:
     """Draws a palette around another.
 
@@ -36,10 +45,7 @@ def sample_palette(palette: Palette, number: int, temperature: float = 1.0, seed
     Raises UserError for a number or a temperature out of its range.
     """
     typical, counts = _typical()
-    if not 1 <= number <= len(typical):
-        raise UserError(f"there are at most {len(typical)} samples of a palette, and {number} were asked for.")
-    if not 0 <= temperature <= 2:
-        raise UserError(f"the temperature of samples is from 0 to 2, not {temperature:g}: 1 is half way.")
+    check_samples(number, temperature)
     at = np.sqrt(palette.counted_as(PaletteSpec()).shares.astype(np.float64))
     squares = 0.5 * ((typical - at) ** 2).sum(axis=1)
     logits = np.log(counts) - squares / (2 * _DEVIATION**2)

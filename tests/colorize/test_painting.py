@@ -135,6 +135,7 @@ def test_results_are_saved_and_shown(colorizer, photo, tmp_path):
         ({"saturation": -1}, "the saturation is a number of at least 0"),
         ({"saturation": float("nan")}, "the saturation is a number of at least 0"),
         ({"samples": 65}, "at most 64 samples"),
+        ({"samples": -1}, "at most 64 samples"),
         ({"samples": 1, "temperature": 3}, "from 0 to 2, not 3"),
         ({"palette": "nowhere.json"}, "the palette nowhere.json cannot be read"),
         ({"palette": Palette.from_colors(["red"]), "reference": np.zeros((20, 20), np.uint8)}, "leave one out"),
