@@ -95,9 +95,10 @@ def command(options: argparse.Namespace) -> dict[str, float]:
     from palgan_jax.colorize.encode import FORMATS, encode
     from palgan_jax.colorize.files import read_photograph
     from palgan_jax.colorize.inputs import find_sources
+    from palgan_jax.colorize.painting import Painting
     from palgan_jax.colorize.predictor import Colorizer
     from palgan_jax.colorize.record import Records
-    from palgan_jax.colorize.targets import Names, plan
+    from palgan_jax.colorize.targets import Names, Version, plan
     from palgan_jax.data.decode import MAX_PIXELS, picture_size, read_bytes
     from palgan_jax.util.threads import available_cores
 
@@ -118,8 +119,8 @@ def command(options: argparse.Namespace) -> dict[str, float]:
     with tempfile.TemporaryDirectory() as output:
         start = time.perf_counter()
         sizes = [picture_size(source.path) for source in sources]
-        jobs = plan(sources, Path(output), options.format, lambda _: "", names, records)
-        worker = Worker(colorizer, None, None, MAX_PIXELS, records, names, False)
+        jobs = plan(sources, Path(output), options.format, [Version()], lambda *_: "", names, records)
+        worker = Worker(colorizer, Painting(), None, MAX_PIXELS, records, names, False)
         pairs = [(job, width * height) for job, (width, height) in zip(jobs, sizes, strict=True)]
         do_jobs(pairs, worker, available_cores(), outcomes.append, lambda: None)
         seconds = time.perf_counter() - start
