@@ -173,7 +173,7 @@ def test_the_bundled_model_on_photographs(samples):
         result = run(model, lightness[None], zeros)
         np.testing.assert_allclose(result["used_palette"][0], used, atol=2e-6)
         differences.append(np.abs(np.moveaxis(result["ab"][0], 0, -1) - ab).max() / 110)
-    assert np.median(differences) < 1e-5 and max(differences) < 4e-5
+    assert np.median(differences) < 1e-5 and max(differences) < 1e-4
 
 
 def test_half_the_size_on_demand(tmp_path):
