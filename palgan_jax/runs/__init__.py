@@ -1,0 +1,1 @@
+"""Training runs that are there: read, and shown on a page."""
