@@ -18,17 +18,19 @@ from PIL import Image
 
 from palgan_jax.colorize.encode import FORMATS, encode
 from palgan_jax.colorize.files import read_photograph
+from palgan_jax.colorize.large import LARGE, colorize_bands, metadata_of
 from palgan_jax.colorize.metadata import no_metadata
 from palgan_jax.colorize.painting import Painting
 from palgan_jax.colorize.predictor import Colorizer
 from palgan_jax.colorize.record import Entry, Records
 from palgan_jax.colorize.sample_sheet import draw_samples
 from palgan_jax.colorize.targets import Job, Names
-from palgan_jax.data.file_bytes import read_bytes
+from palgan_jax.data.file_bytes import is_pipe, read_bytes
 from palgan_jax.data.picture import Picture
+from palgan_jax.data.tiff_bands import TiffBands, open_bands
 from palgan_jax.data.time_limit import within_time
 from palgan_jax.errors import UserError, one_line
-from palgan_jax.util.files import write_file, write_new_file
+from palgan_jax.util.files import file_sha256, write_file, write_new_file
 from palgan_jax.util.memory import lacks_memory
 
 _BYTES_PER_PIXEL = 33  # of a picture in hand, from its bytes to those of its result
@@ -101,6 +103,11 @@ class Worker:
             return Outcome(job, target, notes=notes, seconds=time.perf_counter() - start)
 
     def _do(self, job: Job, pixels: int) -> tuple[Path, tuple[str, ...]]:
+        in_parts = bool(self._painting.hints or self._painting.regions or job.version.on_sheet)
+        if pixels >= LARGE and job.kind == "png" and not in_parts and not is_pipe(job.source.path):
+            with open_bands(job.source.path, job.source.page) as bands:
+                if bands is not None:
+                    return self._do_large(job, bands), bands.notes
         name = str(job.source)
         self._go_on()
         data = read_bytes(job.source.path)
@@ -116,11 +123,8 @@ class Worker:
             self._go_on()
             result = encode(painted.pixels, photograph.metadata, job.kind, self._quality, name)
         self._go_on()
-        digests = sha256(data).hexdigest(), sha256(result).hexdigest()
-        target = self._write(job.target, result)
-        entry = Entry(target.name, job.source.identity, len(data), digests[0], job.settings, len(result), digests[1])
-        with self._recording:
-            self._records.add(target.parent, entry)
+        target = self._write(job.target, lambda: result)
+        self._record(job, target, (len(data), sha256(data).hexdigest()), (len(result), sha256(result).hexdigest()))
         return target, photograph.picture.notes
 
     def _sheet(self, picture: Picture, samples: int) -> np.ndarray:
@@ -137,18 +141,40 @@ class Worker:
             results.append(self._colorizer.paint(small, replace(painting, sample=sample), turn=self._predicting))
         return draw_samples([result.pixels for result in results], [result.palette for result in results])
 
-    def _write(self, target: Path, result: bytes) -> Path:
+    def _do_large(self, job: Job, bands: TiffBands) -> Path:
+        """Does a job whose picture and result are never in memory as a whole."""
+        self._go_on()
+        path, metadata = job.source.path, metadata_of(job.source.path)
+        painting = replace(self._painting, sample=job.version.sample)
+
+        def pieces() -> Iterator[bytes]:
+            for piece in colorize_bands(self._colorizer, bands, metadata, painting, self._predicting):
+                self._go_on()
+                yield piece
+
+        target = self._write(job.target, pieces)
+        facts = [(file.stat().st_size, file_sha256(file)) for file in (path, target)]
+        self._record(job, target, *facts)
+        return target
+
+    def _record(self, job: Job, target: Path, source: tuple[int, str], result: tuple[int, str]) -> None:
+        """Appends a result to the record; source and result: their bytes and digests."""
+        entry = Entry(target.name, job.source.identity, *source, job.settings, *result)
+        with self._recording:
+            self._records.add(target.parent, entry)
+
+    def _write(self, target: Path, result: Callable[[], bytes | Iterator[bytes]]) -> Path:
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise UserError(f"{target} cannot be written ({one_line(error)}): choose another place.") from error
         if self._overwrite:
-            write_file(target, result)
+            write_file(target, result())
             return target
         wanted = target
         while True:
             try:
-                write_new_file(target, result)
+                write_new_file(target, result())
                 return target
             except FileExistsError:  # somebody has made it since
                 if self._names is None:

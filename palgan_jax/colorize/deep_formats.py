@@ -7,7 +7,7 @@ with the parts for EXIF and GPS, which it cannot write beside compressed pixels.
 import io
 import struct
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -25,38 +25,47 @@ def png16(pixels: np.ndarray, level: int, **options: Any) -> bytes:
       level: zlib's, 1 to 9.
       options: those of Pillow's PNG writer that are about metadata.
     """
-    height, width, channels = pixels.shape
+    return b"".join(png_of_bands([pixels], pixels.shape, pixels.dtype, level, **options))
+
+
+def png_of_bands(
+    bands: Iterable[np.ndarray], shape: tuple[int, int, int], dtype: np.dtype, level: int, **options: Any
+) -> Iterator[bytes]:
+    """Yields the pieces of a PNG as `png16` encodes it, of uint8 or uint16 bands of rows (h, W, 3 or 4).
+
+    shape: (H, W, 3 or 4) of all of them.
+    """
+    height, width, channels = shape
     small = io.BytesIO()
     Image.new("RGBA" if channels == 4 else "RGB", (1, 1)).save(small, "PNG", **options)
-    compressor = zlib.compressobj(level)
-    data = [compressor.compress(rows) for rows in _filtered_rows(pixels)]
-    result = [_SIGNATURE]
+    yield _SIGNATURE
     for kind, content in _chunks(small.getvalue()):
         if kind == b"IHDR":
-            content = struct.pack(">IIB", width, height, 16) + content[9:]
-        elif kind == b"IDAT":
-            content = b"".join([*data, compressor.flush()])
-            # Some readers take no chunk that is longer.
-            for start in range(0, len(content), 1 << 30):
-                result.append(_chunk(kind, content[start : start + (1 << 30)]))
+            content = struct.pack(">IIB", width, height, 8 * dtype.itemsize) + content[9:]
+        if kind != b"IDAT":
+            yield _chunk(kind, content)
             continue
-        result.append(_chunk(kind, content))
-    return b"".join(result)
+        compressor = zlib.compressobj(level)
+        for rows in _filtered_rows(bands, width * channels * dtype.itemsize):
+            if packed := compressor.compress(rows):
+                yield _chunk(kind, packed)
+        yield _chunk(kind, compressor.flush())
 
 
-def _filtered_rows(pixels: np.ndarray) -> Iterator[bytes]:
-    """Yields bands of rows, each value less the one above it (PNG's filter 2), which suits photographs."""
-    height, width, channels = pixels.shape
-    step = 2 * width * channels
+def _filtered_rows(bands: Iterable[np.ndarray], step: int) -> Iterator[bytes]:
+    """Yields rows of `step` bytes, each value less the one above it (PNG's filter 2), which suits photographs."""
     above = np.zeros((1, step), np.uint8)
     count = max(1, _BAND // step)
-    for top in range(0, height, count):
-        rows = pixels[top : top + count].astype(">u2").view(np.uint8).reshape(-1, step)
-        filtered = np.empty((len(rows), step + 1), np.uint8)
-        filtered[:, 0] = 2
-        filtered[:, 1:] = rows - np.concatenate([above, rows[:-1]])
-        above = rows[-1:]
-        yield filtered.tobytes()
+    for band in bands:
+        for top in range(0, len(band), count):
+            part = band[top : top + count]
+            big_endian = part.astype(part.dtype.newbyteorder(">"), copy=False)
+            rows = np.ascontiguousarray(big_endian).view(np.uint8).reshape(-1, step)
+            filtered = np.empty((len(rows), step + 1), np.uint8)
+            filtered[:, 0] = 2
+            filtered[:, 1:] = rows - np.concatenate([above, rows[:-1]])
+            above = rows[-1:]
+            yield filtered.tobytes()
 
 
 def _chunks(png: bytes) -> Iterator[tuple[bytes, bytes]]:

@@ -7,6 +7,7 @@ they are: each result has the format and the suffix of its picture, where that c
 
 import functools
 import io
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import PurePath
 from typing import Any
@@ -14,7 +15,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageCms, PngImagePlugin
 
-from palgan_jax.colorize.deep_formats import png16, tiff
+from palgan_jax.colorize.deep_formats import png16, png_of_bands, tiff
 from palgan_jax.colorize.metadata import Metadata
 from palgan_jax.data.levels import to_bytes
 from palgan_jax.errors import UserError, one_line
@@ -104,6 +105,31 @@ def _least(exif: Image.Exif) -> Image.Exif:
 
 
 def _png(pixels: np.ndarray, said: Metadata, _: int | None) -> bytes:
+    if pixels.dtype == np.uint16:
+        return png16(pixels, _PNG_LEVEL, **_png_options(said))
+    return _by_pillow(pixels, "PNG", compress_level=_PNG_LEVEL, **_png_options(said))
+
+
+def encode_bands(
+    bands: Iterable[np.ndarray], shape: tuple[int, int, int], dtype: np.dtype, said: Metadata
+) -> Iterator[bytes]:
+    """Yields the pieces of the PNG of a picture that comes in bands of rows, which is never in memory as a whole.
+
+    Args:
+      bands: (h, W, 3 or 4) each, from the top on; uint8 or uint16.
+      shape: (H, W, 3 or 4) of all of them.
+      dtype: their type.
+      said: what the file says beside the pixels; as much of it as PNG can hold.
+    """
+    try:
+        options = _png_options(said)
+        _by_pillow(np.zeros((1, 1, 3), np.uint8), "PNG", **options)
+    except Exception:
+        options = _png_options(Metadata(_least(said.exif), dpi=said.dpi))
+    return png_of_bands(bands, shape, dtype, _PNG_LEVEL, **options)
+
+
+def _png_options(said: Metadata) -> dict[str, Any]:
     chunks = PngImagePlugin.PngInfo()
     chunks.add(b"sRGB", b"\0")
     for key, value in said.text.items():
@@ -120,10 +146,7 @@ def _png(pixels: np.ndarray, said: Metadata, _: int | None) -> bytes:
         chunks.add_itxt("Comment", said.comment.decode("utf-8", "replace"))
     if said.xmp:
         chunks.add_itxt("XML:com.adobe.xmp", said.xmp.decode("utf-8", "replace"))
-    options = {"pnginfo": chunks, "exif": said.exif.tobytes(), **_dpi(said)}
-    if pixels.dtype == np.uint16:
-        return png16(pixels, _PNG_LEVEL, **options)
-    return _by_pillow(pixels, "PNG", compress_level=_PNG_LEVEL, **options)
+    return {"pnginfo": chunks, "exif": said.exif.tobytes(), **_dpi(said)}
 
 
 def _jpeg(pixels: np.ndarray, said: Metadata, quality: int | None) -> bytes:

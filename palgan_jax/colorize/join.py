@@ -267,10 +267,30 @@ def colors_of(luminance: np.ndarray, ab: np.ndarray, layers: Sequence[Layer] = (
     """Returns the colors of a painting of L (H, W), ab (h, w, 2), and of layers over it, along the edges of L."""
     paintings = []
     for painting in (ab, *(layer.ab for layer in layers)):
-        small = shrink(luminance, *painting.shape[:2])
-        offset, slope = _along_edges(small[None], np.asarray(painting, np.float32)[None])
-        paintings.append(LinearColors(np.asarray(offset)[0], np.asarray(slope)[0], luminance.shape))
+        paintings.append(linear_colors(shrink(luminance, *painting.shape[:2]), painting, luminance.shape))
     return Colors(luminance, paintings, [layer.mask for layer in layers])
+
+
+def linear_colors(small: np.ndarray, ab: np.ndarray, size: tuple[int, int]) -> LinearColors:
+    """Returns a painting, ab (h, w, 2), along the edges of L (h, w), for a picture of size (H, W)."""
+    offset, slope = _along_edges(small[None], np.asarray(ab, np.float32)[None])
+    return LinearColors(np.asarray(offset)[0], np.asarray(slope)[0], size)
+
+
+def join_band(luminance: np.ndarray, colors: LinearColors, first: int, deep: bool) -> np.ndarray:
+    """Joins a band of a picture's rows, L (h, W), from row `first` on, with a painting of the picture.
+
+    Returns sRGB (h, W, 3): uint8, or uint16 where `deep`.
+    """
+    height, width = luminance.shape
+    rgb = np.empty((height, width, 3), np.uint16 if deep else np.uint8)
+    painter = _Painter(rgb.reshape(-1, 3))
+    for top, bottom in _bands(height, width):
+        l = luminance[top:bottom]
+        color = colors.rows(l, first + top, first + bottom)
+        painter.paint(top * width, [plane.ravel() for plane in (l, *color)])
+    painter.finish()
+    return rgb
 
 
 def join_colors(colors: Colors, deep: bool = False) -> np.ndarray:

@@ -328,6 +328,17 @@ class Colorizer:
             layers.append(layer._replace(ab=painting.saturation * layer.ab))
         return palette or Palette(used, *kind), painting.saturation * ab, layers
 
+    def paint_small(
+        self, lightness: np.ndarray, painting: Painting, turn: AbstractContextManager | None = None
+    ) -> tuple[Palette, np.ndarray]:
+        """Paints an L (H, W) in [0, 100], border and all: returns the palette and ab (R, R, 2), Lab units.
+
+        Regions and hints of the painting are left aside. Args and errors are those of `paint`.
+        """
+        with turn or nullcontext():
+            palette, ab, _ = self._colors(lightness, painting, (), None)
+        return palette, ab
+
     @overload
     def __call__(self, picture: Readable, **options: Unpack[Options]) -> Result: ...
 

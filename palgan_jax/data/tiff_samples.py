@@ -26,7 +26,7 @@ _OTHER_COMPRESSIONS = {
 _WHITE_IS_0, _BLACK_IS_0, _RGB, _PALETTE, _CMYK, _YCBCR, _LAB = 0, 1, 2, 3, 5, 6, 8
 _COLORS = {_WHITE_IS_0: 1, _BLACK_IS_0: 1, _RGB: 3, _PALETTE: 1, _CMYK: 4, _LAB: 3}
 _ASSOCIATED, _UNASSOCIATED = 1, 2
-_UNSIGNED, _SIGNED, _FLOAT, _UNDEFINED = 1, 2, 3, 4
+UNSIGNED, _SIGNED, _FLOAT, _UNDEFINED = 1, 2, 3, 4
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Layout:
 
     Attributes:
       width, height: of the picture.
-      samples, bits, format: samples a pixel, bits a sample, and one of the formats _UNSIGNED, _SIGNED, _FLOAT.
+      samples, bits, format: samples a pixel, bits a sample, and one of the formats UNSIGNED, _SIGNED, _FLOAT.
       photometric: the meaning of the samples.
       planar: True where each channel is stored by itself.
       extra: the meaning of the samples after the colors.
@@ -60,7 +60,7 @@ def layout_of(page: Page) -> Layout:
     """Returns the layout of a page's samples. Raises ValueError where its tags contradict each other."""
     width, height = page.size
     samples = page.number(Tag.SAMPLES, 1)
-    bits, formats = set(page.numbers(Tag.BITS)) or {1}, set(page.numbers(Tag.FORMAT)) or {_UNSIGNED}
+    bits, formats = set(page.numbers(Tag.BITS)) or {1}, set(page.numbers(Tag.FORMAT)) or {UNSIGNED}
     if min(width, height, samples, *bits) < 1:
         raise ValueError("its tags make no sense")
     photometric = page.number(Tag.PHOTOMETRIC, _RGB if samples in (3, 4) else _BLACK_IS_0)
@@ -70,7 +70,7 @@ def layout_of(page: Page) -> Layout:
         height,
         samples,
         max(bits) if len(bits) == 1 else 0,
-        _UNSIGNED if format_ == _UNDEFINED else format_,
+        UNSIGNED if format_ == _UNDEFINED else format_,
         photometric,
         page.number(Tag.PLANAR, 1) == 2 and samples > 1,
         page.numbers(Tag.EXTRA),
@@ -81,7 +81,7 @@ def is_left_to_pillow(page: Page, layout: Layout) -> bool:
     """Returns True for pages that Pillow reads rightly: bilevel ones, and unsigned ones of up to 8 bits."""
     if page.number(Tag.COMPRESSION, 1) not in _PACKED:
         return True
-    if layout.format != _UNSIGNED:
+    if layout.format != UNSIGNED:
         return False
     if layout.samples == 1 and layout.photometric in (_WHITE_IS_0, _BLACK_IS_0, _PALETTE):
         return layout.bits in (1, 2, 4, 8)
@@ -110,7 +110,7 @@ def unsupported(page: Page, layout: Layout) -> str:
         return f"{layout.samples} samples a pixel"
     if not layout.bits or not layout.format:
         return "samples of several types in one pixel"
-    if layout.format not in (_UNSIGNED, _SIGNED, _FLOAT):
+    if layout.format not in (UNSIGNED, _SIGNED, _FLOAT):
         return "complex numbers"
     if layout.format == _FLOAT and layout.bits not in (16, 32, 64):
         return f"{layout.bits}-bit floats"
@@ -156,6 +156,22 @@ def read_samples(data: bytes, page: Page, layout: Layout) -> np.ndarray:
     return result
 
 
+def rows_of_strip(page: Page, layout: Layout) -> int:
+    """Returns the rows of each strip but the last."""
+    return min(page.number(Tag.ROWS_PER_STRIP, layout.height) or layout.height, layout.height)
+
+
+def row_bytes(layout: Layout) -> int:
+    """Returns the size of a row of all samples together, unpacked."""
+    return (layout.width * layout.samples * layout.bits + 7) // 8
+
+
+def samples_of_strips(parts: Sequence[bytes], page: Page, layout: Layout, rows: int, height: int) -> np.ndarray:
+    """Reads packed strips of `rows` rows each, `height` together, as `read_samples` reads all: (height, W, S)."""
+    unpacked = _unpack(parts, page, row_bytes(layout), rows, height)
+    return _numbers(unpacked, page, layout, layout.width, layout.samples)
+
+
 def _parts(data: bytes, page: Page, layout: Layout) -> tuple[list[bytes], int, int]:
     """Returns the packed strips or tiles in the order of the file, and the rows and columns of each."""
     if page.number(Tag.TILE_WIDTH, 0) > 0:
@@ -166,10 +182,7 @@ def _parts(data: bytes, page: Page, layout: Layout) -> tuple[list[bytes], int, i
         number = -(-layout.height // rows) * -(-layout.width // columns)
     else:
         offsets, counts = page.numbers(Tag.STRIP_OFFSETS), page.numbers(Tag.STRIP_BYTES)
-        rows, columns = (
-            min(page.number(Tag.ROWS_PER_STRIP, layout.height) or layout.height, layout.height),
-            layout.width,
-        )
+        rows, columns = rows_of_strip(page, layout), layout.width
         number = -(-layout.height // rows)
     number *= layout.samples if layout.planar else 1
     if not counts and len(offsets) == 1:
@@ -307,7 +320,7 @@ def _scaled(values: np.ndarray, page: Page, layout: Layout) -> np.ndarray:
     top = page.number(Tag.MAX_SAMPLE, 0)
     # Other numbers than these are the largest sample of this very picture.
     stated = top if top & (top + 1) == 0 and 255 <= top < (1 << layout.bits) - 1 and int(values.max()) <= top else 0
-    if layout.format == _UNSIGNED and layout.bits <= 16:
+    if layout.format == UNSIGNED and layout.bits <= 16:
         return levels.from_unsigned(values, stated or (1 << layout.bits) - 1)
     return levels.from_integers(values, layout.bits, stated)
 
@@ -323,7 +336,7 @@ def _alpha(samples: np.ndarray, page: Page, layout: Layout, count: int, dtype: n
         return None
     values = samples[..., count + place]
     scaled = _scaled(values, page, layout)
-    if layout.format == _UNSIGNED or scaled.dtype == dtype:
+    if layout.format == UNSIGNED or scaled.dtype == dtype:
         return scaled.astype(dtype, copy=False)
     return levels.to_bytes(scaled) if dtype == np.uint8 else scaled.astype(np.uint16) * 257
 

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 from uuid import uuid4
@@ -9,14 +10,15 @@ from uuid import uuid4
 from palgan_jax.errors import UserError, one_line
 
 
-def write_file(path: Path, content: bytes) -> None:
+def write_file(path: Path, content: bytes | Iterable[bytes]) -> None:
     """Writes `content` to `path` through a temporary file beside it, so that nobody ever reads half of it.
 
-    Raises UserError, and leaves nothing behind, where it cannot be written.
+    What is too large for memory comes in pieces. Raises UserError, and leaves nothing behind, where it cannot be
+    written.
     """
     temporary = _temporary(path.parent)
     try:
-        temporary.write_bytes(content)
+        _fill(temporary, content)
         temporary.replace(path)
     except OSError as error:
         raise UserError(f"{path} cannot be written ({one_line(error)}): choose another place.") from error
@@ -26,14 +28,16 @@ def write_file(path: Path, content: bytes) -> None:
             temporary.unlink(missing_ok=True)
 
 
-def write_new_file(path: Path, content: bytes) -> None:
+def write_new_file(path: Path, content: bytes | Iterable[bytes]) -> None:
     """Writes `content` to `path`, whole or not at all, and never over a file that exists, whoever made it and when.
+
+    What is too large for memory comes in pieces.
 
     Raises FileExistsError where there is one, and UserError where it cannot be written.
     """
     temporary = _temporary(path.parent)
     try:
-        temporary.write_bytes(content)
+        _fill(temporary, content)
         try:
             path.hardlink_to(temporary)
         except FileExistsError:
@@ -48,6 +52,14 @@ def write_new_file(path: Path, content: bytes) -> None:
     finally:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
+
+
+def _fill(path: Path, content: bytes | Iterable[bytes]) -> None:
+    if isinstance(content, bytes):
+        path.write_bytes(content)
+        return
+    with path.open("wb") as file:
+        file.writelines(content)
 
 
 def expand_home(text: str) -> str:

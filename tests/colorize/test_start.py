@@ -22,8 +22,8 @@ OWN = {
     "checkpoint.weights_file", "checkpoint.find", "checkpoint.command", "data", "data.decode", "data.folder",
     "data.formats", "data.file_bytes", "data.picture", "data.color_profile", "data.levels", "data.jpeg", "data.png",
     "data.tiff_pages", "data.tiff_samples", "data.libtiff", "data.embedded_profile", "data.stored_pixels",
-    "data.time_limit", "data.raw", "data.in_memory", "checkpoint.soundness", "export", "export.command",
-    "export.refusals",
+    "data.time_limit", "data.raw", "data.tiff_bands", "data.in_memory", "checkpoint.soundness",
+    "export", "export.command", "export.refusals",
 }  # fmt: skip
 """Modules, and folders of which all may be imported but for those of `checkpoint`, `data` and `export`."""
 

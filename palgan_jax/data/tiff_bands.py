@@ -1,0 +1,132 @@
+"""Reads a TIFF in bands of rows, so that one of any size takes little memory: gray or RGB of 8 or 16 bits in strips."""
+
+import mmap
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from palgan_jax.data import tiff_pages, tiff_samples
+from palgan_jax.data.formats import HEAD, damage_explained, format_of
+from palgan_jax.data.libtiff import silence
+from palgan_jax.data.picture import Picture
+from palgan_jax.data.stored_pixels import StoredPixels
+from palgan_jax.data.tiff_pages import Page, Tag
+from palgan_jax.data.tiff_samples import Layout
+
+_BAND = 1 << 21  # pixels, about
+_GRAY_OR_RGB = (0, 1, 2)
+
+
+@dataclass(frozen=True)
+class TiffBands:
+    """An open TIFF whose picture is read in bands of rows.
+
+    Attributes:
+      width, height: of the picture, upright.
+      has_alpha: whether its bands have an opacity.
+      is_deep: whether its samples have 16 bits.
+      notes: as those of `Picture`.
+    """
+
+    width: int
+    height: int
+    has_alpha: bool
+    is_deep: bool
+    notes: tuple[str, ...]
+    _descriptor: int
+    _name: str
+    _page: Page
+    _layout: Layout
+
+    def bands(self) -> Iterator[Picture]:
+        """Yields the picture's bands from the top on, in sRGB. Raises UserError where it is damaged."""
+        with damage_explained(self._name):
+            for samples in self._samples():
+                colors = tiff_samples.colors_of(samples, self._page, self._layout)
+                stored = StoredPixels(self._name, self._page.profile)
+                stored.take_pixels(colors.pixels, colors.alpha)
+                yield Picture(stored.pixels, stored.alpha)
+
+    def _samples(self) -> Iterator[np.ndarray]:
+        rows_of_strip = tiff_samples.rows_of_strip(self._page, self._layout)
+        offsets, counts = (self._page.numbers(tag) for tag in (Tag.STRIP_OFFSETS, Tag.STRIP_BYTES))
+        if self._page.number(Tag.COMPRESSION, 1) == 1:  # strips of any height, cut into others
+            row = tiff_samples.row_bytes(self._layout)
+            step = max(1, min(rows_of_strip, _BAND // self.width))
+            places = [
+                (offset + top * row, min(step, rows_of_strip - top, self.height - first - top) * row)
+                for offset, first in zip(offsets, range(0, self.height, rows_of_strip), strict=False)
+                for top in range(0, min(rows_of_strip, self.height - first), step)
+            ]
+            heights = [size // row for _, size in places]
+        else:
+            places = list(zip(offsets, counts, strict=True))
+            heights = [min(rows_of_strip, self.height - top) for top in range(0, self.height, rows_of_strip)]
+        if sum(heights) != self.height or len(places) < len(heights):
+            raise ValueError("strips of it are missing")
+        together = max(1, _BAND // (self.width * max(heights)))
+        for first in range(0, len(heights), together):
+            parts = [self._read(*place) for place in places[first : first + together]]
+            own = heights[first : first + together]
+            yield tiff_samples.samples_of_strips(parts, self._page, self._layout, own[0], sum(own))
+
+    def _read(self, start: int, size: int) -> bytes:
+        data = os.pread(self._descriptor, size, start)
+        if len(data) < size:
+            raise ValueError("its data end early")
+        return data
+
+
+def _is_readable(page: Page, layout: Layout) -> bool:
+    """Returns True for layouts whose samples mean the same whatever the others are, in strips of moderate size."""
+    strips = tiff_samples.rows_of_strip(page, layout) * layout.width
+    return (
+        layout.photometric in _GRAY_OR_RGB
+        and layout.bits in (8, 16)
+        and layout.format == tiff_samples.UNSIGNED
+        and not layout.planar
+        and page.orientation == 1
+        and page.number(Tag.TILE_WIDTH, 0) == 0
+        and page.number(Tag.MAX_SAMPLE, 0) in (0, (1 << layout.bits) - 1)
+        and (page.number(Tag.COMPRESSION, 1) == 1 or strips <= 4 * _BAND)
+        and not tiff_samples.unsupported(page, layout)
+    )
+
+
+@contextmanager
+def open_bands(path: Path, number: int | None) -> Iterator[TiffBands | None]:
+    """Opens a file in a `with` statement; None for one that can only be read as a whole, if at all.
+
+    number: which page, from 0 on; None for the first, with a note about the others.
+    """
+    with path.open("rb") as file:
+        bands = None
+        with suppress(Exception):  # whoever reads it as a whole says what is wrong
+            if format_of(file.read(HEAD), str(path)) == "TIFF":
+                bands = _bands_of(file.fileno(), str(path), number)
+        yield bands
+
+
+def _bands_of(descriptor: int, name: str, number: int | None) -> TiffBands | None:
+    silence()
+    data = mmap.mmap(descriptor, 0, access=mmap.ACCESS_READ)
+    if tiff_pages.is_raw(data):
+        return None
+    pictures = tiff_pages.pictures(data)
+    page = pictures[number or 0]
+    layout = tiff_samples.layout_of(page)
+    if not _is_readable(page, layout):
+        return None
+    stored = StoredPixels(name, page.profile)
+    stored.count(len(pictures), number)
+    # One pixel tells what is to be said of the profile, and whether there is an opacity.
+    probe = tiff_samples.colors_of(np.zeros((1, 1, layout.samples), f"u{layout.bits // 8}"), page, layout)
+    stored.take_pixels(probe.pixels, probe.alpha)
+    notes = stored.upright(1).notes
+    return TiffBands(
+        layout.width, layout.height, probe.alpha is not None, layout.bits == 16, notes, descriptor, name, page, layout
+    )

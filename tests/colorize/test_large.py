@@ -1,0 +1,112 @@
+"""TIFFs that are colorized in bands: the same results as at once, and bounded memory."""
+
+import io
+import tracemalloc
+
+import numpy as np
+import pytest
+import tifffile
+from PIL import Image
+
+from palgan_jax.colorize import batch
+from palgan_jax.colorize.join import luminance
+from palgan_jax.colorize.large import Blocks
+from palgan_jax.data import tiff_bands
+from palgan_jax.data.decode import decode_picture
+from tests.support import picture_files as made
+
+RGB16 = made.scene(200, 150).astype(np.uint16) * 257 + 13
+GRAY16 = RGB16[..., 1]
+ALPHA16 = np.linspace(0, 65535, 150 * 200).reshape(150, 200).astype(np.uint16)
+PROFILE = made.rgb_profile(made.ADOBE, made.formula_curve(3, *made.SRGB_PARAMETERS))
+
+
+def tiff(array: np.ndarray, photometric: str = "minisblack", **options) -> bytes:
+    content = io.BytesIO()
+    tifffile.imwrite(content, array, photometric=photometric, metadata=None, **options)
+    return content.getvalue()
+
+
+KINDS = {
+    "gray-16": tiff(GRAY16),
+    "gray-16-lzw": made.encoded(GRAY16, "TIFF", compression="tiff_lzw", strip_size=8000),
+    "white-is-0": tiff(GRAY16, "miniswhite", rowsperstrip=7, compression="zlib"),
+    "rgb-16": tiff(RGB16, "rgb", rowsperstrip=11, compression="zlib", predictor=True),
+    "rgb-16-profile": tiff(RGB16, "rgb", iccprofile=PROFILE, byteorder=">"),
+    "rgba-16": tiff(np.dstack([RGB16, ALPHA16]), "rgb", extrasamples=[2], rowsperstrip=40),
+    "rgb-8": tiff((RGB16 >> 8).astype(np.uint8), "rgb", iccprofile=PROFILE, bigtiff=True, rowsperstrip=1),
+}
+
+
+@pytest.fixture
+def in_bands(monkeypatch):
+    """Reads every picture in small bands; returns the sizes of the bands that were read."""
+    sizes = []
+    read = tiff_bands.TiffBands._samples
+
+    def counted(self):
+        for samples in read(self):
+            sizes.append(len(samples))
+            yield samples
+
+    monkeypatch.setattr(batch, "LARGE", 0)
+    monkeypatch.setattr(tiff_bands, "_BAND", 4000)
+    monkeypatch.setattr(tiff_bands.TiffBands, "_samples", counted)
+    return sizes
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_bands_give_what_the_whole_gives(palgan, tmp_path, in_bands, monkeypatch, kind):
+    (tmp_path / "x.tif").write_bytes(KINDS[kind])
+    assert palgan(tmp_path / "x.tif")[0] == 0
+    assert len(in_bands) >= 4 and sum(in_bands) == 300  # twice through the file
+    monkeypatch.setattr(batch, "LARGE", 10**9)
+    assert palgan(tmp_path / "x.tif", output=tmp_path / "whole")[0] == 0
+    ours, whole = (decode_picture((tmp_path / folder / "x.png").read_bytes(), name="x") for folder in ("out", "whole"))
+    assert ours.pixels.dtype == whole.pixels.dtype and ours.pixels.shape == whole.pixels.shape
+    assert (ours.alpha is None) == (whole.alpha is None) and np.array_equal(ours.alpha, whole.alpha)
+    # The network's picture is another reduction, so that colors may differ a little, and L by rounding.
+    assert np.abs(luminance(ours.pixels) - luminance(whole.pixels)).max() < 0.5
+    difference = np.abs(ours.pixels / np.iinfo(ours.pixels.dtype).max - whole.pixels / np.iinfo(whole.pixels.dtype).max)
+    assert difference.mean() < 0.01
+
+
+def test_a_second_run_finds_the_result_and_damage_is_told(palgan, tmp_path, in_bands):
+    (tmp_path / "x.tif").write_bytes(KINDS["rgb-16"])
+    palgan(tmp_path / "x.tif")
+    assert "is done already" in palgan(tmp_path / "x.tif")[1]
+    (tmp_path / "y.tif").write_bytes(KINDS["gray-16"][:-10_000])
+    (tmp_path / "z.tif").write_bytes(KINDS["rgb-16"][:-1000] + bytes(1000))
+    code, _, errors = palgan(tmp_path / "y.tif", tmp_path / "z.tif")
+    assert code == 2 and len(errors) == 2 and all("cut short or damaged" in error for error in errors)
+    assert [file.name for file in (tmp_path / "out").iterdir() if file.suffix == ".png"] == ["x.png"]
+
+
+def test_other_layouts_are_read_at_once(palgan, tmp_path, in_bands):
+    (tmp_path / "x.tif").write_bytes(tiff((RGB16 / 65535).astype(np.float32), "rgb"))
+    assert palgan(tmp_path / "x.tif")[0] == 0 and not in_bands
+
+
+@pytest.mark.parametrize("size", [(150, 200), (64, 64), (333, 97)])
+def test_blocks_count_by_their_area(size):
+    picture = np.random.default_rng(0).random(size).astype(np.float32)
+    blocks = Blocks(*size, side=40)
+    for top in range(0, size[0], 17):
+        blocks.add(picture[top : top + 17])
+    reduced = blocks.resized(16, 16)
+    assert abs(reduced.mean() - picture.mean()) < 0.01
+    exact = np.asarray(Image.fromarray(picture).resize((16, 16), Image.Resampling.BILINEAR))
+    assert np.abs(reduced - exact).max() < 0.15 and np.corrcoef(reduced.ravel(), exact.ravel())[0, 1] > 0.9
+
+
+def test_memory_does_not_grow_with_the_picture(palgan, tmp_path, in_bands, monkeypatch):
+    monkeypatch.setattr(tiff_bands, "_BAND", 1 << 16)
+    peaks = {}
+    for height in (1100, 2200):
+        rows = np.linspace(0, 65535, height).astype(np.uint16)[:, None, None]
+        (tmp_path / f"{height}.tif").write_bytes(tiff(np.tile(rows, (1, 1100, 3)), "rgb", rowsperstrip=32))
+        tracemalloc.start()
+        assert palgan(tmp_path / f"{height}.tif")[0] == 0
+        peaks[height] = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+    assert peaks[2200] < peaks[1100] + 2_000_000  # where the picture grew by 7.3 MB, and its L by 4.8 MB
