@@ -397,7 +397,7 @@ def from_dict(fields: dict[str, Any]) -> ConfigDict:
     try:
         check_config(config)
     except UserError as error:
-        raise UserError(f"the config of the checkpoint cannot be used, {error}") from error
+        raise UserError(f"the config of the checkpoint cannot be used, {printable(error)}") from error
     return config
 
 
