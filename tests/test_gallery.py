@@ -34,7 +34,7 @@ def test_the_gallery_shows_all_samples_and_is_small(gallery):
 
 def test_failures_are_called_so_the_worst_first(gallery):
     figures = {"good": (25.0, 20.0), "bad": (18.0, 20.0), "worst": (14.0, 20.0), "same": (20.0, 20.0)}
-    entries = [gallery.Entry(name, "Nobody, CC0", b"", *psnr) for name, psnr in figures.items()]
+    entries = [gallery.Entry(name, "Nobody, CC0", b"", *psnr, row=None) for name, psnr in figures.items()]
     entries.sort(key=lambda entry: -entry.gain)
     text = gallery.page(entries, "leaves", "step 1")
     better, failures = text.split("## Failures, no better than gray: 3")

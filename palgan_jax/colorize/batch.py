@@ -171,7 +171,6 @@ class Worker:
         if self._overwrite:
             write_file(target, result())
             return target
-        wanted = target
         while True:
             try:
                 write_new_file(target, result())
@@ -179,7 +178,7 @@ class Worker:
             except FileExistsError:  # somebody has made it since
                 if self._names is None:
                     raise UserError(f"{target} exists already: choose another name.") from None
-                target = self._names.take(wanted)
+                target = self._names.take_another(target)
 
     def _go_on(self) -> None:
         if self.stop.is_set():

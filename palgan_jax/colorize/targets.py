@@ -79,6 +79,7 @@ class Names:
     def __init__(self, keep: Iterable[Path], replace_existing: bool = False):
         """`keep`: files that are never replaced; `replace_existing`: whether all others may be."""
         self._taken = {_key(path) for path in keep}
+        self._wanted: dict[Path, Path] = {}
         self._replace, self._lock = replace_existing, threading.Lock()
 
     def take(self, wanted: Path) -> Path:
@@ -89,7 +90,12 @@ class Names:
                 number += 1
                 target = wanted.with_name(f"{wanted.stem}-{number}{wanted.suffix}")
             self._taken.add(_key(target))
+            self._wanted[target] = wanted
             return target
+
+    def take_another(self, target: Path) -> Path:
+        """Returns the next free name for a result whose name, from `take`, another program has used since."""
+        return self.take(self._wanted.get(target, target))
 
     def claim(self, target: Path) -> bool:
         """Takes a name whether or not such a file exists; returns False where it is taken by another picture."""

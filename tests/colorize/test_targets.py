@@ -83,6 +83,13 @@ def test_overwrite_replaces_the_own_result_and_not_the_one_of_the_plain_name(pal
     assert pictures(tmp_path / "out") == ["x-2.png", "x.png"] and after["x.png"] == before["x.png"]
 
 
+def test_a_name_that_another_program_used_is_numbered_on(tmp_path):
+    names = Names(keep=[])
+    assert [names.take(tmp_path / "x.png").name for _ in range(2)] == ["x.png", "x-2.png"]
+    (tmp_path / "x-2.png").touch()
+    assert names.take_another(tmp_path / "x-2.png").name == "x-3.png"
+
+
 def test_commands_at_the_same_time_do_not_meet(checkpoint, picture, tmp_path):
     command = [sys.executable, "-m", "palgan_jax.cli", "colorize", "--output", str(tmp_path / "out")]
     environment = {**os.environ, "JAX_COMPILATION_CACHE_DIR": str(COMPILATION_CACHE)}

