@@ -17,8 +17,8 @@ import numpy as np
 from PIL import Image
 
 from palgan_jax.colorize.encode import FORMATS, encode
-from palgan_jax.colorize.files import read_photograph
-from palgan_jax.colorize.large import LARGE, colorize_bands, metadata_of
+from palgan_jax.colorize.files import metadata_of, read_photograph
+from palgan_jax.colorize.large import LARGE, colorize_bands
 from palgan_jax.colorize.metadata import no_metadata
 from palgan_jax.colorize.painting import Painting
 from palgan_jax.colorize.predictor import Colorizer
@@ -144,7 +144,7 @@ class Worker:
     def _do_large(self, job: Job, bands: TiffBands) -> Path:
         """Does a job whose picture and result are never in memory as a whole."""
         self._go_on()
-        path, metadata = job.source.path, metadata_of(job.source.path)
+        path, metadata = job.source.path, metadata_of(job.source.path, str(job.source))
         painting = replace(self._painting, sample=job.version.sample)
 
         def pieces() -> Iterator[bytes]:

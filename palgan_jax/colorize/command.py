@@ -4,6 +4,7 @@ import argparse
 import math
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import cache
 from typing import TYPE_CHECKING
 
 from palgan_jax.colorize.painting_options import Wanted, add_painting_options
@@ -152,6 +153,7 @@ def run(args: argparse.Namespace) -> int:
         note(text)
     model = weights_digest(weights)
 
+    @cache  # masks and palettes are large
     def settings(kind: str, version: Version) -> str:
         drawn = replace(painting, sample=version.sample or version.on_sheet)
         return settings_digest(model, f"{drawn.digest()} {version}", kind, args.quality)

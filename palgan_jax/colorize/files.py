@@ -10,6 +10,7 @@ What is decided here:
 - What the file says beside its pixels is kept (`palgan_jax.colorize.metadata`).
 """
 
+import io
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -39,12 +40,17 @@ def read_photograph(data: bytes, name: str, max_pixels: int = MAX_PIXELS, page: 
     page: which of several pictures of the file, from 0 on; None for the first, with a note about the others.
     """
     picture = decode_picture(data, name=name, max_pixels=max_pixels, page=page)
+    return Photograph(picture, metadata_of(data, name))
+
+
+def metadata_of(source: bytes | Path, name: str) -> Metadata:
+    """Reads what a picture file's result is to say beside its pixels: nothing where Pillow knows no such layout."""
     try:
-        with quiet_pillow, open_header(data, name) as header:
-            metadata = read_metadata(header, turned=orientation(header) >= 5)
-    except Exception:  # of a layout that Pillow does not know
-        metadata = no_metadata()
-    return Photograph(picture, metadata)
+        opened = io.BytesIO(source) if isinstance(source, bytes) else source.open("rb")
+        with quiet_pillow, opened as file, open_header(file, name) as header:
+            return read_metadata(header, turned=orientation(header) >= 5)
+    except Exception:
+        return no_metadata()
 
 
 def is_result(path: Path) -> bool:

@@ -27,6 +27,8 @@ from palgan_jax.color import (
     srgb_to_linear,
 )
 from palgan_jax.colorize.edges import along_edges
+from palgan_jax.data.levels import to_bytes
+from palgan_jax.data.picture import Picture
 
 _PIECE = 1 << 16  # pixels
 _ONE_THREAD = 1 << 17  # multiplications of a product that OpenBLAS leaves to one thread: the others have other work
@@ -34,20 +36,16 @@ _IN_GAMUT = 1e-4  # how far outside [0, 1] an sRGB value still counts as inside:
 _along_edges = jax.jit(along_edges)
 
 
-def _inside(rgb: jax.Array) -> jax.Array:
-    return jnp.all((rgb >= -_IN_GAMUT) & (rgb <= 1 + _IN_GAMUT), axis=-1)
-
-
 def _levels(rgb: jax.Array, deep: bool) -> jax.Array:
     """Rounds sRGB to levels, clamped: uint8, or uint16 where `deep`."""
     return jnp.round(jnp.clip(rgb, 0, 1) * 65535).astype(jnp.uint16) if deep else rgb_to_bytes(rgb)
 
 
-@partial(jax.jit, static_argnames="deep")
-def _to_rgb(lab: jax.Array, deep: bool = False) -> tuple[jax.Array, jax.Array]:
-    """Converts Lab (..., 3) to sRGB levels (..., 3), clamped, and tells which colors are inside the gamut (...)."""
+@jax.jit
+def _to_rgb(lab: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Converts Lab (..., 3) to sRGB bytes (..., 3), clamped, and tells which colors are inside the gamut (...)."""
     rgb = lab_to_rgb(lab)
-    return _levels(rgb, deep), _inside(rgb)
+    return rgb_to_bytes(rgb), jnp.all((rgb >= -_IN_GAMUT) & (rgb <= 1 + _IN_GAMUT), axis=-1)
 
 
 @partial(jax.jit, static_argnames="deep")
@@ -265,10 +263,10 @@ class Colors:
 
 def colors_of(luminance: np.ndarray, ab: np.ndarray, layers: Sequence[Layer] = ()) -> Colors:
     """Returns the colors of a painting of L (H, W), ab (h, w, 2), and of layers over it, along the edges of L."""
-    paintings = []
-    for painting in (ab, *(layer.ab for layer in layers)):
-        paintings.append(linear_colors(shrink(luminance, *painting.shape[:2]), painting, luminance.shape))
-    return Colors(luminance, paintings, [layer.mask for layer in layers])
+    paintings = [ab, *(layer.ab for layer in layers)]
+    small = {shape: shrink(luminance, *shape) for shape in {painting.shape[:2] for painting in paintings}}
+    linear = [linear_colors(small[painting.shape[:2]], painting, luminance.shape) for painting in paintings]
+    return Colors(luminance, linear, [layer.mask for layer in layers])
 
 
 def linear_colors(small: np.ndarray, ab: np.ndarray, size: tuple[int, int]) -> LinearColors:
@@ -282,23 +280,32 @@ def join_band(luminance: np.ndarray, colors: LinearColors, first: int, deep: boo
 
     Returns sRGB (h, W, 3): uint8, or uint16 where `deep`.
     """
-    height, width = luminance.shape
-    rgb = np.empty((height, width, 3), np.uint16 if deep else np.uint8)
-    painter = _Painter(rgb.reshape(-1, 3))
-    for top, bottom in _bands(height, width):
-        l = luminance[top:bottom]
-        color = colors.rows(l, first + top, first + bottom)
-        painter.paint(top * width, [plane.ravel() for plane in (l, *color)])
-    painter.finish()
-    return rgb
+
+    def rows(top: int, bottom: int) -> list[np.ndarray]:
+        return [plane.ravel() for plane in colors.rows(luminance[top:bottom], first + top, first + bottom)]
+
+    return _joined(luminance, rows, deep)
 
 
 def join_colors(colors: Colors, deep: bool = False) -> np.ndarray:
     """Joins a picture's L and colors to sRGB (H, W, 3): uint8, or uint16 where `deep`."""
-    height, width = colors.luminance.shape
+    return _joined(colors.luminance, colors.rows, deep)
+
+
+def _joined(luminance: np.ndarray, rows: Callable[[int, int], Sequence[np.ndarray]], deep: bool) -> np.ndarray:
+    """Joins L (H, W) with colors; rows(top, bottom) returns a and b of rows top to bottom, flat."""
+    height, width = luminance.shape
     rgb = np.empty((height, width, 3), np.uint16 if deep else np.uint8)
     painter = _Painter(rgb.reshape(-1, 3))
     for top, bottom in _bands(height, width):
-        painter.paint(top * width, [colors.luminance[top:bottom].ravel(), *colors.rows(top, bottom)])
+        painter.paint(top * width, [luminance[top:bottom].ravel(), *rows(top, bottom)])
     painter.finish()
     return rgb
+
+
+def with_alpha(rgb: np.ndarray, picture: Picture) -> np.ndarray:
+    """Returns sRGB (H, W, 3) with the opacity of its picture as a fourth channel, where that has one."""
+    if picture.alpha is None:
+        return rgb
+    alpha = picture.alpha if rgb.dtype == picture.alpha.dtype else to_bytes(picture.alpha)
+    return np.concatenate([rgb, alpha[..., None]], axis=-1)

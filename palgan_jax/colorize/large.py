@@ -6,20 +6,15 @@ counts by its area), from which the network's picture is made. A scan's border i
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
-from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
 from palgan_jax.colorize.encode import encode_bands
-from palgan_jax.colorize.join import LinearColors, join_band, linear_colors, luminance
-from palgan_jax.colorize.metadata import Metadata, no_metadata, read_metadata
+from palgan_jax.colorize.join import LinearColors, join_band, linear_colors, luminance, with_alpha
+from palgan_jax.colorize.metadata import Metadata
 from palgan_jax.colorize.painting import Painting
 from palgan_jax.colorize.predictor import Colorizer
-from palgan_jax.data.decode import quiet_pillow
-from palgan_jax.data.formats import open_header
-from palgan_jax.data.levels import to_bytes
-from palgan_jax.data.picture import Picture
 from palgan_jax.data.tiff_bands import TiffBands
 
 LARGE = 30_000_000
@@ -53,15 +48,6 @@ class Blocks:
         return np.asarray(resized, np.float32)
 
 
-def metadata_of(path: Path) -> Metadata:
-    """Reads what the result of a file is to say beside the pixels."""
-    try:
-        with quiet_pillow, path.open("rb") as file, open_header(file, str(path)) as header:
-            return read_metadata(header, turned=False)
-    except Exception:  # of a layout that Pillow does not know
-        return no_metadata()
-
-
 def colorize_bands(
     colorizer: Colorizer,
     source: TiffBands,
@@ -89,11 +75,4 @@ def _painted(source: TiffBands, colors: LinearColors) -> Iterator[np.ndarray]:
     for band in source.bands():
         rgb = join_band(luminance(band.pixels), colors, top, source.is_deep)
         top += len(rgb)
-        yield _with_alpha(rgb, band)
-
-
-def _with_alpha(rgb: np.ndarray, band: Picture) -> np.ndarray:
-    if band.alpha is None:
-        return rgb
-    alpha = band.alpha if rgb.dtype == band.alpha.dtype else to_bytes(band.alpha)
-    return np.concatenate([rgb, alpha[..., None]], axis=-1)
+        yield with_alpha(rgb, band)

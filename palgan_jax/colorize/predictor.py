@@ -21,7 +21,7 @@ from palgan_jax.color import denormalize_lab, normalize_lab
 from palgan_jax.colorize.border import find_border, without_border
 from palgan_jax.colorize.engines import Engine, OnnxNetwork
 from palgan_jax.colorize.files import read_photograph
-from palgan_jax.colorize.join import Layer, colors_of, join, join_colors, luminance, squash
+from palgan_jax.colorize.join import Layer, colors_of, join, join_colors, luminance, squash, with_alpha
 from palgan_jax.colorize.metadata import Metadata
 from palgan_jax.colorize.painting import Painting, mean_of_references
 from palgan_jax.colorize.points import Hints, Spread
@@ -30,7 +30,6 @@ from palgan_jax.colorize.result import Result
 from palgan_jax.config import from_dict, palette_spec
 from palgan_jax.data.file_bytes import read_bytes
 from palgan_jax.data.in_memory import Readable, take_picture
-from palgan_jax.data.levels import to_bytes
 from palgan_jax.data.picture import Picture
 from palgan_jax.errors import UserError
 from palgan_jax.nn import PalGAN
@@ -50,7 +49,7 @@ def paint_batch(
 
     R is any multiple of 64, since no palette is predicted.
     """
-    l = normalize_lab(jnp.pad(lightness[..., None], ((0, 0), (0, 0), (0, 0), (0, 2))), ab_range)[0]
+    l, _ = normalize_lab(lightness[..., None], ab_range)
     c: Any = network.apply(variables, l, h, method="paint")
     return denormalize_lab(l, c.astype(jnp.float32), ab_range)[..., 1:]
 
@@ -70,8 +69,7 @@ def predict_batch(
 
     Returns the palettes used (B, K) and ab (B, R, R, 2) in Lab units.
     """
-    lab = jnp.pad(lightness[..., None], ((0, 0), (0, 0), (0, 0), (0, 2)))
-    l, _ = normalize_lab(lab, ab_range)
+    l, _ = normalize_lab(lightness[..., None], ab_range)
     output: Any = network.apply(variables, l, palette, train=False)
     predicted, c = output  # (B, K), (B, R, R, 2)
     c = c.astype(jnp.float32)
@@ -83,7 +81,7 @@ def predict_batch(
 
 def predict_palettes(network: PalGAN, ab_range: float, variables: Any, lightness: jax.Array) -> jax.Array:
     """Predicts palettes (B, K) for L (B, R, R) in [0, 100], and paints nothing."""
-    l, _ = normalize_lab(jnp.pad(lightness[..., None], ((0, 0), (0, 0), (0, 0), (0, 2))), ab_range)
+    l, _ = normalize_lab(lightness[..., None], ab_range)
     predicted: Any = network.apply(variables, l, method=lambda net, l: net.palette_generator(l, False)[0])
     return predicted
 
@@ -299,10 +297,7 @@ class Colorizer:
             layers.append(Layer(np.zeros_like(ab), np.ascontiguousarray(border.mask(height, width)[place])))
             pixels = join(lightness, np.zeros_like(ab), deep)
             pixels[place] = join(np.ascontiguousarray(lightness[place]), ab, deep, layers)
-        if picture.alpha is not None:
-            alpha = picture.alpha if deep else to_bytes(picture.alpha)
-            pixels = np.concatenate([pixels, alpha[..., None]], axis=-1)
-        return Result(pixels, palette, ab)
+        return Result(with_alpha(pixels, picture), palette, ab)
 
     def _colors(
         self, lightness: np.ndarray, painting: Painting, regions: Sequence[Region], spread: Spread | None

@@ -10,6 +10,7 @@ import re
 import threading
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from itertools import product
 from pathlib import Path
 
@@ -139,6 +140,11 @@ def plan(
       records: what was made before.
       overwrite: make everything anew, and replace what was made of a picture before.
     """
+
+    @cache  # nothing is added to the records here
+    def entries_in(folder: Path, ending: str) -> list[Entry]:
+        return [entry for entry in records.of(folder).values() if Path(entry.result).suffix.lower() == ending]
+
     jobs = []
     for source, version in product(sources, versions):
         ending = result_suffix("jpeg" if version.on_sheet else kind, source.place)
@@ -146,9 +152,7 @@ def plan(
         folder = output / source.place.parent
         wanted = folder / f"{source.place.stem}{version.ending}{ending}"
         job = Job(source, wanted, own_kind, settings(own_kind, version), version)
-        entries = [
-            entry for entry in records.of(folder).values() if Path(entry.result).suffix.lower() == ending.lower()
-        ]
+        entries = entries_in(folder, ending.lower())
         if overwrite:
             own = [entry for entry in entries if entry.source == source.identity]
             before = [entry for entry in own if _ending_of(entry, source) == version.ending]
@@ -175,8 +179,8 @@ def _ending_of(entry: Entry, source: Source) -> str:
 def _made_from(source: Source, entries: Sequence[Entry], settings: str) -> list[Entry]:
     """Returns the entries that were made from a picture of this name and content, with these settings."""
     try:
-        facts = (settings, source.path.stat().st_size, Path(source.identity).name)
-        candidates = [e for e in entries if (e.settings, e.source_bytes, Path(e.source).name) == facts]
+        facts, name = (settings, source.path.stat().st_size), Path(source.identity).name
+        candidates = [e for e in entries if (e.settings, e.source_bytes) == facts and Path(e.source).name == name]
         digest = file_sha256(source.path) if candidates else ""
     except OSError:
         return []
@@ -217,32 +221,18 @@ def plan_one(
     Raises UserError where a file exists, unless it is the result of this picture with these settings already, or may
     be replaced; and where it is a picture that was named.
     """
-    return [
-        _plan_version(
-            source, output, "jpeg" if version.on_sheet else kind, version, settings, names, records, overwrite
-        )
-        for version in versions
-    ]
-
-
-def _plan_version(
-    source: Source,
-    output: Path,
-    kind: str,
-    version: Version,
-    settings: Callable[[str, Version], str],
-    names: Names,
-    records: Records,
-    overwrite: bool,
-) -> Job:
-    suffix = FORMATS[kind].suffixes[0] if version.on_sheet else output.suffix
-    target = output.with_name(f"{output.stem}{version.ending}{suffix}")
-    job = Job(source, target, kind, settings(kind, version), version)
-    if not names.claim(target):
-        raise UserError(f"{target} is a picture that was named itself: choose another name for the result.")
-    entry = records.of(target.parent).get(target.name)
-    if os.path.lexists(target) and not overwrite:
-        if entry is not None and _made_from(source, [entry], job.settings):
-            return replace(job, is_done=True)
-        raise UserError(f"{target} exists already: choose another name, or replace it with --overwrite.")
-    return job
+    jobs = []
+    for version in versions:
+        own_kind = "jpeg" if version.on_sheet else kind
+        suffix = FORMATS[own_kind].suffixes[0] if version.on_sheet else output.suffix
+        target = output.with_name(f"{output.stem}{version.ending}{suffix}")
+        job = Job(source, target, own_kind, settings(own_kind, version), version)
+        if not names.claim(target):
+            raise UserError(f"{target} is a picture that was named itself: choose another name for the result.")
+        entry = records.of(target.parent).get(target.name)
+        if os.path.lexists(target) and not overwrite:
+            if entry is None or not _made_from(source, [entry], job.settings):
+                raise UserError(f"{target} exists already: choose another name, or replace it with --overwrite.")
+            job = replace(job, is_done=True)
+        jobs.append(job)
+    return jobs

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
+from operator import methodcaller
 
 from palgan_jax.errors import UserError
 from palgan_jax.palette.colors import parse_color
@@ -39,11 +39,11 @@ def parse_edits(text: str) -> Edits:
         verb, *words = part.split()
         if verb == "shift" and words:
             numbers = dict(_named_number(word, part) for word in words)
-            steps.append(partial(_call, "shift", (), numbers))
+            steps.append(methodcaller("shift", **numbers))
         elif (verb == "boost" and len(words) in (2, 3)) or (verb == "remove" and len(words) in (1, 2)):
             parse_color(words[0])
             arguments = (words[0], *(_number(word, part) for word in words[1:]))
-            steps.append(partial(_call, verb, arguments, {}))
+            steps.append(methodcaller(verb, *arguments))
         else:
             raise UserError(
                 f"{part!r} is no edit: write `shift hue=20 chroma=1.2 temperature=5`, `boost #c04040 2` or "
@@ -54,10 +54,6 @@ def parse_edits(text: str) -> Edits:
     edits = Edits(text, tuple(steps))
     edits(Palette.from_colors(["gray"]))  # numbers out of their range are told before any work
     return edits
-
-
-def _call(name: str, arguments: tuple, named: dict, palette: Palette) -> Palette:
-    return getattr(palette, name)(*arguments, **named)
 
 
 def _named_number(word: str, part: str) -> tuple[str, float]:
