@@ -14,7 +14,7 @@ from palgan_jax.data.mixture import MixtureSource
 from palgan_jax.data.protocols import Source
 from palgan_jax.data.source import StoredSource, open_source
 from palgan_jax.errors import UserError
-from palgan_jax.pages.grid import Section, draw_grid
+from palgan_jax.pages.grid import Section, draw_grid, evenly
 from palgan_jax.util.files import cache_folder, make_folder, write_file
 from palgan_jax.util.progress import ScanProgress
 from palgan_jax.util.text import in_words
@@ -90,7 +90,7 @@ def colorfulness(source: Source) -> np.ndarray:
 
 def draw_sheet(source: Source, notes: Sequence[str]) -> np.ndarray:
     """Draws 48 pictures spread evenly over the set, and the least and the most colorful ones: uint8 (H, W, 3)."""
-    spread = np.unique(np.linspace(0, len(source) - 1, SPREAD).round().astype(int))
+    spread = evenly(len(source), SPREAD)
     sections = [Section("evenly over the set", _read(source, spread))]
     if len(color := colorfulness(source)):
         order = np.argsort(color, kind="stable")

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from palgan_jax.errors import ExitCode, ProcessesMissing, UserError, report
+from palgan_jax.util.signals import end_process
 
 log = logging.getLogger(__name__)
 
@@ -63,7 +64,7 @@ def joined(distributed: str) -> Iterator[int]:
             # collective, where they would wait for it in vain.
             _end_after(FAREWELL_SECONDS, lambda: code)
             jax.distributed.shutdown()
-        _exit(code)
+        end_process(code)
     jax.distributed.shutdown()
 
 
@@ -159,14 +160,7 @@ def _not_joined(why: str) -> UserError:
 
 def _end_after(seconds: float, last: Callable[[], ExitCode]) -> threading.Timer:
     """Calls `last` and ends the process with the code that it returns, unless the timer is canceled before."""
-    timer = threading.Timer(seconds, lambda: _exit(last()))
+    timer = threading.Timer(seconds, lambda: end_process(last()))
     timer.daemon = True
     timer.start()
     return timer
-
-
-def _exit(code: int) -> None:
-    for stream in (sys.stdout, sys.stderr):
-        with contextlib.suppress(OSError, ValueError):
-            stream.flush()
-    os._exit(code)

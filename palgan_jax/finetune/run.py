@@ -21,7 +21,7 @@ from palgan_jax.evaluation.truth import open_truth, read_picture
 from palgan_jax.finetune.choices import choose
 from palgan_jax.finetune.split import ASIDE, split_folder
 from palgan_jax.finetune.verdict import verdict
-from palgan_jax.pages.grid import Section, draw_grid
+from palgan_jax.pages.grid import Section, draw_grid, evenly
 from palgan_jax.training.loop import Outcome, train
 from palgan_jax.training.start import find_model
 from palgan_jax.util.files import write_file
@@ -81,7 +81,7 @@ def _draw(systems: Sequence[Checkpoint], sentences: Sequence[str], run: Path) ->
     """Writes RUN/before-and-after.png: some of the pictures kept aside, evenly out of all, by each model."""
     truth = open_truth(f"list:{run / ASIDE}")
     sections = []
-    for number in np.unique(np.linspace(0, len(truth) - 1, ON_SHEET).round().astype(int)).tolist():
+    for number in evenly(len(truth), ON_SHEET).tolist():
         rgb = read_picture(truth, number, at_least=CELL)
         gray = join(luminance(rgb), np.zeros((1, 1, 2), np.float32))
         painted = [(system.label, system.colorizer.colorize(rgb)[0]) for system in systems]

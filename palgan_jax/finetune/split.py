@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
-from palgan_jax.data.folder import list_pictures
+from palgan_jax.config import default_config
 from palgan_jax.data.source import StoredSource, open_source
 from palgan_jax.errors import UserError
-from palgan_jax.util.files import make_folder, write_file
+from palgan_jax.util.files import make_folder, user_path, write_file
 from palgan_jax.util.progress import ScanProgress
 
 TRAIN, ASIDE = "train.txt", "aside.txt"  # lists in the run's folder
@@ -13,7 +13,6 @@ FEWEST = 20
 SMALL = 60
 MOST_ASIDE = 200
 NEIGHBORS = 4
-NEAR_GRAY = 5.0  # as the default of data.near_gray
 
 
 def is_aside(number: int, count: int) -> bool:
@@ -34,9 +33,8 @@ def split_folder(folder: str | Path, run: Path) -> tuple[int, int]:
     """
     lists = [run / TRAIN, run / ASIDE]
     if not all(path.is_file() for path in lists):
-        source = open_source(
-            f"folder:{folder}", cache_dir=run / "data", near_gray=NEAR_GRAY, progress=ScanProgress(str(folder))
-        )
+        near_gray, progress = default_config().data.near_gray, ScanProgress(str(folder))
+        source = open_source(f"folder:{folder}", cache_dir=run / "data", near_gray=near_gray, progress=progress)
         assert isinstance(source, StoredSource)
         count = len(source)
         if count < FEWEST:
@@ -44,7 +42,7 @@ def split_folder(folder: str | Path, run: Path) -> tuple[int, int]:
                 f"{folder} has {count} photographs in color, too few to learn from and to judge by: name a folder of "
                 f"{FEWEST} at least."
             )
-        root = list_pictures(folder).root.absolute()
+        root = user_path(str(folder)).absolute()
         paths = [root / source.picture_name(i) for i in range(count)]
         make_folder(run)
         for path, aside in zip(lists, (False, True), strict=True):

@@ -24,6 +24,11 @@ class Section:
     pictures: Sequence[tuple[str, np.ndarray]]
 
 
+def evenly(count: int, most: int) -> np.ndarray:
+    """Returns the numbers of at most `most` of `count` things, spread evenly, with the first and the last."""
+    return np.unique(np.linspace(0, count - 1, most).round().astype(int))
+
+
 def draw_grid(
     sections: Sequence[Section], title: str, notes: Sequence[str] = (), *, cell: int = 128, columns: int = 12
 ) -> np.ndarray:

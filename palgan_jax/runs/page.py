@@ -11,6 +11,7 @@ from PIL import Image
 from palgan_jax.metrics.catalogue import VARIANTS, find_metric, in_order
 from palgan_jax.pages.chart import STYLE as CHARTS
 from palgan_jax.pages.chart import chart
+from palgan_jax.pages.grid import evenly
 from palgan_jax.pages.html import document, figure, image
 from palgan_jax.runs.read import Run
 
@@ -118,8 +119,7 @@ def _levels(run: Run, name: str) -> list[tuple[str, float]]:
 
 
 def _sheets(run: Run) -> str:
-    places = np.unique(np.linspace(0, len(run.sheets) - 1, SHEETS).round().astype(int))
-    chosen = [run.sheets[i] for i in places]
+    chosen = [run.sheets[i] for i in evenly(len(run.sheets), SHEETS)]
     pictures = (
         image(_read(path), f"step {step:,}", f"samples of {run.name} at step {step:,}") for step, path in chosen
     )

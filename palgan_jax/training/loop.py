@@ -310,8 +310,9 @@ def loop(run: Run, stop: StopRequest) -> None:
                 # that the best one is among them. A run that is killed before this repeats the step and its lines.
                 if run.every(spans.checkpoint) or (measured and run.config.best) or run.step == spans.total:
                     save(run, measured)
-            run.progress.reach(run.step - run.window.unfinished, note)
-            if sentence := run.outlook.after(run.step - run.window.unfinished):
+            done = run.step - run.window.unfinished
+            run.progress.reach(done, note)
+            if sentence := run.outlook.after(done):
                 log.info("%s", sentence)
 
 

@@ -1,6 +1,7 @@
 """Whether the training step fits the memory of the devices: the settings that would fit, and the largest batch."""
 
 import logging
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
@@ -59,17 +60,10 @@ def need_of(program: Program) -> Need | None:
 def state_bytes(abstract_state: Any) -> int:
     """Returns the bytes of a state, or of its shapes, on one device."""
     return sum(
-        leaf.dtype.itemsize * _size(leaf.sharding.shard_shape(leaf.shape))
+        leaf.dtype.itemsize * math.prod(leaf.sharding.shard_shape(leaf.shape))
         for leaf in jax.tree.leaves(abstract_state)
         if not jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
     )
-
-
-def _size(shape: tuple[int, ...]) -> int:
-    size = 1
-    for side in shape:
-        size *= side
-    return size
 
 
 def room(mesh: Mesh, *, free: bool = False) -> float | None:

@@ -30,6 +30,7 @@ class SampleSheets:
     def __init__(self, config: ConfigDict, generator: nn.Module, mesh: Mesh, source: Source, folder: Path):
         self._source, self._folder = source, folder
         self._spec, self._ab_range = palette_spec(config), config.ab_range
+        self._on_board = config.tensorboard
         self._has_palette = config.model == "palgan"  # other models have a code in its place
         # Every process colorizes the same pictures, so that none has to send its share to the one that draws.
         count = min(COUNT, len(source))
@@ -50,7 +51,8 @@ class SampleSheets:
         """Writes the sheet of this step.
 
         Returns "sheet" and, of a model with palettes, "palettes": uint8 (H, W, 3) each, the second with those that are
-        predicted above those of the truth. Other processes than the first return nothing.
+        predicted above those of the truth. Other processes than the first, and runs without
+        TensorBoard, return nothing.
         """
         computed = jax.device_get(self._colorize(variables, self._on_device))
         h, ours, gray, truth = (np.asarray(x) for x in computed)
@@ -65,6 +67,8 @@ class SampleSheets:
             rows, self._folder, f"Step {step:,}", name=f"step_{step:08d}.png", html=False, spec=self._spec,
             ab_range=self._ab_range,
         )  # fmt: skip
+        if not self._on_board:
+            return {}
         with Image.open(path) as sheet:
             drawn = {"sheet": np.asarray(sheet.convert("RGB"))}
         return drawn | ({"palettes": np.concatenate([self._line(h), self._line(truth)])} if self._has_palette else {})

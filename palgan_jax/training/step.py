@@ -101,22 +101,21 @@ def make_train_step(
 
 def _draw(config: ConfigDict, state: TrainState, batch_size: int) -> Draws:
     """Draws the random numbers of one step, for the whole batch, so that `accumulate` does not change them."""
+
+    def key(use: int) -> jax.Array:
+        return jax.random.fold_in(jax.random.fold_in(state.key, use), state.step)
+
     draws = {}
     if config.predicted_share > 0:
-        key = jax.random.fold_in(jax.random.fold_in(state.key, 3), state.step)
-        draws["use_predicted"] = jax.random.bernoulli(key, config.predicted_share, (batch_size,))
+        draws["use_predicted"] = jax.random.bernoulli(key(3), config.predicted_share, (batch_size,))
     if config.model == "vae":
-        key = jax.random.fold_in(jax.random.fold_in(state.key, 4), state.step)
-        draws["code"] = jax.random.normal(key, (batch_size, config.palette.bins**2))
+        draws["code"] = jax.random.normal(key(4), (batch_size, config.palette.bins**2))
     if config.net.palette_dropout > 0:
-        key = jax.random.fold_in(jax.random.fold_in(state.key, 5), state.step)
-        draws["keys"] = jax.random.split(key, batch_size)
+        draws["keys"] = jax.random.split(key(5), batch_size)
     if config.data.luminance_jitter > 0:
-        key = jax.random.fold_in(jax.random.fold_in(state.key, 6), state.step)
-        draws["tone"] = jax.random.uniform(key, (batch_size, 3))
+        draws["tone"] = jax.random.uniform(key(6), (batch_size, 3))
     if config.recolored_share > 0:
-        key = jax.random.fold_in(jax.random.fold_in(state.key, 7), state.step)
-        draws["recolor"] = jax.random.uniform(key, (batch_size, 4))
+        draws["recolor"] = jax.random.uniform(key(7), (batch_size, 4))
     return draws
 
 

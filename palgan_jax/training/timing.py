@@ -69,7 +69,7 @@ class MetricsWindow:
     @property
     def unfinished(self) -> int:
         """Returns how many of the steps that were started are not done yet."""
-        return sum(not end.done() for end in self._ends)
+        return sum(not end.done() for end in self._ends[-QUEUED:])  # `add` has waited for those before
 
     def close(self, metrics: dict[str, jax.Array]) -> dict[str, Any]:
         """Returns the line of metrics of this step, with means over the steps since the last line:
