@@ -67,6 +67,12 @@ def not_installed(error: ModuleNotFoundError) -> UserError | None:
     )
 
 
+def lacking(what: str, error: ModuleNotFoundError) -> UserError:
+    """Returns the sentence for what cannot be done without a missing module; `what` names it in a main clause."""
+    missing = not_installed(error)
+    return UserError(f"{what}: {missing}" if missing else f"{error}.")
+
+
 def one_line(error: BaseException, limit: int = 300) -> str:
     """Returns the message of an error, to be quoted in a sentence: on one line, at most `limit` characters, no period.
 

@@ -6,6 +6,7 @@ from typing import Any
 from palgan_jax.benchmark.cost import Cost
 from palgan_jax.benchmark.hlo_costs import Traffic
 from palgan_jax.benchmark.topology import Peaks
+from palgan_jax.util.text import aligned
 
 MIB = 2**20
 
@@ -26,18 +27,6 @@ COLUMNS = (
 )
 
 
-def grid(rows: Sequence[Sequence[str]], left: int = 1) -> list[str]:
-    """Returns the lines of a table; the first `left` columns are aligned left, the others right."""
-    widths = [max(len(cell) for cell in column) for column in zip(*rows, strict=True)]
-    return [
-        "  ".join(
-            cell.ljust(width) if column < left else cell.rjust(width)
-            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ).rstrip()
-        for row in rows
-    ]
-
-
 def figure(figures: dict[str, Any], name: str) -> Any:
     """Returns a figure by its dotted name, such as step_ms.median; None where there is none."""
     value: Any = figures
@@ -56,7 +45,7 @@ def cost_report(title: str, costs: dict[str, Cost], peaks: Peaks, top: int) -> s
     figures = {name: cost.figures(peaks) for name, cost in costs.items()}
     rows = [["", *costs]]
     rows += [[label, *(_cell(f, key, style) for f in figures.values())] for label, key, style in COLUMNS]
-    lines = [title, "", *grid(rows), "", _peaks_line(peaks)]
+    lines = [title, "", aligned(rows), "", _peaks_line(peaks)]
     for name, cost in costs.items():
         lines += ["", *_collectives(name, cost), *_notes(cost)]
     for name, cost in costs.items():
@@ -77,7 +66,7 @@ def _collectives(name: str, cost: Cost) -> list[str]:
     rows = [[f"collectives, {name}", "runs", "MB", "MB sent by a chip"]]
     for kind, c in sorted(cost.collectives.items()):
         rows.append([kind, str(c.count), f"{c.bytes / 1e6:.2f}", f"{c.sent / 1e6:.2f}"])
-    return grid(rows)
+    return [aligned(rows)]
 
 
 def _notes(cost: Cost) -> list[str]:
@@ -92,7 +81,7 @@ def _traffic(name: str, cost: Cost, top: int) -> list[str]:
     for t in [*cost.traffic[:top], _sum(cost.traffic)]:
         mb, main = t.bytes / cost.images / 1e6, t.main / cost.images / 1e6
         rows.append([t.layer, f"{mb:.2f}", f"{main:.2f}", f"{100 * t.bytes / total:.1f}", str(t.instructions)])
-    return grid(rows)
+    return [aligned(rows)]
 
 
 def _sum(traffic: Sequence[Traffic]) -> Traffic:
@@ -104,7 +93,7 @@ def _sum(traffic: Sequence[Traffic]) -> Traffic:
 def _buffers(name: str, cost: Cost, top: int) -> list[str]:
     rows = [[f"largest arrays, {name}", "shape", "MiB each", "made"]]
     rows += [[b.layer, b.shape, f"{b.size / MIB:.1f}", str(b.count)] for b in cost.buffers[:top]]
-    return grid(rows, left=2)
+    return [aligned(rows, left=2)]
 
 
 COMPILED = (
@@ -146,7 +135,7 @@ def run_report(title: str, figures: dict[str, Any]) -> str:
     ]
     if start:
         rows.append(["time to first step", f"{start['cold']:.1f} s, then {start['warm']:.1f} s with its programs kept"])
-    return "\n".join([title, "", *grid(rows, left=2)])
+    return "\n".join([title, "", aligned(rows, left=2)])
 
 
 def _gflops(value: float) -> str:
@@ -166,4 +155,4 @@ def table(rows: Sequence[dict[str, Any]], columns: Sequence[tuple[str, str, str]
         lines.append([*cells, *(_cell(row, key, style) for _, key, style in columns)])
         if "error" in row:
             notes.append(f"{' '.join(cells)}: {row['error']}")
-    return "\n".join([*grid(lines, left=len(rows[0]["setting"])), *notes])
+    return "\n".join([aligned(lines, left=len(rows[0]["setting"])), *notes])

@@ -18,7 +18,7 @@ import io
 import logging
 import mmap
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
@@ -124,11 +124,12 @@ def decode_picture(
     """
     with quiet_pillow, damage_explained(name):
         format_ = format_of(data[:HEAD], name)
-        if format_ == "RAW" or (format_ == "TIFF" and tiff_pages.is_raw(data)):
+        pictures = tiff_pages.pictures(data) if format_ == "TIFF" else []
+        if pictures:
+            return _decode_tiff(data, pictures, name, max_pixels, page)
+        if format_ in ("RAW", "TIFF"):
             check_size(raw.size(data, name), name, max_pixels)
             return Picture(raw.develop(data, name))
-        if format_ == "TIFF":
-            return _decode_tiff(data, name, max_pixels, page)
         profile = b""
         if format_ == "PNG":
             data, profile = png.slim(data)
@@ -218,8 +219,8 @@ def _sizes_of_any(data: bytes | BinaryIO, name: str, all_pages: bool = False) ->
         file = data
     if format_ == "TIFF":
         content = data if isinstance(data, bytes) else mmap.mmap(data.fileno(), 0, access=mmap.ACCESS_READ)
-        if not tiff_pages.is_raw(content):
-            return [_upright(page) for page in tiff_pages.pictures(content)]
+        if pictures := tiff_pages.pictures(content):
+            return [_upright(page) for page in pictures]
         format_ = "RAW"
     if format_ == "RAW":
         return [raw.size(data, name)]
@@ -281,9 +282,10 @@ def _upright(page: tiff_pages.Page) -> tuple[int, int]:
     return (height, width) if page.orientation >= 5 else (width, height)
 
 
-def _decode_tiff(data: bytes, name: str, max_pixels: int, number: int | None) -> Picture:
+def _decode_tiff(
+    data: bytes, pictures: Sequence[tiff_pages.Page], name: str, max_pixels: int, number: int | None
+) -> Picture:
     silence()
-    pictures = tiff_pages.pictures(data)
     page = pictures[number or 0]
     check_size(_upright(page), name, max_pixels)
     layout = tiff_samples.layout_of(page)

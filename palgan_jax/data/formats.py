@@ -12,7 +12,7 @@ from typing import BinaryIO
 
 from PIL import Image, UnidentifiedImageError
 
-from palgan_jax.errors import UserError, not_installed, one_line
+from palgan_jax.errors import UserError, lacking, one_line
 
 READ = "JPEG, PNG, TIFF, WebP, BMP, GIF, JPEG 2000, AVIF or PNM"
 PICTURE_SUFFIXES = frozenset(
@@ -90,7 +90,7 @@ _PLUGINS = {"HEIF": ("HEIC", "pillow_heif"), "JXL": ("JPEG XL", "pillow_jxl")}
 def format_of(head: bytes, name: str) -> str:
     """Returns the format of Pillow that the first bytes of a file (HEAD or more) announce, or RAW for cameras' files.
 
-    Those of cameras that are TIFFs as well are told by `tiff_pages.is_raw`.
+    Those of cameras that are TIFFs as well are told by `tiff_pages.pictures`.
 
     Raises UserError, which names what the file is where that is known, for every format that is not read.
     """
@@ -168,8 +168,7 @@ def _register(format_: str, name: str) -> None:
     try:
         _import_plugin(module)
     except ModuleNotFoundError as error:
-        missing = not_installed(error)
-        raise UserError(f"{name} is a {title} picture: {missing}" if missing else f"{error}.") from None
+        raise lacking(f"{name} is a {title} picture", error) from None
 
 
 @functools.cache

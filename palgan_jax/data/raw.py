@@ -7,7 +7,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from palgan_jax.errors import UserError, not_installed
+from palgan_jax.errors import lacking
 
 _TURNED = 4  # the bit of LibRaw's orientations that swaps sides
 _SRGB_CURVE = (2.4, 12.92)  # exponent, and slope near black
@@ -19,8 +19,7 @@ def _opened(data: bytes | BinaryIO, name: str) -> Iterator[Any]:
     try:
         import rawpy
     except ModuleNotFoundError as error:
-        missing = not_installed(error)
-        raise UserError(f"{name} is a camera's raw file: {missing}" if missing else f"{error}.") from None
+        raise lacking(f"{name} is a camera's raw file", error) from None
     try:
         with rawpy.imread(io.BytesIO(data) if isinstance(data, bytes) else data) as raw:
             yield raw

@@ -114,9 +114,9 @@ def open_bands(path: Path, number: int | None) -> Iterator[TiffBands | None]:
 def _bands_of(descriptor: int, name: str, number: int | None) -> TiffBands | None:
     silence()
     data = mmap.mmap(descriptor, 0, access=mmap.ACCESS_READ)
-    if tiff_pages.is_raw(data):
-        return None
     pictures = tiff_pages.pictures(data)
+    if not pictures:
+        return None
     page = pictures[number or 0]
     layout = tiff_samples.layout_of(page)
     if not _is_readable(page, layout):

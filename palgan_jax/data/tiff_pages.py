@@ -161,21 +161,18 @@ def pages(data: Bytes) -> list[Page]:
     return result
 
 
-def is_raw(data: Bytes) -> bool:
-    """Returns True for the raw file of a camera."""
-    all_pages = pages(data)
-    return (
-        any(Tag.DNG in page for page in all_pages)
-        or data[8:10] == b"CR"
-        or any(page.number(Tag.PHOTOMETRIC, -1) in _RAW for page in (*all_pages, *_inner_pages(data, all_pages)))
-    )
-
-
 def pictures(data: Bytes) -> list[Page]:
-    """Returns the pages that are neither reduced copies nor masks, or else the largest one."""
+    """Returns the pages that are neither reduced copies nor masks, or else the largest one.
+
+    The raw file of a camera has none.
+    """
     all_pages = pages(data)
+    if any(Tag.DNG in page for page in all_pages) or data[8:10] == b"CR":
+        return []
+    inner = _inner_pages(data, all_pages)
+    if any(page.number(Tag.PHOTOMETRIC, -1) in _RAW for page in (*all_pages, *inner)):
+        return []
     whole = [page for page in all_pages if not page.is_reduced and not page.is_mask]
-    inner = () if whole else _inner_pages(data, all_pages)
     whole = whole or [page for page in inner if not page.is_reduced and not page.is_mask]
     return whole or [max(all_pages, key=lambda page: page.size[0] * page.size[1])]
 

@@ -79,8 +79,6 @@ class Graph:
     def weight(self, value: np.ndarray, name: str) -> Tensor:
         """Returns a trained array by the name that Flax has for it; where asked, it is stored as float16."""
         array = np.ascontiguousarray(value, np.float32)
-        if name in self._constants:
-            return Tensor(self, name)
         largest = np.abs(array).max(initial=0.0)
         if not self._half or array.size < HALF_FROM or largest > np.finfo(np.float16).max:
             return Tensor(self, self._store(name, array))

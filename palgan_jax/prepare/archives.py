@@ -6,7 +6,6 @@ reads only the lists of contents, which takes seconds even for 148 GB.
 
 import logging
 import re
-import shutil
 import tarfile
 import urllib.request
 import zipfile
@@ -16,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from palgan_jax.errors import UserError, one_line
+from palgan_jax.prepare.room import need_room
 from palgan_jax.prepare.sets import Archive, PictureSet, Split
 from palgan_jax.util.progress import Progress
 from palgan_jax.util.text import in_words
@@ -111,12 +111,8 @@ def check_room(picture_set: PictureSet, splits: Sequence[Split], usable: dict[st
     sizes = [sum(usable[archive.file].size for archive in split.archives) for split in splits]
     needed = round(sum(sizes) * RECORDS) + (max(sizes, default=0) if picture_set.unpacked else 0)
     needed += sum(entry.size for entry in usable.values() if entry.path is None)
-    free = shutil.disk_usage(folder).free
-    if free < needed:
-        raise UserError(
-            f"{folder} has {in_words(free)} free and preparing {picture_set.title} takes up to {in_words(needed)}: "
-            "make room, or name another place with --data-dir."
-        )
+    purpose = f"preparing {picture_set.title} takes up to {in_words(needed)}"
+    need_room(folder, needed, purpose, "make room, or name another place with --data-dir")
     return needed
 
 

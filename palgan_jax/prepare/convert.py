@@ -4,7 +4,6 @@ The records are copied as they are, shard by shard. In the end `dataset_info.jso
 tfds has for that. The TFRECORD files are kept, and can be removed afterwards.
 """
 
-import shutil
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import Any
 from palgan_jax.data.tfds_layout import ARRAY_RECORD, TFRECORD, Shard, shards
 from palgan_jax.errors import UserError
 from palgan_jax.prepare.dataset_info import read_info, write_info
+from palgan_jax.prepare.room import need_room
 from palgan_jax.prepare.verify import count_records
 from palgan_jax.util.progress import Progress
 from palgan_jax.util.text import in_words
@@ -35,7 +35,8 @@ def convert(folder: Path) -> None:
             "copy the set again."
         )
     remaining = [(source, target) for source, target in zip(old, new, strict=True) if not _is_done(folder, target)]
-    _check_room(folder, sum((folder / source.name).stat().st_size for source, _ in remaining))
+    needed = sum((folder / source.name).stat().st_size for source, _ in remaining)
+    need_room(folder, needed, f"the ArrayRecord files take {in_words(needed)}")
     with Progress("converting", len(old), done=len(old) - len(remaining), unit="shard") as progress:
         for source, target in remaining:
             _convert_shard(folder, source, target)
@@ -46,14 +47,6 @@ def convert(folder: Path) -> None:
 
 def _is_done(folder: Path, shard: Shard) -> bool:
     return (folder / shard.name).is_file() and count_records(folder / shard.name) == shard.records
-
-
-def _check_room(folder: Path, needed: int) -> None:
-    free = shutil.disk_usage(folder).free
-    if free < needed:
-        raise UserError(
-            f"{folder} has {in_words(free)} free and the ArrayRecord files take {in_words(needed)}: make room."
-        )
 
 
 def _convert_shard(folder: Path, source: Shard, target: Shard) -> None:

@@ -4,7 +4,6 @@ import csv
 import hashlib
 import io
 import logging
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from palgan_jax.prepare.download import beginning, download
 from palgan_jax.prepare.lock import workplace
 from palgan_jax.prepare.photograph_jpeg import make_jpeg, take_source
 from palgan_jax.prepare.photograph_list import Package, Photograph
+from palgan_jax.prepare.room import need_room
 from palgan_jax.util.files import file_sha256, make_folder, write_file, write_new_file
 from palgan_jax.util.progress import Progress
 from palgan_jax.util.text import in_words
@@ -81,7 +81,11 @@ def _is_there(folder: Path, photograph: Photograph) -> bool:
         return False
     except OSError:
         pass
-    raise UserError(f"{path} is there and is another file: move it, or name another folder with --data-dir.")
+    raise _is_another(path)
+
+
+def _is_another(path: Path) -> UserError:
+    return UserError(f"{path} is there and is another file: move it, or name another folder with --data-dir.")
 
 
 def _write_manifest(folder: Path, packages: Sequence[Package], photographs: Sequence[Photograph]) -> None:
@@ -100,9 +104,7 @@ def _write_manifest(folder: Path, packages: Sequence[Package], photographs: Sequ
         write_new_file(path, content)
     except FileExistsError:
         if path.read_bytes() != content:
-            raise UserError(
-                f"{path} is there and is another file: move it, or name another folder with --data-dir."
-            ) from None
+            raise _is_another(path) from None
 
 
 def _say_what_is_missing(photographs: int, packages: int, absent: Sequence[Package]) -> None:
@@ -116,12 +118,8 @@ def _say_what_is_missing(photographs: int, packages: int, absent: Sequence[Packa
 def _check_room(folder: Path, absent: Sequence[Package], count: int) -> None:
     """Raises UserError where the folder's disk has no room for the largest package and the results."""
     needed = max((package.size for package in absent), default=0) + count * _MEAN_SIZE
-    free = shutil.disk_usage(folder).free
-    if free < needed:
-        raise UserError(
-            f"{folder} has {in_words(free)} free and the photographs take up to {in_words(needed)} at first: "
-            "make room, or name another place with --data-dir."
-        )
+    purpose = f"the photographs take up to {in_words(needed)} at first"
+    need_room(folder, needed, purpose, "make room, or name another place with --data-dir")
 
 
 def _bring(package: Package, path: Path, progress: Progress) -> None:
