@@ -32,6 +32,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from comparisons.figures import tell
+
 ROOT = Path(__file__).resolve().parent.parent
 SIZE, QUICK_SIZE = (4000, 3000), (400, 300)
 
@@ -176,11 +178,7 @@ def main() -> None:
         words += ["--checkpoint", options.checkpoint] if options.checkpoint else []
         subprocess.run(words, cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
         figures = measure(options)
-    for name, value in figures.items():
-        if name != "all_rounds":
-            print(f"{name:22}{value:.3f}" if isinstance(value, float) else f"{name:22}{value}")
-    if options.json:
-        options.json.write_text(json.dumps(figures, indent=1))
+    tell(figures, 22, options.json, hidden=["all_rounds"])
 
 
 if __name__ == "__main__":

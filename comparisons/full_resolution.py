@@ -15,7 +15,6 @@ largest resident memory of the process that joins.
 
 import argparse
 import io
-import json
 import multiprocessing
 import resource
 import time
@@ -23,6 +22,8 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image
+
+from comparisons.figures import means, photographs, tell
 
 
 def bicubic(lightness: np.ndarray, ab: np.ndarray) -> np.ndarray:
@@ -103,7 +104,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="write the figures to this file, too")
     parser.add_argument("--quick", action="store_true", help="one photograph, one megapixel: figures mean nothing")
     options = parser.parse_args()
-    paths = sorted(path for path in options.folder.iterdir() if path.suffix in (".jpg", ".png"))[:: options.every]
+    paths = photographs(options.folder, options.every)
     if options.quick:
         paths, options.megapixels = paths[:1], 1
     context = multiprocessing.get_context("spawn")
@@ -117,12 +118,7 @@ def main() -> None:
 
     colorizer = Colorizer.load(options.checkpoint)
     rows = [figures_of(colorizer, path, options.palette) for path in paths]
-    figures = {"photographs": len(rows), **{name: float(np.mean([row[name] for row in rows])) for name in rows[0]}}
-    figures |= costs
-    for name, value in figures.items():
-        print(f"{name:28}{value:.3f}" if isinstance(value, float) else f"{name:28}{value}")
-    if options.json:
-        options.json.write_text(json.dumps(figures, indent=1))
+    tell(means(rows) | costs, 28, options.json)
 
 
 if __name__ == "__main__":

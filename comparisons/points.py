@@ -12,7 +12,6 @@ network: of the first painting, and of one in which a point was moved.
 """
 
 import argparse
-import json
 import time
 from pathlib import Path
 
@@ -20,6 +19,8 @@ import numpy as np
 from PIL import Image
 from scipy.sparse import coo_matrix, diags
 from scipy.sparse.linalg import splu
+
+from comparisons.figures import means, photographs, tell
 
 COUNTS = (1, 5, 20)
 SIDE, FADES_OVER, EDGE, FLOOR = 256, 120, 4.0, 1e-3
@@ -110,14 +111,9 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="write the figures to this file, too")
     options = parser.parse_args()
     colorizer = Colorizer.load(options.checkpoint)
-    paths = sorted(path for path in options.folder.iterdir() if path.suffix in (".jpg", ".png"))[:: options.every]
+    paths = photographs(options.folder, options.every)
     rows = [errors(colorizer, path) for path in paths]
-    figures = {"photographs": len(rows), **{name: float(np.mean([row[name] for row in rows])) for name in rows[0]}}
-    figures |= seconds(paths[0])
-    for name, value in figures.items():
-        print(f"{name:16}{value:.3f}" if isinstance(value, float) else f"{name:16}{value}")
-    if options.json:
-        options.json.write_text(json.dumps(figures, indent=1))
+    tell(means(rows) | seconds(paths[0]), 16, options.json)
 
 
 if __name__ == "__main__":

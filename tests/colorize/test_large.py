@@ -1,11 +1,9 @@
 """TIFFs that are colorized in bands: the same results as at once, and bounded memory."""
 
-import io
 import tracemalloc
 
 import numpy as np
 import pytest
-import tifffile
 from PIL import Image
 
 from palgan_jax.colorize import batch
@@ -14,17 +12,12 @@ from palgan_jax.colorize.large import Blocks
 from palgan_jax.data import tiff_bands
 from palgan_jax.data.decode import decode_picture
 from tests.support import picture_files as made
+from tests.support.picture_files import tiff
 
 RGB16 = made.scene(200, 150).astype(np.uint16) * 257 + 13
 GRAY16 = RGB16[..., 1]
 ALPHA16 = np.linspace(0, 65535, 150 * 200).reshape(150, 200).astype(np.uint16)
 PROFILE = made.rgb_profile(made.ADOBE, made.formula_curve(3, *made.SRGB_PARAMETERS))
-
-
-def tiff(array: np.ndarray, photometric: str = "minisblack", **options) -> bytes:
-    content = io.BytesIO()
-    tifffile.imwrite(content, array, photometric=photometric, metadata=None, **options)
-    return content.getvalue()
 
 
 KINDS = {

@@ -16,15 +16,9 @@ from palgan_jax.data.decode import decode_picture, decode_rgb, picture_size_of
 from palgan_jax.data.picture import Picture
 from palgan_jax.errors import UserError
 from tests.support import picture_files as made
-from tests.support.picture_files import ALPHA16, GRAY, GRAY16, RGB, RGB16
+from tests.support.picture_files import ALPHA16, GRAY, GRAY16, RGB, RGB16, tiff
 
 ALPHA = (ALPHA16 >> 8).astype(np.uint8)
-
-
-def tiff(array: np.ndarray, photometric: str = "minisblack", **options) -> bytes:
-    content = io.BytesIO()
-    tifffile.imwrite(content, array, photometric=photometric, metadata=None, **options)
-    return content.getvalue()
 
 
 def read(data: bytes) -> Picture:

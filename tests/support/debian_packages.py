@@ -3,9 +3,10 @@
 import io
 import shutil
 import subprocess
-import tarfile
 from collections.abc import Mapping
 from pathlib import Path
+
+from tests.support.miniature_sets import write_tar
 
 CONTROL = (
     "Package: gallery\nVersion: 1.0-1\nArchitecture: all\nMaintainer: Nobody <nobody@example.org>\nDescription: x\n"
@@ -31,11 +32,7 @@ def make_package(path: Path, files: Mapping[str, bytes], compression: str = "xz"
 def write_package(path: Path, entries: list[tuple[str, bytes]]) -> Path:
     """Writes a package with members of any names, as no tool of Debian makes it, and returns its path."""
     archive = io.BytesIO()
-    with tarfile.open(fileobj=archive, mode="w:xz") as tar:
-        for name, content in entries:
-            entry = tarfile.TarInfo(name)
-            entry.size = len(content)
-            tar.addfile(entry, io.BytesIO(content))
+    write_tar(archive, entries, "w:xz")
     members = {"debian-binary": b"2.0\n", "control.tar.xz": b"odd", "data.tar.xz": archive.getvalue()}
     text = b"!<arch>\n"
     for name, content in members.items():

@@ -1,6 +1,5 @@
 """Small picture files of every kind that is read, to be damaged (tests/support/fuzz.py)."""
 
-import io
 import random
 from collections.abc import Callable
 from functools import partial
@@ -12,20 +11,13 @@ from palgan_jax.data.decode import decode_picture, decode_rgb, picture_size_of
 from palgan_jax.errors import UserError
 from tests.support import picture_files as made
 from tests.support.fuzz import Reader, damaged, problem_of_sentence
-from tests.support.picture_files import ALPHA16, GRAY, GRAY16, RGB, RGB16
+from tests.support.picture_files import ALPHA16, GRAY, GRAY16, RGB, RGB16, tiff
 
 PIXELS = 30_000_000
 
 
 def sound_files() -> dict[str, bytes]:
     """Small sound files of every kind that is read."""
-    import tifffile
-
-    def tiff(array, photometric="minisblack", **options):
-        content = io.BytesIO()
-        tifffile.imwrite(content, array, photometric=photometric, metadata=None, **options)
-        return content.getvalue()
-
     profile = made.gray_profile(made.table_curve(np.linspace(0, 1, 64) ** 1.8))
     color_profile = made.rgb_profile(made.ADOBE, made.formula_curve(3, *made.SRGB_PARAMETERS))
     exif = Image.Exif()

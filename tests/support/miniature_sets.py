@@ -39,9 +39,9 @@ def encode(picture: Image.Image, name: str = "") -> bytes:
     return content.getvalue()
 
 
-def write_tar(path: Path | io.BytesIO, files: Iterable[tuple[str, bytes]]) -> None:
+def write_tar(path: Path | io.BytesIO, files: Iterable[tuple[str, bytes]], mode: str = "w") -> None:
     where = {"fileobj": path} if isinstance(path, io.BytesIO) else {"name": path}
-    with tarfile.open(mode="w", **where) as tar:  # type: ignore[call-overload]
+    with tarfile.open(mode=mode, **where) as tar:  # type: ignore[call-overload]
         for name, content in files:
             member = tarfile.TarInfo(name)
             member.size = len(content)

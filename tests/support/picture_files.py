@@ -200,6 +200,15 @@ def packed_tiff(array: np.ndarray, bits: int, photometric: int, **tags: int) -> 
     return plain_tiff(rows, array.shape[1], bits, samples, photometric, **tags)
 
 
+def tiff(array: np.ndarray, photometric: str = "minisblack", **options) -> bytes:
+    """A TIFF as tifffile writes it."""
+    import tifffile
+
+    content = io.BytesIO()
+    tifffile.imwrite(content, array, photometric=photometric, metadata=None, **options)
+    return content.getvalue()
+
+
 def dng(mosaic: np.ndarray, orientation: int = 1) -> bytes:
     """A camera's raw file: uint16 (H, W) behind a mosaic of red, green, green and blue, whose colors are sRGB."""
     import tifffile
