@@ -7,10 +7,12 @@ the picture.
 """
 
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache, partial
 from typing import NamedTuple
 
+import cv2
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -29,9 +31,12 @@ from palgan_jax.color import (
 from palgan_jax.colorize.edges import along_edges
 from palgan_jax.data.levels import to_bytes
 from palgan_jax.data.picture import Picture
+from palgan_jax.util.threads import available_cores
 
 _PIECE = 1 << 16  # pixels
 _ONE_THREAD = 1 << 17  # multiplications of a product that OpenBLAS leaves to one thread: the others have other work
+_GAP = 3  # how many times larger than the result a picture is left by the means of blocks, before it is interpolated
+_DARK = 0.009  # L is a cube root of light above this, and linear in it near black
 _IN_GAMUT = 1e-4  # how far outside [0, 1] an sRGB value still counts as inside: about a 40th of an 8-bit step
 _along_edges = jax.jit(along_edges)
 
@@ -85,10 +90,34 @@ def luminance(rgb: np.ndarray) -> np.ndarray:
     if rgb.ndim == 2:
         return light_to_lightness(light.sum(axis=0))[rgb]
     result = np.empty((height, width), np.float32)
-    for top, bottom in _bands(height, width):
-        band = rgb[top:bottom]
-        result[top:bottom] = light_to_lightness(red[band[..., 0]] + green[band[..., 1]] + blue[band[..., 2]])
+    tables, sums = np.ascontiguousarray(light.T)[None], np.ones((1, 3), np.float32)
+
+    def convert(first: int, last: int) -> None:
+        for top, bottom in _bands(last - first, width):
+            band, l = rgb[first + top : first + bottom], result[first + top : first + bottom]
+            if rgb.dtype == np.uint8:
+                y = cv2.transform(cv2.LUT(band, tables), sums)
+            else:
+                y = red[band[..., 0]] + green[band[..., 1]] + blue[band[..., 2]]
+            np.cbrt(y, out=l)
+            l *= 116
+            l -= 16
+            dark = np.flatnonzero(y < _DARK)  # few pixels, at which L is linear
+            l.reshape(-1)[dark] = light_to_lightness(y.reshape(-1)[dark])
+
+    _on_all_cores(convert, height, width)
     return result
+
+
+def _on_all_cores(work: Callable[[int, int], None], height: int, width: int) -> None:
+    """Calls work(first, last + 1) for parts of a picture's rows, at the same time on as many cores as there are."""
+    parts = min(available_cores(), height * width // (4 * _PIECE))
+    if parts < 2:
+        work(0, height)
+        return
+    ends = [height * i // parts for i in range(parts + 1)]
+    with ThreadPoolExecutor(parts) as pool:
+        list(pool.map(work, ends[:-1], ends[1:]))
 
 
 @cache
@@ -105,8 +134,30 @@ def squash(luminance: np.ndarray, size: int) -> np.ndarray:
 
 def shrink(luminance: np.ndarray, height: int, width: int) -> np.ndarray:
     """Resizes L (H, W) to (height, width) by antialiased bilinear interpolation."""
-    resized = Image.fromarray(luminance).resize((width, height), Image.Resampling.BILINEAR)
+    down, across = (max(1, old // (_GAP * new)) for old, new in zip(luminance.shape, (height, width), strict=True))
+    means = _block_means(luminance, down, across)
+    box = (0, 0, luminance.shape[1] / across, luminance.shape[0] / down)
+    resized = Image.fromarray(means).resize((width, height), Image.Resampling.BILINEAR, box=box)
     return np.asarray(resized, np.float32)
+
+
+def _block_means(values: np.ndarray, rows: int, columns: int) -> np.ndarray:
+    """Returns the means of blocks of float32 (H, W), of which the last ones may be cut."""
+    if rows == columns == 1:
+        return values
+    means = np.empty([-(-size // block) for size, block in zip(values.shape, (rows, columns), strict=True)], np.float32)
+    for y, of_y in _whole_and_cut(values.shape[0], rows):
+        for x, of_x in _whole_and_cut(values.shape[1], columns):
+            target = means[y, x]
+            target[...] = cv2.resize(values[of_y, of_x], target.shape[::-1], interpolation=cv2.INTER_AREA)
+    return means
+
+
+def _whole_and_cut(size: int, block: int) -> list[tuple[slice, slice]]:
+    """Returns places of blocks of an axis, and those of their pixels: of the whole ones, and of the cut one."""
+    count, left = divmod(size, block)
+    whole = [(slice(count), slice(count * block))] if count else []
+    return [*whole, (slice(count, None), slice(count * block, None))] if left else whole
 
 
 @partial(jax.jit, static_argnames="deep")
@@ -296,10 +347,15 @@ def _joined(luminance: np.ndarray, rows: Callable[[int, int], Sequence[np.ndarra
     """Joins L (H, W) with colors; rows(top, bottom) returns a and b of rows top to bottom, flat."""
     height, width = luminance.shape
     rgb = np.empty((height, width, 3), np.uint16 if deep else np.uint8)
-    painter = _Painter(rgb.reshape(-1, 3))
-    for top, bottom in _bands(height, width):
-        painter.paint(top * width, [luminance[top:bottom].ravel(), *rows(top, bottom)])
-    painter.finish()
+
+    def paint(first: int, last: int) -> None:
+        painter = _Painter(rgb.reshape(-1, 3))
+        for band in _bands(last - first, width):
+            top, bottom = (first + row for row in band)
+            painter.paint(top * width, [luminance[top:bottom].ravel(), *rows(top, bottom)])
+        painter.finish()
+
+    _on_all_cores(paint, height, width)
     return rgb
 
 
