@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from functools import cache, partial
 from typing import NamedTuple
 
-import cv2
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -35,7 +34,7 @@ from palgan_jax.util.threads import available_cores
 
 _PIECE = 1 << 16  # pixels
 _ONE_THREAD = 1 << 17  # multiplications of a product that OpenBLAS leaves to one thread: the others have other work
-_GAP = 3  # how many times larger than the result a picture is left by the means of blocks, before it is interpolated
+_GAP = 3.0  # how many times larger than the result the means of blocks are, which interpolation makes it of
 _DARK = 0.009  # L is a cube root of light above this, and linear in it near black
 _IN_GAMUT = 1e-4  # how far outside [0, 1] an sRGB value still counts as inside: about a 40th of an 8-bit step
 _along_edges = jax.jit(along_edges)
@@ -90,15 +89,20 @@ def luminance(rgb: np.ndarray) -> np.ndarray:
     if rgb.ndim == 2:
         return light_to_lightness(light.sum(axis=0))[rgb]
     result = np.empty((height, width), np.float32)
-    tables, sums = np.ascontiguousarray(light.T)[None], np.ones((1, 3), np.float32)
+    gray = light.sum(axis=0)
 
     def convert(first: int, last: int) -> None:
         for top, bottom in _bands(last - first, width):
             band, l = rgb[first + top : first + bottom], result[first + top : first + bottom]
-            if rgb.dtype == np.uint8:
-                y = cv2.transform(cv2.LUT(band, tables), sums)
+            levels = [np.ascontiguousarray(band[..., i]) for i in range(3)]
+            if np.array_equal(levels[0], levels[1]) and np.array_equal(
+                levels[1], levels[2]
+            ):  # as most that are colorized
+                y = gray[levels[1]]
             else:
-                y = red[band[..., 0]] + green[band[..., 1]] + blue[band[..., 2]]
+                y = red[levels[0]]
+                y += green[levels[1]]
+                y += blue[levels[2]]
             np.cbrt(y, out=l)
             l *= 116
             l -= 16
@@ -133,31 +137,9 @@ def squash(luminance: np.ndarray, size: int) -> np.ndarray:
 
 
 def shrink(luminance: np.ndarray, height: int, width: int) -> np.ndarray:
-    """Resizes L (H, W) to (height, width) by antialiased bilinear interpolation."""
-    down, across = (max(1, old // (_GAP * new)) for old, new in zip(luminance.shape, (height, width), strict=True))
-    means = _block_means(luminance, down, across)
-    box = (0, 0, luminance.shape[1] / across, luminance.shape[0] / down)
-    resized = Image.fromarray(means).resize((width, height), Image.Resampling.BILINEAR, box=box)
+    """Resizes L (H, W) to (height, width) by antialiased bilinear interpolation, of large ones by means of blocks."""
+    resized = Image.fromarray(luminance).resize((width, height), Image.Resampling.BILINEAR, reducing_gap=_GAP)
     return np.asarray(resized, np.float32)
-
-
-def _block_means(values: np.ndarray, rows: int, columns: int) -> np.ndarray:
-    """Returns the means of blocks of float32 (H, W), of which the last ones may be cut."""
-    if rows == columns == 1:
-        return values
-    means = np.empty([-(-size // block) for size, block in zip(values.shape, (rows, columns), strict=True)], np.float32)
-    for y, of_y in _whole_and_cut(values.shape[0], rows):
-        for x, of_x in _whole_and_cut(values.shape[1], columns):
-            target = means[y, x]
-            target[...] = cv2.resize(values[of_y, of_x], target.shape[::-1], interpolation=cv2.INTER_AREA)
-    return means
-
-
-def _whole_and_cut(size: int, block: int) -> list[tuple[slice, slice]]:
-    """Returns places of blocks of an axis, and those of their pixels: of the whole ones, and of the cut one."""
-    count, left = divmod(size, block)
-    whole = [(slice(count), slice(count * block))] if count else []
-    return [*whole, (slice(count, None), slice(count * block, None))] if left else whole
 
 
 @partial(jax.jit, static_argnames="deep")
