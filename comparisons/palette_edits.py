@@ -16,9 +16,9 @@ from PIL import Image
 from palgan_jax import Palette, open_picture
 from palgan_jax.color import AB_RANGE, bytes_to_lab
 from palgan_jax.data.folder import list_pictures
-from palgan_jax.palette import bin_centers
 from palgan_jax.palette.color_shares import count_colors
 from palgan_jax.palette.edits import boost, shift
+from palgan_jax.palette.histogram import bin_centers
 
 SIDE = 128
 GRASS = np.array([-22.0, 32.0])

@@ -19,11 +19,10 @@ PACKAGE = ROOT / "palgan_jax"
 
 # The map of the package: a module, or all of a folder, imports only from what stands on lines above its own.
 ORDER = """
-errors color
+errors color choices
 util
 palette distributed
-nn
-config
+nn config
 pretrained pages
 metrics
 data
@@ -122,13 +121,22 @@ def test_orbax_is_used_at_all():
     assert any(full.startswith("orbax") for full in imports(MODULES["checkpoint.saving"]))
 
 
-def test_importing_the_package_and_the_command_line_loads_no_heavy_library():
-    code = "import sys, palgan_jax, palgan_jax.cli, palgan_jax.errors; print(*sys.modules)"
-    result = run_python(code)
+HEAVY = {"jax", "jaxlib", "flax", "numpy", "orbax", "grain", "tensorflow", "PIL"}
+
+
+@pytest.mark.parametrize(
+    ("names", "absent"),
+    [
+        pytest.param("palgan_jax, palgan_jax.cli, palgan_jax.errors", HEAVY | {"ml_collections"}, id="command line"),
+        pytest.param("palgan_jax.config", HEAVY, id="config"),
+    ],
+)
+def test_what_need_not_load_heavy_libraries_does_not(names, absent):
+    result = run_python(f"import sys, {names}; print(*sys.modules)")
     assert result.returncode == 0, result.stderr
     loaded = {name.partition(".")[0] for name in result.stdout.split()}
     assert "palgan_jax" in loaded
-    assert not loaded & {"jax", "jaxlib", "flax", "numpy", "orbax", "grain", "tensorflow", "PIL", "ml_collections"}
+    assert not loaded & absent
 
 
 def test_importing_every_module_touches_no_device():

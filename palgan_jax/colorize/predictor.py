@@ -36,10 +36,11 @@ from palgan_jax.nn import PalGAN
 from palgan_jax.nn.build import build_generator
 from palgan_jax.nn.fold import fold_spectral_norm
 from palgan_jax.nn.regions import Regions
-from palgan_jax.palette import PaletteSpec, histogram, of_picture
 from palgan_jax.palette.edit_words import parse_edits
+from palgan_jax.palette.histogram import histogram, of_picture
 from palgan_jax.palette.palette import Palette
 from palgan_jax.palette.samples import check_samples
+from palgan_jax.palette.spec import PaletteSpec
 
 
 def paint_batch(

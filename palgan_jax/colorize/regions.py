@@ -24,8 +24,8 @@ from palgan_jax.data.levels import to_bytes
 from palgan_jax.data.picture import Picture
 from palgan_jax.errors import UserError
 from palgan_jax.nn.regions import Regions
-from palgan_jax.palette.histogram import PaletteSpec
 from palgan_jax.palette.palette import Palette
+from palgan_jax.palette.spec import PaletteSpec
 from palgan_jax.palette.swatch_files import READERS
 from palgan_jax.util.files import user_path
 

@@ -21,7 +21,8 @@ from palgan_jax.color import from_bytes
 from palgan_jax.distributed.collectives import any_agree
 from palgan_jax.distributed.mesh import batch_sharding, to_devices
 from palgan_jax.errors import DataStopped
-from palgan_jax.palette import PaletteSpec, histogram
+from palgan_jax.palette.histogram import histogram
+from palgan_jax.palette.spec import PaletteSpec
 
 AHEAD = 2
 """Batches that lie on the devices or are on their way there while a step runs."""

@@ -15,7 +15,8 @@ import numpy as np
 from palgan_jax.color import bytes_to_lab
 from palgan_jax.data.crop import squash
 from palgan_jax.errors import DataStopped, UserError
-from palgan_jax.palette import PaletteSpec, normalized, of_picture
+from palgan_jax.palette.histogram import normalized, of_picture
+from palgan_jax.palette.spec import PaletteSpec
 from palgan_jax.util.progress import Progress
 from palgan_jax.util.threads import available_cores, ordered_map
 

@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping
 import jax.numpy as jnp
 import numpy as np
 
-from palgan_jax import palette as palettes
 from palgan_jax.evaluation.record import Evaluation, Example, Summary
 from palgan_jax.evaluation.table import (
     NOTHING,
@@ -21,6 +20,8 @@ from palgan_jax.evaluation.table import (
 )
 from palgan_jax.metrics.catalogue import find_metric, in_order
 from palgan_jax.pages.html import describe_palette, document, figure, image
+from palgan_jax.palette import histogram as palettes
+from palgan_jax.palette.spec import PaletteSpec
 
 MOST_SHOWN = 4
 """Pictures of each kind: the best, those in the middle, the worst."""
@@ -217,7 +218,7 @@ def _card(evaluation: Evaluation, number: int, example: Example) -> str:
     drawings = "".join(
         image(palettes.picture(h, spec), text, f"{text} of {name}: {describe_palette(h, spec)}", kind="palette")
         for h, text in ((palette, label), (_palette(example.truth), "true colors"))
-        for spec in [palettes.PaletteSpec(bins=math.isqrt(len(h)))]
+        for spec in [PaletteSpec(bins=math.isqrt(len(h)))]
     )
     figures = ", ".join(
         f"{find_metric(key).label} {evaluation.values[key][number]:.{find_metric(key).decimals}f}"

@@ -27,7 +27,8 @@ from palgan_jax.data.sampling import SIDE, mean_ab
 from palgan_jax.errors import UserError
 from palgan_jax.evaluation.protocols import first_few, stem
 from palgan_jax.evaluation.truth import read_picture
-from palgan_jax.palette import PaletteSpec, histogram, of_picture
+from palgan_jax.palette.histogram import histogram, of_picture
+from palgan_jax.palette.spec import PaletteSpec
 from palgan_jax.util.files import file_sha256
 
 Input = Literal["truth", "partner", "predicted"]

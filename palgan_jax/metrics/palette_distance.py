@@ -2,7 +2,7 @@
 
 import jax
 
-from palgan_jax.palette import hellinger, of_picture
+from palgan_jax.palette.histogram import hellinger, of_picture
 
 
 def palette_distance(predicted: jax.Array, truth: jax.Array) -> jax.Array:

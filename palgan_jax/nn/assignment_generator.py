@@ -7,9 +7,10 @@ import jax
 import jax.numpy as jnp
 from jax.sharding import Mesh
 
-from palgan_jax.nn.attention import Attention, ChromaticAttention, Guide, Local
-from palgan_jax.nn.layers import HE, XAVIER, Conv, Init, ResBlock, leaky_relu, scaled
-from palgan_jax.nn.norms import Norm, PalNorm
+from palgan_jax.choices import Attention, Guide, Init, Local, Norm
+from palgan_jax.nn.attention import ChromaticAttention
+from palgan_jax.nn.layers import HE, XAVIER, Conv, ResBlock, leaky_relu, scaled
+from palgan_jax.nn.norms import PalNorm
 from palgan_jax.nn.ops.columns import Picture
 from palgan_jax.nn.ops.upsampling import resize, upsample
 from palgan_jax.nn.regions import Regions

@@ -1,21 +1,18 @@
 """Chromatic attention: where colors go, globally by the likeness of S and locally by the edges of the luminance."""
 
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Any
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 from jax.sharding import Mesh
 
-from palgan_jax.nn.layers import LECUN, XAVIER, Conv, Init, scaled
+from palgan_jax.choices import Attention, Guide, Init, Local
+from palgan_jax.nn.layers import LECUN, XAVIER, Conv, scaled
 from palgan_jax.nn.ops.attention import PATCH, attend_patches
 from palgan_jax.nn.ops.columns import Picture, unpack
 from palgan_jax.nn.ops.guided_filter import guided_filter, guided_slope
-
-Attention = Literal["full", "global", "local", "none", "self"]
-Local = Literal["guided", "guided_without_b", "affine"]
-Guide = Literal["luminance", "convolution"]
 
 RADIUS_SIDE = 256
 """The side of the picture whose windows have `guided_radius`; those of others are as large a part of them."""

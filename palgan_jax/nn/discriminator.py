@@ -1,15 +1,13 @@
 """The color discriminator D: whether these colors, with this palette, are a photograph's."""
 
-from typing import Any, Literal
+from typing import Any
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from palgan_jax.choices import DiscriminatorKind, Projected
 from palgan_jax.nn.layers import Conv, Dense, leaky_relu, scaled
-
-Kind = Literal["projection", "patch"]
-Projected = Literal["unit", "sqrt", "plain"]
 
 
 class ColorDiscriminator(nn.Module):
@@ -24,7 +22,7 @@ class ColorDiscriminator(nn.Module):
     """
 
     width: float = 1.0
-    kind: Kind = "projection"
+    kind: DiscriminatorKind = "projection"
     palette: Projected = "unit"
     spectral: bool = True
     columns: int = 1

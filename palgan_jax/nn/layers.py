@@ -4,13 +4,14 @@ Pictures are NHWC. Parameters, batch statistics and the spectral iteration are f
 activations (None: float32, or jnp.bfloat16 on accelerators).
 """
 
-from typing import Any, Literal
+from typing import Any
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from palgan_jax.choices import Init
 from palgan_jax.nn.ops.columns import Picture
 from palgan_jax.nn.ops.convolution import convolve
 from palgan_jax.nn.ops.upsampling import convolve_upsampled
@@ -20,8 +21,6 @@ XAVIER = nn.initializers.variance_scaling(0.02**2, "fan_avg", "normal")
 """Xavier with gain 0.02 (method: section 8)."""
 HE = nn.initializers.variance_scaling(2.0, "fan_in", "normal")
 LECUN = nn.initializers.variance_scaling(1.0, "fan_in", "normal")
-Init = Literal["xavier", "he"]
-"""First weights: the paper's, or those that keep the signal's size from the first step on."""
 
 
 def scaled(channels: int, width: float) -> int:

@@ -1,17 +1,16 @@
 """PalNorm, which lets the palette set scale and shift of normalized features, and its alternatives."""
 
-from typing import Any, Literal
+from typing import Any
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from palgan_jax.nn.layers import LECUN, XAVIER, Conv, Dense, Init, leaky_relu, scaled
+from palgan_jax.choices import Init, Norm
+from palgan_jax.nn.layers import LECUN, XAVIER, Conv, Dense, leaky_relu, scaled
 from palgan_jax.nn.ops.columns import Picture
 from palgan_jax.nn.ops.upsampling import resize
 from palgan_jax.nn.regions import Regions, palettes_of, spread
-
-Norm = Literal["palette", "instance", "batch", "spade"]
 
 EPSILON = 1e-5
 MOMENTUM = 0.9

@@ -6,10 +6,10 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from palgan_jax.nn.layers import HE, XAVIER, Conv, Dense, Init, leaky_relu_of_output, scaled
-from palgan_jax.palette import as_distribution
+from palgan_jax.choices import Init, Tap
+from palgan_jax.nn.layers import HE, XAVIER, Conv, Dense, leaky_relu_of_output, scaled
+from palgan_jax.palette.histogram import as_distribution
 
-Tap = Literal["after", "before"]
 Head = Literal["palette", "code", "none"]
 
 CHANNELS = (32, 64, 128, 256, 256, 256)

@@ -1,23 +1,18 @@
 """E and G together: the part of PalGAN that colorizes."""
 
-from typing import Any, Literal
+from typing import Any
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 from jax.sharding import Mesh
 
+from palgan_jax.choices import Attention, Encoder, Guide, Init, Local, Model, Norm, Tap
 from palgan_jax.nn.assignment_generator import PaletteAssignmentGenerator
-from palgan_jax.nn.attention import Attention, Guide, Local
-from palgan_jax.nn.layers import Init
-from palgan_jax.nn.norms import Norm
 from palgan_jax.nn.ops.upsampling import upsample
-from palgan_jax.nn.palette_generator import Head, PaletteGenerator, Tap
+from palgan_jax.nn.palette_generator import Head, PaletteGenerator
 from palgan_jax.nn.pretrained_palette_generator import PretrainedPaletteGenerator
 from palgan_jax.nn.regions import Regions
-
-Model = Literal["palgan", "autoencoder", "vae"]
-Encoder = Literal["paper", "efficientnet_lite0"]
 
 
 def reduced(x: jax.Array, stride: int) -> jax.Array:

@@ -3,15 +3,16 @@
 import html
 from collections.abc import Sequence
 
-from palgan_jax import palette as palettes
 from palgan_jax.color import AB_RANGE
 from palgan_jax.pages.chart import STYLE as CHARTS
 from palgan_jax.pages.chart import chart
 from palgan_jax.pages.html import describe_palette, document, image
 from palgan_jax.pages.rows import Curve, Row
+from palgan_jax.palette import histogram as palettes
+from palgan_jax.palette.spec import PaletteSpec
 
 
-def _card(row: Row, spec: palettes.PaletteSpec, ab_range: float) -> str:
+def _card(row: Row, spec: PaletteSpec, ab_range: float) -> str:
     name = html.escape(row.name)
     images = [
         image(row.gray, "gray", f"{row.name}, in gray, as the model got it"),
@@ -37,7 +38,7 @@ def page(
     title: str,
     notes: Sequence[str] = (),
     curves: Sequence[Curve] = (),
-    spec: palettes.PaletteSpec = palettes.PaletteSpec(),
+    spec: PaletteSpec = PaletteSpec(),
     ab_range: float = AB_RANGE,
 ) -> str:
     """Returns the page as HTML: title, notes, a card for each picture, a chart for each curve. It fetches nothing."""

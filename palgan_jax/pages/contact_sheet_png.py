@@ -5,9 +5,10 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from palgan_jax import palette as palettes
 from palgan_jax.color import AB_RANGE
 from palgan_jax.pages.rows import Row
+from palgan_jax.palette import histogram as palettes
+from palgan_jax.palette.spec import PaletteSpec
 
 PAPER = (250, 249, 246)
 INK = (33, 33, 36)
@@ -29,7 +30,7 @@ def fit(picture: Image.Image, cell: int) -> Image.Image:
     return picture if size == picture.size else picture.resize(size, Image.Resampling.BICUBIC)
 
 
-def _palette_picture(h: np.ndarray, spec: palettes.PaletteSpec, ab_range: float, cell: int) -> Image.Image:
+def _palette_picture(h: np.ndarray, spec: PaletteSpec, ab_range: float, cell: int) -> Image.Image:
     """Draws a palette with whole pixels for each bin, at most `cell` wide."""
     return Image.fromarray(palettes.picture(h, spec, cell=max(1, cell // spec.bins), ab_range=ab_range))
 
@@ -50,7 +51,7 @@ def draw_sheet(
     *,
     cell: int = 192,
     columns: int | None = None,
-    spec: palettes.PaletteSpec = palettes.PaletteSpec(),
+    spec: PaletteSpec = PaletteSpec(),
     ab_range: float = AB_RANGE,
 ) -> np.ndarray:
     """Draws a contact sheet as one picture.

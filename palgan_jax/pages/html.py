@@ -10,7 +10,8 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image
 
-from palgan_jax import palette as palettes
+from palgan_jax.palette import histogram as palettes
+from palgan_jax.palette.spec import PaletteSpec
 
 STYLE = """
 :root {
@@ -91,7 +92,7 @@ def _data_uri(picture: np.ndarray, *, lossless: bool) -> str:
     return f"data:image/{kind};base64,{base64.b64encode(buffer.getvalue()).decode()}"
 
 
-def describe_palette(h: np.ndarray, spec: palettes.PaletteSpec) -> str:
+def describe_palette(h: np.ndarray, spec: PaletteSpec) -> str:
     """Describes a palette for those who cannot see its drawing: the mean color, and how widely the palette spreads."""
     share = np.asarray(h, np.float64)
     share = share / max(share.sum(), 1e-12)

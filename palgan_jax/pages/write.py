@@ -10,7 +10,7 @@ from palgan_jax.color import AB_RANGE
 from palgan_jax.pages.contact_sheet_html import page
 from palgan_jax.pages.contact_sheet_png import draw_sheet
 from palgan_jax.pages.rows import Curve, Row
-from palgan_jax.palette import PaletteSpec
+from palgan_jax.palette.spec import PaletteSpec
 from palgan_jax.util.files import make_folder, write_file
 
 

@@ -14,7 +14,8 @@ import numpy as np
 
 from palgan_jax.color import AB_RANGE
 from palgan_jax.palette.colors import within_gamut
-from palgan_jax.palette.histogram import PaletteSpec, votes
+from palgan_jax.palette.histogram import votes
+from palgan_jax.palette.spec import PaletteSpec
 
 _SIDE = 31
 _ITERATIONS = 300

@@ -4,41 +4,14 @@ Axis glossary of the whole package: B batch, H W pixels, C channels, K palette b
 A palette is float32 of shape (..., K); the flat index of bin (i_a, i_b) is `bins * i_a + i_b`.
 """
 
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from palgan_jax.color import AB_RANGE, Array, from_bytes, lab_to_rgb
-
-Kernel = Literal["inverse_quadratic", "gaussian", "hard"]
-Normalization = Literal["sum", "max"]
-
-
-@dataclass(frozen=True)
-class PaletteSpec:
-    """Describes how a palette is counted. The defaults were measured on the paper's poster (method: section 2).
-
-    Attributes:
-      bins: bins along a and along b.
-      half_range: the normalized a or b at which the outermost bin centers lie.
-      sigma: width of the kernel, in normalized units.
-      kernel: how a pixel's vote falls off with its distance from a bin's center.
-      normalization: divide by the sum (a distribution) or by the largest bin.
-    """
-
-    bins: int = 16
-    half_range: float = 1.0
-    sigma: float = 0.1
-    kernel: Kernel = "inverse_quadratic"
-    normalization: Normalization = "sum"
-
-    @property
-    def size(self) -> int:
-        """Returns K, the number of bins in all."""
-        return self.bins**2
+from palgan_jax.palette.spec import PaletteSpec
 
 
 def bin_centers(spec: PaletteSpec = PaletteSpec()) -> np.ndarray:

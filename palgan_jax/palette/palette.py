@@ -19,7 +19,8 @@ from palgan_jax.errors import UserError
 from palgan_jax.palette import edits
 from palgan_jax.palette.color_shares import color_shares, count_colors
 from palgan_jax.palette.colors import parse_color
-from palgan_jax.palette.histogram import Kernel, Normalization, PaletteSpec, hellinger, normalized, of_picture, picture
+from palgan_jax.palette.histogram import hellinger, normalized, of_picture, picture
+from palgan_jax.palette.spec import Kernel, Normalization, PaletteSpec
 from palgan_jax.palette.swatch_files import READERS, read_bounded, read_swatches, write_swatches
 from palgan_jax.palette.swatches import Swatch, swatches_of
 from palgan_jax.util.files import write_file

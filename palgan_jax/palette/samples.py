@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 
 from palgan_jax.errors import UserError
-from palgan_jax.palette.histogram import PaletteSpec
 from palgan_jax.palette.palette import Palette
+from palgan_jax.palette.spec import PaletteSpec
 
 TYPICAL = Path(__file__).parents[1] / "bundled" / "typical_palettes.npz"
 _DEVIATION = 0.1

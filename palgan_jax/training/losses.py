@@ -1,14 +1,16 @@
 """The losses of PalGAN (method: section 7): float32 scalars, means over the batch."""
 
 from collections.abc import Callable, Mapping
-from typing import Any, Literal
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import optax
 from jax.typing import DTypeLike
 
-from palgan_jax.palette import PaletteSpec, as_distribution, entropy, hellinger, histogram
+from palgan_jax.choices import ColorLoss, PaletteLoss
+from palgan_jax.palette.histogram import as_distribution, entropy, hellinger, histogram
+from palgan_jax.palette.spec import PaletteSpec
 from palgan_jax.pretrained.vgg_alexnet import VGG16
 
 PERCEPTUAL_WEIGHTS: Mapping[str, float] = {
@@ -46,7 +48,6 @@ def color_huber(c_hat: jax.Array, c: jax.Array) -> jax.Array:
     return jnp.mean(optax.losses.huber_loss(c_hat, c, delta=HUBER_DELTA))
 
 
-ColorLoss = Literal["l1", "huber"]
 COLOR_LOSSES: Mapping[ColorLoss, Callable[[jax.Array, jax.Array], jax.Array]] = {"l1": color_l1, "huber": color_huber}
 """Color losses by name. The gradient of "huber" shrinks with the error, that of "l1" does not."""
 HUBER_DELTA = 0.2
@@ -69,7 +70,6 @@ def palette_hellinger(h_hat: jax.Array, h: jax.Array) -> jax.Array:
     return jnp.mean(hellinger(h_hat, h) ** 2)
 
 
-PaletteLoss = Literal["l1", "kl", "hellinger"]
 PALETTE_LOSSES: Mapping[PaletteLoss, Callable[[jax.Array, jax.Array], jax.Array]] = {
     "l1": palette_l1,
     "kl": palette_kl,

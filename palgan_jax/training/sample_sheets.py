@@ -17,7 +17,7 @@ from palgan_jax.data.eval_batches import eval_batches
 from palgan_jax.data.source import Source
 from palgan_jax.distributed.mesh import replicated
 from palgan_jax.pages import Row, write_sheet
-from palgan_jax.palette import histogram, picture
+from palgan_jax.palette.histogram import histogram, picture
 from palgan_jax.training.step import make_predict
 
 COUNT = 12

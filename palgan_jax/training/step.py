@@ -15,7 +15,7 @@ from palgan_jax.config import palette_spec
 from palgan_jax.nn.build import activations_dtype
 from palgan_jax.nn.palgan import reduced
 from palgan_jax.nn.pretrained_palette_generator import CELLS
-from palgan_jax.palette import histogram
+from palgan_jax.palette.histogram import histogram
 from palgan_jax.training import losses
 from palgan_jax.training.augmentation import jittered, recolored
 from palgan_jax.training.state import TrainState

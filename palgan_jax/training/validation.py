@@ -21,7 +21,7 @@ from palgan_jax.metrics.catalogue import FEATURE_NAMES, METRICS, OPTIONAL, VARIA
 from palgan_jax.metrics.frechet import empty, frechet_distance, update
 from palgan_jax.metrics.measure import Networks, load_networks
 from palgan_jax.metrics.measure import measure as metrics_of_batch
-from palgan_jax.palette import histogram
+from palgan_jax.palette.histogram import histogram
 from palgan_jax.pretrained.inception import FEATURE_SIZE
 
 log = logging.getLogger(__name__)

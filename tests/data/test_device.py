@@ -11,7 +11,8 @@ import skimage.color
 from palgan_jax.data.device import AHEAD, DeviceBatches, abstract_lab_batch, make_lab_stage
 from palgan_jax.distributed.mesh import make_mesh
 from palgan_jax.errors import DataStopped
-from palgan_jax.palette import PaletteSpec, histogram
+from palgan_jax.palette.histogram import histogram
+from palgan_jax.palette.spec import PaletteSpec
 
 B, SIDE, SPEC = 16, 8, PaletteSpec()
 

@@ -7,7 +7,8 @@ import skimage.color
 from palgan_jax.data.crop import squash
 from palgan_jax.data.sampling import averages, mean_ab
 from palgan_jax.errors import DataStopped, UserError
-from palgan_jax.palette import PaletteSpec, of_picture
+from palgan_jax.palette.histogram import of_picture
+from palgan_jax.palette.spec import PaletteSpec
 
 PICTURES = np.random.default_rng(0).integers(0, 256, (10, 4, 6, 3), np.uint8)
 BROKEN = {4}

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from palgan_jax import palette
 from palgan_jax.errors import UserError
 from palgan_jax.pages import Curve, Row, draw_sheet, page, read_credits, write_sheet
-from palgan_jax.palette import PaletteSpec
+from palgan_jax.palette.histogram import picture
+from palgan_jax.palette.spec import PaletteSpec
 
 
 def _row(name: str = "a boat", size: tuple[int, int] = (48, 64), truth: bool = True, **more) -> Row:
@@ -106,7 +106,7 @@ def test_a_palette_of_another_size_is_drawn_with_its_spec():
 def test_a_palette_is_drawn_in_the_colors_that_its_range_stands_for(tmp_path):
     # The lit bin's color, with a and b scaled: more saturated where 1.0 stands for more.
     for ab_range in (60.0, 110.0):
-        drawing = palette.picture(_row().palette, cell=3, ab_range=ab_range)
+        drawing = picture(_row().palette, cell=3, ab_range=ab_range)
         color = tuple(int(x) for x in drawing[3 * 4, 3 * 12])  # (i_a, i_b) = (12, 11), b upwards
         sheet = draw_sheet([_row()], cell=96, ab_range=ab_range)
         assert (sheet == color).all(-1).sum() == 9

@@ -8,7 +8,8 @@ import skimage.color
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from palgan_jax.palette import PaletteSpec, bin_colors, entropy, hellinger, histogram, of_picture, picture
+from palgan_jax.palette.histogram import bin_colors, entropy, hellinger, histogram, of_picture, picture
+from palgan_jax.palette.spec import PaletteSpec
 
 GOLDEN = [  # ab, largest bin, its share, entropy in nats
     ((0, 0), (7, 7), 0.101391, 3.7480),

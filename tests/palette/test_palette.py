@@ -9,8 +9,9 @@ from PIL import Image
 from palgan_jax import Palette
 from palgan_jax.color import bytes_to_lab
 from palgan_jax.errors import UserError
-from palgan_jax.palette import PaletteSpec, histogram, of_picture
 from palgan_jax.palette.edit_words import parse_edits
+from palgan_jax.palette.histogram import histogram, of_picture
+from palgan_jax.palette.spec import PaletteSpec
 
 GRAY_PIXELS = np.full((40, 30, 3), 99, np.uint8)
 seeds = st.integers(0, 2**32 - 1)

@@ -15,7 +15,8 @@ from palgan_jax.nn import ColorDiscriminator, PaletteAssignmentGenerator, Palett
 from palgan_jax.nn.attention import ChromaticAttention
 from palgan_jax.nn.build import build_discriminator, build_generator
 from palgan_jax.nn.norms import PalNorm
-from palgan_jax.palette import PaletteSpec, entropy, hellinger, histogram
+from palgan_jax.palette.histogram import entropy, hellinger, histogram
+from palgan_jax.palette.spec import PaletteSpec
 from palgan_jax.training import losses
 from palgan_jax.training.state import init_state
 from palgan_jax.training.step import make_train_step

@@ -5,7 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from palgan_jax.palette import PaletteSpec, hellinger, histogram
+from palgan_jax.palette.histogram import hellinger, histogram
+from palgan_jax.palette.spec import PaletteSpec
 from palgan_jax.training import losses
 from palgan_jax.training.augmentation import jittered
 

@@ -16,7 +16,7 @@ from palgan_jax.config import default_config, palette_spec
 from palgan_jax.data.device import abstract_lab_batch, make_lab_stage
 from palgan_jax.distributed import mesh as sharding
 from palgan_jax.nn.build import build_discriminator, build_generator
-from palgan_jax.palette import entropy, histogram
+from palgan_jax.palette.histogram import entropy, histogram
 from palgan_jax.training.state import TrainState, ema_variables, init_state
 from palgan_jax.training.step import make_predict, make_train_step
 

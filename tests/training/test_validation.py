@@ -17,7 +17,7 @@ from palgan_jax.data.source import open_source
 from palgan_jax.distributed.mesh import make_mesh
 from palgan_jax.errors import UserError
 from palgan_jax.metrics import frechet
-from palgan_jax.palette import histogram
+from palgan_jax.palette.histogram import histogram
 from palgan_jax.pretrained.inception import inception_features
 from palgan_jax.pretrained.load import load_metric_weights
 from palgan_jax.pretrained.store import import_weights

@@ -1,0 +1,64 @@
+"""The configs that checkpoints hold, of this version and of earlier ones."""
+
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from palgan_jax.config.checks import check_config
+from palgan_jax.config.fields import default_config, flatten
+from palgan_jax.errors import UserError, one_line, printable
+
+RENAMED = {
+    "net.normalise_palette": "net.normalize_palette",
+    "palette.normalisation": "palette.normalization",
+    "data.host_lab": None,
+    "loss.adversarial_from": None,
+}
+"""Fields of earlier checkpoints, and their names here; None for those that make no difference to what is painted."""
+
+
+FIRST_READING = {
+    "net.guide": "convolution",
+    "render_leak": 1.0,
+    "discriminator.palette": "plain",
+}
+"""Fields that configs of the first reading of the paper lack, and what their runs did (method: section 11)."""
+
+
+def flatten_saved(fields: dict) -> dict[str, Any]:
+    """Flattens the config of a checkpoint, as `flatten`, to the fields of this version."""
+    renamed = {RENAMED.get(name, name): value for name, value in flatten(fields).items()}
+    saved = {name: value for name, value in renamed.items() if name is not None}
+    if "net.guide" in saved or "net.width" not in saved:
+        return saved
+    # The radius was one in pixels, whatever the resolution.
+    radius = {"net.guided_radius": round(saved.get("net.guided_radius", 4) * 256 / saved.get("resolution", 256))}
+    return FIRST_READING | saved | radius
+
+
+def from_dict(fields: dict[str, Any]) -> ConfigDict:
+    """Returns the config of a checkpoint; fields that are missing there have their defaults.
+
+    Raises UserError where the checkpoint holds a field that this version does not know, or values that do not fit.
+    """
+    config = default_config()
+    known = flatten(config)
+    try:
+        for name, value in flatten_saved(fields).items():
+            if name not in known:
+                raise UserError(
+                    f"the checkpoint's config has the field {printable(name)}, unknown to this version: update the "
+                    "package."
+                )
+            if value is None or isinstance(value, bool) != isinstance(known[name], bool):
+                raise TypeError(f"{name} is {value}")
+            config.update_from_flattened_dict({name: value})
+    except (TypeError, AttributeError, ValueError, ArithmeticError, RecursionError) as error:
+        raise UserError(
+            f"the checkpoint's config is not one of palgan_jax ({one_line(error)}): name another."
+        ) from error
+    try:
+        check_config(config)
+    except UserError as error:
+        raise UserError(f"the config of the checkpoint cannot be used, {printable(error)}") from error
+    return config
