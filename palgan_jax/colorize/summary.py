@@ -1,6 +1,7 @@
 """What a person is told: of each picture as soon as it is done, and at the end of all."""
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,14 +33,17 @@ class Summary:
         self._report = report_file
         self._errors: list[UserError] = []
         self._lines: list[report.Line] = []
-        self._done, self._skipped, self._stopped = 0, 0, 0
+        self._done: list[Source] = []  # one of each result, of which a photograph has several where samples are drawn
+        self._begun: list[Source | str] = []
+        self._skipped: list[Source] = []
         if report_file is not None:
             make_folder(report_file.parent)
             report.report_files(report_file)
 
-    def fail(self, name: str, error: UserError, **facts: Any) -> None:
-        """Takes a picture that could not be done."""
+    def fail(self, name: str, error: UserError, source: Source | None = None, **facts: Any) -> None:
+        """Takes a picture that could not be done, or one result of a source."""
         self.failed += 1
+        self._begun.append(source or name or str(error))
         self._errors.append(error)
         self._note(name, report.FAILED, error=str(error), **facts)
 
@@ -55,7 +59,7 @@ class Summary:
 
     def skip(self, job: Job, size: tuple[int, int]) -> None:
         """Takes a picture that an earlier command has done."""
-        self._skipped += 1
+        self._skipped.append(job.source)
         say(f"{job.source} is done already: {job.target}")
         facts: dict[str, Any] = {"result": str(job.target), "width": size[0], "height": size[1]}
         self._note(str(job.source.path), report.DONE_BEFORE, page=job.source.page, **facts)
@@ -65,11 +69,10 @@ class Summary:
         source = outcome.job.source
         facts: dict[str, Any] = {"width": size[0], "height": size[1], "notes": outcome.notes, "page": source.page}
         if outcome.error is not None:
-            self.fail(str(source.path), outcome.error, **facts)
-        elif outcome.target is None:
-            self._stopped += 1
-        else:
-            self._done += 1
+            self.fail(str(source.path), outcome.error, source, **facts)
+        elif outcome.target is not None:
+            self._done.append(source)
+            self._begun.append(source)
             for text in outcome.notes:
                 note(text)
             if outcome.job.kept:
@@ -83,19 +86,26 @@ class Summary:
 
     def end(self, output: Path) -> int:
         """Says what has become of all, lists what could not be done, writes the report; returns the exit code."""
-        begun = self._done + self.failed
-        skipped = f", {self._skipped} more were done before" if self._skipped else ""
+        skipped = f", {len(self._skipped)} more were done before" if self._skipped else ""
         if not self.is_whole:
-            say(f"Stopped with {self._done + self._skipped} pictures done: the same command goes on with the others.")
-        elif begun + self._skipped > 1 and (begun or self._skipped):
-            say(f"Colorized {self._done} of {begun} pictures into {output}{skipped}.")
-        for error in self._errors:
-            tqdm.write(f"palgan: error: {printable(error)}", file=sys.stderr)
+            finished = _counted([*self._done, *self._skipped])
+            say(f"Stopped with {finished} done: the same command goes on with the others.")
+        elif len(self._begun) + len(self._skipped) > 1:
+            say(f"Colorized {len(self._done)} of {_counted(self._begun)} into {output}{skipped}.")
+        for error in dict.fromkeys(map(printable, self._errors)):
+            tqdm.write(f"palgan: error: {error}", file=sys.stderr)
         if self._report is not None:
             report.write_report(self._report, self._lines, self.facts)
         if not self.is_whole:
             return ExitCode.INTERRUPTED
         return ExitCode.BAD_INPUT if self.failed else ExitCode.FINISHED
+
+
+def _counted(sources: Sequence[Source | str]) -> str:
+    """Returns "7 pictures", or "4 results of 1 picture" where one has several; `sources` has one for each result."""
+    count = len(set(sources))
+    pictures = f"{count} picture{'' if count == 1 else 's'}"
+    return pictures if count == len(sources) else f"{len(sources)} results of {pictures}"
 
 
 def say_stopping() -> None:
