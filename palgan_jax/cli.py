@@ -16,6 +16,7 @@ COMMANDS = {
     "train": ("training.command:add_arguments", "train a model; the same command goes on where a run ended"),
     "finetune": ("finetune.command:add_arguments", "train a model further on a folder, and say whether it helped"),
     "colorize": ("colorize.command:add_arguments", "colorize photographs"),
+    "web": ("web.command:add_arguments", "colorize photographs on a page in the browser, with palettes to edit"),
     "palette": ("palette.command:add_arguments", "take palettes from pictures, show, mix, edit and convert them"),
     "evaluate": ("evaluation.command:add_arguments", "measure a checkpoint, or the pictures of any other system"),
     "benchmark": ("benchmark.command:add_arguments", "measure speed and memory, here or for an absent TPU pod"),

@@ -51,6 +51,7 @@ MODULES_OF_EXTRA = {
     "formats": ("pillow_heif", "pillow_jxl", "rawpy"),
     "onnx": ("onnx", "onnxruntime"),
     "stablehlo": ("flatbuffers",),
+    "web": ("starlette", "uvicorn"),
 }
 EXTRA_OF_MODULE = {module: extra for extra, modules in MODULES_OF_EXTRA.items() for module in modules}
 """Top-level module -> the extra of pyproject.toml that brings it; the light install has none of them for sure."""

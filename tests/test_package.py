@@ -29,7 +29,7 @@ data
 checkpoint
 training export
 colorize prepare benchmark runs
-evaluation
+evaluation web
 finetune
 cli
 main
@@ -285,7 +285,15 @@ def test_configs_and_photographs_travel_with_the_package():
     packed = {path.resolve() for pattern in patterns for path in PACKAGE.glob(pattern)}
     assert packed >= {*(ROOT / "configs").glob("*.py"), *(ROOT / "examples").glob("*/*.jpg")}
     assert packed >= set(PACKAGE.glob("prepare/lists/*.csv"))
-    assert {path.parent.name for path in packed} == {"bundled", "configs", "lists", "photos", "samples"}
+    assert {path.parent.name for path in packed} == {
+        "bundled",
+        "configs",
+        "lists",
+        "photos",
+        "samples",
+        "page",
+        "engine",
+    }
 
 
 def attributed(folder):

@@ -61,11 +61,13 @@ class Palette:
             raise UserError(
                 f"a palette has {self.spec.size} bins ({self.spec.bins} x {self.spec.bins}), not {counts.size}."
             )
-        if not np.isfinite(counts).all():
+        with np.errstate(over="ignore", invalid="ignore"):
+            total = counts.sum()
+        if not math.isfinite(total):
             raise UserError("a palette has numbers alone, and one of its bins is NaN or infinite.")
         if counts.min() < 0:
             raise UserError(f"no bin of a palette is negative, and one is {counts.min():g}.")
-        if not 0 < (total := counts.sum()) < math.inf:
+        if not total:
             raise UserError("a palette has some color, and all bins of this one are 0.")
         # What a model predicted is kept to the bit, so that it paints what it painted.
         shares = (counts if abs(total - 1) < _SUM_OF_FLOATS else counts / total).astype(np.float32)
@@ -263,8 +265,14 @@ class Palette:
     def load(cls, path: "str | PathLike") -> "Palette":
         """Reads what `save` and the programs of others write. Raises UserError where it is no palette."""
         path = Path(path)
+        _suffix(path)
+        return cls.from_bytes(read_bounded(path), path)
+
+    @classmethod
+    def from_bytes(cls, data: bytes, path: "str | PathLike") -> "Palette":
+        """Reads the content of a file of that name as `load` does."""
+        path = Path(path)
         suffix = _suffix(path)
-        data = read_bounded(path)
         if suffix == ".json":
             return cls._from_json(data, str(path))
         return cls._from_ab(*read_swatches(data, suffix, str(path)))

@@ -1,0 +1,61 @@
+"""`palgan web`: a page to colorize photographs with, on this machine alone."""
+
+import argparse
+
+from palgan_jax.errors import ExitCode
+from palgan_jax.util.files import expand_home
+
+PORT = 8765
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the arguments of `palgan web`."""
+    parser.add_argument(
+        "--port", type=_port, default=PORT, metavar="N", help=f"of this machine (default: {PORT}; 0: any that is free)"
+    )
+    parser.add_argument(
+        "--checkpoint",
+        metavar="PATH",
+        type=expand_home,
+        help="a training run's folder or a .safetensors file (default: the weights that come with the package)",
+    )
+    parser.add_argument("--open", action="store_true", help="open the page in the browser")
+    parser.set_defaults(run=run)
+
+
+def _port(text: str) -> int:
+    if not text.isdecimal() or int(text) > 65535:
+        raise argparse.ArgumentTypeError(f"{text} is no port: choose one from 1024 to 65535")
+    return int(text)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Serves the page until Ctrl-C."""
+    from palgan_jax.web.server import ADDRESS, listen, serve  # first of all, since it may lack its packages
+
+    listener = listen(args.port)  # before the model is loaded, which takes a while
+
+    from palgan_jax.util.compilation import keep_compiled_programs, no_garbage_collection
+
+    with no_garbage_collection():
+        from palgan_jax.checkpoint.find import find_weights
+        from palgan_jax.util.signals import end_process
+        from palgan_jax.web.app import Service, application
+
+        keep_compiled_programs()
+        service = Service(find_weights(args.checkpoint))
+    url = f"http://{ADDRESS}:{listener.getsockname()[1]}"
+    print(f"Loaded {service.colorizer.source}.\nThe page is at {url} until Ctrl-C.", flush=True)
+
+    def started() -> None:
+        if args.open:
+            import webbrowser
+
+            webbrowser.open(url)
+        service.warm_up()
+
+    try:
+        serve(application(service), listener, started)
+    except KeyboardInterrupt:
+        end_process(ExitCode.INTERRUPTED)  # without waiting for a picture that is being painted
+    return ExitCode.FINISHED

@@ -1,0 +1,110 @@
+"""The pictures that a server holds for its page: their files, and what is shown of them, within a budget of memory."""
+
+import secrets
+import threading
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+from PIL import Image
+
+from palgan_jax.colorize.border import without_border
+from palgan_jax.colorize.files import Photograph, read_photograph
+from palgan_jax.colorize.join import luminance
+from palgan_jax.data.decode import MAX_PIXELS, picture_size_of
+from palgan_jax.data.picture import Picture
+from palgan_jax.data.time_limit import within_time
+from palgan_jax.errors import UserError
+from palgan_jax.palette.palette import Palette
+
+SIDES = (192, 640, 1280)
+"""The longer sides of what is shown: of a thumbnail, while something is moved, and at rest."""
+BUDGET = 512_000_000
+"""Bytes of all pictures that are held."""
+
+
+@dataclass(eq=False)
+class Held:
+    """A picture that is held.
+
+    Attributes:
+      data: its file.
+      name: what the page calls it.
+      size: (width, height), upright.
+      notes: sentences about what of the file is left out.
+      predicted: the palette that the model predicts; None for models without palettes.
+      small: the picture as on white paper, by its longer side.
+    """
+
+    data: bytes
+    name: str
+    size: tuple[int, int]
+    notes: tuple[str, ...]
+    predicted: Palette | None
+    small: dict[int, Picture]
+
+    @property
+    def nbytes(self) -> int:
+        """The memory that it takes."""
+        return len(self.data) + sum(picture.pixels.nbytes for picture in self.small.values())
+
+    def read(self) -> Photograph:
+        """Decodes the file, as `palgan colorize` does. Raises UserError where it cannot be read."""
+        return read_within_time(self.data, self.name)
+
+
+def read_within_time(data: bytes, name: str) -> Photograph:
+    """Decodes a picture file within the limits of `palgan colorize`. Raises UserError where it cannot be read."""
+    if not data:
+        raise UserError(f"{name} is empty: choose another file.")
+    width, height = picture_size_of(data, name=name, max_pixels=MAX_PIXELS)
+    return within_time(partial(read_photograph, data, name), name, width * height)
+
+
+def hold(data: bytes, name: str, predict: Callable[[np.ndarray], Palette] | None) -> Held:
+    """Reads a picture file to be held. Raises UserError where it cannot be read.
+
+    predict: returns the palette that is predicted for an L (H, W); None where the model has no palettes.
+    """
+    picture = read_within_time(data, name).picture
+    height, width = picture.pixels.shape[:2]
+    shown = Image.fromarray(picture.on_white())
+    # As Colorizer.paint does, which looks at all 16 bits.
+    seen = luminance(picture.pixels if picture.alpha is None else picture.on_white())
+    predicted = predict(without_border(seen)) if predict else None
+    small = {side: Picture(_reduced(shown, side)) for side in SIDES}
+    return Held(data, name, (width, height), picture.notes, predicted, small)
+
+
+def _reduced(picture: Image.Image, side: int) -> np.ndarray:
+    small = picture.copy()
+    small.thumbnail((side, side), Image.Resampling.LANCZOS)
+    return np.asarray(small)
+
+
+class Shelf:
+    """Pictures by their numbers, which nobody guesses. It is for several threads."""
+
+    def __init__(self, budget: int = BUDGET) -> None:
+        self._budget = budget
+        self._pictures: OrderedDict[str, Held] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def add(self, held: Held) -> str:
+        """Takes a picture, and drops the ones that were used least lately for it; returns its number."""
+        key = secrets.token_urlsafe(16)
+        with self._lock:
+            self._pictures[key] = held
+            while len(self._pictures) > 1 and sum(one.nbytes for one in self._pictures.values()) > self._budget:
+                self._pictures.popitem(last=False)
+        return key
+
+    def get(self, key: object) -> Held | None:
+        """Returns a picture; None where it was dropped, or never was there."""
+        with self._lock:
+            if not isinstance(key, str) or key not in self._pictures:
+                return None
+            self._pictures.move_to_end(key)
+            return self._pictures[key]
