@@ -3,12 +3,15 @@
 import json
 import os
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
 
+from palgan_jax.errors import UserError, one_line
 from palgan_jax.training.board import Board
 from palgan_jax.util.files import write_file
 
@@ -26,47 +29,64 @@ class MetricsWriter:
 
     def __init__(self, workdir: Path, last_step: int, tensorboard: bool = False):
         self._file, self._board, self._synced = None, None, time.monotonic()
+        self._path = workdir / FILE
         if jax.process_index():
             return
-        path = workdir / FILE
-        _remove_after(path, last_step)
-        self._file = path.open("a", encoding="utf-8")
-        if tensorboard:
-            self._board = Board(workdir, last_step)
+        with _writing(self._path):
+            _remove_after(self._path, last_step)
+            # Without a buffer: what did not fit on a disk is not tried again when the file is closed.
+            self._file = self._path.open("ab", buffering=0)
+            if tensorboard:
+                self._board = Board(workdir, last_step)
 
     def write(self, step: int, metrics: dict[str, Any]) -> None:
-        """Appends one line of scalars."""
+        """Appends one line of scalars. Raises UserError where it cannot be written."""
         if self._file is None:
             return
-        self._file.write(json.dumps({"step": step, **metrics}) + "\n")
-        self._file.flush()
-        if self._board is not None:
-            self._board.scalars(step, metrics)
+        with _writing(self._path):
+            line = memoryview(json.dumps({"step": step, **metrics}).encode() + b"\n")
+            while line:
+                line = line[self._file.write(line) :]
+            if self._board is not None:
+                self._board.scalars(step, metrics)
         if time.monotonic() - self._synced > SECONDS_BETWEEN_SYNCS:
             self.sync()
 
     def draw(self, step: int, pictures: dict[str, np.ndarray]) -> None:
         """Shows pictures by name, uint8 (H, W, 3), in TensorBoard."""
         if self._board is not None:
-            self._board.pictures(step, pictures)
+            with _writing(self._path):
+                self._board.pictures(step, pictures)
 
     def sync(self) -> None:
-        """Brings to the disk, or to the bucket that is mounted there, what was written."""
+        """Brings to the disk, or to the bucket that is mounted there, what was written. Raises UserError as `write`."""
         self._synced = time.monotonic()
         if self._file is not None:
-            os.fsync(self._file.fileno())
-        if self._board is not None:
-            self._board.sync()
+            with _writing(self._path):
+                os.fsync(self._file.fileno())
+                if self._board is not None:
+                    self._board.sync()
 
     def __enter__(self) -> "MetricsWriter":
         return self
 
-    def __exit__(self, *_: object) -> None:
-        if self._file is not None:
+    def __exit__(self, error: type[BaseException] | None, *_: object) -> None:
+        with suppress(UserError, OSError) if error else _writing(self._path):
             self.sync()
-        for file in (self._file, self._board):
-            if file is not None:
-                file.close()
+            for file in (self._file, self._board):
+                if file is not None:
+                    file.close()
+
+
+@contextmanager
+def _writing(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise UserError(
+            f"{path} cannot be written ({one_line(error)}): make room, or bring the disk back, and start the same "
+            "command again."
+        ) from error
 
 
 def _remove_after(path: Path, last_step: int) -> None:
