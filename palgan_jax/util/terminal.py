@@ -5,6 +5,7 @@ import logging
 import os
 import shlex
 import sys
+import threading
 import time
 import traceback
 from collections.abc import Iterator
@@ -36,7 +37,7 @@ class _Messages(logging.StreamHandler):
             return False
         if self.stream.isatty() and record.name == LINES_OF_PROGRESS:
             return False
-        if self.own_alone and not record.name.startswith(("palgan_jax", "__main__")):
+        if self.own_alone and not _is_own(record):
             return False
         return super().filter(record)
 
@@ -46,11 +47,16 @@ class _Messages(logging.StreamHandler):
             super().emit(record)
 
 
+def _is_own(record: logging.LogRecord) -> bool:
+    return record.name.startswith(("palgan_jax", "__main__"))
+
+
 def show_messages() -> None:
-    """Shows messages on standard error, as they are, in the place of whatever showed them before."""
+    """Shows messages, and Python's warnings, on standard error, in the place of whatever showed them before."""
     logging.basicConfig(level=logging.INFO, format="%(message)s", handlers=[_Messages()], force=True)
-    # Orbax, grain and absl log at this level what only their developers want to know.
-    for noisy in ("absl", "orbax", "jax", "grain"):
+    logging.captureWarnings(True)
+    # Orbax, grain, gcsfs and absl log at this level what only their developers want to know.
+    for noisy in ("absl", "orbax", "jax", "grain", "gcsfs"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
 
 
@@ -58,9 +64,11 @@ def show_messages() -> None:
 def recorded(folder: Path, *, process: int = 0, verbose: bool = False) -> Iterator[None]:
     """Keeps what is written to standard error, in a `with` body, in FOLDER/log.txt, or log-N.txt of process N.
 
-    This takes in what libraries write to the file descriptor, in any language, and what other processes write that
-    this one starts. On a terminal, lines of libraries are in the file alone. Elsewhere, or where `verbose`, all of it
-    is shown, each message with its time and process, and progress in lines, since what libraries write breaks bars.
+    This takes in what libraries write to the file descriptor, in any language, what other processes write that this
+    one starts, and errors of threads that nobody waits for. Messages of libraries are in the file alone; where
+    `verbose`, all of it is shown. On a terminal, all that libraries write is in the file alone. Elsewhere, or where
+    `verbose`, each message has its time and process, and progress comes in lines, since what libraries write breaks
+    bars.
 
     Raises UserError where the file cannot be written.
     """
@@ -74,15 +82,18 @@ def recorded(folder: Path, *, process: int = 0, verbose: bool = False) -> Iterat
         except OSError as error:
             raise UserError(f"{path} cannot be written ({one_line(error)}): choose another --workdir.") from error
         _write(file, f"{time.strftime('%Y-%m-%d %H:%M:%S')} {shlex.join(sys.argv)}")
-        if ours and (verbose or not sys.stderr.isatty()):
-            stack.enter_context(_formatted(messages, stamped))
-            stack.enter_context(_descriptor_2_to(stack.enter_context(_copies(path))))
-        else:
-            stack.enter_context(_messages_in(file, stamped))
+        copied = ours and (verbose or not sys.stderr.isatty())
+        if not (copied and verbose):
+            stack.enter_context(_messages_in(file, stamped, others_alone=copied))
             stack.enter_context(_own_alone(messages))
             if ours:
-                stack.enter_context(_terminal_of_our_own(messages))
-                stack.enter_context(_descriptor_2_to(file.fileno()))
+                stack.enter_context(_errors_of_threads_in(file))
+        if copied:
+            stack.enter_context(_formatted(messages, stamped))
+            stack.enter_context(_descriptor_2_to(stack.enter_context(_copies(path))))
+        elif ours:
+            stack.enter_context(_terminal_of_our_own(messages))
+            stack.enter_context(_descriptor_2_to(file.fileno()))
         try:
             yield
         except BaseException as error:
@@ -120,25 +131,43 @@ def _formatted(handlers: list[_Messages], formatter: logging.Formatter) -> Itera
 def _own_alone(handlers: list[_Messages]) -> Iterator[None]:
     for handler in handlers:
         handler.own_alone = True
-    try:
-        yield
-    finally:
-        for handler in handlers:
-            handler.own_alone = False
+    # After an error it stays so: what libraries had begun fails until the process ends, which it does now.
+    yield
+    for handler in handlers:
+        handler.own_alone = False
 
 
 @contextmanager
-def _messages_in(file: IO[str], formatter: logging.Formatter) -> Iterator[None]:
-    """Writes messages, and Python's warnings, to a file as well."""
+def _messages_in(file: IO[str], formatter: logging.Formatter, *, others_alone: bool) -> Iterator[None]:
+    """Writes messages to a file as well, all of them or only those of libraries."""
     handler = logging.StreamHandler(file)
+    handler.handleError = lambda record: None  # a full disk is no reason to hide why a run ends
+    if others_alone:
+        handler.addFilter(lambda record: not _is_own(record))
     handler.setFormatter(formatter)
     logging.getLogger().addHandler(handler)
-    logging.captureWarnings(True)
     try:
         yield
     finally:
-        logging.captureWarnings(False)
         logging.getLogger().removeHandler(handler)
+
+
+@contextmanager
+def _errors_of_threads_in(file: IO[str]) -> Iterator[None]:
+    """Writes to a file the errors that nobody catches: of threads, and of what libraries call from C++."""
+
+    def note(args: Any) -> None:
+        _write(file, "".join(traceback.format_exception(args.exc_type, args.exc_value, args.exc_traceback)))
+
+    before = sys.unraisablehook, threading.excepthook
+    sys.unraisablehook, threading.excepthook = note, note
+    try:
+        yield
+    except BaseException:
+        # As with messages of libraries: the sentence is to stand alone.
+        sys.unraisablehook = threading.excepthook = lambda _: None
+        raise
+    sys.unraisablehook, threading.excepthook = before
 
 
 @contextmanager
