@@ -11,6 +11,7 @@ import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from palgan_jax.distributed.partner_death import ABOUT, told_in_a_sentence
 from palgan_jax.errors import ExitCode, ProcessesMissing, UserError, report
 from palgan_jax.util.signals import end_process
 
@@ -49,6 +50,11 @@ def joined(distributed: str) -> Iterator[int]:
     if distributed == "off" or (distributed == "auto" and not _names_several_processes()):
         yield 0
         return
+    with told_in_a_sentence():
+        yield from _joined()
+
+
+def _joined() -> Iterator[int]:
     import jax
 
     _initialize()
@@ -57,7 +63,7 @@ def joined(distributed: str) -> Iterator[int]:
     try:
         yield number
     except BaseException as error:
-        code = report(error)
+        code = report(ProcessesMissing(ABOUT) if _is_partner_death(error) else error)
         print(f"palgan: process {number} of {count} ends, and with it all others", file=sys.stderr)
         if isinstance(error, UserError):
             # The others may be at their end too, and are not to take this process for dead; or they are in a
@@ -66,6 +72,12 @@ def joined(distributed: str) -> Iterator[int]:
             jax.distributed.shutdown()
         end_process(code)
     jax.distributed.shutdown()
+
+
+def _is_partner_death(error: BaseException) -> bool:
+    """Returns True for an error of a collective that another process has left; JAX gives it several types."""
+    told = isinstance(error, UserError) or not isinstance(error, Exception)
+    return not told and re.search(r"\bGloo \w+ failed|coordination service|\bUNAVAILABLE\b", str(error)) is not None
 
 
 def _initialize() -> None:

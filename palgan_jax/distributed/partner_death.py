@@ -1,0 +1,70 @@
+"""One sentence where JAX ends a process because another one of its run is gone.
+
+JAX aborts with a report of its services, in C++, that no Python code can catch. So another process writes what this one
+writes to standard error, as it comes, but puts a sentence in the place of that report. The log of a run has all of
+it. That process runs this file alone, which so imports nothing of the package.
+"""
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+
+ABOUT = (
+    "another process of the run has ended, or cannot be reached: see what became of it, and start all of them again."
+)
+_REPORT = re.compile(rb"[EFW]\d{4} \d\d:\d\d:\d\d\S* +\d+ (coordination|preemption|client\.h|gloo)")
+_END = b"Terminating process because the JAX distributed service detected fatal errors"
+_OTHER_LINE = re.compile(rb"\d{4}-\d\d-\d\d |palgan: ")
+
+
+@contextmanager
+def told_in_a_sentence() -> Iterator[None]:
+    """Puts the sentence in the place of JAX's report, in a `with` body, unless standard error is a terminal."""
+    if sys.stderr.isatty():
+        yield
+        return
+    reading, writing = os.pipe()
+    sys.stderr.flush()
+    before = os.dup(2)
+    try:
+        # A session of its own: signals to a whole group are not for it, and it lives until the last word has come.
+        writer = subprocess.Popen([sys.executable, "-S", __file__], stdin=reading, stdout=2, start_new_session=True)
+    except OSError:
+        for descriptor in (reading, writing, before):
+            os.close(descriptor)
+        yield
+        return
+    os.close(reading)
+    os.dup2(writing, 2)
+    os.close(writing)
+    try:
+        yield
+    finally:
+        sys.stderr.flush()
+        os.dup2(before, 2)
+        os.close(before)
+        with suppress(subprocess.TimeoutExpired):  # where processes that this one has started live on
+            writer.wait(5)
+
+
+def _copy() -> None:
+    """Copies standard input to standard output, but for JAX's report."""
+    within = ended = False
+    while line := sys.stdin.buffer.readline():
+        ended = ended or _END in line
+        if _REPORT.match(line):
+            within = True
+        elif within and _OTHER_LINE.match(line):
+            within = False
+        if not within:
+            sys.stdout.buffer.write(line)
+            sys.stdout.buffer.flush()
+    if ended:
+        sys.stdout.write(f"palgan: error: {ABOUT}\n")
+
+
+if __name__ == "__main__":
+    _copy()
