@@ -71,7 +71,16 @@ class Lease:
                 self._path.unlink()
 
     def check(self) -> None:
-        """Raises UserError where another run has taken the working directory, as it may after this one stood still."""
+        """Raises UserError where the working directory is gone, or another run has taken it after this one stood still.
+
+        What is written after that would make it anew, beside the one that comes back.
+        """
+        with suppress(OSError):  # a storage that is away for a moment
+            if not self._path.exists():
+                raise UserError(
+                    f"{self._path} is gone: bring the working directory back (is a disk or a network drive unmounted?) "
+                    "and start the same command again."
+                )
         if self._taken_by is not None:
             raise UserError(
                 f"{self._path.parent} was taken over by {_in_words(self._taken_by)}, since this run did not renew "

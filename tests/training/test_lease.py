@@ -66,6 +66,15 @@ def test_a_run_that_stood_still_is_replaced_and_learns_of_it(tmp_path, holder):
         assert json.loads((tmp_path / FILE).read_bytes())["process"] == os.getpid()
 
 
+def test_a_working_directory_that_is_gone_is_told(tmp_path):
+    (tmp_path / "run").mkdir()
+    with Lease(tmp_path / "run") as lease:
+        lease.check()
+        (tmp_path / "run").rename(tmp_path / "elsewhere")
+        with pytest.raises(UserError, match=r"run/lease\.json is gone: bring the working directory back"):
+            lease.check()
+
+
 @pytest.mark.parametrize("content", [b"", b'{"host"', b"[" * 100_000, b'{"process": -1, "machine": 0}'])
 def test_a_damaged_lease_that_nobody_renews_is_taken(tmp_path, content):
     (tmp_path / FILE).write_bytes(content)
