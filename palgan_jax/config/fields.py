@@ -24,6 +24,8 @@ FREE = (
     "data.tfds_dir",
     "data.max_unreadable",
     "loss.perceptual_weights",
+    "optim.g_lr",
+    "optim.d_lr",
 )
 """Fields (or groups of fields) that a run may change when it resumes."""
 

@@ -11,9 +11,13 @@ CHECKED = ("loss/g", "loss/d", "grad_norm/g", "grad_norm/d")
 
 
 class FiniteCheck:
-    """Keeps the losses and gradient norms of steps on the devices, so that no step waits for them, until `check`."""
+    """Keeps the losses and gradient norms of steps on the devices, so that no step waits for them, until `check`.
 
-    def __init__(self) -> None:
+    `restored`: the step that the run goes on from, and its checkpoint, if any.
+    """
+
+    def __init__(self, restored: tuple[int, str] | None = None) -> None:
+        self._restored = restored
         self._unchecked: list[tuple[int, dict[str, jax.Array]]] = []
 
     def add(self, step: int, metrics: dict[str, jax.Array]) -> None:
@@ -24,10 +28,17 @@ class FiniteCheck:
         """Raises UserError, which names the first step that was not finite; waits for all steps that were added."""
         for step, values in jax.device_get(self._unchecked):
             broken = [name for name, value in values.items() if not math.isfinite(value)]
-            if broken:
+            if not broken:
+                continue
+            what = f"training is not finite at step {step} ({', '.join(broken)}) and stops"
+            if self._restored is not None and step == self._restored[0] + 1:
+                # Losses may be finite where the parameters have grown beyond repair.
                 raise UserError(
-                    f"training is not finite at step {step} ({', '.join(broken)}) and stops, with checkpoints of "
-                    "earlier steps alone: lower --config.optim.g_lr and --config.optim.d_lr, or use "
-                    "--config.precision=float32."
+                    f"{what}, right after the checkpoint that it goes on from: remove {self._restored[1]}, so that the "
+                    "one before it is taken, and lower --config.optim.g_lr and --config.optim.d_lr."
                 )
+            raise UserError(
+                f"{what}, with checkpoints of earlier steps alone: lower --config.optim.g_lr and "
+                "--config.optim.d_lr, or use --config.precision=float32."
+            )
         self._unchecked.clear()

@@ -208,8 +208,8 @@ def prepare_run(config: ConfigDict, workdir: Path, stack: ExitStack, fit: bool =
     return Run(
         config, workdir, spans, step, position, step, state, program, vgg, pictures,
         DeviceBatches(pictures, stage, window.waiting), checkpoints, writer, window, progress, validation, sheets,
-        LostPictures(workdir / "data"), FiniteCheck(), InputWatch(), Outlook(step, spans.total, jax.default_backend()),
-        lease,
+        LostPictures(workdir / "data"), FiniteCheck((step, f"{workdir / FOLDER}/{step}") if step else None),
+        InputWatch(), Outlook(step, spans.total, jax.default_backend()), lease,
     )  # fmt: skip
 
 
