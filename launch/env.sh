@@ -5,7 +5,7 @@
 
 # ---- the run
 : "${PALGAN_NAME:=palgan}"                        # of its machines, jobs and folder: lower case, digits and dashes, at most 40
-: "${PALGAN_CONFIG:=configs/imagenet256.py}"      # a file of this repository
+: "${PALGAN_CONFIG:=imagenet256}"                 # the name of one in configs/, or a file of this repository
 : "${PALGAN_ATTEMPTS:=50}"                        # how often a run that was stopped is begun again before giving up
 : "${PALGAN_POLL_SECONDS:=30}"                    # between two looks at what cloud or cluster are doing
 

@@ -111,8 +111,8 @@ parse() {
 check_values() {
   [[ $PALGAN_NAME =~ ^[a-z]([-a-z0-9]{0,38}[a-z0-9])?$ ]] ||
     die "PALGAN_NAME=$PALGAN_NAME is no name for a job: take lower case letters, digits and dashes, at most 40."
-  [[ -f $root/${PALGAN_CONFIG%%:*} ]] ||
-    die "PALGAN_CONFIG=$PALGAN_CONFIG is no file of this repository: name one under configs/."
+  [[ -f $root/${PALGAN_CONFIG%%:*} || -f $root/configs/${PALGAN_CONFIG%%:*}.py ]] ||
+    die "PALGAN_CONFIG=$PALGAN_CONFIG is no file of this repository, nor the name of one in configs/: take e.g. imagenet256."
   [[ $PALGAN_BUCKET != gs://* ]] || die "PALGAN_BUCKET=$PALGAN_BUCKET has a gs:// too many: give the bucket's name alone."
   [[ $PALGAN_ATTEMPTS =~ ^[1-9][0-9]*$ ]] || die "PALGAN_ATTEMPTS=$PALGAN_ATTEMPTS is no number above 0: take e.g. 50."
   [[ $PALGAN_SPOT == true || $PALGAN_SPOT == false ]] || die "PALGAN_SPOT=$PALGAN_SPOT is neither true nor false: choose one."

@@ -133,6 +133,7 @@ def test_a_missing_value_is_named_in_one_sentence(world, script, variable):
     ("value", "said"),
     [
         ({"PALGAN_CONFIG": "configs/absent.py"}, "PALGAN_CONFIG=configs/absent.py is no file"),
+        ({"PALGAN_CONFIG": "absent:runlocal"}, "PALGAN_CONFIG=absent:runlocal is no file"),
         ({"PALGAN_BUCKET": "gs://pictures"}, "PALGAN_BUCKET=gs://pictures has a gs:// too many"),
         ({"PALGAN_NAME": "My_run"}, "PALGAN_NAME=My_run is no name"),
         ({"PALGAN_NAME": "a" * 41}, "is no name"),
@@ -192,16 +193,16 @@ def test_the_training_command_is_one_that_palgan_takes(world, script):
     args, rest = parser.parse_known_args(words[3:])
     assert (args.distributed, args.workdir) == ("on", "/mnt/palgan/runs/second")
     assert all(re.match(r"--config\.[\w.]+=", word) for word in rest)
-    config = load_config(str(ROOT / args.config), [word.removeprefix("--config.") for word in rest])
+    config = load_config(args.config, [word.removeprefix("--config.") for word in rest])
     assert config.batch_size == 256 and config.data.val == more[1].partition("=")[2]
     prepared = "/mnt/palgan" if script == "slurm.sh" else "gs://pictures"
     assert config.data.tfds_dir == f"{prepared}/tensorflow_datasets"
 
 
 def test_configs_without_prepared_sets_get_no_folder_of_them(world):
-    values = {"PALGAN_CONFIG": "configs/tiny.py:runlocal", "PALGAN_TFDS_DIR": "none"}
+    values = {"PALGAN_CONFIG": "tiny:runlocal", "PALGAN_TFDS_DIR": "none"}
     words = training_words(world.launch("sky.sh", "--dry-run", **values))
-    assert words[-1] == "--distributed=on" and "configs/tiny.py:runlocal" in words
+    assert words[-1] == "--distributed=on" and "tiny:runlocal" in words
 
 
 def test_env_sh_and_the_launchers_know_the_same_values():
