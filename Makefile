@@ -12,7 +12,7 @@ INSTALL := -m pip install --quiet --disable-pip-version-check
 TESTS := -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-newest check fuzz format clean
+.PHONY: help demo test test-newest check fuzz faults format clean
 
 help:  ## what there is to make
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /: /'
@@ -52,6 +52,9 @@ test-newest: .venv-newest/stamp  ## all tests with the newest versions, on Pytho
 fuzz: .venv/dev.stamp  ## thousands of damaged pictures and weights, other ones with FUZZ_FIRST=NUMBER
 	$(BIN)/python -m tests.support.fuzz pictures --first $(FUZZ_FIRST) --count $(FUZZ_COUNT)
 	$(BIN)/python -m tests.support.fuzz weights --first $(FUZZ_FIRST) --count $$(($(FUZZ_COUNT) / 5))
+
+faults: .venv/dev.stamp  ## what machines, disks and people do to a run, done on purpose: hours; writes docs/reliability.md
+	$(BIN)/python -m tests.faults
 
 format: .venv/dev.stamp  ## mend what lint and format can mend
 	$(BIN)/ruff check --fix .

@@ -7,7 +7,7 @@ next one goes on after the mutant that did it.
 """
 
 import argparse
-import importlib
+import pkgutil
 import random
 import resource
 import signal
@@ -27,8 +27,12 @@ Reader = Callable[[int], tuple[str, Callable[[], str]]]
 """Makes a mutant from its number: the name of the sound file, and what reads it, as the commands do, and returns what
 is wrong with the outcome, "" where it is as it should be."""
 
-SUBJECTS = {"pictures": "fuzz_pictures", "weights": "fuzz_weights"}
-"""Kinds of files, and the modules that have their `reader()`: it makes the sound files, and returns a Reader."""
+SUBJECTS = {
+    "pictures": "fuzz_pictures:reader",
+    "weights": "fuzz_weights:reader",
+    "checkpoints": "fuzz_weights:reader_of_checkpoints",
+}
+"""Kinds of files, and what makes the sound files and returns a Reader, in modules beside this one."""
 
 
 def damaged(sound: bytes, others: Sequence[bytes], chance: random.Random) -> bytes:
@@ -72,11 +76,11 @@ def problem_of_sentence(error: Exception, name: str) -> str:
 def read_mutants(subject: str, first: int, count: int) -> None:
     """Prints a line for each mutant with its number, and what is wrong with it."""
     warnings.simplefilter("error")
-    reader = importlib.import_module(f"tests.support.{SUBJECTS[subject]}").reader()
+    read_mutant = pkgutil.resolve_name(f"tests.support.{SUBJECTS[subject]}")()
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     for number in range(first, first + count):
-        name, read = reader(number)
+        name, read = read_mutant(number)
         print(number, name, end=" ", flush=True)
         signal.setitimer(signal.ITIMER_PROF, SECONDS)
         signal.alarm(_LONGEST_WAIT)

@@ -146,27 +146,40 @@ def _sound_checkpoint(weights: Weights) -> Files:
         return {str(file.relative_to(root)): file.read_bytes() for file in root.rglob("*") if file.is_file()}
 
 
-def reader() -> Reader:
-    """Makes the sound files, and looks that they are read."""
+def reader_of_checkpoints() -> Reader:
+    """Makes a sound checkpoint, and looks that it is read; half of the mutants get checksums that agree."""
     # Of damage that checksums agree with, which no disk makes, the libraries of Orbax write lines of their own.
     logging.disable(logging.CRITICAL)
+    sound = _sound_checkpoint(_sound_weights())
+    assert not any(_problem_of_checkpoint(sound, agree) for agree in (False, True))
+
+    def read(number: int) -> tuple[str, Callable[[], str]]:
+        chance = random.Random(number)
+        agree = chance.random() < 0.5
+        name = "checkpoint-summed" if agree else "checkpoint"
+        return name, partial(_problem_of_checkpoint, _damaged_checkpoint(sound, chance), agree)
+
+    return read
+
+
+def _sound_weights() -> Weights:
     weights = tiny_weights()
-    weights = Weights(weights.variables, weights.config, 1234, {"val/psnr": 24.5, "val/fid": None})
-    files = {}
+    return Weights(weights.variables, weights.config, 1234, {"val/psnr": 24.5, "val/fid": None})
+
+
+def reader() -> Reader:
+    """Makes the sound files, and looks that they are read. One mutant of ten is a checkpoint."""
+    weights, read_checkpoint, files = _sound_weights(), reader_of_checkpoints(), {}
     with tempfile.TemporaryDirectory() as folder:
         for dtype in ("float32", "float16"):
             save_weights(path := Path(folder) / "x.safetensors", weights, dtype)
             files[dtype] = path.read_bytes()
-    checkpoint = _sound_checkpoint(weights)
     assert not any(_problem_of_file(content) for content in files.values())
-    assert not any(_problem_of_checkpoint(checkpoint, agree) for agree in (False, True))
 
     def read(number: int) -> tuple[str, Callable[[], str]]:
         chance = random.Random(number)
         if chance.random() < 0.1:
-            agree = chance.random() < 0.5
-            name = "checkpoint-summed" if agree else "checkpoint"
-            return name, partial(_problem_of_checkpoint, _damaged_checkpoint(checkpoint, chance), agree)
+            return read_checkpoint(number)
         name = chance.choice(sorted(files))
         return name, partial(_problem_of_file, _damaged_file(files[name], chance))
 
