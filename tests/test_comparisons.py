@@ -5,6 +5,7 @@ import json
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -83,3 +84,32 @@ def test_colorizing_is_measured_beside_its_parts(tmp_path):
 def test_modules_are_imported_from_the_root_alone(folder):
     own = "sys" + ".path"
     assert not [path.name for path in (ROOT / folder).rglob("*.py") if own in path.read_text()]
+
+
+def test_ablations_are_told_as_differences_of_the_same_photographs():
+    from comparisons.ablations import METRICS, page
+
+    rng = np.random.default_rng(0)
+    base = {name: rng.uniform(0.1, 0.9, 20) for name in METRICS}
+    worse = base | {"psnr": base["psnr"] - 1.5, "ssim": base["ssim"] + 0.25}
+
+    def run(row, seed, values, **more):
+        lists = {name: list(numbers) for name, numbers in values.items()}
+        return {"row": row, "seed": seed, "steps": 7, "photographs": 20, "machine": "here", "automatic": lists, **more}
+
+    shifted = base | {"psnr": base["psnr"] + 0.5}
+    runs = [
+        run("palgan", 0, base, truth=base),
+        run("palgan", 1, shifted, truth=base),
+        run("spade", 0, worse, truth=base),
+    ]
+    runs = json.loads(json.dumps({"runs": [*runs, run("vae", 0, worse)]}, default=list))
+    text = page(runs)
+    automatic, truth = text.split("## With the truth's palette")
+    (spade,) = [line for line in automatic.splitlines() if line.startswith("| `spade`") and "[" in line]
+    # Half of the seeds of the default model are 0.5 dB better, so that the mean is 0.25 dB better.
+    assert "**-1.75** [-1.75, -1.75]" in spade and "**+0.250** [+0.250, +0.250]" in spade
+    assert "-0.50 / -0.008 / +0.019 | yes, no, unclear |" in spade, "the paper's row, and whether the sign is the same"
+    assert "| `vae`" in automatic and "| `vae`" not in truth
+    assert f"{base['psnr'].mean() + 0.25:.2f}" in automatic
+    assert "differ by up to: PSNR, dB 0.50" in automatic or "PSNR 0.50" in automatic

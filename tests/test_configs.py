@@ -32,6 +32,12 @@ ABLATIONS = {  # row -> the fields it changes
     "attention_local": {"net.attention": "local"},
     "attention_global": {"net.attention": "global"},
 }
+RIVALS = {
+    "first_reading": {"net.guide": "convolution", "render_leak": 1.0, "discriminator.palette": "plain"},
+    "palette_chain": {"palette.normalization": "max", "net.normalize_palette": False, "net.palette_scale": 1.0},
+    "hellinger": {"loss.palette_kind": "hellinger"},
+    "pretrained": {"net.encoder": "efficientnet_lite0"},
+}
 FILES = sorted(path.stem for path in (ROOT / "configs").glob("*.py") if path.stem != "ablations")
 NAMES = [*FILES, *(f"ablations:{row}" for row in ABLATIONS)]
 
@@ -167,13 +173,22 @@ def test_an_unknown_variant_is_one_sentence(name):
 
 
 def test_each_ablation_is_one_change_of_the_default_and_the_others_are_named():
-    with pytest.raises(UserError, match=f"no ablation 'spaed': .* one of {', '.join(ABLATIONS)}"):
+    with pytest.raises(UserError, match=f"no ablation 'spaed': .* one of palgan, {', '.join(RIVALS | ABLATIONS)}"):
         load("ablations:spaed")
-    for variant in ("", "runlocal"):
-        default = flatten(load("coco256", variant))
-        for row, changes in ABLATIONS.items():
+    assert load("ablations:palgan") == load("coco256")
+    for variant in ("", "runlocal", "photographs"):
+        default = flatten(load("ablations:palgan", variant))
+        for row, changes in (ABLATIONS | RIVALS).items():
             fields = flatten(load(f"ablations:{row}", variant))
             assert {name: value for name, value in fields.items() if value != default[name]} == changes
+
+
+def test_the_second_run_of_the_pretrained_model_trains_g_alone():
+    first, second = load("pretrained"), load("pretrained", "paint")
+    assert first.loss.palette > 0 and first.loss.cells > 0
+    assert second.loss.palette == second.loss.cells == second.optim.weight_decay == 0
+    assert not parameters_of_blocks(second.net.frozen_blocks)
+    assert second.net.palette_dropout == first.net.palette_dropout and second.predicted_share == first.predicted_share
 
 
 @pytest.mark.parametrize("name", ["imagenet256", "coco256"])
