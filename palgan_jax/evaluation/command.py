@@ -17,7 +17,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     from palgan_jax.evaluation.protocols import PROTOCOLS
 
     parser.usage = (
-        f"{parser.prog} --truth SPEC --output DIR [options]\n       {parser.prog} compare A B [C ...] [--json FILE]"
+        f"{parser.prog} --truth SPEC --output DIR [options]\n"
+        f"       {parser.prog} compare A B [C ...] [--json FILE] [--page FILE]"
     )
     parser.description = DESCRIPTION
     parser.add_argument("--truth", metavar="SPEC", help="the photographs: a folder, list:FILE or tfds:NAME[@SPLIT]")
@@ -67,6 +68,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     compare = actions.add_parser("compare", help="two or more folders of results, picture by picture")
     compare.add_argument("results", nargs="+", metavar="RESULTS", type=user_path, help="what --output was")
     compare.add_argument("--json", metavar="FILE", type=user_path, help="write the comparison there as well")
+    compare.add_argument("--page", metavar="FILE", type=user_path, help="write a page with the pictures side by side")
     parser.set_defaults(run=run)
 
 
@@ -178,4 +180,9 @@ def _compare(args: argparse.Namespace) -> int:
         print(compare.as_text(compare.compare_folders(first, second, args.json)))
     else:
         print(ranking.as_text(ranking.rank_folders(args.results, args.json)))
+    if args.page:
+        from palgan_jax.evaluation.comparison_page import write_comparison_page
+
+        write_comparison_page(args.results, args.page)
+        print(f"\n{args.page} shows the pictures.")
     return ExitCode.FINISHED

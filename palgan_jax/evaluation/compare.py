@@ -64,7 +64,7 @@ def compare(first: Evaluation, second: Evaluation, *, resamples: int = RESAMPLES
 
     Raises UserError where they are not of the same pictures and resize, or a metric's network had other weights.
     """
-    order = _pairing(first, second)
+    order = pairing(first, second)
     _refuse_other_networks(first, second)
     # What is measured of the truth alone is the same for both.
     common = in_order(first.values.keys() & second.values.keys())
@@ -91,8 +91,8 @@ def compare(first: Evaluation, second: Evaluation, *, resamples: int = RESAMPLES
     )
 
 
-def _pairing(first: Evaluation, second: Evaluation) -> list[int]:
-    """Returns the numbers in B of the pictures of A. Raises UserError where the two have other pictures or resizes."""
+def pairing(first: Evaluation, second: Evaluation) -> list[int]:
+    """Returns the number in B of each picture of A. Raises UserError where the two have other pictures or resizes."""
     for what, a, b in (
         ("protocol", describe_protocol(first), describe_protocol(second)),
         ("resize", first.resize, second.resize),

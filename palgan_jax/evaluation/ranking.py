@@ -42,12 +42,7 @@ def rank(evaluations: Sequence[Evaluation]) -> Ranking:
     Raises UserError where they are not of the same pictures, and where they share no such metric.
     """
     summaries = [summarize(evaluation) for evaluation in evaluations]
-    shared = in_order(set.intersection(*(set(summary) for summary in summaries)))
-    metric = next((name for name in shared if find_metric(name).direction != "neither"), None)
-    if metric is None:
-        raise UserError("these results have no metric in common in which one can be better: measure all with the same.")
-    sign = -1 if find_metric(metric).direction == "higher" else 1
-    order = sorted(range(len(evaluations)), key=lambda i: sign * headline(summaries[i][metric]))
+    metric, order = best_first(summaries)
     best = evaluations[order[0]]
     return Ranking(
         metric,
@@ -57,6 +52,19 @@ def rank(evaluations: Sequence[Evaluation]) -> Ranking:
         [summaries[i] for i in order],
         [compare(best, evaluations[i]) for i in order[1:]],
     )
+
+
+def best_first(summaries: Sequence[Summary]) -> tuple[str, list[int]]:
+    """Returns the metric that systems are ranked by, and their numbers in that order.
+
+    Raises UserError where they share no metric in which something is better.
+    """
+    shared = in_order(set.intersection(*map(set, summaries)))
+    metric = next((name for name in shared if find_metric(name).direction != "neither"), None)
+    if metric is None:
+        raise UserError("these results have no metric in common in which one can be better: measure all with the same.")
+    sign = -1 if find_metric(metric).direction == "higher" else 1
+    return metric, sorted(range(len(summaries)), key=lambda i: sign * headline(summaries[i][metric]))
 
 
 def as_text(ranking: Ranking) -> str:

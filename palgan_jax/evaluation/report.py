@@ -1,6 +1,5 @@
 """Makes the report of an evaluation: one HTML file with tables, histograms and pictures, which fetches nothing."""
 
-import html
 import math
 from collections.abc import Callable, Mapping
 
@@ -20,6 +19,8 @@ from palgan_jax.evaluation.table import (
 )
 from palgan_jax.metrics.catalogue import find_metric, in_order
 from palgan_jax.pages.html import describe_palette, document, figure, image
+from palgan_jax.pages.table import STYLE as TABLES
+from palgan_jax.pages.table import escaped, printable, row, section, table
 from palgan_jax.palette import histogram as palettes
 from palgan_jax.palette.spec import PaletteSpec
 
@@ -27,14 +28,6 @@ MOST_SHOWN = 4
 """Pictures of each kind: the best, those in the middle, the worst."""
 
 _STYLE = """
-.table { overflow-x: auto; }
-table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; }
-caption { text-align: left; color: var(--faint); font-size: .9rem; padding-bottom: .5rem; max-width: 80ch; }
-th, td { text-align: left; padding: .45rem .8rem .45rem 0; border-bottom: 1px solid var(--line); vertical-align: top; }
-thead th { color: var(--faint); font-weight: 600; font-size: .85rem; }
-tbody th { font-weight: 600; }
-td.number, th.number { text-align: right; white-space: nowrap; }
-td.faint { color: var(--faint); font-size: .9rem; min-width: 14rem; }
 tr.ours { background: color-mix(in srgb, var(--curve) 12%, transparent); }
 .warning { border-left: 4px solid var(--curve); padding: .2rem 0 .2rem .9rem; margin: 1.2rem 0 0; max-width: 80ch; }
 .facts td { overflow-wrap: anywhere; }
@@ -62,38 +55,8 @@ def report(evaluation: Evaluation, summary: Summary, pictures: Callable[[int], E
     if not evaluation.protocol_exact:
         differs = evaluation.facts.get("difference from the list", "some cannot be read")
         warning = f"The pictures measured are not those of {evaluation.protocol}: {differs}. The name is refused."
-        body.insert(0, f'<p class="warning">{_text(warning)}</p>')
-    return document(_printable(title), [_printable(note) for note in notes], "".join(body), _STYLE)
-
-
-def _printable(text: str) -> str:
-    """Replaces characters that are no text or reverse its direction, as file names may have them."""
-    return "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in text)
-
-
-def _text(text: str) -> str:
-    return html.escape(_printable(text), quote=True)
-
-
-def _table(caption: str, head: list[str], rows: list[str], numbers: range, kind: str = "") -> str:
-    """Returns a table. `numbers`: the columns that are set to the right."""
-    columns = "".join(
-        f'<th scope="col"{" class=number" if i in numbers else ""}>{_text(name)}</th>' for i, name in enumerate(head)
-    )
-    return (
-        f'<div class="table"><table class="{kind}"><caption>{_text(caption)}</caption>'
-        f"<thead><tr>{columns}</tr></thead><tbody>{''.join(rows)}</tbody></table></div>"
-    )
-
-
-def _row(head: str, numbers: list[str], rest: list[str], kind: str = "") -> str:
-    cells = "".join(f'<td class="number">{_text(cell)}</td>' for cell in numbers)
-    cells += "".join(f'<td class="faint">{_text(cell)}</td>' for cell in rest)
-    return f'<tr class="{kind}"><th scope="row">{_text(head)}</th>{cells}</tr>'
-
-
-def _section(heading: str, inside: str) -> str:
-    return f"<section><h2>{heading}</h2>{inside}</section>"
+        body.insert(0, f'<p class="warning">{escaped(warning)}</p>')
+    return document(printable(title), [printable(note) for note in notes], "".join(body), TABLES + _STYLE)
 
 
 def _numbers(summary: Summary) -> str:
@@ -103,19 +66,19 @@ def _numbers(summary: Summary) -> str:
         spread = [f"{entry[key]:.{decimals}f}" if key in entry else NOTHING for key in ("median", "sd")]
         direction = {"higher": "↑", "lower": "↓", "neither": ""}[find_metric(name).direction]
         numbers = [format_value(name, entry), format_interval(name, entry), *spread]
-        rows.append(_row(f"{find_metric(name).label} {direction}".strip(), numbers, [find_metric(name).meaning]))
+        rows.append(row(f"{find_metric(name).label} {direction}".strip(), numbers, [find_metric(name).meaning]))
     caption = (
         "Means over pictures with their 95 % bootstrap intervals, which say how much a mean would move with other "
         "pictures of the same kind. A number of the whole set has none. ↑ higher is better, ↓ lower is better."
     )
     head = ["metric", "mean or value", "95 % interval", "median", "standard deviation", "what it is"]
-    return _section("Numbers", _table(caption, head, rows, range(1, 5)))
+    return section("Numbers", table(caption, head, rows, range(1, 5)))
 
 
 def _beside_others(evaluation: Evaluation, summary: Summary) -> str:
     rows = [
-        _row(row.system, list(row.cells), [row.source], "ours" if row.ours else "")
-        for row in lines(evaluation, summary)
+        row(line.system, list(line.cells), [line.source], "ours" if line.ours else "")
+        for line in lines(evaluation, summary)
     ]
     caption = (
         "What others publish for the same protocol, as printed in the source named; not measured again. They do not "
@@ -124,14 +87,12 @@ def _beside_others(evaluation: Evaluation, summary: Summary) -> str:
     if len(rows) == 1:
         caption = "No published rows of the same pictures are known."
     head = ["system", *TABLE_COLUMNS.values(), "source"]
-    return _section("Beside published numbers", _table(caption, head, rows, range(1, 1 + len(TABLE_COLUMNS))))
+    return section("Beside published numbers", table(caption, head, rows, range(1, 1 + len(TABLE_COLUMNS))))
 
 
 def _left_out(absent: Mapping[str, str]) -> str:
-    rows = [_row(find_metric(name).label, [], [absent[name]]) for name in in_order(absent)]
-    return _section(
-        "Left out", _table("Metrics that were not measured, and why.", ["metric", "reason"], rows, range(0))
-    )
+    rows = [row(find_metric(name).label, [], [absent[name]]) for name in in_order(absent)]
+    return section("Left out", table("Metrics that were not measured, and why.", ["metric", "reason"], rows, range(0)))
 
 
 def _distributions(evaluation: Evaluation, summary: Summary) -> str:
@@ -140,7 +101,7 @@ def _distributions(evaluation: Evaluation, summary: Summary) -> str:
         for name, entry in summary.items()
         if name in evaluation.values
     ]
-    return _section("How pictures differ", f'<div class="curves">{"".join(charts)}</div>')
+    return section("How pictures differ", f'<div class="curves">{"".join(charts)}</div>')
 
 
 def _histogram(title: str, values: np.ndarray, mean: float) -> str:
@@ -166,8 +127,8 @@ def _histogram(title: str, values: np.ndarray, mean: float) -> str:
     ends = f"{figure(float(values.min()))} to {figure(float(values.max()))}"
     summary = f"histogram of {title}: mean {figure(mean)}, median {figure(float(np.median(values)))}, from {ends}"
     return (
-        f'<div class="card"><h3>{_text(title)}</h3>'
-        f'<svg viewBox="0 0 {width} {height}" role="img" aria-label="{_text(summary)}">'
+        f'<div class="card"><h3>{escaped(title)}</h3>'
+        f'<svg viewBox="0 0 {width} {height}" role="img" aria-label="{escaped(summary)}">'
         f'{bars}<line x1="0" x2="{width}" y1="{base}" y2="{base}"/>'
         f'<line class="mean" x1="{x:.1f}" x2="{x:.1f}" y1="4" y2="{base}"/>'
         f'<text x="{x + (5 if anchor == "start" else -5):.1f}" y="12" text-anchor="{anchor}">mean {figure(mean)}</text>'
@@ -198,8 +159,8 @@ def _examples(evaluation: Evaluation, pictures: Callable[[int], Example]) -> str
     selected = select_examples(np.asarray(evaluation.values[by]), higher_is_better=find_metric(by).direction != "lower")
     headings = {"best": "The best", "median": "In the middle", "worst": "The worst"}
     return "".join(
-        _section(
-            f"{headings[name]} by {_text(find_metric(by).label)}",
+        section(
+            f"{headings[name]} by {escaped(find_metric(by).label)}",
             f'<div class="cards">{"".join(_card(evaluation, number, pictures(number)) for number in numbers)}</div>',
         )
         for name, numbers in selected.items()
@@ -207,7 +168,7 @@ def _examples(evaluation: Evaluation, pictures: Callable[[int], Example]) -> str
 
 
 def _card(evaluation: Evaluation, number: int, example: Example) -> str:
-    name = _printable(evaluation.names[number])
+    name = printable(evaluation.names[number])
     images = [
         image(example.gray, "gray", f"{name}, in gray, as the system got it"),
         image(example.predicted, "predicted", f"{name}, as colorized"),
@@ -227,7 +188,7 @@ def _card(evaluation: Evaluation, number: int, example: Example) -> str:
     )
     return (
         f'<figure class="card"><div class="pictures three">{"".join(images)}<div class="stack">{drawings}</div></div>'
-        f'<figcaption><h3 class="name">{_text(name)}</h3><p>{_text(figures)}</p></figcaption></figure>'
+        f'<figcaption><h3 class="name">{escaped(name)}</h3><p>{escaped(figures)}</p></figcaption></figure>'
     )
 
 
@@ -246,6 +207,6 @@ def _facts(evaluation: Evaluation) -> str:
         **{f"SHA-256 of {name}": sha256 for name, sha256 in sorted(evaluation.weights.items())},
         **dict(sorted(evaluation.facts.items())),
     }
-    rows = [_row(name, [], [format_fact(value)]) for name, value in facts.items()]
-    table = _table("What belongs to every number on this page.", ["fact", "value"], rows, range(0), "facts")
-    return _section("What these numbers are of", table)
+    rows = [row(name, [], [format_fact(value)]) for name, value in facts.items()]
+    caption = "What belongs to every number on this page."
+    return section("What these numbers are of", table(caption, ["fact", "value"], rows, range(0), "facts"))

@@ -1,4 +1,4 @@
-"""The folder that an evaluation leaves behind: results.json, pictures.csv, row.md and report.html.
+"""The folder that an evaluation leaves behind: results.json, pictures.csv, row.md, report.html and some pictures.
 
 The first two hold all results and can be read again; the others are made of them, for people.
 """
@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from palgan_jax.errors import UserError
+from palgan_jax.evaluation.kept_pictures import keep_pictures
 from palgan_jax.evaluation.record import Evaluation, Example, Summary, summarize
 from palgan_jax.evaluation.report import report
 from palgan_jax.evaluation.table import markdown
@@ -26,11 +27,12 @@ RESULTS, PICTURES, ROW, REPORT = "results.json", "pictures.csv", "row.md", "repo
 def write_results(folder: str | Path, evaluation: Evaluation, pictures: Callable[[int], Example]) -> None:
     """Writes the results into `folder`, which is made; every file whole or not at all, results.json last.
 
-    `pictures` returns what the report shows of a picture, by its number in evaluation.names. Raises UserError where the
-    folder cannot be written to.
+    `pictures` returns what the report shows of a picture, by its number in evaluation.names. Of few pictures, all are
+    written as well (see `kept_pictures`). Raises UserError where the folder cannot be written to.
     """
     folder = Path(folder)
     make_folder(folder)
+    pictures = keep_pictures(folder, evaluation.count, pictures)
     summary = summarize(evaluation)
     contents = {
         PICTURES: _as_csv(evaluation),

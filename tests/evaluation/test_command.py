@@ -13,6 +13,7 @@ import pytest
 
 from palgan_jax.cli import main
 from palgan_jax.errors import ExitCode
+from palgan_jax.evaluation.kept_pictures import FOLDER
 from palgan_jax.evaluation.results import PICTURES, REPORT, RESULTS, ROW
 from palgan_jax.metrics.catalogue import DEFAULT, EVALUATION
 from tests.support.places import QUICK_COMPILATION
@@ -49,7 +50,7 @@ def test_the_bundled_model_beats_the_baseline_with_the_truths_palette(photograph
     capsys.readouterr()
     assert main([str(word) for word in arguments]) == 0
     printed = capsys.readouterr().out
-    assert {path.name for path in tmp_path.iterdir()} == {RESULTS, PICTURES, ROW, REPORT}
+    assert {path.name for path in tmp_path.iterdir()} == {RESULTS, PICTURES, ROW, REPORT, FOLDER}
     results = json.loads((tmp_path / RESULTS).read_text())
     psnr = results["metrics"]["psnr"]
     (row,) = (line for line in printed.splitlines() if line.startswith("PSNR"))
@@ -65,7 +66,9 @@ def test_the_bundled_model_beats_the_baseline_with_the_truths_palette(photograph
     assert model.keys() == baseline.keys()
     assert np.mean([row["psnr"] for row in model.values()]) > 2 + np.mean([row["psnr"] for row in baseline.values()])
 
-    assert main(["evaluate", "compare", str(tmp_path), str(mean), "--json", str(tmp_path / "compared.json")]) == 0
+    outputs = ["--json", str(tmp_path / "compared.json"), "--page", str(tmp_path / "compared.html")]
+    assert main(["evaluate", "compare", str(tmp_path), str(mean), *outputs]) == 0
+    assert (tmp_path / "compared.html").read_text().count('class="card comparison"') == 5
     assert "A is better" in capsys.readouterr().out
     assert json.loads((tmp_path / "compared.json").read_text())["count"] == 5
 

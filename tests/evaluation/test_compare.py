@@ -1,17 +1,24 @@
 """Two evaluations against each other: pairs, intervals, and what is refused."""
 
+import base64
+import io
 import json
+import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
+from PIL import Image
 from scipy.stats import bootstrap
 
 from palgan_jax.errors import UserError
+from palgan_jax.evaluation import kept_pictures
 from palgan_jax.evaluation.compare import as_text, compare, compare_folders
+from palgan_jax.evaluation.comparison_page import write_comparison_page
 from palgan_jax.evaluation.ranking import as_text as ranking_as_text
 from palgan_jax.evaluation.ranking import rank, rank_folders
 from palgan_jax.evaluation.results import write_results
-from tests.support.small_evaluation import evaluation, example
+from tests.support.small_evaluation import NASTY, evaluation, example
 
 
 def better_by(gain, noise=0.1, count=300):
@@ -158,3 +165,36 @@ def test_systems_of_other_pictures_or_metrics_are_not_ranked():
     one, other = (evaluation(3, values={name: np.ones(3)}, whole={}) for name in ("psnr", "ssim"))
     with pytest.raises(UserError, match="no metric in common"):
         rank([one, one, other])
+
+
+def test_the_page_shows_the_same_photograph_by_each_system_whatever_their_order(tmp_path):
+    first, second, _ = better_by(3.0, noise=2.0, count=6)
+    second = replace(second, system=NASTY)
+    for name, measured in (("second", second), ("first", first)):
+        numbers = [int(picture.split(".")[0]) for picture in measured.names]
+        write_results(tmp_path / name, measured, lambda i, numbers=numbers: example(numbers[i]))
+    write_comparison_page([tmp_path / "second", tmp_path / "first"], tmp_path / "page.html")
+    page = (tmp_path / "page.html").read_text()
+    assert not re.search(r'(src|href)="(?!data:)', page) and "<script src" not in page, "it fetches nothing"
+    cards = page.split('<figure class="card comparison">')[1:]
+    assert len(cards) == 6
+    ahead = {name: float(x) for name, x in zip(first.names, first.values["psnr"], strict=True)}
+    ahead = {name: ahead[name] - float(x) for name, x in zip(second.names, second.values["psnr"], strict=True)}
+    shown = [re.findall(r"<h3>(.*?)</h3>", card)[0] for card in cards]
+    by_gain = sorted(ahead, key=lambda name: -ahead[name])
+    assert shown == [*by_gain[:3], *by_gain[:2:-1]]
+    for name, card in zip(shown, cards, strict=True):
+        pictures = re.findall(r'src="(data:image/jpeg;base64,[^"]+)"', card)
+        assert len(pictures) == 4 and pictures[2] == pictures[3], "gray, truth, and both systems painted the same here"
+        with Image.open(io.BytesIO(base64.b64decode(pictures[1].split(",")[1]))) as truth:
+            difference = np.asarray(truth, int) - example(int(name[:3])).truth
+        assert np.abs(difference).mean() < 4, "the photograph of that name"
+
+
+def test_of_many_photographs_no_pictures_are_kept_and_the_page_says_so(tmp_path, monkeypatch):
+    monkeypatch.setattr(kept_pictures, "MOST_KEPT", 5)
+    for name in ("a", "b"):
+        write_results(tmp_path / name, evaluation(6, system=name), example)
+        assert not (tmp_path / name / kept_pictures.FOLDER).exists()
+    write_comparison_page([tmp_path / "a", tmp_path / "b"], tmp_path / "page.html")
+    assert "photographs or fewer" in (tmp_path / "page.html").read_text()

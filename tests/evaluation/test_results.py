@@ -28,8 +28,9 @@ def folder(tmp_path_factory):
     return folder
 
 
-def test_the_folder_holds_four_files_and_nothing_half_written(folder):
-    assert {path.name for path in folder.iterdir()} == {"results.json", "pictures.csv", "row.md", "report.html"}
+def test_the_folder_holds_four_files_the_pictures_and_nothing_half_written(folder):
+    files = {"results.json", "pictures.csv", "row.md", "report.html", "pictures"}
+    assert {path.name for path in folder.iterdir()} == files
 
 
 def test_results_hold_what_each_number_rests_on(folder):
@@ -55,8 +56,10 @@ def test_results_hold_what_each_number_rests_on(folder):
 
 def test_the_same_evaluation_gives_the_same_bytes(folder, tmp_path):
     write_results(tmp_path, evaluation(), example)
-    for path in folder.iterdir():
-        assert (tmp_path / path.name).read_bytes() == path.read_bytes()
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    assert len(files) == 4 + 2 * evaluation().count
+    for path in files:
+        assert (tmp_path / path.relative_to(folder)).read_bytes() == path.read_bytes()
 
 
 @pytest.mark.parametrize("seed", [0, 1])
@@ -126,7 +129,7 @@ def test_results_of_earlier_versions_are_read_under_the_names_of_today(tmp_path)
     ],
 )
 def test_what_cannot_be_read_is_said(folder, tmp_path, name, content, message):
-    for path in folder.iterdir():
+    for path in folder.glob("*.*"):
         (tmp_path / path.name).write_bytes(path.read_bytes())
     (tmp_path / name).unlink() if content is None else (tmp_path / name).write_text(content)
     with pytest.raises(UserError, match=message):
