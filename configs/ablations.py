@@ -54,7 +54,7 @@ def _on_photographs() -> ConfigDict:
     config = load_config("small")
     config.batch_size = 8
     config.net.width = config.discriminator.width = 0.125
-    config.total = "1000 steps"
+    config.total = "500 steps"
     config.eval_every = config.checkpoint_every = config.sheet_every = "500 steps"
     config.keep = 1
     return config

@@ -4,6 +4,7 @@ import errno
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,11 +12,13 @@ import onnx
 import pytest
 
 from palgan_jax import __version__
+from palgan_jax.checkpoint.averaging import average_weights
+from palgan_jax.checkpoint.find import find_weights
 from palgan_jax.checkpoint.reading import FOLDER
 from palgan_jax.checkpoint.saving import Checkpoints
 from palgan_jax.checkpoint.weights_file import load_weights, save_weights
 from palgan_jax.cli import main
-from palgan_jax.errors import report
+from palgan_jax.errors import UserError, report
 from tests.support.checkpoint_state import build
 from tests.support.colorize_model import tiny_weights
 from tests.support.places import ROOT
@@ -122,6 +125,30 @@ def test_export_takes_the_best_where_asked(palgan, workdir, tmp_path):
     weights = load_weights(tmp_path / "best.safetensors")
     assert (weights.step, weights.metrics["val/psnr"]) == (10, 25.5)
     np.testing.assert_array_equal(kernel(weights.variables), kernel(build(10).ema))
+
+
+def test_export_averages_the_weights_of_steps(palgan, workdir, tmp_path):
+    code, out, _ = palgan("export", workdir, tmp_path / "mean.safetensors", "--average", "20,10")
+    assert code == 0 and "the mean of the steps 10, 20, the last of them step 20 of" in out
+    weights = load_weights(tmp_path / "mean.safetensors")
+    assert weights.step == 20 and not weights.metrics, "what was measured of one step is not true of the mean"
+    states = [build(step) for step in (10, 20)]
+    np.testing.assert_allclose(kernel(weights.variables), sum(kernel(x.ema) for x in states) / 2, rtol=1e-6)
+    np.testing.assert_array_equal(weights.variables["spectral"]["u"], states[1].generator["spectral"]["u"])
+
+
+@pytest.mark.parametrize("steps", ["10", "10,10", "10,x", ""])
+def test_export_averages_nothing_else(palgan, workdir, tmp_path, capsys, steps):
+    with pytest.raises(SystemExit) as ended:
+        palgan("export", workdir, tmp_path / "mean.safetensors", "--average", steps)
+    assert ended.value.code == 2 and "does not name two steps or more" in capsys.readouterr().err
+
+
+def test_weights_of_different_networks_have_no_mean(workdir):
+    one = find_weights(workdir)
+    other = replace(one, variables={**one.variables, "params": {"more": np.zeros(3)}})
+    with pytest.raises(UserError, match="different networks have no mean"):
+        average_weights([one, other])
 
 
 def test_export_of_one_file_has_no_best_to_choose(palgan, weights_file, tmp_path):

@@ -23,11 +23,25 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("output", type=user_path, help=f"the file to write, ending in {' or '.join(KINDS)}")
     parser.add_argument("--dtype", choices=("float32", "float16"), default="float32", help="how to store parameters")
-    parser.add_argument("--best", action="store_true", help="the best checkpoint, not the latest")
+    chosen = parser.add_mutually_exclusive_group()
+    chosen.add_argument("--best", action="store_true", help="the best checkpoint, not the latest")
+    chosen.add_argument(
+        "--average", metavar="STEPS", type=_steps, help="the mean of the weights of several steps: 1500,3250,4000"
+    )
     parser.add_argument(
         "--painter", action="store_true", help=".onnx: the part that paints with a given palette, at any size"
     )
     parser.set_defaults(run=run)
+
+
+def _steps(text: str) -> list[int]:
+    try:
+        steps = [int(word) for word in text.split(",")]
+    except ValueError:
+        steps = []
+    if len(set(steps)) < 2 or len(set(steps)) < len(steps):
+        raise argparse.ArgumentTypeError(f"{text!r} does not name two steps or more, each once, as in 1500,3250,4000")
+    return steps
 
 
 def run(args: argparse.Namespace) -> int:
@@ -41,7 +55,13 @@ def run(args: argparse.Namespace) -> int:
         raise UserError("a program of StableHLO holds its weights as float32: leave --dtype out.")
     from palgan_jax.checkpoint.find import find_weights
 
-    weights = find_weights(None if args.checkpoint == BUNDLED else args.checkpoint, "best" if args.best else None)
+    path = None if args.checkpoint == BUNDLED else args.checkpoint
+    if args.average:
+        from palgan_jax.checkpoint.averaging import average_weights
+
+        weights = average_weights([find_weights(path, step) for step in args.average])
+    else:
+        weights = find_weights(path, "best" if args.best else None)
     _save(args.output, weights, args.dtype, args.painter)
     print(f"{args.output}: {weights.source}")
     return 0

@@ -15,6 +15,8 @@ RATE = 0.2
 FREEZE_BELOW = 1000
 """With fewer photographs a pretrained encoder stays as it is: what it sees, it has learned from a million."""
 WHOLE_ENCODER = 17
+PALETTE, CELLS = 2.0, 1.0
+"""The weights of the losses of palettes, where the last run of the model left its palettes as they were."""
 
 AS_TRAINED = (
     "resolution", "render_leak", "ema", "predicted_share", "recolored_share", "loss", "optim", "data.luminance_jitter",
@@ -52,6 +54,8 @@ def choose(model: ConfigDict, start: str, run: Path, photographs: int, devices: 
     if config.net.encoder != "paper":
         config.net.palette_dropout = model.net.palette_dropout
         config.net.frozen_blocks = WHOLE_ENCODER if photographs < FREEZE_BELOW else model.net.frozen_blocks
+        if not config.loss.palette:
+            config.loss.palette, config.loss.cells = PALETTE, CELLS
     # A discriminator would have to learn first what colors look like, and knows a few photographs by heart before that.
     config.loss.adversarial = 0.0
     config.discriminator.width = 1 / 16

@@ -33,7 +33,9 @@ def test_a_part_is_kept_aside_by_fours(count):
 
 
 @settings(max_examples=30)
-@given(st.integers(12, 100_000), st.integers(1, 64), st.booleans(), st.sampled_from(["tiny", "pretrained", "small"]))
+@given(
+    st.integers(12, 100_000), st.integers(1, 64), st.booleans(), st.sampled_from(["tiny", "pretrained:paint", "small"])
+)
 def test_the_choices_can_be_trained_with(tmp_path_factory, count, devices, on_cpu, name):
     model, run = load_config(name), tmp_path_factory.getbasetemp()
     config = choose(model, "bundled", run, count, devices, on_cpu)
@@ -42,7 +44,8 @@ def test_the_choices_can_be_trained_with(tmp_path_factory, count, devices, on_cp
     assert 0 < int(config.total.split()[0]) <= MOST_STEPS
     assert model_fields(config) == model_fields(model) and config.resolution == model.resolution
     assert 0 < config.optim.g_lr < model.optim.g_lr
-    assert config.loss.palette_kind == model.loss.palette_kind
+    assert config.loss.palette_kind == model.loss.palette_kind and config.loss.palette > 0
+    assert (config.loss.cells > 0) == (model.net.encoder != "paper")
 
 
 @pytest.mark.parametrize(
