@@ -125,7 +125,7 @@ class Worker:
         self._go_on()
         target = self._write(job.target, lambda: result)
         self._record(job, target, (len(data), sha256(data).hexdigest()), (len(result), sha256(result).hexdigest()))
-        return target, photograph.picture.notes
+        return target, (*photograph.picture.notes, *_lost(photograph.picture, job))
 
     def _sheet(self, picture: Picture, samples: int) -> np.ndarray:
         """Paints a picture, as it lies on white paper and small, with its own palette and with samples."""
@@ -183,6 +183,16 @@ class Worker:
     def _go_on(self) -> None:
         if self.stop.is_set():
             raise Stopped
+
+
+def _lost(picture: Picture, job: Job) -> list[str]:
+    """Returns a sentence about what of a picture the format of its result cannot hold."""
+    format_ = FORMATS[job.kind]
+    if picture.alpha is not None and not format_.takes_alpha:
+        return [
+            f"{job.source} is transparent in part: as {format_.title}, it lies on white (--format png keeps it so)."
+        ]
+    return []
 
 
 def do_jobs(

@@ -1,4 +1,4 @@
-"""Converts pixels to sRGB by the color profile (ICC) or the color chunks (PNG) of their file.
+"""Converts pixels to sRGB by the color profile (ICC) of their file.
 
 Conversion is relative colorimetric. LittleCMS, through Pillow, converts everything of 8 bits but gray. It takes no
 wider pixels there, so that gray of any depth and color of 16 bits go through the profile's curves and colorants here.
@@ -15,16 +15,12 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image, ImageCms
 
-from palgan_jax.color import linear_to_srgb, srgb_to_linear
+from palgan_jax.color import linear_to_srgb
 from palgan_jax.data.levels import to_bytes
 from palgan_jax.errors import one_line
 
-_SRGB_D50 = np.array([[0.4361, 0.3851, 0.1431], [0.2225, 0.7169, 0.0606], [0.0139, 0.0971, 0.7141]])
+SRGB_D50 = np.array([[0.4361, 0.3851, 0.1431], [0.2225, 0.7169, 0.0606], [0.0139, 0.0971, 0.7141]])
 """Columns: the XYZ of red, green and blue of sRGB, adapted to D50 as profiles have them."""
-_BRADFORD = np.array([[0.8951, 0.2664, -0.1614], [-0.7502, 1.7135, 0.0367], [0.0389, -0.0685, 1.0296]])
-_D50 = np.array([0.9642, 1.0, 0.8249])
-_SRGB_CHROMATICITIES = (0.3127, 0.329, 0.64, 0.33, 0.3, 0.6, 0.15, 0.06)
-_SRGB_GAMMA = 1 / 2.2
 _BAND = 1 << 18  # pixels
 _SAME = 2  # levels of 255 by which a profile of sRGB may differ, since some hold a short table
 _TABLES = (b"A2B0", b"A2B1", b"D2B0", b"D2B1")
@@ -205,7 +201,7 @@ def _shaper(profile: bytes) -> Shaper | None:
         colorants = np.array([struct.unpack(">3i", tags[name][8:20]) for name in (b"rXYZ", b"gXYZ", b"bXYZ")]) / 65536
     except (ValueError, LookupError, struct.error) as error:
         raise UnusableProfile(f"it is broken ({one_line(error)})") from None
-    return Shaper(curves, np.linalg.inv(_SRGB_D50) @ colorants.T)
+    return Shaper(curves, np.linalg.inv(SRGB_D50) @ colorants.T)
 
 
 def _tags(profile: bytes) -> dict[bytes, bytes]:
@@ -239,40 +235,3 @@ def _curve(tag: bytes) -> Callable[[np.ndarray], np.ndarray]:
     if kind in (1, 2):
         c, d, e, f = 0, -b / a, (c if kind == 2 else 0), (c if kind == 2 else 0)
     return lambda x: np.where(x >= d, np.maximum(a * x + b, 0) ** g + e, c * x + f)
-
-
-# ----------------------------------------------------------------------------------------------- color chunks of PNG
-
-
-def shaper_of_chunks(gamma: float | None, chromaticities: tuple[float, ...] | None) -> Shaper | None:
-    """Returns the conversion that gAMA and cHRM (x and y of white, red, green and blue) of a PNG ask for.
-
-    None where there is nothing to convert: the numbers of sRGB, which nearly all programs mean by a gamma of 1 / 2.2,
-    or numbers that make no sense.
-    """
-    ours = chromaticities is None or np.allclose(chromaticities, _SRGB_CHROMATICITIES, atol=0.002)
-    usual = gamma is None or abs(gamma - _SRGB_GAMMA) < 0.005
-    if (ours and usual) or (gamma is not None and not 0.05 < gamma < 20):
-        return None
-    curve: Callable[[np.ndarray], np.ndarray] = srgb_to_linear
-    if gamma is not None and not usual:
-        exponent = 1 / gamma
-        curve = lambda x: x**exponent  # noqa: E731
-    matrix = np.eye(3)
-    if not ours and chromaticities is not None:
-        try:
-            matrix = np.linalg.inv(_SRGB_D50) @ _colorants(chromaticities)
-        except (np.linalg.LinAlgError, ZeroDivisionError):
-            return None
-    return Shaper((curve,) * 3, matrix)
-
-
-def _colorants(chromaticities: tuple[float, ...]) -> np.ndarray:
-    """Returns the XYZ of red, green and blue as columns (3, 3), adapted to D50 by Bradford's matrix."""
-    xyz = [
-        np.array([x / y, 1.0, (1 - x - y) / y]) for x, y in zip(chromaticities[::2], chromaticities[1::2], strict=True)
-    ]
-    white, primaries = xyz[0], np.stack(xyz[1:], axis=1)
-    primaries = primaries * np.linalg.solve(primaries, white)
-    cones = (_BRADFORD @ _D50) / (_BRADFORD @ white)
-    return np.linalg.inv(_BRADFORD) @ np.diag(cones) @ _BRADFORD @ primaries

@@ -5,10 +5,11 @@ slightly damaged ones), goes through Pillow. Pillow also reads the headers, exce
 training pictures, and of TIFFs. These rules hold for the whole project:
 
 - EXIF orientation is applied, always: an array's first row is the top of the picture as a person sees it.
-- Colors are converted to sRGB by the ICC profile, or by the gAMA and cHRM chunks of a PNG. A broken profile is left
-  aside, and so is one that describes other colors than the picture has.
-- `decode_picture` keeps 16 bits of gray, and of color in PNG and TIFF; other formats give 8 bits of color. Integers and
-  floats of other ranges are scaled as `palgan_jax.data.levels` says.
+- Colors are converted to sRGB by the ICC profile, or by the numbers that a file states instead
+  (`palgan_jax.data.coded_colors`). A broken profile is left aside, and so is one that describes other colors than the
+  picture has.
+- `decode_picture` keeps 16 bits of gray and of color, or says that it does not (`palgan_jax.data.deep_samples`).
+  Integers and floats of other ranges are scaled as `palgan_jax.data.levels` says.
 - Transparency is kept by `decode_picture` and composited over white by `read_rgb`.
 - The first picture of an animation or of a TIFF with several pages is read; reduced copies do not count.
 - A side under 16 pixels, or more megapixels than the limit, is refused from the header, before any pixel is decoded.
@@ -18,7 +19,7 @@ import io
 import logging
 import mmap
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
@@ -26,26 +27,24 @@ from typing import BinaryIO
 import numpy as np
 from PIL import Image, PngImagePlugin
 
-from palgan_jax.data import jpeg, png, raw, tiff_pages, tiff_samples
+from palgan_jax.data import deep_samples, jpeg, jpeg_xl, png, pnm, raw, tiff_pages
+from palgan_jax.data.boxes import color_codes
+from palgan_jax.data.coded_colors import shaper_of_chunks, shaper_of_codes
 from palgan_jax.data.embedded_profile import embedded_profile
 from palgan_jax.data.file_bytes import is_pipe, open_regular, read_bytes
 from palgan_jax.data.formats import HEAD, damage_explained, format_of, open_header
-from palgan_jax.data.libtiff import silence
+from palgan_jax.data.limits import MAX_PIXELS, check_scans, check_size
 from palgan_jax.data.picture import Picture
 from palgan_jax.data.stored_pixels import StoredPixels
-from palgan_jax.errors import UserError
-from palgan_jax.util.text import in_words
+from palgan_jax.data.tiff_picture import decode_tiff, upright_size
 from palgan_jax.util.threads import SharedContext
 
-MIN_SIDE = 16
-MAX_PIXELS = 120_000_000
 ORIENTATION = 0x0112
 """The EXIF tag."""
 
 _EXIF_KEYS = {"exif", "Raw profile type exif", "xmp", "XML:com.adobe.xmp"}  # where Pillow's getexif looks
 _LARGEST_TEXT = 64_000_000  # bytes of EXIF or XMP in a PNG, unpacked
 _ALBUMS = ("MPO", "HEIF")  # whose pictures may differ in size
-_MOST_BYTES = 16  # a pixel of the limit, unpacked: four channels of 32 bits
 
 _log = logging.getLogger("PIL")
 _log.addHandler(logging.NullHandler())  # without one, Python prints what does not go on to others
@@ -126,53 +125,81 @@ def decode_picture(
         format_ = format_of(data[:HEAD], name)
         pictures = tiff_pages.pictures(data) if format_ == "TIFF" else []
         if pictures:
-            return _decode_tiff(data, pictures, name, max_pixels, page)
+            return decode_tiff(data, pictures, name, max_pixels, page)
         if format_ in ("RAW", "TIFF"):
             check_size(raw.size(data, name), name, max_pixels)
             return Picture(raw.develop(data, name))
-        profile = b""
+        if format_ == "PNM":
+            return _decode_pnm(data, name, max_pixels)
+        if format_ == "JXL":  # its plugin decodes all pixels at once
+            check_size(jpeg_xl.read_header(data).size, name, max_pixels)
+        profile, codes = b"", None
         if format_ == "PNG":
-            data, profile = png.slim(data)
+            data, profile, codes = png.slim(data)
         with open_header(data, name) as picture:
             if page:
                 picture.seek(page)
             check_size(_upright_size(picture), name, max_pixels)
-            if format_ == "JPEG" and not jpeg.are_few_scans(data, picture.size):
-                raise UserError(_too_many_scans(name))
+            if format_ == "JPEG":
+                check_scans(data, picture.size, name)
             profile = profile or picture.info.get("icc_profile") or embedded_profile(data, format_)
-            stored, turned = StoredPixels(name, profile), orientation(picture)
+            if format_ in ("AVIF", "HEIF") and not profile:
+                codes = color_codes(data)
+            stored, turned = StoredPixels(name, profile if codes is None else b""), orientation(picture)
             stored.count(_frames(picture), page)
-            if page:
-                stored.take(picture)
-            elif format_ == "JPEG":
+            if format_ == "JPEG" and not page:
                 _take_jpeg(stored, picture, data, at_least)
-            elif format_ == "PNG":
-                _take_png(stored, picture, data, has_profile=bool(profile))
+            elif format_ == "PNG" and not page:
+                _take_png(stored, picture, data)
             else:
-                stored.take(picture)
+                _take_any(stored, picture, data, name, page)
+            if codes is not None:
+                shaper, said = shaper_of_codes(*codes)
+                stored.convert(shaper)
+                if said:
+                    stored.note(f"{name} {said}.")
+            elif format_ == "PNG" and not page and not profile and "srgb" not in picture.info:
+                stored.convert(shaper_of_chunks(picture.info.get("gamma"), picture.info.get("chromaticity")))
             return stored.upright(turned)
+
+
+def _decode_pnm(data: bytes, name: str, max_pixels: int) -> Picture:
+    check_size(pnm.read_header(data).size, name, max_pixels)
+    stored = StoredPixels(name, b"")
+    stored.take_samples(pnm.read_samples(data), None)
+    return stored.upright(1)
+
+
+def _take_any(stored: StoredPixels, picture: Image.Image, data: bytes, name: str, page: int | None) -> None:
+    bits = deep_samples.bits_of(data, picture)
+    samples = deep_samples.samples_of(data, picture, bits, name) if bits > 8 and not page else None
+    if samples is not None:
+        stored.take_samples(samples, None)
+        return
+    stored.take(picture)
+    if bits > 8:
+        stored.note(deep_samples.reduced(name, bits))
 
 
 def _take_jpeg(stored: StoredPixels, picture: Image.Image, data: bytes, at_least: int | None) -> None:
     if picture.mode in ("RGB", "L"):
-        rgb = jpeg.decode(data, picture.size, at_least)
-        if rgb is not None:
-            stored.take_pixels(rgb[..., 0] if picture.mode == "L" else rgb)
+        gray = picture.mode == "L"
+        pixels = jpeg.decode(data, picture.size, at_least, gray)
+        if pixels is not None:
+            stored.take_pixels(pixels[..., 0] if gray else pixels)
             return
     if at_least is not None:
         picture.draft(None, (at_least, at_least))  # type: ignore[arg-type]  # Pillow: None keeps the mode
     stored.take(picture)
 
 
-def _take_png(stored: StoredPixels, picture: Image.Image, data: bytes, has_profile: bool) -> None:
+def _take_png(stored: StoredPixels, picture: Image.Image, data: bytes) -> None:
     samples = png.samples_of_16_bits(data)
     if samples is not None:
         stored.take_samples(samples, picture.info.get("transparency"))
     else:
         png.scale_transparent_gray(picture, data)
         stored.take(picture)
-    if not has_profile and "srgb" not in picture.info:
-        stored.apply_chunks(picture.info.get("gamma"), picture.info.get("chromaticity"))
 
 
 def picture_size(path: str | Path, *, max_pixels: int = MAX_PIXELS) -> tuple[int, int]:
@@ -220,10 +247,14 @@ def _sizes_of_any(data: bytes | BinaryIO, name: str, all_pages: bool = False) ->
     if format_ == "TIFF":
         content = data if isinstance(data, bytes) else mmap.mmap(data.fileno(), 0, access=mmap.ACCESS_READ)
         if pictures := tiff_pages.pictures(content):
-            return [_upright(page) for page in pictures]
+            return [upright_size(page) for page in pictures]
         format_ = "RAW"
     if format_ == "RAW":
         return [raw.size(data, name)]
+    if format_ == "PNM":
+        return [pnm.read_header(file.read(pnm.LONGEST_HEADER)).size]
+    if format_ == "JXL":
+        return [jpeg_xl.read_header(file.read()).size]
     with open_header(png.header(file) if format_ == "PNG" else file, name) as picture:
         sizes = [_upright_size(picture)]
         if all_pages:
@@ -234,20 +265,6 @@ def _sizes_of_any(data: bytes | BinaryIO, name: str, all_pages: bool = False) ->
                 picture.seek(page)
                 sizes.append(_upright_size(picture))
         return sizes
-
-
-def check_size(size: tuple[int, int], name: str, max_pixels: int) -> None:
-    """Raises UserError where a picture of a width and a height is too small or too large."""
-    width, height = size
-    if min(width, height) < MIN_SIDE:
-        raise UserError(f"{name} is {width} x {height} pixels: each side must be at least {MIN_SIDE}.")
-    if width * height > max_pixels:
-        limit = f"more than the limit of {max_pixels / 1e6:g} megapixels"
-        raise UserError(f"{name} is {width} x {height} pixels, {limit}: make it smaller or raise the limit.")
-
-
-def _too_many_scans(name: str) -> str:
-    return f"{name} is a JPEG of too many scans, which would take minutes: save it anew."
 
 
 def orientation(picture: Image.Image) -> int:
@@ -272,64 +289,3 @@ def _frames(picture: Image.Image) -> int:
         return int(getattr(picture, "n_frames", 1))
     except Exception:  # a later frame is damaged
         return 1
-
-
-# ------------------------------------------------------------------------------------------------------------- TIFF
-
-
-def _upright(page: tiff_pages.Page) -> tuple[int, int]:
-    width, height = page.size
-    return (height, width) if page.orientation >= 5 else (width, height)
-
-
-def _decode_tiff(
-    data: bytes, pictures: Sequence[tiff_pages.Page], name: str, max_pixels: int, number: int | None
-) -> Picture:
-    silence()
-    page = pictures[number or 0]
-    check_size(_upright(page), name, max_pixels)
-    layout = tiff_samples.layout_of(page)
-    if layout.nbytes > _MOST_BYTES * max_pixels:
-        raise UserError(
-            f"{name} unpacks to {in_words(layout.nbytes)}, more than the limit of {max_pixels / 1e6:g} "
-            "megapixels allows: make it smaller or raise the limit."
-        )
-    if page.is_jpeg and not jpeg.are_few_scans(data, page.size, page.parts):
-        raise UserError(_too_many_scans(name))
-    stored = StoredPixels(name, page.profile)
-    stored.count(len(pictures), number)
-    if tiff_samples.is_left_to_pillow(page, layout):
-        try:
-            picture = Image.open(io.BytesIO(tiff_pages.with_page_first(data, page)), formats=("TIFF",))
-        except Exception as error:
-            raise _unsupported(name, tiff_samples.unsupported(page, layout)) or error from None
-        with picture:
-            picture.load()  # Pillow turns TIFFs by itself
-            stored.take(picture)
-            return stored.upright(1)
-    problem = _unsupported(name, tiff_samples.unsupported(page, layout))
-    if problem:
-        raise problem
-    colors = tiff_samples.colors_of(tiff_samples.read_samples(data, page, layout), page, layout)
-    if colors.space in ("CMYK", "LAB"):
-        channels = [Image.fromarray(np.ascontiguousarray(channel)) for channel in np.moveaxis(colors.pixels, -1, 0)]
-        stored.take_cmyk_or_lab(_merged(colors.space, channels))
-        stored.alpha = colors.alpha
-    else:
-        stored.take_pixels(colors.pixels, colors.alpha)
-    return stored.upright(page.orientation)
-
-
-def _merged(mode: str, channels: list[Image.Image]) -> Image.Image:
-    if mode == "LAB":
-        size, content = channels[0].size, np.dstack([np.asarray(channel) for channel in channels])
-        return Image.frombytes("LAB", size, content.tobytes())
-    return Image.merge(mode, channels)
-
-
-def _unsupported(name: str, layout: str) -> UserError | None:
-    return (
-        UserError(f"{name} is a TIFF of {layout}, which is not supported: save it with 8 or 16 bits.")
-        if layout
-        else None
-    )

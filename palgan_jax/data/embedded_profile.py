@@ -1,7 +1,8 @@
 """Finds the color profile in files of formats from which Pillow does not take it: JPEG 2000, BMP and GIF."""
 
 import struct
-from collections.abc import Iterator
+
+from palgan_jax.data.boxes import inner
 
 _BMP_HEADER = 14
 _BMP_V5 = 124
@@ -18,23 +19,10 @@ def embedded_profile(data: bytes, format_: str) -> bytes:
 
 
 def _of_jpeg_2000(data: bytes) -> bytes:
-    for kind, content in _boxes(data):
-        if kind == b"jp2h":
-            for inner, specification in _boxes(content):
-                if inner == b"colr" and specification[:1] in (b"\2", b"\3"):  # a profile, where 1 is a number
-                    return specification[3:]
+    for specification in inner(data, b"jp2h", b"colr"):
+        if specification[:1] in (b"\2", b"\3"):  # a profile, where 1 is a number
+            return specification[3:]
     return b""
-
-
-def _boxes(data: bytes) -> Iterator[tuple[bytes, bytes]]:
-    at = 0
-    while at + 8 <= len(data):
-        length, kind = struct.unpack_from(">I4s", data, at)
-        end = at + length if length else len(data)
-        if length == 1 or end < at + 8:  # only boxes of pixels have lengths of 64 bits
-            return
-        yield kind, data[at + 8 : end]
-        at = end
 
 
 def _of_bmp(data: bytes) -> bytes:

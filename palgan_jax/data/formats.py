@@ -34,6 +34,8 @@ PICTURE_SUFFIXES = frozenset(
         ".pbm",
         ".pgm",
         ".ppm",
+        ".pam",
+        ".pfm",
         ".heic",
         ".heif",
         ".jxl",
@@ -88,7 +90,9 @@ _PLUGINS = {"HEIF": ("HEIC", "pillow_heif"), "JXL": ("JPEG XL", "pillow_jxl")}
 
 
 def format_of(head: bytes, name: str) -> str:
-    """Returns the format of Pillow that the first bytes of a file (HEAD or more) announce, or RAW for cameras' files.
+    """Returns the format of Pillow that the first bytes of a file (HEAD or more) announce.
+
+    RAW stands for cameras' files, and PNM for the netpbm formats that Pillow does not read.
 
     Those of cameras that are TIFFs as well are told by `tiff_pages.pictures`.
 
@@ -101,6 +105,8 @@ def format_of(head: bytes, name: str) -> str:
         return "WEBP"
     if head[:2] in _PNM and (head[2:3].isspace() or head[2:3] == b"#"):
         return "PPM"
+    if head[:3] in (b"P7\n", b"PF\n"):
+        return "PNM"
     if head[:2] == b"BM" and int.from_bytes(head[14:18], "little") in _BMP_HEADERS:
         return "BMP"
     if head[4:8] == b"ftyp":

@@ -63,14 +63,23 @@ def _has_one_scan(data: bytes) -> bool:
     return False
 
 
-def decode(data: bytes, size: tuple[int, int], at_least: int | None) -> np.ndarray | None:
-    """Returns the pixels as they lie in the file; None where libjpeg-turbo declines it, and Pillow is to decide."""
+def decode(data: bytes, size: tuple[int, int], at_least: int | None, gray: bool = False) -> np.ndarray | None:
+    """Returns the pixels as they lie in the file, (H, W, 3), or (H, W, 1) of a gray one if it is to stay `gray`.
+
+    None where libjpeg-turbo declines it, and Pillow is to decide.
+    """
     # libjpeg-turbo also scales by 3/8, 5/8 and so on, but slower than it decodes in full.
     scale, fast = dct_scale(size, at_least), at_least is not None
     width, height = decoded_size(size, at_least)
     try:
         return simplejpeg.decode_jpeg(
-            data, "RGB", fastdct=fast, fastupsample=fast, min_height=height, min_width=width, min_factor=scale
+            data,
+            "GRAY" if gray else "RGB",
+            fastdct=fast,
+            fastupsample=fast,
+            min_height=height,
+            min_width=width,
+            min_factor=scale,
         )
     except ValueError:
         return None

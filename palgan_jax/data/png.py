@@ -21,13 +21,13 @@ _LONGEST_KEY = 80
 _COLOR_16 = {2: ("RGB;16B", "RGB;16L"), 6: ("RGBA;16B", "RGBA;16L")}
 
 
-def slim(data: bytes) -> tuple[bytes, bytes]:
+def slim(data: bytes) -> tuple[bytes, bytes, tuple[int, int] | None]:
     """Takes profile and texts out of the bytes of a PNG.
 
-    Returns the file that Pillow is to read, and the profile, unpacked: empty where there is none, and no profile where
-    it cannot be unpacked.
+    Returns the file that Pillow is to read; the profile, unpacked: empty where there is none, and no profile where it
+    cannot be unpacked; and the codes of primaries and curve of cICP, where there is one.
     """
-    kept, profile, start, at = [], b"", 0, len(SIGNATURE)
+    kept, profile, codes, start, at = [], b"", None, 0, len(SIGNATURE)
     while at + 12 <= len(data):
         length, kind = int.from_bytes(data[at : at + 4], "big"), data[at + 4 : at + 8]
         after = at + 12 + length
@@ -39,8 +39,11 @@ def slim(data: bytes) -> tuple[bytes, bytes]:
             start = after
             if kind == b"iCCP":
                 profile = profile or _unpacked(data[at + 8 : after - 4])
+        if kind == b"cICP" and codes is None:
+            primaries, curve, *rest = data[at + 8 : after - 4].ljust(4, b"\0")
+            codes = (primaries, curve) if rest == [0, 1] else (0, 0)  # RGB of the full range, or else reserved numbers
         at = after
-    return b"".join([*kept, data[start:]]) if kept else data, profile
+    return b"".join([*kept, data[start:]]) if kept else data, profile, codes
 
 
 def header(file: BinaryIO) -> bytes:

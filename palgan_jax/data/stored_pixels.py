@@ -98,9 +98,12 @@ class StoredPixels:
     def _leave_aside(self, reason: UnusableProfile) -> None:
         self._notes.append(f"the color profile of {self._name} is left aside, since {reason}.")
 
-    def apply_chunks(self, gamma: float | None, chromaticities: tuple[float, ...] | None) -> None:
-        """Converts by the color chunks of a PNG."""
-        shaper = color_profile.shaper_of_chunks(gamma, chromaticities)
+    def note(self, text: str) -> None:
+        """Takes a sentence that a person should know."""
+        self._notes.append(text)
+
+    def convert(self, shaper: color_profile.Shaper | None) -> None:
+        """Converts by curves and a matrix, where the file has no profile."""
         if shaper is None:
             return
         if self.pixels.ndim == 3:

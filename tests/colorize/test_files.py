@@ -187,6 +187,15 @@ def test_faint_transparency_keeps_its_level_and_the_luminance_under_it(palgan, p
     assert np.abs(luminance(result[..., :3]) - luminance(photo))[alpha > 0].max() < 0.5
 
 
+def test_what_a_format_without_transparency_shows_is_said(palgan, photo, tmp_path):
+    clear = np.dstack([photo, np.full(photo.shape[:2], 0, np.uint8)])
+    sources = [_png(tmp_path / "clear.png", clear), _png(tmp_path / "opaque.png", photo)]
+    code, _, err = palgan(*sources, options=["--format=jpeg"])
+    assert code == 0 and (read_rgb(tmp_path / "out" / "clear.jpg") > 250).all()
+    (note,) = err
+    assert "clear.png is transparent in part: as JPEG, it lies on white" in note
+
+
 @pytest.mark.parametrize("channels", [1, 2, 3, 4])
 @pytest.mark.parametrize("kind", ["png", "tiff"])
 def test_16_bits_are_kept(palgan, photo, tmp_path, kind, channels):

@@ -4,6 +4,7 @@ import random
 from collections.abc import Callable
 from functools import partial
 
+import cv2
 import numpy as np
 from PIL import Image
 
@@ -48,6 +49,13 @@ def sound_files() -> dict[str, bytes]:
         "pfm": b"Pf\n48 40\n-1.0\n" + (GRAY16 / 65535).astype("<f4").tobytes(),
         "pbm": made.encoded(Image.fromarray(GRAY > 99), "PPM"),
         "avif": made.encoded(RGB, "AVIF"),
+        "avif-10": made.opencv(".avif", RGB16, 10, cv2.IMWRITE_AVIF_DEPTH, 10),
+        "jpeg2000-16-color": made.opencv(".jp2", RGB16, 16),
+        "ppm-16": b"P6\n48 40\n65535\n" + RGB16.astype(">u2").tobytes(),
+        "ppm-16-text": b"P3\n# words\n48 40\n1000\n" + b" ".join(b"%d" % v for v in RGB.ravel()),
+        "pam": b"P7\nWIDTH 48\nHEIGHT 40\nDEPTH 3\nMAXVAL 255\nTUPLTYPE RGB\nENDHDR\n" + RGB.tobytes(),
+        "pfm-color": b"PF\n48 40\n-1.0\n" + (RGB16 / 65535).astype("<f4").tobytes(),
+        "png-codes": made.png(RGB16, 16, 2, [(b"cICP", bytes([9, 16, 0, 1]))]),
         "ppm": made.encoded(RGB, "PPM"),
         "pgm-text": b"P2\n# words\n48 40 1000\n" + b" ".join(b"%d" % v for v in GRAY.ravel()),
         "tiff": made.encoded(RGB, "TIFF", exif=exif),
@@ -68,6 +76,8 @@ def sound_files() -> dict[str, bytes]:
 
             formats._register(kind, "x")
             files[module] = made.encoded(RGB, kind)
+            if kind == "HEIF":
+                files["heic-10"] = made.heic(RGB16)
         except UserError:
             continue
     return files  # without cameras' raw files, of whose damage LibRaw writes lines of its own

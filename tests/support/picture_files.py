@@ -225,3 +225,27 @@ def dng(mosaic: np.ndarray, orientation: int = 1) -> bytes:
     content = io.BytesIO()
     tifffile.imwrite(content, mosaic, photometric=32803, metadata=None, extratags=tags)
     return content.getvalue()
+
+
+# ------------------------------------------------------------------------------------------------ more than 8 bits
+
+
+def opencv(suffix: str, array: np.ndarray, bits: int, *options: int) -> bytes:
+    """A picture of 16 bits with `bits`, as OpenCV writes it."""
+    import cv2
+
+    order = array if array.ndim == 2 else array[..., [2, 1, 0, 3][: array.shape[2]]]
+    done, content = cv2.imencode(suffix, np.ascontiguousarray(order >> (16 - bits)), list(options))
+    assert done
+    return content.tobytes()
+
+
+def heic(array: np.ndarray) -> bytes:
+    """A HEIC of 10 bits."""
+    import pillow_heif
+
+    mode = {2: "L"}.get(array.ndim) or ("RGB", "RGBA")[array.shape[2] - 3]
+    size, content = array.shape[1::-1], io.BytesIO()
+    file = pillow_heif.from_bytes(f"{mode};10", size, (array >> 6).astype("<u2").tobytes())
+    file.save(content, quality=-1, chroma=444)
+    return content.getvalue()
