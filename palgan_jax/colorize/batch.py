@@ -188,7 +188,7 @@ class Worker:
 def _lost(picture: Picture, job: Job) -> list[str]:
     """Returns a sentence about what of a picture the format of its result cannot hold."""
     format_ = FORMATS[job.kind]
-    if picture.alpha is not None and not format_.takes_alpha:
+    if picture.alpha is not None and not format_.takes_alpha and not job.version.on_sheet:
         return [
             f"{job.source} is transparent in part: as {format_.title}, it lies on white (--format png keeps it so)."
         ]

@@ -148,9 +148,9 @@ def plan(
     jobs = []
     for source, version in product(sources, versions):
         ending = result_suffix("jpeg" if version.on_sheet else kind, source.place)
-        own_kind = format_of_suffix(Path(ending)) or "png"
         folder = output / source.place.parent
         wanted = folder / f"{source.place.stem}{version.ending}{ending}"
+        own_kind = format_of_suffix(wanted) or "png"
         job = Job(source, wanted, own_kind, settings(own_kind, version), version)
         entries = entries_in(folder, ending.lower())
         if overwrite:
