@@ -59,8 +59,7 @@ Machine: {machines}.
 
 These runs say which part matters after so few steps on so few photographs. They are far too short and small to repeat
 the paper's figures, and FID means nothing on so few pictures. Intervals are of photographs (95 %, paired bootstrap,
-means over seeds), bold where they do not hold 0. They know nothing of the chance of the training: between the seeds of
-`palgan`, means with the predicted palette differ by up to: {spread}.
+means over seeds), bold where they do not hold 0. They know nothing of the chance of the training: {chance}.
 """
 OF_AUTOMATIC = """The row minus `palgan`. The paper's differences are those on COCO-Stuff
 ([method](method.md#10-what-the-paper-reports)); "same sign" is of PSNR, SSIM and LPIPS, and unclear where our interval
@@ -207,15 +206,18 @@ def page(figures: dict[str, Any]) -> str:
     count = sorted({entry["photographs"] for entry in figures["runs"]})
     machines = sorted({entry["machine"] for entry in figures["runs"]})
     base = automatic["palgan"].values
-    spread = ", ".join(
-        f"{find_metric(name).label} {np.ptp(base[name].mean(axis=1)):.{find_metric(name).decimals}f}"
-        for name in METRICS[:5]
-    )
+    chance = "each row with one seed was trained once"
+    if len(base["psnr"]) > 1:
+        ranges = [
+            f"{find_metric(name).label} {np.ptp(base[name].mean(axis=1)):.{find_metric(name).decimals}f}"
+            for name in METRICS[:5]
+        ]
+        chance = f"with the predicted palette, the seeds of `palgan` differ by up to: {', '.join(ranges)}"
     head = HEAD.format(
         steps=" or ".join(map(str, steps)),
         count=" or ".join(map(str, count)),
         machines="; ".join(machines),
-        spread=spread,
+        chance=chance,
     )
     lines = [
         head,
