@@ -22,6 +22,7 @@ COMMANDS = {
     "benchmark": ("benchmark.command:add_arguments", "measure speed and memory, here or for an absent TPU pod"),
     "info": ("checkpoint.command:add_arguments", "say what a checkpoint holds"),
     "export": ("export.command:add_arguments", "write a trained model into one file, also for other programs"),
+    "push": ("publish.command:add_arguments", "upload a trained model to the Hugging Face Hub"),
     "weights": ("pretrained.command:add_arguments", "import the networks that metrics and the perceptual loss need"),
     "prepare": ("prepare.command:add_arguments", "make ImageNet, COCO or photographs ready to train on"),
     "runs": ("runs.command:add_arguments", "show curves, configs and samples of training runs on a page"),

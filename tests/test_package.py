@@ -23,12 +23,12 @@ errors color choices
 util
 palette distributed
 nn config
-pretrained pages
+pretrained pages hub
 metrics
 data
 checkpoint
 training export
-colorize prepare benchmark runs
+colorize prepare benchmark runs publish
 evaluation web
 finetune
 cli

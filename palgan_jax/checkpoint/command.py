@@ -11,7 +11,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "checkpoint",
         nargs="?",
         type=expand_home,
-        help="weights file, working directory or checkpoint; default: the bundled weights",
+        help="weights file, working directory, checkpoint or hf:OWNER/NAME; default: the bundled weights",
     )
     parser.set_defaults(run=run)
 

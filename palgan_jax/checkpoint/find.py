@@ -14,6 +14,8 @@ from flax.traverse_util import flatten_dict
 from palgan_jax.checkpoint.weights import COLLECTIONS, Weights
 from palgan_jax.checkpoint.weights_file import load_weights
 from palgan_jax.errors import UserError, printable
+from palgan_jax.hub.download import download_weights
+from palgan_jax.hub.names import is_hub_name, parse_name
 from palgan_jax.util.text import in_words
 
 BUNDLED = Path(__file__).parents[1] / "bundled"
@@ -23,15 +25,14 @@ def find_weights(path: str | os.PathLike | None = None, step: int | str | None =
     """Loads the weights that `--checkpoint PATH` means.
 
     Args:
-      path: a .safetensors file; a working directory, its checkpoints/ folder or one step's folder; or None for the
-        weights that come with the package.
+      path: a .safetensors file; a working directory, its checkpoints/ folder or one step's folder; hf:OWNER/NAME or
+        hf:OWNER/NAME@REVISION, a model on the Hugging Face Hub; or None for the weights that come with the package.
       step: which checkpoint of a directory: a number, "best", or None for the latest.
 
     Raises UserError where nothing can be loaded (a model without weights would only paint gray), and for a step of a
     single file.
     """
-    is_file = path is None or str(path).endswith(".safetensors")
-    if is_file and step is not None:
+    if has_one_step(path) and step is not None:
         raise UserError(
             f"{path or 'the bundled file'} holds the weights of one step: name a working directory to choose the "
             f"{step if step == 'best' else f'step {step}'} among its checkpoints."
@@ -45,12 +46,20 @@ def find_weights(path: str | os.PathLike | None = None, step: int | str | None =
             )
         weights = load_weights(bundled[0])
         return replace(weights, source=f"step {weights.step} of {bundled[0].name} (bundled)")
-    if is_file:
+    if is_hub_name(path):
+        file, name = download_weights(parse_name(path))
+        return load_weights(file, str(name))
+    if has_one_step(path):
         return load_weights(path)
     # Orbax takes a second to import and is not needed for a single file.
     from palgan_jax.checkpoint.reading import load_ema
 
     return load_ema(path, step)
+
+
+def has_one_step(path: str | os.PathLike | None) -> bool:
+    """Returns True for names of weights without a choice of steps: all but those of folders."""
+    return path is None or is_hub_name(path) or str(path).endswith(".safetensors")
 
 
 def describe(path: str | os.PathLike | None = None) -> str:

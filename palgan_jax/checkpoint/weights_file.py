@@ -49,7 +49,17 @@ def save_weights(path: str | os.PathLike, weights: Weights, dtype: str = "float3
         # JSON has no NaN.
         "metrics": json.dumps({name: v if v is None or isfinite(v) else None for name, v in weights.metrics.items()}),
     }
-    write_file(path, safetensors.numpy.save(tensors, metadata))
+    write_file(path, _with_sorted_metadata(safetensors.numpy.save(tensors, metadata)))
+
+
+def _with_sorted_metadata(content: bytes) -> bytes:
+    """Returns a file whose bytes follow from its weights: safetensors writes metadata in another order each time."""
+    end = 8 + int.from_bytes(content[:8], "little")
+    header = json.loads(content[8:end])
+    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)  # as safetensors aligns the arrays
+    return len(text).to_bytes(8, "little") + text + content[end:]
 
 
 def _to_half(name: str, value: np.ndarray) -> np.ndarray:
@@ -59,12 +69,14 @@ def _to_half(name: str, value: np.ndarray) -> np.ndarray:
     return value.astype(np.float16)
 
 
-def load_weights(path: str | os.PathLike) -> Weights:
+def load_weights(path: str | os.PathLike, name: str = "") -> Weights:
     """Reads a file of `save_weights`; parameters are float32 numpy arrays whatever they are stored as.
 
+    `name`: what people call it, if not by its path.
     Raises UserError for a missing, broken or foreign file.
     """
     path = Path(path)
+    name = name or str(path)
     if not path.is_file():
         raise UserError(
             f"there are no weights at {path} ({'it is a folder' if path.is_dir() else 'no such file'}): check the path."
@@ -73,9 +85,9 @@ def load_weights(path: str | os.PathLike) -> Weights:
         with safe_open(path, framework="numpy") as file:
             metadata = file.metadata() or {}
             if metadata.get("format") != "palgan_jax":
-                raise UserError(f"{path} is a safetensors file, but does not hold weights of palgan_jax: name another.")
+                raise UserError(f"{name} is a safetensors file, but does not hold weights of palgan_jax: name another.")
             if int(metadata["format_version"]) > FORMAT:
-                raise UserError(f"{path} was written by a newer version of palgan_jax: update the package to read it.")
+                raise UserError(f"{name} was written by a newer version of palgan_jax: update the package to read it.")
             step = int(metadata["step"])
             config, metrics = _from_json(metadata["config"]), _from_json(metadata.get("metrics", "{}"))
             check_description(step, config, metrics)
@@ -87,10 +99,10 @@ def load_weights(path: str | os.PathLike) -> Weights:
         raise
     except Exception as error:  # whatever a damaged file makes of its readers
         reason = f"its {one_line(error)} is missing" if isinstance(error, KeyError) else one_line(error)
-        raise UserError(f"{path} is not a readable weights file ({reason}): get it again.") from error
+        raise UserError(f"{name} is not a readable weights file ({reason}): get it again.") from error
     variables = {**{collection: {} for collection in COLLECTIONS}, **unflatten_dict(tensors, sep="/")}
     variables = without_canceled_biases(variables, config)
-    return Weights(variables, config, step, metrics, str(path), f"step {step} of {path}")
+    return Weights(variables, config, step, metrics, str(path), f"step {step} of {name}")
 
 
 def _from_json(text: str) -> Any:

@@ -45,7 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--checkpoint",
         metavar="PATH",
         type=expand_home,
-        help="a training run's folder or a .safetensors file (default: the weights that come with the package)",
+        help="a training run's folder, a .safetensors file or hf:OWNER/NAME (default: the weights of the package)",
     )
     parser.add_argument(
         "--format",

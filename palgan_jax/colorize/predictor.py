@@ -170,7 +170,8 @@ class Colorizer:
         """Loads a model.
 
         Args:
-          checkpoint: a run's folder, a weights file, or None or "bundled" for that which comes with the package.
+          checkpoint: a run's folder, a weights file, hf:OWNER/NAME (with @REVISION or without) for a model on the
+            Hugging Face Hub, or None or "bundled" for that which comes with the package.
           engine: what runs it.
 
         Raises UserError where it cannot be loaded.

@@ -43,7 +43,7 @@ def default_config() -> ConfigDict:
     config.batch_size = 64  # of all devices together
     config.accumulate = 1  # a batch is worked through in this many parts
     config.total = "30 epochs"  # steps, epochs or examples
-    config.start = ""  # the model to start from: "bundled", a working directory, a checkpoint or a weights file
+    config.start = ""  # the model to start from: "bundled", a run, a checkpoint, a weights file or hf:OWNER/NAME
     config.ab_range = 110.0  # the a or b that is 1.0 to the networks
     config.render_leak = 0.0  # the share of negative light that D and the perceptual loss see; 1 is no clamp
     config.precision = "float32"  # of the activations

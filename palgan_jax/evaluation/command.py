@@ -31,7 +31,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     system = parser.add_mutually_exclusive_group()
     system.add_argument(
-        "--checkpoint", metavar="PATH", type=expand_home, help="a training run's folder or a .safetensors file"
+        "--checkpoint",
+        metavar="PATH",
+        type=expand_home,
+        help="a training run's folder, a .safetensors file or hf:OWNER/NAME",
     )
     system.add_argument("--predictions", metavar="DIR", type=user_path, help="the pictures that another system made")
     system.add_argument(

@@ -19,7 +19,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "checkpoint",
         type=expand_home,
-        help=f"working directory, checkpoint or weights file; {BUNDLED}: the weights that come with the package",
+        help=f"working directory, checkpoint, weights file or hf:OWNER/NAME; {BUNDLED}: the package's own",
     )
     parser.add_argument("output", type=user_path, help=f"the file to write, ending in {' or '.join(KINDS)}")
     parser.add_argument("--dtype", choices=("float32", "float16"), default="float32", help="how to store parameters")

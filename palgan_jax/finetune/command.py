@@ -21,7 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default="bundled",
         metavar="MODEL",
         type=expand_home,
-        help="the model: a working directory, a checkpoint or a .safetensors file (default: bundled)",
+        help="the model: a working directory, a checkpoint, a .safetensors file or hf:OWNER/NAME (default: bundled)",
     )
     parser.epilog = "What was chosen can be changed by fields of the config: --config.total='500 steps'"
     parser.set_defaults(run=run)

@@ -22,8 +22,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         dest="start",
         metavar="MODEL",
         type=expand_home,
-        help="start from a trained model: bundled, a working directory, a checkpoint or a .safetensors file; the "
-        "fields of its networks take the place of those of the config",
+        help="start from a trained model: bundled, a working directory, a checkpoint, a .safetensors file or "
+        "hf:OWNER/NAME; the fields of its networks take the place of those of the config",
     )
     parser.add_argument(
         "--fit",

@@ -8,7 +8,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from palgan_jax.checkpoint.find import find_weights
+from palgan_jax.checkpoint.find import find_weights, has_one_step
 from palgan_jax.checkpoint.reading import best_in, has_checkpoints, load_discriminator, load_ema
 from palgan_jax.checkpoint.weights import Weights
 from palgan_jax.config import apply_overrides, flatten, from_dict, model_fields
@@ -47,7 +47,7 @@ def find_model(name: str) -> Weights:
     """
     if name == "bundled":
         return find_weights()
-    return find_weights(name, None if name.endswith(".safetensors") else best_in(name))
+    return find_weights(name, None if has_one_step(name) else best_in(name))
 
 
 def follow(config: ConfigDict, overrides: Sequence[str], workdir: str | Path | None = None) -> ConfigDict:

@@ -43,6 +43,12 @@ def test_one_file_gives_every_bit_back(tmp_path, variables, config):
     assert [entry.name for entry in tmp_path.iterdir()] == ["a.safetensors"]
 
 
+def test_equal_weights_are_equal_files(tmp_path, variables, config):
+    for name in "ab":
+        save_weights(tmp_path / f"{name}.safetensors", Weights(variables, config, 1200, {"val/psnr": 24.5}))
+    assert (tmp_path / "a.safetensors").read_bytes() == (tmp_path / "b.safetensors").read_bytes()
+
+
 def test_device_arrays_and_missing_collections_are_fine(tmp_path):
     save_weights(tmp_path / "a.safetensors", Weights({"params": {"w": jnp.ones((2, 3)).T}}, {}, 1))
     variables = load_weights(str(tmp_path / "a.safetensors")).variables

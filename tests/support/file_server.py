@@ -46,12 +46,19 @@ def serve() -> Iterator[FileServer]:
         def log_message(self, *_: object) -> None:
             pass
 
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        state = FileServer(f"http://127.0.0.1:{server.server_port}")
+    with answering(Handler) as port:
+        state = FileServer(f"http://127.0.0.1:{port}")
+        yield state
+
+
+@contextmanager
+def answering(handler: type[BaseHTTPRequestHandler]) -> Iterator[int]:
+    """Runs a server on this machine in a `with` body, and gives its port."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         thread = threading.Thread(target=server.serve_forever, args=(0.01,))
         thread.start()
         try:
-            yield state
+            yield server.server_port
         finally:
             server.shutdown()
             thread.join()
