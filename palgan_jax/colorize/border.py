@@ -88,10 +88,10 @@ class Border:
         left, top, right, bottom = self.box(height, width)
         return slice(top, bottom), slice(left, right)
 
-    def mask(self, height: int, width: int) -> np.ndarray:
-        """Returns the mask of the border in a picture of this size: uint8 (height, width), 255 on it."""
-        mask = Image.new("L", (width, height), 255)
-        ImageDraw.Draw(mask).polygon(self.corners(height, width), fill=0)
+    def mask(self, height: int, width: int, top: int = 0, bottom: int | None = None) -> np.ndarray:
+        """Returns the mask of the border in rows of a picture of this size: uint8 (h, width), 255 on it."""
+        mask = Image.new("L", (width, (height if bottom is None else bottom) - top), 255)
+        ImageDraw.Draw(mask).polygon([(x, y - top) for x, y in self.corners(height, width)], fill=0)
         return np.asarray(mask)
 
 

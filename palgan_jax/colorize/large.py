@@ -1,7 +1,7 @@
 """Colorizes a TIFF of any size in bands of rows: once through the file for what the network sees, once for the result.
 
 What is in memory is a band of the picture, and the picture reduced by whole blocks of pixels (their mean, so that each
-counts by its area), from which the network's picture is made. A scan's border is painted as the rest is.
+counts by its area), from which the network's picture is made, and in which the border of a print is looked for.
 """
 
 from collections.abc import Iterator
@@ -10,6 +10,7 @@ from contextlib import AbstractContextManager
 import numpy as np
 from PIL import Image
 
+from palgan_jax.colorize.border import Border, find_border
 from palgan_jax.colorize.encode import encode_bands
 from palgan_jax.colorize.join import LinearColors, join_band, linear_colors, luminance, with_alpha
 from palgan_jax.colorize.metadata import Metadata
@@ -39,12 +40,21 @@ class Blocks:
         np.add.at(self._sums, (self._top + np.arange(len(rows))) // k, across)
         self._top += len(rows)
 
-    def resized(self, height: int, width: int) -> np.ndarray:
-        """Returns the picture, float32 (height, width), by antialiased bilinear interpolation of the means."""
+    def means(self) -> np.ndarray:
+        """Returns the means, float32 (h, w)."""
         counts = [np.minimum(self._k, size - np.arange(0, size, self._k)) for size in self._size]
-        means = (self._sums / np.outer(*counts)).astype(np.float32)
-        box = (0, 0, self._size[1] / self._k, self._size[0] / self._k)
-        resized = Image.fromarray(means).resize((width, height), Image.Resampling.BILINEAR, box=box)
+        return (self._sums / np.outer(*counts)).astype(np.float32)
+
+    def resized(self, height: int, width: int, place: tuple[slice, slice] | None = None) -> np.ndarray:
+        """Returns the picture, or its rows and columns `place`, float32 (height, width), made of the means.
+
+        By antialiased bilinear interpolation.
+        """
+        rows, columns = place or (slice(0, self._size[0]), slice(0, self._size[1]))
+        left, top, right, bottom = (x / self._k for x in (columns.start, rows.start, columns.stop, rows.stop))
+        resized = Image.fromarray(self.means()).resize(
+            (width, height), Image.Resampling.BILINEAR, box=(left, top, right, bottom)
+        )
         return np.asarray(resized, np.float32)
 
 
@@ -62,17 +72,37 @@ def colorize_bands(
         shown.add(luminance(band.pixels))
         if source.has_alpha:
             seen.add(luminance(band.on_white()))
-    side = painting.resolution or colorizer.resolution
-    _, ab = colorizer.paint_small(seen.resized(side, side), painting, turn)
-    colors = linear_colors(shown.resized(*ab.shape[:2]), ab, (source.height, source.width))
+    side, size = painting.resolution or colorizer.resolution, (source.height, source.width)
+    border = None if painting.paint_border else find_border(seen.means())
+    place = border.place(*size) if border else (slice(0, source.height), slice(0, source.width))
+    _, ab = colorizer.paint_small(seen.resized(side, side, place), painting, turn)
+    inner = place[0].stop - place[0].start, place[1].stop - place[1].start
+    colors = linear_colors(shown.resized(ab.shape[0], ab.shape[1], place), ab, inner)
     shape = (source.height, source.width, 4 if source.has_alpha else 3)
     dtype = np.dtype(np.uint16 if source.is_deep else np.uint8)
-    return encode_bands(_painted(source, colors), shape, dtype, metadata)
+    return encode_bands(_painted(source, colors, place, border), shape, dtype, metadata)
 
 
-def _painted(source: TiffBands, colors: LinearColors) -> Iterator[np.ndarray]:
-    top = 0
+def _painted(
+    source: TiffBands, colors: LinearColors, place: tuple[slice, slice], border: Border | None
+) -> Iterator[np.ndarray]:
+    """Yields bands of the result: colors in the rows and columns `place`, and gray on the border."""
+    top, gray = 0, np.zeros((2, 2, 2), np.float32)
+    none = LinearColors(gray, gray, (source.height, source.width))
     for band in source.bands():
-        rgb = join_band(luminance(band.pixels), colors, top, source.is_deep)
-        top += len(rgb)
+        lightness = luminance(band.pixels)
+        bottom = top + len(lightness)
+        first, last = max(top, place[0].start), min(bottom, place[0].stop)
+        if border is None:
+            rgb = join_band(lightness, colors, top, source.is_deep)
+        else:
+            rgb = join_band(lightness, none, top, source.is_deep)
+            if first < last:
+                inner = np.s_[first - top : last - top, place[1]]
+                painted = join_band(
+                    np.ascontiguousarray(lightness[inner]), colors, first - place[0].start, source.is_deep
+                )
+                is_border = border.mask(source.height, source.width, top, bottom)[inner] > 0
+                rgb[inner] = np.where(is_border[..., None], rgb[inner], painted)
+        top = bottom
         yield with_alpha(rgb, band)

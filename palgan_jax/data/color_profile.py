@@ -22,6 +22,7 @@ from palgan_jax.errors import one_line
 SRGB_D50 = np.array([[0.4361, 0.3851, 0.1431], [0.2225, 0.7169, 0.0606], [0.0139, 0.0971, 0.7141]])
 """Columns: the XYZ of red, green and blue of sRGB, adapted to D50 as profiles have them."""
 _BAND = 1 << 18  # pixels
+_BRIGHTEST = 1000.0
 _SAME = 2  # levels of 255 by which a profile of sRGB may differ, since some hold a short table
 _TABLES = (b"A2B0", b"A2B1", b"D2B0", b"D2B1")
 _SPACES = {b"RGB ": "RGB", b"GRAY": "gray", b"CMYK": "CMYK", b"Lab ": "Lab"}
@@ -45,17 +46,13 @@ class Shaper:
 
     def tone(self, levels: int) -> np.ndarray:
         """Returns the sRGB gray, uint16, that each gray of `levels` shows."""
-        x = np.linspace(0, 1, levels)
-        return _encode(self.curves[0](x) if len(self.curves) == 1 else self._light(x)[:, 1])
-
-    def _light(self, x: np.ndarray) -> np.ndarray:
-        return np.stack([curve(x) for curve in self.curves], axis=-1) @ self.matrix.T
+        tables = [_light(curve, levels) for curve in self.curves]
+        return _encode(tables[0] if len(tables) == 1 else (np.stack(tables, axis=-1) @ self.matrix.T)[:, 1])
 
     def convert(self, rgb: np.ndarray) -> np.ndarray:
         """Converts uint8 or uint16 (H, W, 3) to sRGB of the same type."""
         levels = 256 if rgb.dtype == np.uint8 else 65536
-        x = np.linspace(0, 1, levels)
-        tables = [curve(x).astype(np.float32) for curve in self.curves]
+        tables = [_light(curve, levels).astype(np.float32) for curve in self.curves]
         matrix = self.matrix.T.astype(np.float32)
         result = np.empty_like(rgb)
         rows = max(1, _BAND // rgb.shape[1])
@@ -65,6 +62,12 @@ class Shaper:
             wide = _encode(light)
             result[top : top + rows] = wide if rgb.dtype == np.uint16 else to_bytes(wide)
         return result
+
+
+def _light(curve: Callable[[np.ndarray], np.ndarray], levels: int) -> np.ndarray:
+    """Returns the light of each device value, finite also where the numbers of a broken profile make no sense."""
+    with np.errstate(all="ignore"):
+        return np.nan_to_num(np.clip(curve(np.linspace(0, 1, levels)), -_BRIGHTEST, _BRIGHTEST))
 
 
 def _encode(light: np.ndarray) -> np.ndarray:
@@ -183,7 +186,7 @@ def _gray_curve(profile: bytes) -> np.ndarray:
         assert transform is not None
         ramp = np.asarray(_apply(Image.fromarray(np.arange(256, dtype=np.uint8)[None]), transform))[0, :, 1]
         return np.rint(np.interp(np.arange(65536) / 257, np.arange(256), ramp) * 257).astype(np.uint16)
-    y = _curve(tags[b"kTRC"])(np.linspace(0, 1, 65536))
+    y = _light(_curve(tags[b"kTRC"]), 65536)
     if profile[20:24] == b"Lab ":
         f = (y * 100 + 16) / 116
         y = np.where(f > 6 / 29, f**3, 3 * (6 / 29) ** 2 * (f - 4 / 29))

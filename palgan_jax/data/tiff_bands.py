@@ -1,4 +1,4 @@
-"""Reads a TIFF in bands of rows, so that one of any size takes little memory: gray or RGB of 8 or 16 bits in strips."""
+"""Reads a TIFF in bands of rows, so that one of any size takes little memory: gray or RGB of 8 or 16 bits."""
 
 import mmap
 import os
@@ -52,10 +52,25 @@ class TiffBands:
                 yield Picture(stored.pixels, stored.alpha)
 
     def _samples(self) -> Iterator[np.ndarray]:
+        return self._of_tiles() if _tile(self._page) else self._of_strips()
+
+    def _of_tiles(self) -> Iterator[np.ndarray]:
+        columns, rows = _tile(self._page) or (0, 0)
+        across, places = -(-self.width // columns), self._places(Tag.TILE_OFFSETS, Tag.TILE_BYTES)
+        if len(places) < across * -(-self.height // rows):
+            raise ValueError("tiles of it are missing")
+        for top in range(0, self.height, rows):
+            own = places[top // rows * across :][:across]
+            parts, height = [self._read(*place) for place in own], min(rows, self.height - top)
+            yield tiff_samples.samples_of_tiles(parts, self._page, self._layout, height)
+
+    def _places(self, offsets: Tag, counts: Tag) -> list[tuple[int, int]]:
+        return list(zip(self._page.numbers(offsets), self._page.numbers(counts), strict=True))
+
+    def _of_strips(self) -> Iterator[np.ndarray]:
         rows_of_strip = tiff_samples.rows_of_strip(self._page, self._layout)
-        offsets, counts = (self._page.numbers(tag) for tag in (Tag.STRIP_OFFSETS, Tag.STRIP_BYTES))
         if self._page.number(Tag.COMPRESSION, 1) == 1:  # strips of any height, cut into others
-            row = tiff_samples.row_bytes(self._layout)
+            offsets, row = self._page.numbers(Tag.STRIP_OFFSETS), tiff_samples.row_bytes(self._layout)
             step = max(1, min(rows_of_strip, _BAND // self.width))
             places = [
                 (offset + top * row, min(step, rows_of_strip - top, self.height - first - top) * row)
@@ -64,7 +79,7 @@ class TiffBands:
             ]
             heights = [size // row for _, size in places]
         else:
-            places = list(zip(offsets, counts, strict=True))
+            places = self._places(Tag.STRIP_OFFSETS, Tag.STRIP_BYTES)
             heights = [min(rows_of_strip, self.height - top) for top in range(0, self.height, rows_of_strip)]
         if sum(heights) != self.height or len(places) < len(heights):
             raise ValueError("strips of it are missing")
@@ -81,18 +96,26 @@ class TiffBands:
         return data
 
 
+def _tile(page: Page) -> tuple[int, int] | None:
+    """Returns width and height of a page's tiles; None where it has strips."""
+    tile = page.number(Tag.TILE_WIDTH, 0), page.number(Tag.TILE_LENGTH, 0)
+    return tile if min(tile) > 0 else None
+
+
 def _is_readable(page: Page, layout: Layout) -> bool:
-    """Returns True for layouts whose samples mean the same whatever the others are, in strips of moderate size."""
-    strips = tiff_samples.rows_of_strip(page, layout) * layout.width
+    """Returns True for layouts whose samples mean the same whatever the others are, in parts of moderate size."""
+    tile = _tile(page)
+    rows = tile[1] if tile else tiff_samples.rows_of_strip(page, layout)
+    in_slices = not tile and page.number(Tag.COMPRESSION, 1) == 1
     return (
         layout.photometric in _GRAY_OR_RGB
         and layout.bits in (8, 16)
         and layout.format == tiff_samples.UNSIGNED
         and not layout.planar
         and page.orientation == 1
-        and page.number(Tag.TILE_WIDTH, 0) == 0
         and page.number(Tag.MAX_SAMPLE, 0) in (0, (1 << layout.bits) - 1)
-        and (page.number(Tag.COMPRESSION, 1) == 1 or strips <= 4 * _BAND)
+        and (in_slices or rows * layout.width <= 4 * _BAND)
+        and (not tile or tile[0] <= 2 * layout.width)
         and not tiff_samples.unsupported(page, layout)
     )
 

@@ -8,7 +8,7 @@ has libtiff, through Pillow, only unpack the bytes: it is given the packed strip
 import io
 import struct
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from PIL import Image
@@ -170,6 +170,14 @@ def samples_of_strips(parts: Sequence[bytes], page: Page, layout: Layout, rows: 
     """Reads packed strips of `rows` rows each, `height` together, as `read_samples` reads all: (height, W, S)."""
     unpacked = _unpack(parts, page, row_bytes(layout), rows, height)
     return _numbers(unpacked, page, layout, layout.width, layout.samples)
+
+
+def samples_of_tiles(parts: Sequence[bytes], page: Page, layout: Layout, height: int) -> np.ndarray:
+    """Reads a row of packed tiles, of which `height` rows are the picture's: (height, W, S)."""
+    rows, columns = page.number(Tag.TILE_LENGTH, 0), page.number(Tag.TILE_WIDTH, 0)
+    size = (columns * layout.samples * layout.bits + 7) // 8
+    values = _numbers(_unpack(parts, page, size, rows, rows * len(parts)), page, layout, columns, layout.samples)
+    return _untile(values, replace(layout, height=height), rows, columns)
 
 
 def _parts(data: bytes, page: Page, layout: Layout) -> tuple[list[bytes], int, int]:

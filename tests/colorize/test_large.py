@@ -18,7 +18,8 @@ RGB16 = made.scene(200, 150).astype(np.uint16) * 257 + 13
 GRAY16 = RGB16[..., 1]
 ALPHA16 = np.linspace(0, 65535, 150 * 200).reshape(150, 200).astype(np.uint16)
 PROFILE = made.rgb_profile(made.ADOBE, made.formula_curve(3, *made.SRGB_PARAMETERS))
-
+PRINT = np.full((400, 300), 62000, np.uint16)  # paper around a photograph
+PRINT[40:-40, 30:-30] = np.tile(np.linspace(2000, 45000, 240).astype(np.uint16), (320, 1))
 
 KINDS = {
     "gray-16": tiff(GRAY16),
@@ -27,6 +28,10 @@ KINDS = {
     "rgb-16": tiff(RGB16, "rgb", rowsperstrip=11, compression="zlib", predictor=True),
     "rgb-16-profile": tiff(RGB16, "rgb", iccprofile=PROFILE, byteorder=">"),
     "rgba-16": tiff(np.dstack([RGB16, ALPHA16]), "rgb", extrasamples=[2], rowsperstrip=40),
+    "tiles": tiff(RGB16, "rgb", tile=(16, 32), compression="zlib", predictor=True),
+    "tiles-of-gray": tiff(GRAY16, tile=(64, 256), byteorder=">"),
+    "tiles-with-opacity": tiff(np.dstack([RGB16, ALPHA16]), "rgb", extrasamples=[2], tile=(32, 16)),
+    "print": tiff(PRINT, rowsperstrip=9),
     "rgb-8": tiff((RGB16 >> 8).astype(np.uint8), "rgb", iccprofile=PROFILE, bigtiff=True, rowsperstrip=1),
 }
 
@@ -52,7 +57,8 @@ def in_bands(monkeypatch):
 def test_bands_give_what_the_whole_gives(palgan, tmp_path, in_bands, monkeypatch, kind):
     (tmp_path / "x.tif").write_bytes(KINDS[kind])
     assert palgan(tmp_path / "x.tif")[0] == 0
-    assert len(in_bands) >= 4 and sum(in_bands) == 300  # twice through the file
+    height = 400 if kind == "print" else 150
+    assert len(in_bands) >= 4 and sum(in_bands) == 2 * height  # twice through the file
     monkeypatch.setattr(batch, "LARGE", 10**9)
     assert palgan(tmp_path / "x.tif", output=tmp_path / "whole")[0] == 0
     ours, whole = (decode_picture((tmp_path / folder / "x.png").read_bytes(), name="x") for folder in ("out", "whole"))
@@ -62,6 +68,11 @@ def test_bands_give_what_the_whole_gives(palgan, tmp_path, in_bands, monkeypatch
     assert np.abs(luminance(ours.pixels) - luminance(whole.pixels)).max() < 0.5
     difference = np.abs(ours.pixels / np.iinfo(ours.pixels.dtype).max - whole.pixels / np.iinfo(whole.pixels.dtype).max)
     assert difference.mean() < 0.01
+    if kind == "print":
+        paper, photograph = (
+            np.ptp(part.astype(int), axis=-1) / 65535 for part in (ours.pixels[:20], ours.pixels[60:-60])
+        )
+        assert paper.max() < 0.002 and photograph[:, 60:-60].mean() > 0.02
 
 
 def test_a_second_run_finds_the_result_and_damage_is_told(palgan, tmp_path, in_bands):

@@ -333,3 +333,14 @@ def test_a_gray_profile_of_heic():
     profile = made.gray_profile(made.gamma_curve(1.8))
     got = decode_rgb(made.encoded(GRAY, "HEIF", icc_profile=profile, quality=-1), name="x").astype(int)
     assert np.abs(got - (255 * from_linear((GRAY / 255) ** (461 / 256)))[..., None]).max() <= 4
+
+
+@pytest.mark.parametrize("parameters", [(900.0, 30000.0, 0, 0, 0), (-30000.0, 1, 0, 0, 0), (0.5, 1, -1, 0, 0)])
+@pytest.mark.parametrize("array", [GRAY, RGB16], ids=["gray", "color"])
+def test_a_curve_without_sense_warns_of_nothing(parameters, array):
+    curve = made.formula_curve(3, *parameters)
+    profile = made.gray_profile(curve) if array.ndim == 2 else made.rgb_profile(ADOBE, curve)
+    picture = decode_picture(
+        made.png(array, 8 * array.itemsize, 2 if array.ndim == 3 else 0, [made.icc_chunk(profile)]), name="x"
+    )
+    assert picture.pixels.shape == array.shape
