@@ -168,9 +168,9 @@ class ListDifference:
         )
 
 
-def first_few(names: Sequence[str], most: int = _SHOWN) -> str:
+def first_few(names: Sequence[str]) -> str:
     """Returns the first few names, for a sentence."""
-    return ", ".join(names[:most]) + (", ..." if len(names) > most else "")
+    return ", ".join(names[:_SHOWN]) + (", ..." if len(names) > _SHOWN else "")
 
 
 def difference(protocol: Protocol, names: Iterable[str]) -> ListDifference:

@@ -30,17 +30,15 @@ def resampled_means(values: np.ndarray, *, resamples: int = RESAMPLES, seed: int
     return np.concatenate(means)
 
 
-def interval(
-    values: np.ndarray, *, level: float = LEVEL, resamples: int = RESAMPLES, seed: int = 0
-) -> tuple[np.ndarray, np.ndarray]:
-    """Computes the ends, (...) each, of the interval that holds the mean of `values` (N, ...) with chance `level`."""
-    tail = (1 - level) / 2
-    low, high = np.quantile(resampled_means(values, resamples=resamples, seed=seed), (tail, 1 - tail), axis=0)
+def interval(values: np.ndarray, *, resamples: int = RESAMPLES) -> tuple[np.ndarray, np.ndarray]:
+    """Computes the ends, (...) each, of the interval that holds the mean of `values` (N, ...) with chance LEVEL."""
+    tail = (1 - LEVEL) / 2
+    low, high = np.quantile(resampled_means(values, resamples=resamples), (tail, 1 - tail), axis=0)
     return low, high
 
 
 def paired_interval(
-    values: np.ndarray, others: np.ndarray, *, level: float = LEVEL, resamples: int = RESAMPLES, seed: int = 0
+    values: np.ndarray, others: np.ndarray, *, resamples: int = RESAMPLES
 ) -> tuple[np.ndarray, np.ndarray]:
     """Computes the interval of mean(values) - mean(others), both (N, ...) of the same pictures in the same order.
 
@@ -50,4 +48,4 @@ def paired_interval(
     values, others = np.asarray(values, np.float64), np.asarray(others, np.float64)
     if values.shape != others.shape:
         raise ValueError(f"a paired difference needs the same pictures, got {values.shape} and {others.shape}")
-    return interval(values - others, level=level, resamples=resamples, seed=seed)
+    return interval(values - others, resamples=resamples)

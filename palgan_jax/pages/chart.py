@@ -24,10 +24,10 @@ _POINTS = 400
 _SMALLEST = 1e-300  # a span of which a part is still a number
 
 
-def ticks(low: float, high: float, count: int = 4) -> list[float]:
-    """Returns about `count` round numbers, 1, 2 or 5 times a power of ten apart, that reach over [low, high]."""
+def ticks(low: float, high: float) -> list[float]:
+    """Returns about four round numbers, 1, 2 or 5 times a power of ten apart, that reach over [low, high]."""
     span = (high - low) or abs(high)
-    rough = (span if span > _SMALLEST else 1.0) / count
+    rough = (span if span > _SMALLEST else 1.0) / 4
     power = 10.0 ** math.floor(math.log10(rough))
     step = next(power * m for m in (1, 2, 5, 10) if power * m >= rough * (1 - 1e-9))
     first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)

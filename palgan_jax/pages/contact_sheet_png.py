@@ -50,7 +50,6 @@ def draw_sheet(
     notes: Sequence[str] = (),
     *,
     cell: int = 192,
-    columns: int | None = None,
     spec: PaletteSpec = PaletteSpec(),
     ab_range: float = AB_RANGE,
 ) -> np.ndarray:
@@ -61,13 +60,12 @@ def draw_sheet(
       title: set above the rows.
       notes: lines set below the title, such as which checkpoint was used.
       cell: the longer side of each picture, pixels.
-      columns: how many rows stand beside each other; chosen from their number when None.
       spec: how the palettes were counted.
       ab_range: the a or b that is 1.0 in them.
 
     Returns uint8 (H, W, 3).
     """
-    columns = columns or (1 if len(rows) <= 5 else 2)
+    columns = 1 if len(rows) <= 5 else 2
     headings = ["gray", "ours", *(["truth"] if any(row.truth is not None for row in rows) else [])]
     if any(row.palette is not None for row in rows):
         headings.append("palette")
@@ -82,7 +80,7 @@ def draw_sheet(
     height = header + _HEADING + sum(line_height + _LABEL for line_height in heights) + MARGIN // 2
     sheet = Image.new("RGB", (width, height), PAPER)
     draw = ImageDraw.Draw(sheet)
-    _draw_header(draw, title, notes, width - 2 * MARGIN)
+    draw_header(draw, title, notes, width - 2 * MARGIN)
     lefts = [MARGIN + column * (block + 4 * GAP) for column in range(min(columns, max(len(rows), 1)))]
     for left in lefts:
         for i, heading in enumerate(headings):
@@ -109,7 +107,8 @@ def _row_pictures(row: Row, cell: int) -> list[Image.Image]:
     return [fit(as_rgb(array), cell) for array in arrays]
 
 
-def _draw_header(draw: ImageDraw.ImageDraw, title: str, notes: Sequence[str], width: int) -> None:
+def draw_header(draw: ImageDraw.ImageDraw, title: str, notes: Sequence[str], width: int) -> None:
+    """Draws a title and notes below it, as far as they fit the width."""
     y = MARGIN
     if title:
         draw.text((MARGIN, y), shorten(title, _font(24), width), fill=INK, font=_font(24))

