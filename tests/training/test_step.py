@@ -1,6 +1,7 @@
 """The training step: what it computes, and what its compiled program holds."""
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -54,11 +55,15 @@ class Compiled:
     step: Any
     stage: Any  # of a host batch
 
-    def run(self, rgb: np.ndarray, steps: int = 1) -> tuple[TrainState, dict[str, float]]:
-        state = jax.tree.map(jnp.copy, self.state)  # a step takes its state's buffers
+    def walk(self, rgb: np.ndarray, steps: int) -> Iterator[tuple[TrainState, dict[str, float]]]:
+        """The state and the metrics after each of several steps on the same batch."""
+        state, batch = jax.tree.map(jnp.copy, self.state), self.stage({"rgb": rgb})
         for _ in range(steps):
-            state, metrics = self.step(state, self.stage({"rgb": rgb}), None)
-        return state, {name: float(value) for name, value in metrics.items()}
+            state, metrics = self.step(jax.tree.map(jnp.copy, state), batch, None)  # a step takes its state's buffers
+            yield state, {name: float(value) for name, value in metrics.items()}
+
+    def run(self, rgb: np.ndarray) -> tuple[TrainState, dict[str, float]]:
+        return next(self.walk(rgb, 1))
 
 
 def compile_step(config: ConfigDict, devices: int = 1, fsdp: int = 1, tx: optax.GradientTransformation | None = None):
@@ -98,9 +103,18 @@ def one() -> Compiled:
     return compile_step(tiny())
 
 
+@dataclass
+class Trajectory:
+    first: TrainState  # after one step
+    last: TrainState
+    metrics: list[dict[str, float]]  # of each step
+
+
 @pytest.fixture(scope="module")
-def eight() -> Compiled:
-    return compile_step(tiny(), devices=8)
+def trajectory(one, rgb) -> Trajectory:
+    """Forty steps on one batch."""
+    states, metrics = zip(*one.walk(rgb, 40), strict=True)
+    return Trajectory(states[0], states[-1], list(metrics))
 
 
 @pytest.fixture(scope="module")
@@ -111,13 +125,11 @@ def sharded() -> Compiled:
     patch.undo()
 
 
-def test_one_and_eight_devices_give_the_same_metrics(one, eight, sharded, rgb):
-    _, expected = one.run(rgb)
-    for other in (eight, sharded):
-        _, metrics = other.run(rgb)
-        assert metrics.keys() == expected.keys()
-        for name, value in expected.items():
-            np.testing.assert_allclose(metrics[name], value, rtol=2e-4, atol=2e-5, err_msg=name)
+def test_one_and_eight_devices_give_the_same_metrics(trajectory, sharded, rgb):
+    expected, (_, metrics) = trajectory.metrics[0], sharded.run(rgb)
+    assert metrics.keys() == expected.keys()
+    for name, value in expected.items():
+        np.testing.assert_allclose(metrics[name], value, rtol=2e-4, atol=2e-5, err_msg=name)
 
 
 def test_fsdp_splits_the_large_arrays_of_the_state(sharded):
@@ -132,14 +144,11 @@ def collectives(compiled: Compiled) -> set[str]:
     return set(re.findall(rf"\b({kinds})(?:-start)?\(", compiled.step.as_text()))
 
 
-def test_data_parallel_needs_all_reduces_only(one, eight, sharded):
+def test_data_parallel_needs_all_reduces_only(one, descent, sharded):
+    """With the batch in parts, too: none of them moves from one device to another."""
     assert collectives(one) == set()
-    assert collectives(eight) == {"all-reduce"}
-    assert not collectives(sharded) & {"all-to-all", "collective-permute"}
-
-
-def test_accumulation_moves_nothing_between_devices(descent):
     assert collectives(descent[2]) == {"all-reduce"}
+    assert not collectives(sharded) & {"all-to-all", "collective-permute"}
 
 
 def test_the_program_does_not_talk_to_the_host(one):
@@ -165,15 +174,17 @@ def test_nothing_is_transferred_implicitly(one, rgb):
     assert np.isfinite(float(metrics["loss/g"]))
 
 
+DESCENT = {"net.norm": "instance"}
+
+
 @pytest.fixture(scope="module")
 def descent() -> dict[int, Compiled]:
     """Steps of plain gradient descent at rate 1, so that the change is the gradient, without batch statistics.
 
     One device with the whole batch, and eight with the batch in two parts.
     """
-    fields = {"net.norm": "instance"}
     return {
-        parts: compile_step(tiny(**fields, accumulate=parts), devices, tx=optax.sgd(1.0))
+        parts: compile_step(tiny(**DESCENT, accumulate=parts), devices, tx=optax.sgd(1.0))
         for parts, devices in ((1, 1), (2, 8))
     }
 
@@ -201,11 +212,11 @@ def test_accumulation_equals_the_large_batch(descent, rgb):
 
 def test_the_joint_pass_gives_each_player_its_own_gradient(descent, rgb):
     """Against the textbook form: one loss a player, the other held fixed, D called on real and fake apart."""
-    config, state = tiny(**{"net.norm": "instance"}), descent[1].state
+    config, state = tiny(**DESCENT), descent[1].state
     generator, discriminator = build_generator(config), build_discriminator(config)
     picture = jnp.asarray(rgb, jnp.float32) / 255
     l, c = normalize_lab(rgb_to_lab(picture))
-    h = histogram(c)
+    h = histogram(c, palette_spec(config))
 
     def judge(d_params, c, rgb):
         variables = {**state.discriminator, "params": d_params}
@@ -237,8 +248,8 @@ def test_the_joint_pass_gives_each_player_its_own_gradient(descent, rgb):
         assert float(optax.tree.norm(theirs)) > 1e-3
 
 
-def test_the_average_follows_parameters_and_statistics(one, rgb):
-    after, _ = one.run(rgb)
+def test_the_average_follows_parameters_and_statistics(one, trajectory):
+    after = trajectory.first
     decay = min(tiny().ema, 1 / 10)  # the first step
     for collection in ("params", "batch_stats"):
         expected = jax.tree.map(
@@ -250,9 +261,7 @@ def test_the_average_follows_parameters_and_statistics(one, rgb):
     assert set(ema_variables(after)) == {"params", "batch_stats", "spectral"}
 
 
-def test_spectral_vectors_turn_toward_the_largest_singular_value(one, rgb):
-    after, _ = one.run(rgb, steps=20)
-
+def test_spectral_vectors_turn_toward_the_largest_singular_value(one, trajectory):
     def share(state: TrainState) -> float:
         """How much of the largest singular value the spectral vector sees."""
         kernel = np.asarray(state.generator["params"]["assignment_generator"]["stem"]["kernel"])
@@ -262,33 +271,23 @@ def test_spectral_vectors_turn_toward_the_largest_singular_value(one, rgb):
         return float(seen / np.linalg.svd(matrix, compute_uv=False)[0])
 
     assert share(one.state) < 0.9
-    assert share(after) > 0.97
+    assert share(trajectory.last) > 0.97
 
 
-def test_training_lowers_the_color_loss(one, rgb):
-    _, first = one.run(rgb)
-    _, last = one.run(rgb, steps=40)
+def test_training_lowers_the_color_loss(trajectory):
+    first, last = trajectory.metrics[0], trajectory.metrics[-1]
     assert last["loss/l1"] < 0.9 * first["loss/l1"]
     assert last["loss/palette"] < first["loss/palette"]
 
 
-def test_what_is_off_by_default_takes_a_step(rgb):
-    fields = {"predicted_share": 0.5, "loss.consistency": 1.0, "palette.bins": 8}
-    _, metrics = compile_step(tiny(**fields)).run(rgb)
-    assert np.isfinite(list(metrics.values())).all()
-    assert metrics["loss/consistency"] > 0
-
-
-def test_bfloat16_trains_as_float32_does(one, rgb):
-    coarse, batch = compile_step(tiny(precision="bfloat16")), one.stage({"rgb": rgb})
-    lines = []
-    for compiled in (one, coarse):
-        state = jax.tree.map(jnp.copy, compiled.state)
-        for _ in range(20):
-            state, metrics = compiled.step(state, batch, None)
-            lines.append([float(metrics[f"loss/{name}"]) for name in ("g", "l1", "palette", "d")])
+def test_bfloat16_trains_as_float32_does(trajectory, rgb):
+    states, rounded = zip(*compile_step(tiny(precision="bfloat16")).walk(rgb, 20), strict=True)
+    for state in (trajectory.last, states[-1]):
         assert all(leaf.dtype == jnp.float32 for leaf in jax.tree.leaves((state.generator, state.discriminator)))
-    exact, rounded = np.array(lines).reshape(2, 20, 4)
+    names = [f"loss/{name}" for name in ("g", "l1", "palette", "d")]
+    exact, rounded = (
+        np.array([[row[n] for n in names] for row in rows]) for rows in (trajectory.metrics[:20], rounded)
+    )
     assert not np.array_equal(exact, rounded)
     # Single steps of an adversarial game wander apart, at this learning rate by a third; where they lead does not.
     assert (np.abs(rounded / exact - 1)[:3].max(0) < [0.03, 0.03, 0.001, 0.003]).all()
