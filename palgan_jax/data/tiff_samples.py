@@ -81,7 +81,7 @@ def is_left_to_pillow(page: Page, layout: Layout) -> bool:
     """Returns True for pages that Pillow reads rightly: bilevel ones, and unsigned ones of up to 8 bits."""
     if page.number(Tag.COMPRESSION, 1) not in _PACKED:
         return True
-    if layout.format != UNSIGNED:
+    if layout.format != UNSIGNED or (page.big and page.order == ">"):  # Pillow takes such a BigTIFF for none
         return False
     if layout.samples == 1 and layout.photometric in (_WHITE_IS_0, _BLACK_IS_0, _PALETTE):
         return layout.bits in (1, 2, 4, 8)

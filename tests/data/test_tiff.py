@@ -372,3 +372,19 @@ def test_libtiff_writes_nothing(capfd):
         with contextlib.suppress(UserError):
             decode_rgb(bytes(damaged), name="x")
     assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize(
+    "array", [made.GRAY, made.RGB, np.dstack([made.RGB, made.GRAY])], ids=["gray", "color", "opacity"]
+)
+@pytest.mark.parametrize(
+    "options", [{}, {"tile": (16, 32), "compression": "zlib", "predictor": True}], ids=["strips", "tiles"]
+)
+@pytest.mark.parametrize("order", "<>")
+def test_big_tiffs_of_8_bits(array, options, order):
+    extra = {"extrasamples": [2]} if array.shape[2:] == (4,) else {}
+    photometric = "minisblack" if array.ndim == 2 else "rgb"
+    data = made.tiff(array, photometric, bigtiff=True, byteorder=order, **options, **extra)
+    picture = decode_picture(data, name="x")
+    assert np.array_equal(picture.pixels, array[..., :3] if extra else array)
+    assert not extra or np.array_equal(picture.alpha, array[..., 3])
