@@ -4,16 +4,18 @@ One contract for the module: the last axis holds the channels, everything is flo
 jitted and differentiated everywhere, also at black, white, gray and colors out of gamut. sRGB is in [0, 1], L in
 [0, 100], and a and b are in about [-110, 110]. The numbers are those of scikit-image, so that the two agree.
 
-NumPy arrays are computed with NumPy, on the host, and everything else with JAX.
+Arrays say by their own namespace (https://data-apis.org/array-api) what computes them: those of NumPy the host, and
+those of JAX its programs. This module imports NumPy alone.
 """
 
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 
-Array = TypeVar("Array", jax.Array, np.ndarray)
+if TYPE_CHECKING:
+    import jax
+
+Array = TypeVar("Array", "jax.Array", np.ndarray)
 
 AB_RANGE = 110.0
 """The a or b that the networks see as 1.0 (measured on the paper's poster to within 4 %)."""
@@ -28,25 +30,36 @@ _WHITE_D65 = np.array([0.95047, 1.0, 1.08883])
 RGB_FROM_WHITE_XYZ = _RGB_FROM_XYZ * _WHITE_D65
 """Linear RGB from XYZ as shares of the white's, (3, 3)."""
 _CUBE_ROOT_FROM = 0.008856
-_EXPAND_FROM = 0.2068966
+DARK = 0.2068966
+"""The cube root of Lab is one above this (L of 8), and linear below."""
 _LINEAR_SLOPE = 7.787
 _LINEAR_OFFSET = 16.0 / 116.0
+LEAST_LIGHT, MOST_LIGHT = -1e-5, 1 + 1e-4
+"""Between these, linear R, G and B are inside the sRGB gamut: rounding leaves [0, 1] by a tenth of a level at most."""
 
 
-def _namespace(x: Any) -> Any:
-    return np if isinstance(x, np.ndarray) else jnp
+def namespace(*arrays: Any) -> Any:
+    """Returns the functions that arrays are computed with: NumPy's, or JAX's where one of them is JAX's."""
+    others = (x for x in arrays if not isinstance(x, np.ndarray | np.generic))
+    return next(others, np.float32(0)).__array_namespace__()
+
+
+def exact(xp: Any) -> dict[str, str]:
+    """Returns the options of `xp.matmul` and `xp.einsum` for products in float32.
+
+    The default of an accelerator, products of bfloat16, would be visible in Lab and in palettes.
+    """
+    return {} if xp is np else {"precision": "highest"}
 
 
 def _apply_matrix(matrix: np.ndarray, x: Array) -> Array:
-    if isinstance(x, np.ndarray):
-        return x @ matrix.T.astype(np.float32)
-    # An accelerator's default precision (bfloat16 products) would be visible in Lab.
-    return jnp.matmul(x, jnp.asarray(matrix.T, jnp.float32), precision=jax.lax.Precision.HIGHEST)
+    xp = namespace(x)
+    return xp.matmul(x, xp.asarray(matrix.T, dtype=xp.float32), **exact(xp))
 
 
 def srgb_to_linear(rgb: Array) -> Array:
     """Undoes the sRGB transfer curve: sRGB of any shape in [0, 1] to linear light in [0, 1]."""
-    xp = _namespace(rgb)
+    xp = namespace(rgb)
     curved = rgb > 0.04045
     safe = xp.where(curved, rgb, 1.0)
     return xp.where(curved, ((safe + 0.055) / 1.055) ** 2.4, rgb / 12.92)
@@ -54,7 +67,7 @@ def srgb_to_linear(rgb: Array) -> Array:
 
 def linear_to_srgb(linear: Array) -> Array:
     """Applies the sRGB transfer curve, without clamping: negative light goes through the linear part. Any shape."""
-    xp = _namespace(linear)
+    xp = namespace(linear)
     curved = linear > 0.0031308
     safe = xp.where(curved, linear, 1.0)
     return xp.where(curved, 1.055 * safe ** (1 / 2.4) - 0.055, linear * 12.92)
@@ -62,9 +75,9 @@ def linear_to_srgb(linear: Array) -> Array:
 
 def rgb_to_lab(rgb: Array) -> Array:
     """Converts sRGB (..., 3) in [0, 1] to Lab (..., 3), L in [0, 100] (method: section 1; reference: scikit-image)."""
-    xp = _namespace(rgb)
-    xyz = _apply_matrix(_XYZ_FROM_RGB, srgb_to_linear(xp.asarray(rgb, xp.float32)))
-    f = _compress(xyz / xp.asarray(_WHITE_D65, xp.float32))
+    xp = namespace(rgb)
+    xyz = _apply_matrix(_XYZ_FROM_RGB, srgb_to_linear(xp.asarray(rgb, dtype=xp.float32)))
+    f = _compress(xyz / xp.asarray(_WHITE_D65, dtype=xp.float32))
     fx, fy, fz = f[..., 0], f[..., 1], f[..., 2]
     return xp.stack([116 * fy - 16, 500 * (fx - fy), 200 * (fy - fz)], axis=-1)
 
@@ -76,7 +89,7 @@ def light_to_lightness(y: Array) -> Array:
 
 def _compress(light: Array) -> Array:
     """Applies the cube root of Lab, which is linear near black."""
-    xp = _namespace(light)
+    xp = namespace(light)
     curved = light > _CUBE_ROOT_FROM
     safe = xp.where(curved, light, 1.0)
     return xp.where(curved, xp.cbrt(safe), _LINEAR_SLOPE * light + _LINEAR_OFFSET)
@@ -84,7 +97,7 @@ def _compress(light: Array) -> Array:
 
 def expand(f: Array) -> Array:
     """Inverts the cube root of Lab: f of any shape to light as a share of the white's."""
-    return _namespace(f).where(f > _EXPAND_FROM, f**3, (f - _LINEAR_OFFSET) / _LINEAR_SLOPE)
+    return namespace(f).where(f > DARK, f**3, (f - _LINEAR_OFFSET) / _LINEAR_SLOPE)
 
 
 def lab_to_rgb(lab: Array) -> Array:
@@ -97,21 +110,23 @@ def lab_to_rgb(lab: Array) -> Array:
 
 def lab_to_linear(lab: Array) -> Array:
     """Converts Lab (..., 3) to linear RGB (..., 3), not clamped."""
-    xp = _namespace(lab)
-    lab = xp.asarray(lab, xp.float32)
+    xp = namespace(lab)
+    lab = xp.asarray(lab, dtype=xp.float32)
     fy = (lab[..., 0] + 16) / 116
     fx = fy + lab[..., 1] / 500
     fz = xp.maximum(fy - lab[..., 2] / 200, 0.0)
     f = xp.stack([fx, fy, fz], axis=-1)
-    return _apply_matrix(_RGB_FROM_XYZ, expand(f) * xp.asarray(_WHITE_D65, xp.float32))
+    return _apply_matrix(_RGB_FROM_XYZ, expand(f) * xp.asarray(_WHITE_D65, dtype=xp.float32))
 
 
-def gamut_share(lab: jax.Array, halvings: int = 12) -> jax.Array:
+def gamut_share(lab: "jax.Array", halvings: int = 12) -> "jax.Array":
     """Returns the largest share (...) in [0, 1] of the chroma of Lab (..., 3) that is inside the sRGB gamut.
 
     By bisection, to a precision of 2^-halvings. The lower end of the interval is always inside (0 is gray), so the
-    result is, however the gamut is shaped.
+    result is, however the gamut is shaped. For programs of JAX; `colorize.lab_levels` does it to pictures of the host.
     """
+    import jax
+    import jax.numpy as jnp
 
     def halve(_, interval: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
         low, high = interval
@@ -125,14 +140,15 @@ def gamut_share(lab: jax.Array, halvings: int = 12) -> jax.Array:
     return jnp.where(in_gamut(lab_to_linear(lab)), whole, low)
 
 
-def in_gamut(linear: jax.Array) -> jax.Array:
+def in_gamut(linear: "jax.Array") -> "jax.Array":
     """Tells which colors, linear RGB (..., 3), are inside the sRGB gamut (...), but for the errors of rounding."""
-    return jnp.all((linear >= -1e-5) & (linear <= 1 + 1e-4), axis=-1)
+    return ((linear >= LEAST_LIGHT) & (linear <= MOST_LIGHT)).all(axis=-1)
 
 
-def lightness_to_srgb(lightness: jax.Array) -> jax.Array:
+def lightness_to_srgb(lightness: Array) -> Array:
     """Converts L in [0, 100] to the sRGB value in [0, 1] of that gray. Any shape."""
-    return linear_to_srgb(expand((jnp.asarray(lightness, jnp.float32) + 16) / 116))
+    xp = namespace(lightness)
+    return linear_to_srgb(expand((xp.asarray(lightness, dtype=xp.float32) + 16) / 116))
 
 
 def normalize_lab(lab: Array, ab_range: float = AB_RANGE) -> tuple[Array, Array]:
@@ -140,19 +156,19 @@ def normalize_lab(lab: Array, ab_range: float = AB_RANGE) -> tuple[Array, Array]
     return (lab[..., :1] - 50) / 100, lab[..., 1:] / ab_range
 
 
-def denormalize_lab(l: jax.Array, c: jax.Array, ab_range: float = AB_RANGE) -> jax.Array:
+def denormalize_lab(l: Array, c: Array, ab_range: float = AB_RANGE) -> Array:
     """Inverts `normalize_lab`: l (..., 1) and c (..., 2) to Lab (..., 3)."""
-    return jnp.concatenate([l * 100 + 50, c * ab_range], axis=-1)
+    return namespace(l, c).concat([l * 100 + 50, c * ab_range], axis=-1)
 
 
-def render(l: jax.Array, c: jax.Array, ab_range: float = AB_RANGE, leak: float = 0.0) -> jax.Array:
+def render(l: Array, c: Array, ab_range: float = AB_RANGE, leak: float = 0.0) -> Array:
     """Converts normalized l (..., 1) and c (..., 2) to RGB (..., 3) for D and the perceptual loss, [-1, 1] in gamut.
 
     Negative linear light, which the sRGB curve would make as low as -55, is multiplied by `leak`: 0 clamps it, 1 leaves
     it as it is. Nothing is clamped from above (method: section 11).
     """
     linear = lab_to_linear(denormalize_lab(l, c, ab_range))
-    return linear_to_srgb(jnp.where(linear > 0, linear, leak * linear)) * 2 - 1
+    return linear_to_srgb(namespace(linear).where(linear > 0, linear, leak * linear)) * 2 - 1
 
 
 def bytes_to_lab(rgb: Array) -> Array:
@@ -181,16 +197,17 @@ def colorfulness(rgb: Array, *, signed: bool = False) -> Array:
     return spread + 0.3 * shift  # type: ignore[return-value]
 
 
-def rgb_to_bytes(rgb: jax.Array) -> jax.Array:
+def rgb_to_bytes(rgb: Array) -> Array:
     """Converts sRGB of any shape to uint8; [0, 1] becomes 0 to 255, and colors out of gamut are clamped."""
-    return jnp.round(jnp.clip(rgb, 0, 1) * 255).astype(jnp.uint8)
+    xp = namespace(rgb)
+    return xp.round(xp.clip(rgb, 0, 1) * 255).astype(np.uint8)
 
 
-def from_bytes(rgb: jax.Array, ab_range: float = AB_RANGE) -> tuple[jax.Array, jax.Array]:
+def from_bytes(rgb: Array, ab_range: float = AB_RANGE) -> tuple[Array, Array]:
     """Converts 8-bit sRGB (..., 3), of any type, to normalized l (..., 1) and c (..., 2)."""
     return normalize_lab(bytes_to_lab(rgb), ab_range)
 
 
-def to_bytes(l: jax.Array, c: jax.Array, ab_range: float = AB_RANGE) -> jax.Array:
+def to_bytes(l: Array, c: Array, ab_range: float = AB_RANGE) -> Array:
     """Converts normalized l (..., 1) and c (..., 2) to sRGB (..., 3), uint8; colors out of gamut are clamped."""
     return rgb_to_bytes(lab_to_rgb(denormalize_lab(l, c, ab_range)))

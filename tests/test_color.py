@@ -41,11 +41,20 @@ def test_rgb_to_lab_agrees_with_scikit_image(random_rgb, place):
 
 
 @pytest.mark.filterwarnings("ignore:Conversion from CIE-LAB")
-def test_lab_to_rgb_agrees_with_scikit_image_out_of_gamut_too():
+@pytest.mark.parametrize("place", [np.asarray, jnp.asarray], ids=["host", "device"])
+def test_lab_to_rgb_agrees_with_scikit_image_out_of_gamut_too(place):
     rng = np.random.default_rng(1)
     lab = rng.uniform([0, -128, -128], [100, 128, 128], size=(4096, 3)).astype(np.float32)
     lab = np.concatenate([lab, [[0, 0, 0], [100, 0, 0], [0, 128, -128], [100, -128, 128], [8, 0, 0]]])
-    np.testing.assert_allclose(np.clip(lab_to_rgb(lab), 0, 1), skimage.color.lab2rgb(lab), atol=1e-3)
+    rgb = lab_to_rgb(place(lab))
+    assert isinstance(rgb, type(place(lab))) and rgb.dtype == np.float32
+    np.testing.assert_allclose(np.clip(rgb, 0, 1), skimage.color.lab2rgb(lab), atol=1e-3)
+
+
+def test_arrays_of_jax_beside_those_of_numpy_are_computed_by_jax():
+    l, c = np.zeros((2, 1), np.float32), jnp.zeros((2, 2))
+    assert isinstance(denormalize_lab(l, c), jax.Array) and isinstance(denormalize_lab(c[:, :1], l), jax.Array)
+    assert isinstance(denormalize_lab(l, l), np.ndarray)
 
 
 def test_there_and_back(random_rgb):

@@ -17,11 +17,9 @@ Where ab and L have nothing in common, a is near 0 and the colors stay as they w
 the same as far as a is constant within the blur.
 """
 
-import jax
-import jax.numpy as jnp
-import numpy as np
+import math
 
-from palgan_jax.nn.ops.local_regression import HIGHEST, regression_slope
+import numpy as np
 
 BLUR = 3 / 256
 """The standard deviation of the painting's blur, as a share of its side."""
@@ -29,27 +27,68 @@ WINDOW = 8 / 256
 """The radius of the windows of the regression, as a share of the painting's side."""
 SLIGHT = 9.0
 """The variance of L, in L^2, at which a window takes half of the regression's slope. Grain has less, edges more."""
+_TAIL = 5  # deviations of the blur, beyond which its weights are nothing
 
 
 def along_edges(
-    lightness: jax.Array, ab: jax.Array, blur: float = BLUR, window: float = WINDOW
-) -> tuple[jax.Array, jax.Array]:
-    """Returns ab as a local linear function of L, the offset and the slope, (B, H, W, 2) each: offset + slope * L.
+    lightness: np.ndarray, ab: np.ndarray, blur: float = BLUR, window: float = WINDOW
+) -> tuple[np.ndarray, np.ndarray]:
+    """Returns ab as a local linear function of L, the offset and the slope, (H, W, 2) each: offset + slope * L.
 
-    lightness: L (B, H, W) in [0, 100], of the size of the painting.
-    ab: the painting, (B, H, W, 2), Lab units.
+    lightness: L (H, W) in [0, 100], of the size of the painting.
+    ab: the painting, (H, W, 2), Lab units.
     blur, window: as BLUR and WINDOW, of a painting of another kind.
     """
-    height, width = lightness.shape[1:]
-    blurred = jnp.einsum(
-        "ih,jw,bhw->bij", blur_matrix(height, blur), blur_matrix(width, blur), lightness, precision=HIGHEST
-    )[..., None]  # (B, H, W, 1)
-    slope = regression_slope(blurred, jnp.ones(2), ab, max(1, round(window * height)), SLIGHT)
-    return ab - slope * blurred, slope
+    height, width = lightness.shape
+    radius = window_radius(height, window)
+    blurred = _blurred(_blurred(lightness, 0, blur * height), 1, blur * width)
+
+    def mean(planes: np.ndarray) -> np.ndarray:  # (..., H, W)
+        return _window_means(_window_means(planes, radius).mT, radius).mT
+
+    planes = np.ascontiguousarray(np.moveaxis(ab, -1, 0))
+    mean_l = mean(blurred)
+    variance = mean(blurred**2) - mean_l**2
+    covariance = mean(blurred * planes) - mean_l * mean(planes)
+    slope = np.moveaxis(mean(covariance / (variance + np.float32(SLIGHT))), 0, -1)
+    return ab - slope * blurred[..., None], slope
 
 
-def blur_matrix(size: int, blur: float = BLUR) -> np.ndarray:
-    """Returns (N, N), whose row i holds the weights of an axis's pixels around i: Gaussian, with a sum of 1."""
-    place = np.arange(size) / (blur * size)
-    weights = np.exp(-0.5 * (place[:, None] - place) ** 2)
-    return (weights / weights.sum(1, keepdims=True)).astype(np.float32)
+def window_radius(height: int, window: float = WINDOW) -> int:
+    """Returns the radius, pixels, of the windows of the regression in a painting of this height."""
+    return max(1, round(window * height))
+
+
+# Not as products with band matrices: the threads of a library for these take more time than the work.
+
+
+def _blurred(x: np.ndarray, axis: int, deviation: float) -> np.ndarray:
+    """Blurs an axis of float32 (H, W) by a Gaussian of so many pixels, whose weights have the sum 1 at borders, too."""
+    size = x.shape[axis]
+    x = np.moveaxis(x, axis, 0)
+    total, weights = np.zeros_like(x), np.zeros((size, 1), np.float32)
+    reach = min(size - 1, math.ceil(_TAIL * deviation))
+    for step in range(-reach, reach + 1):
+        weight = np.float32(math.exp(-0.5 * (step / deviation) ** 2))
+        to, of = (slice(max(0, way), size + min(0, way)) for way in (step, -step))
+        total[to] += weight * x[of]
+        weights[to] += weight
+    return np.moveaxis(total / weights, 0, axis)
+
+
+def _window_means(planes: np.ndarray, radius: int) -> np.ndarray:
+    """Averages rows (..., H, W) over those no further than the radius from each; the same shape."""
+    height = planes.shape[-2]
+    runs = np.pad(planes, [(0, 0)] * (planes.ndim - 2) + [(radius, radius), (0, 0)])
+    total, length, first = np.zeros_like(planes), 1, 0
+    while True:  # the sum of a window is that of runs of 1, 2, 4, ... rows, each of two of the one before
+        if (2 * radius + 1) & length:
+            total += runs[..., first : first + height, :]
+            first += length
+        if 2 * length > 2 * radius + 1:
+            break
+        runs = runs[..., :-length, :] + runs[..., length:, :]
+        length *= 2
+    place = np.arange(height)
+    counts = np.minimum(place + radius, height - 1) - np.maximum(place - radius, 0) + 1
+    return total / counts[:, None].astype(np.float32)

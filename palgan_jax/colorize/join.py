@@ -2,83 +2,32 @@
 
 The contract of the module: pictures are sRGB (H, W, 3) on the host, of levels uint8 or uint16, L is float32 (H, W) in
 [0, 100], ab is float32 (h, w, 2) in Lab units. Work goes over the picture in bands of rows, so that a large picture
-needs little more memory than itself, and in pieces of one fixed size, so that each function is compiled once whatever
-the picture.
+needs little more memory than itself.
 """
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import cache
 from typing import NamedTuple
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 from PIL import Image
 
-from palgan_jax.color import (
-    LIGHT_OF_RGB,
-    RGB_FROM_WHITE_XYZ,
-    expand,
-    gamut_share,
-    lab_to_rgb,
-    light_to_lightness,
-    rgb_to_bytes,
-    srgb_to_linear,
-)
+from palgan_jax.color import DARK, LIGHT_OF_RGB, light_to_lightness, srgb_to_linear
 from palgan_jax.colorize.edges import along_edges
+from palgan_jax.colorize.lab_levels import PIECE, LevelWriter
 from palgan_jax.data.levels import to_bytes
 from palgan_jax.data.picture import Picture
 from palgan_jax.util.threads import available_cores
 
-_PIECE = 1 << 16  # pixels
 _ONE_THREAD = 1 << 17  # multiplications of a product that OpenBLAS leaves to one thread: the others have other work
 _GAP = 3.0  # how many times larger than the result the means of blocks are, which interpolation makes it of
-_DARK = 0.009  # L is a cube root of light above this, and linear in it near black
-_IN_GAMUT = 1e-4  # how far outside [0, 1] an sRGB value still counts as inside: about a 40th of an 8-bit step
-_along_edges = jax.jit(along_edges)
-
-
-def _levels(rgb: jax.Array, deep: bool) -> jax.Array:
-    """Rounds sRGB to levels, clamped: uint8, or uint16 where `deep`."""
-    return jnp.round(jnp.clip(rgb, 0, 1) * 65535).astype(jnp.uint16) if deep else rgb_to_bytes(rgb)
-
-
-@jax.jit
-def _to_rgb(lab: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Converts Lab (..., 3) to sRGB bytes (..., 3), clamped, and tells which colors are inside the gamut (...)."""
-    rgb = lab_to_rgb(lab)
-    return rgb_to_bytes(rgb), jnp.all((rgb >= -_IN_GAMUT) & (rgb <= 1 + _IN_GAMUT), axis=-1)
-
-
-@partial(jax.jit, static_argnames="deep")
-def _to_rgb_in_gamut(lab: jax.Array, deep: bool = False) -> jax.Array:
-    """Converts Lab (..., 3) to the nearest sRGB levels in gamut of its L and hue, by its chroma."""
-    share = gamut_share(lab)[..., None]
-    return _levels(lab_to_rgb(jnp.concatenate([lab[..., :1], lab[..., 1:] * share], axis=-1)), deep)
-
-
-def lab_to_bytes(lab: jax.Array) -> jax.Array:
-    """Converts Lab (..., 3) to sRGB bytes (..., 3) of its luminance, as `colors_to_levels`, within a program of JAX."""
-    rgb, inside = _to_rgb(lab)
-    return jnp.where(inside[..., None], rgb, _to_rgb_in_gamut(lab))
-
-
-def _in_pieces(function: Callable, pixels: np.ndarray) -> list:
-    """Calls `function` with pieces of exactly _PIECE pixels of (N, C), the last one padded; the results on the host."""
-    results = []
-    for start in range(0, len(pixels), _PIECE):
-        piece = pixels[start : start + _PIECE]
-        count = len(piece)
-        result = function(np.pad(piece, ((0, _PIECE - count), (0, 0))) if count < _PIECE else piece)
-        results.append(jax.tree.map(lambda x, count=count: np.asarray(x)[:count], result))
-    return results
 
 
 def _bands(height: int, width: int) -> list[tuple[int, int]]:
-    """Returns the (first, last + 1) rows of bands of a picture, of at most _PIECE pixels each, and at least a row."""
-    rows = max(1, _PIECE // width)
+    """Returns the (first, last + 1) rows of bands of a picture, of at most PIECE pixels each, and at least a row."""
+    rows = max(1, PIECE // width)
     return [(top, min(top + rows, height)) for top in range(0, height, rows)]
 
 
@@ -86,28 +35,26 @@ def luminance(rgb: np.ndarray) -> np.ndarray:
     """Returns the L (H, W) in [0, 100] of a picture, gray (H, W) or (H, W, 3), uint8 or uint16."""
     height, width = rgb.shape[:2]
     red, green, blue = light = _light_of_levels(np.iinfo(rgb.dtype).max)
-    if rgb.ndim == 2:
-        return light_to_lightness(light.sum(axis=0))[rgb]
-    result = np.empty((height, width), np.float32)
     gray = light.sum(axis=0)
+    if rgb.ndim == 2:
+        return light_to_lightness(gray)[rgb]
+    result = np.empty((height, width), np.float32)
 
     def convert(first: int, last: int) -> None:
         for top, bottom in _bands(last - first, width):
             band, l = rgb[first + top : first + bottom], result[first + top : first + bottom]
-            levels = [np.ascontiguousarray(band[..., i]) for i in range(3)]
-            if np.array_equal(levels[0], levels[1]) and np.array_equal(
-                levels[1], levels[2]
-            ):  # as most that are colorized
-                y = gray[levels[1]]
+            r, g, b = (np.ascontiguousarray(band[..., i]) for i in range(3))
+            if np.array_equal(r, g) and np.array_equal(g, b):  # as most that are colorized
+                y = gray[g]
             else:
-                y = red[levels[0]]
-                y += green[levels[1]]
-                y += blue[levels[2]]
+                y = red[r]
+                y += green[g]
+                y += blue[b]
             np.cbrt(y, out=l)
+            dark = np.nonzero(l < DARK)  # few pixels, at which L is linear
             l *= 116
             l -= 16
-            dark = np.flatnonzero(y < _DARK)  # few pixels, at which L is linear
-            l.reshape(-1)[dark] = light_to_lightness(y.reshape(-1)[dark])
+            l[dark] = light_to_lightness(y[dark])
 
     _on_all_cores(convert, height, width)
     return result
@@ -115,7 +62,7 @@ def luminance(rgb: np.ndarray) -> np.ndarray:
 
 def _on_all_cores(work: Callable[[int, int], None], height: int, width: int) -> None:
     """Calls work(first, last + 1) for parts of a picture's rows, at the same time on as many cores as there are."""
-    parts = min(available_cores(), height * width // (4 * _PIECE))
+    parts = min(available_cores(), height * width // (4 * PIECE))
     if parts < 2:
         work(0, height)
         return
@@ -140,73 +87,6 @@ def shrink(luminance: np.ndarray, height: int, width: int) -> np.ndarray:
     """Resizes L (H, W) to (height, width) by antialiased bilinear interpolation, of large ones by means of blocks."""
     resized = Image.fromarray(luminance).resize((width, height), Image.Resampling.BILINEAR, reducing_gap=_GAP)
     return np.asarray(resized, np.float32)
-
-
-@partial(jax.jit, static_argnames="deep")
-def _planes_to_rgb(l: jax.Array, a: jax.Array, b: jax.Array, deep: bool) -> tuple[jax.Array, ...]:
-    """Does what `_to_rgb` does with planes (N,) each: R, G, B and whether each color is inside the gamut.
-
-    Three times as fast on CPUs, which neither multiply by small matrices well nor compute powers fast.
-    """
-    fy = (l + 16) / 116
-    fx, fz = fy + a / 500, jnp.maximum(fy - b / 200, 0)
-    xyz = [expand(f) for f in (fx, fy, fz)]
-    channels, inside = [], jnp.ones(l.shape, bool)
-    for row in RGB_FROM_WHITE_XYZ.astype(np.float32):
-        linear = row[0] * xyz[0] + row[1] * xyz[1] + row[2] * xyz[2]
-        power = jnp.exp2(jnp.log2(jnp.maximum(linear, 0.001)) * np.float32(1 / 2.4))
-        value = jnp.where(linear > 0.0031308, 1.055 * power - 0.055, linear * 12.92)
-        inside &= (value >= -_IN_GAMUT) & (value <= 1 + _IN_GAMUT)
-        channels.append(_levels(value, deep))
-    return (*channels, inside)
-
-
-class _Painter:
-    """Writes colors into pixels (N, 3), and those out of the gamut later, many at once."""
-
-    def __init__(self, pixels: np.ndarray) -> None:
-        self._pixels, self._deep = pixels, pixels.dtype == np.uint16
-        self._places: list[np.ndarray] = []
-        self._labs: list[np.ndarray] = []
-        self._waiting = 0
-
-    def paint(self, start: int, planes: Sequence[np.ndarray]) -> None:
-        """Writes colors, of which L, a and b are float32 (M,), to the pixels from `start` on."""
-        for first in range(0, len(planes[0]), _PIECE):
-            pieces = [plane[first : first + _PIECE] for plane in planes]
-            count = len(pieces[0])
-            padded = [np.pad(piece, (0, _PIECE - count)) for piece in pieces] if count < _PIECE else pieces
-            *channels, inside = map(np.asarray, _planes_to_rgb(*padded, deep=self._deep))
-            target = self._pixels[start + first : start + first + count]
-            for i, channel in enumerate(channels):
-                target[:, i] = channel[:count]
-            outside = np.flatnonzero(~inside[:count])
-            if len(outside):
-                self._places.append(outside + start + first)
-                self._labs.append(np.stack([piece[outside] for piece in pieces], axis=-1))
-                self._waiting += len(outside)
-                if self._waiting >= _PIECE:
-                    self.finish()
-
-    def finish(self) -> None:
-        """Writes the colors that wait."""
-        if self._waiting:
-            levels = _in_pieces(partial(_to_rgb_in_gamut, deep=self._deep), np.concatenate(self._labs))
-            self._pixels[np.concatenate(self._places)] = np.concatenate(levels)
-        self._places, self._labs, self._waiting = [], [], 0
-
-
-def colors_to_levels(lab: np.ndarray, deep: bool = False) -> np.ndarray:
-    """Converts Lab colors (N, 3), L in [0, 100], to sRGB (N, 3) of the same luminance: uint8, or uint16 where `deep`.
-
-    A color outside the sRGB gamut goes towards gray at constant L until it is inside, where a plain clamp would
-    change how light it is. Rounding to bytes moves L by less than 0.3.
-    """
-    rgb = np.empty((len(lab), 3), np.uint16 if deep else np.uint8)
-    painter = _Painter(rgb)
-    painter.paint(0, [np.ascontiguousarray(lab[:, i], np.float32) for i in range(3)])
-    painter.finish()
-    return rgb
 
 
 class Layer(NamedTuple):
@@ -304,8 +184,7 @@ def colors_of(luminance: np.ndarray, ab: np.ndarray, layers: Sequence[Layer] = (
 
 def linear_colors(small: np.ndarray, ab: np.ndarray, size: tuple[int, int]) -> LinearColors:
     """Returns a painting, ab (h, w, 2), along the edges of L (h, w), for a picture of size (H, W)."""
-    offset, slope = _along_edges(small[None], np.asarray(ab, np.float32)[None])
-    return LinearColors(np.asarray(offset)[0], np.asarray(slope)[0], size)
+    return LinearColors(*along_edges(small, np.asarray(ab, np.float32)), size)
 
 
 def join_band(luminance: np.ndarray, colors: LinearColors, first: int, deep: bool) -> np.ndarray:
@@ -330,14 +209,14 @@ def _joined(luminance: np.ndarray, rows: Callable[[int, int], Sequence[np.ndarra
     height, width = luminance.shape
     rgb = np.empty((height, width, 3), np.uint16 if deep else np.uint8)
 
-    def paint(first: int, last: int) -> None:
-        painter = _Painter(rgb.reshape(-1, 3))
+    def write(first: int, last: int) -> None:
+        writer = LevelWriter(rgb.reshape(-1, 3))
         for band in _bands(last - first, width):
             top, bottom = (first + row for row in band)
-            painter.paint(top * width, [luminance[top:bottom].ravel(), *rows(top, bottom)])
-        painter.finish()
+            writer.write(top * width, [luminance[top:bottom].ravel(), *rows(top, bottom)])
+        writer.finish()
 
-    _on_all_cores(paint, height, width)
+    _on_all_cores(write, height, width)
     return rgb
 
 

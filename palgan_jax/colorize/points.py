@@ -19,7 +19,6 @@ from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import jax
 import numpy as np
 from PIL import Image
 
@@ -48,7 +47,6 @@ _OPAQUE = 128  # the alpha from which on a pixel of strokes counts
 _MOST_COLORS = 64
 _ROUNDS, _MET = 5, 0.25  # corrections of what a picture of full size has at the points, and when they end
 _POINT = re.compile(r"\s*(\d+)\s*,\s*(\d+)\s*=\s*(.+)")
-_at_edges = jax.jit(lambda l, ab: along_edges(l, ab, blur=0.5 / SIDE, window=2 / SIDE))
 
 
 @dataclass(frozen=True, eq=False)
@@ -236,8 +234,8 @@ class Spread:
         change = np.einsum("mhw,mc->hwc", self.shares, given.astype(np.float32))
         change -= self.shares.sum(0)[..., None] * painted
         # It ends at edges in a larger picture, too.
-        offset, slope = _at_edges(self._small[None], change[None])
-        return LinearColors(np.asarray(offset)[0], np.asarray(slope)[0], self._luminance.shape)
+        linear = along_edges(self._small, change, blur=0.5 / SIDE, window=2 / SIDE)
+        return LinearColors(*linear, self._luminance.shape)
 
     def _at_points(self, colors: Colors) -> np.ndarray:
         """Returns the ab (M, 2) at the pixels of the hints."""

@@ -17,14 +17,13 @@ import numpy as np
 
 from palgan_jax.checkpoint.weights import Weights
 from palgan_jax.color import AB_RANGE, bytes_to_lab
-from palgan_jax.colorize.edges import along_edges
-from palgan_jax.colorize.join import lab_to_bytes
 from palgan_jax.colorize.predictor import Colorizer, predict_batch
 from palgan_jax.data.decode import read_rgb
 from palgan_jax.data.folder import Listing, list_pictures
 from palgan_jax.data.protocols import Pictures
 from palgan_jax.data.sampling import SIDE, mean_ab
 from palgan_jax.errors import UserError
+from palgan_jax.evaluation.join import join_batch, join_painting, resize_square
 from palgan_jax.evaluation.protocols import first_few, stem
 from palgan_jax.evaluation.truth import read_picture
 from palgan_jax.palette.histogram import histogram, of_picture
@@ -61,27 +60,6 @@ class System(Protocol):
         `inputs`: uint8 (B, S, S, 3) by the names in `self.inputs`. A pure function of its arguments, to be compiled.
         """
         ...
-
-
-def resize_square(x: jax.Array, side: int, method: str = "linear") -> jax.Array:
-    """Resizes (B, S, S, C) to (B, side, side, C), antialiased, as Pillow does it to pictures of floats."""
-    if x.shape[1] == side:
-        return x
-    return jax.image.resize(x, (x.shape[0], side, side, x.shape[3]), method, antialias=True)
-
-
-def join_batch(luminance: jax.Array, ab: jax.Array) -> jax.Array:
-    """Joins L (B, S, S) and ab (B, S, S, 2) to sRGB uint8 (B, S, S, 3)."""
-    return lab_to_bytes(jnp.concatenate([luminance[..., None], ab], axis=-1))
-
-
-def join_painting(luminance: jax.Array, small: jax.Array, ab: jax.Array) -> jax.Array:
-    """Joins L (B, S, S) and a painting of the L that was shrunk, (B, R, R), as `colorize.join.join` does it.
-
-    Returns sRGB uint8 (B, S, S, 3). ab: (B, R, R, 2).
-    """
-    offset, slope = (resize_square(x, luminance.shape[1], "cubic") for x in along_edges(small, ab))  # (B, S, S, 2)
-    return join_batch(luminance, offset + slope * luminance[..., None])
 
 
 # ----------------------------------------------------------------------------------------------------------- checkpoint

@@ -9,7 +9,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
-import jax
 import numpy as np
 from PIL import Image
 
@@ -33,8 +32,6 @@ _COUNTED_AT = 256  # pixels a side
 _SUM_OF_FLOATS = 1e-3  # how far from 1 float32 arithmetic leaves the sum of a palette
 _GRAY = 0.05  # a Hellinger distance
 _CELL, _BAR = 16, 48  # pixels of a drawing
-
-_of_picture = jax.jit(of_picture, static_argnums=(1, 2))
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,7 +80,7 @@ class Palette:
     ) -> "Palette":
         """Counts the palette of a picture: what `palgan_jax.open_picture` takes. A gray one has the palette of gray."""
         small = Image.fromarray(open_picture(photograph)).resize((_COUNTED_AT, _COUNTED_AT), Image.Resampling.BILINEAR)
-        return cls(np.asarray(_of_picture(np.asarray(small), spec, ab_range)), spec, ab_range)
+        return cls(of_picture(np.asarray(small), spec, ab_range), spec, ab_range)
 
     @classmethod
     def from_colors(cls, colors: Sequence[str], weights: Sequence[float] | None = None) -> "Palette":
@@ -210,12 +207,12 @@ class Palette:
 
     def counts(self) -> np.ndarray:
         """Returns the palette (K,) as a model takes it: float32, normalized as `spec` says."""
-        return self.shares if self.spec.normalization == "sum" else np.asarray(normalized(self.shares, self.spec))
+        return self.shares if self.spec.normalization == "sum" else normalized(self.shares, self.spec)
 
     def distance(self, other: "Palette") -> float:
         """Returns the Hellinger distance, from 0 (the same) to 1 (no color in common)."""
         other = other.counted_as(self.spec, self.ab_range)
-        return 0.0 if self == other else float(hellinger(self.shares, other.shares))  # type: ignore[arg-type]
+        return 0.0 if self == other else float(hellinger(self.shares, other.shares))
 
     def swatches(self, count: int = 8) -> list[Swatch]:
         """Returns at most `count` colors, the most frequent first, that stand for the palette."""

@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from palgan_jax.colorize.border import find_border
-from palgan_jax.colorize.join import colors_to_levels, luminance
+from palgan_jax.colorize.join import luminance
+from palgan_jax.colorize.lab_levels import lab_to_levels
 from palgan_jax.colorize.predictor import Colorizer
 from palgan_jax.data.decode import read_rgb
 from palgan_jax.palette.palette import Palette
@@ -103,7 +104,7 @@ def colorizer() -> Colorizer:
 def test_the_photograph_of_a_print_is_painted_as_without_its_border(colorizer, photographs):
     photograph = 0.7 * photographs[0]
     sheet, border = printed(photograph, [20, 25, 30, 22], 93, grain=0)
-    rgb = colors_to_levels(np.stack([sheet, 0 * sheet, 0 * sheet], -1).reshape(-1, 3)).reshape(*sheet.shape, 3)
+    rgb = lab_to_levels(np.stack([sheet, 0 * sheet, 0 * sheet], -1).reshape(-1, 3)).reshape(*sheet.shape, 3)
     found, whole = colorizer(rgb), colorizer(rgb, paint_border=True)
     tint = np.ptp(found.pixels.astype(int), axis=-1)
     assert tint[border].max() <= 1 and tint[~border].mean() > 20

@@ -13,7 +13,7 @@ SIDE = 128
 
 
 def sharpened(lightness: np.ndarray, ab: np.ndarray) -> np.ndarray:
-    offset, slope = (np.asarray(x)[0] for x in along_edges(lightness[None], ab[None]))
+    offset, slope = along_edges(lightness, ab)
     return offset + slope * lightness[..., None]
 
 

@@ -10,7 +10,8 @@ from skimage.metrics import structural_similarity
 from skimage.transform import resize
 
 from palgan_jax.colorize import join as joining
-from palgan_jax.colorize.join import colors_to_levels, join, luminance, squash
+from palgan_jax.colorize.join import join, luminance, squash
+from palgan_jax.colorize.lab_levels import lab_to_levels
 from palgan_jax.data.decode import read_rgb
 
 
@@ -33,7 +34,7 @@ def test_luminance_is_scikit_images(samples):
 @settings(max_examples=60)
 def test_any_color_keeps_its_luminance(lab):
     lab[:, 0] = np.abs(lab[:, 0]) / 1.5
-    rgb = colors_to_levels(lab)
+    rgb = lab_to_levels(lab)
     assert rgb.dtype == np.uint8
     # One channel's half step, at worst in all three: 0.2 in the middle, a little more where the sRGB curve is steep.
     assert np.abs(_luminance_of(rgb) - lab[:, 0]).max() < 0.5
@@ -42,14 +43,14 @@ def test_any_color_keeps_its_luminance(lab):
 def test_colors_in_gamut_are_those_of_scikit_image():
     rgb = np.random.default_rng(0).integers(0, 256, (4096, 3), dtype=np.uint8)
     lab = rgb2lab(rgb).astype(np.float32)
-    assert np.array_equal(colors_to_levels(lab), rgb)
+    assert np.array_equal(lab_to_levels(lab), rgb)
 
 
 def test_colors_out_of_gamut_keep_their_hue_and_as_much_chroma_as_fits():
     rng = np.random.default_rng(1)
     lightness, hue = rng.uniform(5, 95, 2000), rng.uniform(-np.pi, np.pi, 2000)
     direction = np.stack([np.cos(hue), np.sin(hue)], axis=-1)
-    rgb = colors_to_levels(np.column_stack([lightness, 180 * direction]).astype(np.float32))
+    rgb = lab_to_levels(np.column_stack([lightness, 180 * direction]).astype(np.float32))
     ab = rgb2lab(rgb)[:, 1:]
     chroma = np.linalg.norm(ab, axis=-1)
     colorful = chroma > 15  # where rounding to bytes cannot turn the hue much
@@ -62,10 +63,18 @@ def test_colors_out_of_gamut_keep_their_hue_and_as_much_chroma_as_fits():
     assert outside[colorful].mean() > 0.98
 
 
+def test_levels_of_16_bits_are_those_of_scikit_image():
+    rgb = np.random.default_rng(0).integers(0, 65536, (4096, 3), dtype=np.uint16)
+    rgb[:1000] //= 64  # dark, where the curve is steep
+    levels = lab_to_levels(rgb2lab(rgb / 65535).astype(np.float32), deep=True)
+    assert levels.dtype == np.uint16
+    assert np.abs(levels.astype(int) - rgb).max() <= 2  # float32 has no more digits
+
+
 @pytest.mark.parametrize("lightness", [0.0, 1e-3, 99.999, 100.0])
 def test_black_and_white_stay_so_whatever_the_color(lightness):
     lab = np.column_stack([np.full(100, lightness), _strong_colors(1, 100)[0]]).astype(np.float32)
-    assert (colors_to_levels(lab) == (0 if lightness < 50 else 255)).all()
+    assert (lab_to_levels(lab) == (0 if lightness < 50 else 255)).all()
 
 
 @pytest.mark.parametrize("name", ["astronaut", "beach-malibu", "cincinnati-bridge", "seeding-by-clements-engelhardt"])

@@ -11,7 +11,8 @@ import palgan_jax
 from palgan_jax import Colorizer, Palette, open_picture
 from palgan_jax.colorize import predictor
 from palgan_jax.colorize.files import is_result
-from palgan_jax.colorize.join import colors_to_levels, luminance
+from palgan_jax.colorize.join import luminance
+from palgan_jax.colorize.lab_levels import lab_to_levels
 from palgan_jax.colorize.painting import Painting
 from palgan_jax.colorize.points import Hints
 from palgan_jax.errors import UserError
@@ -300,7 +301,7 @@ def test_points_are_held_whatever_the_palette_and_move_it(colorizer, photo):
     assert np.abs(luminance(held.pixels) - luminance(automatic.pixels)).max() < 1
     hints = Hints.at_points(points)
     for (x, y), ab in zip(hints.places, hints.colors, strict=True):
-        wanted = colors_to_levels(np.array([[luminance(open_picture(photo))[y, x], *ab]], np.float32))
+        wanted = lab_to_levels(np.array([[luminance(open_picture(photo))[y, x], *ab]], np.float32))
         difference = deltaE_ciede2000(rgb2lab(wanted), rgb2lab(held.pixels[y, x][None]))
         assert difference.max() < 2
     given = Palette.from_colors([color for _, color in points])

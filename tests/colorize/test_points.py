@@ -9,7 +9,8 @@ from scipy.ndimage import gaussian_filter
 from skimage.color import deltaE_ciede2000, rgb2lab
 
 from palgan_jax.colorize import points as module
-from palgan_jax.colorize.join import colors_to_levels, join, join_colors, luminance
+from palgan_jax.colorize.join import join, join_colors, luminance
+from palgan_jax.colorize.lab_levels import lab_to_levels
 from palgan_jax.colorize.points import EDGE, Hints, Spread, parse_point
 from palgan_jax.data.decode import read_rgb
 from palgan_jax.errors import UserError
@@ -25,7 +26,7 @@ def difference_at(points, lightness: np.ndarray, rgb: np.ndarray) -> np.ndarray:
     """CIEDE2000 at the points, of the result from the given colors at the picture's own luminance, in gamut."""
     hints = Hints.at_points(points)
     x, y = hints.places.T
-    wanted = colors_to_levels(np.column_stack([lightness[y, x], hints.colors]).astype(np.float32))
+    wanted = lab_to_levels(np.column_stack([lightness[y, x], hints.colors]).astype(np.float32))
     return deltaE_ciede2000(rgb2lab(wanted), rgb2lab(rgb[y, x]))
 
 

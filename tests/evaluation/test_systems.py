@@ -8,12 +8,16 @@ from PIL import Image
 from skimage.color import lab2rgb, rgb2lab
 from skimage.metrics import peak_signal_noise_ratio
 
+from palgan_jax.colorize.edges import along_edges
 from palgan_jax.colorize.join import join, luminance
+from palgan_jax.colorize.lab_levels import lab_to_levels
 from palgan_jax.colorize.predictor import Colorizer
 from palgan_jax.distributed.mesh import make_mesh
 from palgan_jax.errors import UserError
 from palgan_jax.evaluation.evaluate import evaluate
 from palgan_jax.evaluation.examples import local_programs, paint_example
+from palgan_jax.evaluation.join import along_edges as along_edges_on_device
+from palgan_jax.evaluation.join import join_batch
 from palgan_jax.evaluation.measure import Programs
 from palgan_jax.evaluation.plan import make_plan
 from palgan_jax.evaluation.systems import Checkpoint, NearestPalette, Predictions, gray, mean_color
@@ -21,6 +25,16 @@ from palgan_jax.evaluation.truth import partners, read_picture
 from palgan_jax.metrics.measure import Networks
 from tests.support.colorize_model import tiny_weights
 from tests.support.small_evaluation import COUNT, SIDE, SMALL
+
+
+def test_the_device_joins_as_the_host_does(squares):
+    lightness, rng = luminance(squares[0])[:64, :64], np.random.default_rng(0)
+    ab = rng.normal(0, 30, (64, 64, 2)).astype(np.float32)
+    for ours, theirs in zip(along_edges_on_device(lightness[None], ab[None]), along_edges(lightness, ab), strict=True):
+        np.testing.assert_allclose(ours[0], theirs, atol=2e-3)
+    lab = np.concatenate([lightness[..., None], ab], -1).reshape(-1, 3)
+    levels = np.asarray(join_batch(lightness[None], ab[None])).reshape(-1, 3)
+    assert np.abs(levels.astype(int) - lab_to_levels(lab)).max() <= 1
 
 
 def test_the_model_sees_nothing_of_the_truth_but_its_luminance(model, squares):

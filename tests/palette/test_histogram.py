@@ -51,7 +51,10 @@ def _slow_histogram(ab: np.ndarray, spec: PaletteSpec) -> np.ndarray:
 def test_agrees_with_a_slow_histogram(kernel, normalization, bins, half_range, sigma):
     spec = PaletteSpec(bins, half_range, sigma, kernel, normalization)
     ab = np.random.default_rng(0).uniform(-1, 1, (6, 7, 2)).astype(np.float32)
-    np.testing.assert_allclose(histogram(ab, spec), _slow_histogram(ab, spec), atol=2e-6)
+    for place in (np.asarray, jnp.asarray):
+        h = histogram(place(ab), spec)
+        assert isinstance(h, type(place(ab))) and h.dtype == np.float32
+        np.testing.assert_allclose(h, _slow_histogram(ab, spec), atol=2e-6)
 
 
 @settings(max_examples=20)
