@@ -12,7 +12,7 @@ INSTALL := -m pip install --quiet --disable-pip-version-check
 TESTS := -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-newest check fuzz faults format clean
+.PHONY: help demo test test-light test-newest check fuzz faults format clean
 
 help:  ## what there is to make
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /: /'
@@ -35,6 +35,12 @@ help:  ## what there is to make
 	$(NEWEST)/python $(INSTALL) --upgrade --upgrade-strategy eager -e '.[dev]'
 	touch $@
 
+# What colorizes, installed as from an index: no checkout, no JAX.
+.venv-light/stamp: constraints.txt pyproject.toml $(wildcard palgan_jax/*.py palgan_jax/*/*.py)
+	$(PYTHON) -m venv --clear .venv-light
+	.venv-light/bin/python $(INSTALL) -c constraints.txt .
+	touch $@
+
 demo: .venv/run.stamp  ## colorize the samples, train for a short while, resume once, draw the contact sheet
 	$(BIN)/python examples/demo.py --output demo
 
@@ -45,6 +51,9 @@ check: .venv/dev.stamp  ## lint, format and types
 
 test: check  ## all checks and tests, with the versions of constraints.txt
 	$(BIN)/python $(TESTS)
+
+test-light: .venv-light/stamp  ## what colorizes alone, in an environment without JAX, and how large that is
+	.venv-light/bin/python -P tests/support/light_install.py examples/samples
 
 test-newest: .venv-newest/stamp  ## all tests with the newest versions, on Python 3.12 or newer
 	$(NEWEST)/python $(TESTS)
@@ -61,4 +70,4 @@ format: .venv/dev.stamp  ## mend what lint and format can mend
 	$(BIN)/ruff format .
 
 clean:  ## remove what make made
-	rm -rf .venv .venv-newest .cache demo build *.egg-info
+	rm -rf .venv .venv-light .venv-newest .cache demo build *.egg-info

@@ -31,7 +31,7 @@ def main() -> None:
     from palgan_jax.colorize.join import Layer, colors_of, luminance, squash
     from palgan_jax.colorize.regions import REACH, Region, paint_region
     from palgan_jax.data.decode import read_rgb
-    from palgan_jax.nn.regions import Regions
+    from palgan_jax.palette.regions import Regions
 
     colorizer = Colorizer.load(args.checkpoint)
     palette = Palette.of(args.palette, colorizer.spec, colorizer.config.ab_range)
@@ -51,7 +51,7 @@ def main() -> None:
                 np.stack([1 - share, share], -1)[None],  # type: ignore[arg-type]
             )
             whole = Layer(colorizer.repaint(lightness, palette.counts()), np.full_like(mask, 255))
-            ours = paint_region(Region(mask, palette), lightness, predicted, size, colorizer.repaint)
+            ours = paint_region(Region(mask, palette), squash(lightness, size), predicted, colorizer.repaint)
             one_pass = Layer(colorizer.repaint(lightness, mixed), whole.mask)
             plain, all_over, *found = (
                 np.stack(colors_of(lightness, ab, layers).rows(0, HEIGHT), -1).reshape(HEIGHT, WIDTH, 2)

@@ -2,9 +2,10 @@
 
     python -m comparisons.start_up [--rounds 5]
 
-Warm: the compiled programs of an earlier process are kept. Cold: nothing is kept. Beside them the floor: a process that
-imports JAX and adds two numbers. CPU seconds are those of user and system together; the smallest of the rounds counts,
-since other work on the machine only adds.
+With JAX, warm: the compiled programs of an earlier process are kept; cold: nothing is kept. ONNX Runtime keeps nothing,
+so that each of its starts is a cold one. Beside them the floor: a process that imports JAX and adds two numbers. CPU
+seconds are those of user and system together; the smallest of the rounds counts, since other work on the machine only
+adds.
 """
 
 import argparse
@@ -33,8 +34,9 @@ def measure(rounds: int) -> dict[str, tuple[float, float]]:
     palgan = [sys.executable, "-m", "palgan_jax.cli"]
     with tempfile.TemporaryDirectory() as folder:
 
-        def colorize(number: int, programs: str) -> tuple[float, float]:
+        def colorize(number: int, programs: str, engine: str = "jax") -> tuple[float, float]:
             words = ["colorize", "examples/samples/dog.jpg", "--output", f"{folder}/{programs}{number}"]
+            words += ["--engine", engine]
             return seconds_of([*palgan, *words], JAX_PLATFORMS="cpu", JAX_COMPILATION_CACHE_DIR=f"{folder}/{programs}")
 
         colorize(-1, "warm")
@@ -43,8 +45,9 @@ def measure(rounds: int) -> dict[str, tuple[float, float]]:
             "import JAX, add two numbers": lambda number: seconds_of(
                 [sys.executable, "-c", ADD_TWO_NUMBERS], JAX_PLATFORMS="cpu"
             ),
-            "palgan colorize, warm": lambda number: colorize(number, "warm"),
-            "palgan colorize, cold": lambda number: colorize(number, f"cold{number}"),
+            "palgan colorize, JAX, warm": lambda number: colorize(number, "warm"),
+            "palgan colorize, JAX, cold": lambda number: colorize(number, f"cold{number}"),
+            "palgan colorize, ONNX Runtime": lambda number: colorize(number, "onnx", "onnx"),
         }
         pairs = {name: [start(number) for number in range(rounds)] for name, start in starts.items()}
     return {name: (min(cpu for cpu, _ in rows), min(wall for _, wall in rows)) for name, rows in pairs.items()}

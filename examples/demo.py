@@ -92,8 +92,9 @@ def draw(output: Path, workdir: Path) -> Path:
     credits, rows = read_credits(SAMPLES / "ATTRIBUTION.md"), []
     for path in sorted(SAMPLES.glob("*.jpg")):
         truth = read_rgb(path)
-        ours, palette = colorizer.colorize(truth)
-        rows.append(Row(path.stem, in_gray(truth), ours, truth, palette, credit=credits.get(path.name, "")))
+        result = colorizer(truth)
+        palette = result.palette.counts()
+        rows.append(Row(path.stem, in_gray(truth), result.pixels, truth, palette, credit=credits.get(path.name, "")))
     lines = metrics(workdir)
     measured = next(row for row in reversed(lines) if "val/psnr" in row)
     curves = [

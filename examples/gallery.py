@@ -22,8 +22,6 @@ from palgan_jax.colorize.join import join, luminance
 from palgan_jax.colorize.predictor import Colorizer
 from palgan_jax.metrics.psnr import psnr
 from palgan_jax.pages import Row, read_credits, write_sheet
-from palgan_jax.palette.edit_words import parse_edits
-from palgan_jax.palette.palette import Palette
 
 ROOT = Path(__file__).resolve().parent.parent
 SAMPLES, REFERENCES = ROOT / "examples" / "samples", ROOT / "examples" / "photos"
@@ -79,12 +77,11 @@ def draw(path: Path, colorizer: Colorizer, references: list[np.ndarray], credit:
     """Colors one sample in all ways."""
     truth = open_picture(path)
     gray = join(luminance(truth), np.zeros((2, 2, 2), np.float32))
-    automatic, predicted = colorizer.colorize(truth)
-    edited = parse_edits(EDIT)(Palette(predicted, colorizer.spec, colorizer.config.ab_range)).shares
-    palettes = [*(colorizer.palette_of(reference) for reference in references), edited]
-    others = [colorizer.colorize(truth, palette)[0] for palette in palettes]
-    picture = in_a_row([gray, automatic, *others, truth])
-    row = Row(path.stem, gray, automatic, truth, predicted)
+    predicted = colorizer(truth)
+    automatic = predicted.pixels
+    others = [colorizer(truth, reference=reference).pixels for reference in references]
+    picture = in_a_row([gray, automatic, *others, colorizer(truth, edit=EDIT).pixels, truth])
+    row = Row(path.stem, gray, automatic, truth, predicted.palette.counts())
     return Entry(path.stem, credit, picture, decibels(automatic, truth), decibels(gray, truth), row)
 
 

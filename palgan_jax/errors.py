@@ -46,10 +46,10 @@ class ProcessesMissing(UserError):
 
 
 MODULES_OF_EXTRA = {
+    "jax": ("flax", "jax"),
     "train": ("absl", "array_record", "clu", "cv2", "etils", "fsspec", "google", "grain", "optax", "orbax"),
     "prepare": ("tensorflow_datasets", "tensorflow"),
     "formats": ("pillow_heif", "pillow_jxl", "rawpy"),
-    "onnx": ("onnx", "onnxruntime"),
     "stablehlo": ("flatbuffers",),
     "web": ("starlette", "uvicorn"),
     "hub": ("huggingface_hub",),

@@ -209,7 +209,7 @@ PROJECT = PYPROJECT["project"]
 EXTRAS = PROJECT["optional-dependencies"]
 PINS = {canonical(r.name): str(r.specifier).removeprefix("==") for r in read_requirements("constraints.txt")}
 # Extras whose packages `make test` installs or that a launcher installs beside constraints.txt.
-TESTED = ("train", "prepare", "perceptual", "tensorboard", "gcs", "dev")
+TESTED = ("jax", "train", "prepare", "perceptual", "tensorboard", "gcs", "dev")
 
 
 def of_others(lines):
@@ -229,9 +229,9 @@ def test_each_range_is_closed_and_holds_the_version_that_was_tested(extra):
             assert requirement.specifier.contains(PINS[canonical(requirement.name)]), requirement
 
 
-def test_requirements_txt_is_the_light_install_and_the_extra_train():
+def test_requirements_txt_is_the_light_install_and_the_extras_jax_and_train():
     assert list(map(str, read_requirements("requirements.txt"))) == list(
-        map(str, of_others([*PROJECT["dependencies"], *EXTRAS["train"]]))
+        map(str, of_others([*PROJECT["dependencies"], *EXTRAS["jax"], *EXTRAS["train"]]))
     )
 
 
@@ -265,7 +265,7 @@ def test_pyproject_names_files_that_are_there():
 
 def test_an_extra_is_named_for_each_module_that_the_light_install_may_lack():
     """What training and evaluating import beyond the dependencies has its extra in the table of `errors`."""
-    light = {"jax", "flax", "ml_collections", "numpy", "PIL", "safetensors", "scipy", "simplejpeg", "tqdm"}
+    light = {"ml_collections", "numpy", "onnx", "onnxruntime", "PIL", "safetensors", "scipy", "simplejpeg", "tqdm"}
     others = {full.partition(".")[0] for path in MODULES.values() for full in imports(path)}
     rest = others - light - set(sys.stdlib_module_names) - {"palgan_jax", "tensorboardX", "importlib_resources"}
     assert rest == set(EXTRA_OF_MODULE)

@@ -6,10 +6,8 @@ import textwrap
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from flax.traverse_util import flatten_dict
 
 from palgan_jax.checkpoint.weights import COLLECTIONS, Weights
 from palgan_jax.checkpoint.weights_file import load_weights
@@ -17,6 +15,7 @@ from palgan_jax.errors import UserError, printable
 from palgan_jax.hub.download import download_weights
 from palgan_jax.hub.names import is_hub_name, parse_name
 from palgan_jax.util.text import in_words
+from palgan_jax.util.trees import flatten_names
 
 BUNDLED = Path(__file__).parents[1] / "bundled"
 
@@ -90,8 +89,7 @@ def describe(path: str | os.PathLike | None = None) -> str:
 
 def _count(tree: Mapping) -> int:
     """Returns the number of values in all arrays of a tree."""
-    arrays: dict[str, Any] = flatten_dict(tree, sep="/")
-    return sum(int(np.size(array)) for array in arrays.values())
+    return sum(int(np.size(array)) for array in flatten_names(tree).values())
 
 
 def _size(path: Path) -> int:

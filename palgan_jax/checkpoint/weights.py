@@ -4,8 +4,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from flax.traverse_util import flatten_dict, unflatten_dict
-
 COLLECTIONS = ("params", "batch_stats", "spectral")
 
 
@@ -17,12 +15,25 @@ def without_canceled_biases(variables: Mapping[str, Any], config: Mapping[str, A
 
     The softmax cancels that of the keys, and the guided filter that of the guide (method: section 11).
     """
-    canceled = [(*_ATTENTION, "key", "bias")]
+    kept = _without(variables, (*_ATTENTION, "key", "bias"))
     net = config.get("net")
     if isinstance(net, Mapping) and net.get("local", "guided") == "guided":
-        canceled.append((*_ATTENTION, "guide", "bias"))
-    flat: dict[tuple[str, ...], Any] = flatten_dict(variables, keep_empty_nodes=True)
-    return unflatten_dict({path: value for path, value in flat.items() if path not in canceled})
+        kept = _without(kept, (*_ATTENTION, "guide", "bias"))
+    return kept
+
+
+def _without(tree: Mapping[str, Any], path: tuple[str, ...]) -> dict[str, Any]:
+    """Returns a tree without one of its arrays, and without the branches that held nothing else."""
+    name, *below = path
+    branch = tree.get(name)
+    if not below:
+        return {other: leaf for other, leaf in tree.items() if other != name}
+    if not isinstance(branch, Mapping):
+        return dict(tree)
+    left = _without(branch, tuple(below))
+    return {
+        other: left if other == name else leaf for other, leaf in tree.items() if other != name or left or not branch
+    }
 
 
 @dataclass(frozen=True)

@@ -12,13 +12,13 @@ from typing import Any
 
 import numpy as np
 import safetensors.numpy
-from flax.traverse_util import flatten_dict, unflatten_dict
 from safetensors import safe_open
 
 from palgan_jax.checkpoint.soundness import Damaged, check_arrays, check_description, sound_values
 from palgan_jax.checkpoint.weights import COLLECTIONS, Weights, without_canceled_biases
 from palgan_jax.errors import UserError, one_line
 from palgan_jax.util.files import write_file
+from palgan_jax.util.trees import flatten_names, unflatten_names
 
 FORMAT = 1
 _LONGEST_JSON = 1_000_000
@@ -35,7 +35,7 @@ def save_weights(path: str | os.PathLike, weights: Weights, dtype: str = "float3
         raise UserError(f"weights are written to a file that ends in .safetensors, not to {path}.")
     if dtype not in ("float32", "float16"):
         raise UserError(f"weights can be stored as float32 or float16, not as {dtype}.")
-    flat: Any = flatten_dict({c: weights.variables.get(c, {}) for c in COLLECTIONS}, sep="/")
+    flat = flatten_names({c: weights.variables.get(c, {}) for c in COLLECTIONS})
     tensors = {}
     for name, leaf in flat.items():
         value = np.asarray(leaf)
@@ -100,7 +100,7 @@ def load_weights(path: str | os.PathLike, name: str = "") -> Weights:
     except Exception as error:  # whatever a damaged file makes of its readers
         reason = f"its {one_line(error)} is missing" if isinstance(error, KeyError) else one_line(error)
         raise UserError(f"{name} is not a readable weights file ({reason}): get it again.") from error
-    variables = {**{collection: {} for collection in COLLECTIONS}, **unflatten_dict(tensors, sep="/")}
+    variables = {**{collection: {} for collection in COLLECTIONS}, **unflatten_names(tensors)}
     variables = without_canceled_biases(variables, config)
     return Weights(variables, config, step, metrics, str(path), f"step {step} of {name}")
 

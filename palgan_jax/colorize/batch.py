@@ -136,9 +136,9 @@ class Worker:
         painting = replace(self._painting, hints=hints)
         small = Picture(np.asarray(small))
         results = []
-        for sample in range(samples + 1):
+        for result in self._colorizer.paint_samples(small, painting, range(samples + 1), turn=self._predicting):
             self._go_on()
-            results.append(self._colorizer.paint(small, replace(painting, sample=sample), turn=self._predicting))
+            results.append(result)
         return draw_samples([result.pixels for result in results], [result.palette for result in results])
 
     def _do_large(self, job: Job, bands: TiffBands) -> Path:

@@ -78,8 +78,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--engine",
         choices=ENGINES,
-        default="jax",
-        help="what runs the network: jax (default); onnx, which starts sooner; auto: the one that does, here",
+        default="auto",
+        help="what runs the network: jax; onnx, which starts sooner; auto (default): the one that does, here",
     )
     parser.add_argument(
         "--report",
@@ -109,7 +109,7 @@ def run(args: argparse.Namespace) -> int:
     impossible (no checkpoint, an output folder that cannot be written to, a bad reference) raises UserError, before any
     long work.
     """
-    # Only here, since it imports JAX: asking for help should not wait for that.
+    # Only here, since it imports NumPy and the engine: asking for help should not wait for that.
     from palgan_jax.util.compilation import keep_compiled_programs, no_garbage_collection
 
     with no_garbage_collection():
@@ -142,10 +142,12 @@ def run(args: argparse.Namespace) -> int:
         raise UserError(f"{args.output} is the name of one picture, and there are {len(good)} pages: name a folder.")
     wanted = Wanted(args, max_pixels)
     make_folder(args.output.parent if one_file else args.output)
-    keep_compiled_programs()
     with no_garbage_collection():
         weights = find_weights(args.checkpoint)
-        colorizer = Colorizer(weights, choose_engine(args.engine, weights))
+        engine = choose_engine(args.engine, weights)
+        if engine == "jax":
+            keep_compiled_programs()
+        colorizer = Colorizer(weights, engine)
     say(f"Loaded {colorizer.source}, run by {NAMES[colorizer.engine]}.")
     summary.facts["checkpoint"] = colorizer.source
     painting = wanted.painting(colorizer, lambda: _predictions(colorizer, good, max_pixels))

@@ -1,55 +1,96 @@
-"""What runs the network: JAX, or ONNX Runtime, which compiles nothing and so paints its first picture at once."""
+"""What runs the network: JAX, or ONNX Runtime, which compiles nothing and needs no JAX."""
 
+import os
+from importlib.metadata import entry_points
 from importlib.util import find_spec
-from typing import Literal, get_args
+from typing import Any, Literal, Protocol, get_args, runtime_checkable
 
-import jax
 import numpy as np
 
 from palgan_jax.checkpoint.weights import Weights
-from palgan_jax.errors import UserError
-from palgan_jax.export.refusals import misfit
+from palgan_jax.errors import UserError, lacking
+from palgan_jax.palette.regions import Regions
 
 Engine = Literal["jax", "onnx"]
 NAMES: dict[Engine, str] = {"jax": "JAX", "onnx": "ONNX Runtime"}
+_MODULES: dict[Engine, tuple[str, ...]] = {"jax": ("jax", "flax"), "onnx": ("onnx", "onnxruntime")}
+
+
+class Network(Protocol):
+    """A trained network, run by one of the engines. Pictures are L (B, R, R) in [0, 100], ab (B, R, R, 2) Lab units.
+
+    Attributes:
+      takes_turns: whether one picture at a time is best, since each is worked on by all cores.
+    """
+
+    takes_turns: bool
+
+    def predict(self, lightness: np.ndarray, palette: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
+        """Predicts colors with palettes (B, K), or None for the predicted ones: the palettes used, and ab."""
+        ...
+
+    def predict_palettes(self, lightness: np.ndarray) -> np.ndarray:
+        """Predicts palettes (B, K), and paints nothing."""
+        ...
+
+    def paint(self, lightness: np.ndarray, h: np.ndarray | Regions) -> np.ndarray:
+        """Paints with palettes (B, K) or those of regions, at any R that is a multiple of 64: ab."""
+        ...
+
+
+@runtime_checkable
+class FlaxNetwork(Network, Protocol):
+    """A network of JAX's.
+
+    Attributes:
+      network, variables: the Flax module and its arrays, for programs of one's own.
+    """
+
+    network: Any
+    variables: Any
 
 
 def choose_engine(wanted: str, weights: Weights) -> Engine:
     """Returns the engine for trained weights: the wanted one, or for "auto" the one that is sooner done.
 
-    "auto" takes ONNX Runtime where the extra `onnx` is installed, the model paints with a palette, and JAX has no
-    accelerator.
+    "auto" takes ONNX Runtime where it is installed and the model paints with a palette, unless JAX has an accelerator.
+    Raises UserError where what is needed is not installed.
     """
+    if wanted not in ("auto", *_MODULES):
+        raise UserError(f"{wanted} is no engine: choose one of auto, {', '.join(_MODULES)}.")
+    installed: list[Engine] = [engine for engine, modules in _MODULES.items() if all(map(find_spec, modules))]
+    chosen: Engine = _automatic(installed, weights)
     for engine in get_args(Engine):
         if wanted == engine:
-            return engine
-    installed = all(find_spec(name) for name in ("onnx", "onnxruntime"))
-    paints_with_palette = weights.config.get("model", "palgan") == "palgan"
-    return "onnx" if installed and paints_with_palette and jax.default_backend() == "cpu" else "jax"
+            chosen = engine
+    if chosen not in installed:
+        missing = next(name for name in _MODULES[chosen] if not find_spec(name))
+        raise lacking(f"{NAMES[chosen]} does not run here", ModuleNotFoundError(f"no {missing}", name=missing))
+    return chosen
 
 
-class OnnxNetwork:
-    """A trained network in ONNX Runtime, on the CPU."""
+def _automatic(installed: list[Engine], weights: Weights) -> Engine:
+    if "onnx" not in installed or weights.config.get("model", "palgan") != "palgan":
+        return "jax"
+    return "jax" if "jax" in installed and _has_accelerator() else "onnx"
 
-    def __init__(self, weights: Weights) -> None:
-        """Raises UserError for models without palettes, and where the weights are not those of their config."""
-        from palgan_jax.export.onnx_model import onnx_model, open_session
 
-        self._weights, self._session = weights, open_session(onnx_model(weights))
-        (self._bins,) = self._session.get_inputs()[1].shape[1:]
+def _has_accelerator() -> bool:
+    """Returns whether JAX has one. It is imported only where it has a plugin for one, since that takes a while."""
+    plugins = bool(entry_points(group="jax_plugins")) or find_spec("libtpu") is not None
+    if not plugins or os.environ.get("JAX_PLATFORMS") == "cpu":
+        return False
+    import jax
 
-    def predict(self, lightness: np.ndarray, palette: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
-        """Predicts colors for L (B, R, R) in [0, 100] and palettes (B, K), or None for the predicted ones.
+    return jax.default_backend() != "cpu"
 
-        Returns the palettes used (B, K) and ab (B, R, R, 2) in Lab units. Raises UserError for a palette of zeros,
-        which means none there, and where the weights are not those of their config.
-        """
-        if palette is None:
-            palette = np.zeros((len(lightness), self._bins), np.float32)
-        elif not palette.sum(axis=1).min() > 0:
-            raise UserError("a palette without colors paints nothing: give another, or none for the predicted one.")
-        try:
-            ab, used = self._session.run(["ab", "used_palette"], {"lightness": lightness[:, None], "palette": palette})
-        except Exception as error:  # the types of its errors are private
-            raise misfit(self._weights, error) from error
-        return np.asarray(used), np.moveaxis(np.asarray(ab), 1, -1)
+
+def open_network(engine: Engine, weights: Weights, config: Any) -> Network:
+    """Returns the network of trained weights. Raises UserError where the weights are not those of the config."""
+    if engine == "onnx":
+        from palgan_jax.colorize.onnx_network import OnnxNetwork
+
+        return OnnxNetwork(weights, config)
+    from palgan_jax.colorize.jax_network import JaxNetwork
+
+    return JaxNetwork(weights, config)

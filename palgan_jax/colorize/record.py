@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from flax.traverse_util import flatten_dict
 
 from palgan_jax.checkpoint.weights import Weights
 from palgan_jax.errors import UserError, one_line
 from palgan_jax.util.files import file_sha256
+from palgan_jax.util.trees import flatten
 
 RECORD_FILE = ".palgan-results.jsonl"
 _LONGEST_LINE = 20_000
@@ -132,7 +132,7 @@ def settings_digest(model: str, painting: str, kind: str, quality: int | None) -
 def weights_digest(weights: Weights) -> str:
     """Returns a digest of weights and their config, wherever they lie."""
     digest = hashlib.sha256(json.dumps(weights.config, sort_keys=True, default=str).encode())
-    flat: dict[tuple[str, ...], Any] = flatten_dict(weights.variables)
+    flat = flatten(weights.variables)
     for path in sorted(flat):
         array = np.asarray(flat[path])
         digest.update(f"{path} {array.dtype} {array.shape}".encode())

@@ -14,7 +14,6 @@ from hashlib import sha256
 from pathlib import Path
 from typing import TypeGuard
 
-import jax.numpy as jnp
 import numpy as np
 from PIL import Image, ImageFilter
 
@@ -23,8 +22,8 @@ from palgan_jax.data.in_memory import Readable
 from palgan_jax.data.levels import to_bytes
 from palgan_jax.data.picture import Picture
 from palgan_jax.errors import UserError
-from palgan_jax.nn.regions import Regions
 from palgan_jax.palette.palette import Palette
+from palgan_jax.palette.regions import Regions
 from palgan_jax.palette.spec import PaletteSpec
 from palgan_jax.palette.swatch_files import READERS
 from palgan_jax.util.files import user_path
@@ -94,9 +93,8 @@ def mask_of(picture: Picture, name: str) -> np.ndarray:
 
 def paint_region(
     region: Region,
-    lightness: np.ndarray,
+    square: np.ndarray,
     palette: np.ndarray,
-    size: int,
     paint: Callable[[np.ndarray, Regions, int], np.ndarray],
 ) -> Layer:
     """Paints a region as a layer over a picture that is painted with another palette.
@@ -105,21 +103,18 @@ def paint_region(
     so that G sees what surrounds the region as it will be. The layer ends where the mask does.
 
     Args:
-      region: the region; its palette is counted as the model's are.
-      lightness: the picture's L (H, W), in [0, 100].
+      region: the region, whose mask has the picture's size; its palette is counted as the model's are.
+      square: the picture's L (size, size) in [0, 100], as the network sees it.
       palette: the picture's palette (K,).
-      size: the side of the square that the network sees.
       paint: `Colorizer.repaint`, which paints L with regions at a size.
-
-    Raises UserError for a mask of another shape than the picture.
     """
-    mask = region.mask_of_size(*lightness.shape)
-    share = jnp.asarray(_grown(mask, size))
+    size = len(square)
+    share = _grown(region.mask, size)
     regions = Regions(
-        jnp.stack([jnp.asarray(palette), jnp.asarray(region.palette.counts())])[None],  # (1, 2, K)
-        jnp.stack([1 - share, share], axis=-1)[None],  # (1, size, size, 2)
+        np.stack([palette, region.palette.counts()])[None],  # (1, 2, K)
+        np.stack([1 - share, share], axis=-1)[None],  # (1, size, size, 2)
     )
-    return Layer(paint(lightness, regions, size), mask)
+    return Layer(paint(square, regions, size), region.mask)
 
 
 def _grown(mask: np.ndarray, size: int) -> np.ndarray:

@@ -17,7 +17,8 @@ import numpy as np
 
 from palgan_jax.checkpoint.weights import Weights
 from palgan_jax.color import AB_RANGE, bytes_to_lab
-from palgan_jax.colorize.predictor import Colorizer, predict_batch
+from palgan_jax.colorize.jax_network import predict_batch
+from palgan_jax.colorize.predictor import Colorizer
 from palgan_jax.data.decode import read_rgb
 from palgan_jax.data.folder import Listing, list_pictures
 from palgan_jax.data.protocols import Pictures

@@ -1,6 +1,7 @@
 """G as a part of an ONNX graph: see nn/assignment_generator.py, nn/norms.py and nn/attention.py."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -16,12 +17,28 @@ from palgan_jax.export.layers import (
     leaky_relu,
     reshape,
     shrink,
-    slice_channels,
+    slice_axis,
     upsample,
 )
-from palgan_jax.nn.attention import RADIUS_SIDE
-from palgan_jax.nn.norms import EPSILON
-from palgan_jax.nn.ops.attention import PATCH
+from palgan_jax.nn.dimensions import NORM_EPSILON, PATCH, RADIUS_SIDE
+
+_BAND = 1024
+"""Queries of attention whose scores are in memory at once, where there are more than four times as many."""
+
+
+@dataclass(frozen=True)
+class Shares:
+    """How much each of several palettes counts at each pixel.
+
+    Attributes:
+      tensor: (B, N, R, R), with the sum 1 over N.
+      count: N, the number of palettes.
+      side: R.
+    """
+
+    tensor: Tensor
+    count: int
+    side: int
 
 
 class Painter:
@@ -31,14 +48,24 @@ class Painter:
       part: the arrays of G.
       net: the config's fields of the networks.
       l: normalized luminance (B, 1, H, W).
-      palette: (B, K), as the networks take it.
+      palette: (B, K), as the networks take it; (B * N, K) where there are shares of N.
       side: the pixels of H and W where these are one known number, else None.
+      shares: where each of several palettes paints, which needs a known side.
     """
 
-    def __init__(self, part: Part, net: Mapping[str, Any], l: Tensor, palette: Tensor, side: int | None) -> None:
-        self._part, self._net, self._l, self._side = part, net, l, side
+    def __init__(
+        self,
+        part: Part,
+        net: Mapping[str, Any],
+        l: Tensor,
+        palette: Tensor,
+        side: int | None,
+        shares: Shares | None = None,
+    ) -> None:
+        self._part, self._net, self._l, self._side, self._shares = part, net, l, side, shares
         self._palette = palette * float(net["palette_scale"])
         self._shrunk: dict[int, Tensor] = {}
+        self._small_shares: dict[int, Tensor] = {}
 
     def paint(self, taps: list[Tensor]) -> Tensor:
         """Adds G: [M1, ..., M4] to normalized ab (B, 2, H, W)."""
@@ -78,26 +105,48 @@ class Painter:
             channels = norm.parameter("gamma/bias").size
             ones, zeros = np.ones(channels, np.float32), np.zeros(channels, np.float32)
             return _modulated(
-                x.graph.add("InstanceNormalization", x, ones, zeros, epsilon=EPSILON), *self._of_palette(norm)
+                x.graph.add("InstanceNormalization", x, ones, zeros, epsilon=NORM_EPSILON),
+                *self._of_palette(norm, factor),
             )
-        mean, gain = batch.statistic("mean"), 1 / np.sqrt(batch.statistic("var") + EPSILON)
+        mean, gain = batch.statistic("mean"), 1 / np.sqrt(batch.statistic("var") + NORM_EPSILON)
         if kind == "batch":
             gain = gain * batch.parameter("scale")
             return x * _planes(gain) + _planes(batch.parameter("bias") - mean * gain)
         if kind == "spade":
-            seen, spread = (norm / "seen").conv(self._luminance(factor)), (norm / "spread").dense(self._palette)
-            z = leaky_relu(seen + as_planes(spread))
+            seen = (norm / "seen").conv(self._luminance(factor))
+            z = leaky_relu(seen + self._spread(norm / "spread", self._palette, factor))
             n = (x - _planes(mean)) * _planes(gain)
             return _modulated(n, (norm / "gamma").conv(z), (norm / "beta").conv(z))
         # n (1 + gamma) + beta with n = (x - mean) gain: one factor and one summand for each channel.
-        gamma, beta = self._of_palette(norm)
+        gamma, beta = self._of_palette(norm, factor)
         factor_of_x = (gamma + 1.0) * _planes(gain)
         return x * factor_of_x + (beta - factor_of_x * _planes(mean))
 
-    def _of_palette(self, norm: Part) -> tuple[Tensor, Tensor]:
-        """Returns gamma and beta (B, C, 1, 1)."""
+    def _of_palette(self, norm: Part, factor: int) -> tuple[Tensor, Tensor]:
+        """Returns gamma and beta (B, C, 1, 1), or (B, C, H, W) where there are shares."""
         z = leaky_relu((norm / "hidden").dense(self._palette))
-        return as_planes((norm / "gamma").dense(z)), as_planes((norm / "beta").dense(z))
+        return self._spread(norm / "gamma", z, factor), self._spread(norm / "beta", z, factor)
+
+    def _spread(self, layer: Part, z: Tensor, factor: int) -> Tensor:
+        """Adds a dense layer of what is known of each palette, spread over features at a part of the picture's size.
+
+        Returns (B, C, 1, 1), or the means by the shares of the palettes at each pixel, (B, C, H, W).
+        """
+        if self._shares is None:
+            return as_planes(layer.dense(z))
+        side, channels = self._side // factor, layer.kernel().shape[-1]  # type: ignore[operator]
+        of_palettes = reshape(layer.dense(z), -1, self._shares.count, channels)  # (B, N, C)
+        mixed = z.graph.add("Transpose", of_palettes, perm=[0, 2, 1]) @ self._shares_at(side)  # (B, C, H * W)
+        return reshape(mixed, 0, 0, side, side)
+
+    def _shares_at(self, side: int) -> Tensor:
+        """Returns the shares at a size: (B, N, side * side)."""
+        assert self._shares is not None
+        if side not in self._small_shares:
+            large, count = self._shares.side, self._shares.count
+            planes = shrink(reshape(self._shares.tensor, -1, 1, large, large), large // side)
+            self._small_shares[side] = reshape(planes, -1, count, side * side)
+        return self._small_shares[side]
 
     # -------------------------------------------------------------------------------------------------------- attention
 
@@ -122,10 +171,21 @@ class Painter:
         """Replaces the patches of value (B, C, H, W) by means of all, where S, a pixel for each patch, is alike."""
         graph, channels = s.graph, part.parameter("value/bias").size
         q, k = (reshape((part / name).conv(s), 0, channels, -1) for name in ("query", "key"))  # (B, C, N)
-        scores = graph.add("Transpose", q, perm=[0, 2, 1]) @ k  # (B, N, N)
-        weights = graph.add("Softmax", scores / float(np.sqrt(channels)), axis=2)
+        q = graph.add("Transpose", q, perm=[0, 2, 1])
         patches, shape = cut_patches(value, PATCH, channels)  # (B, N, 16 C)
-        return fold_patches(weights @ patches, shape, value)
+        means = [self._attended(band, k, patches, channels) for band in self._bands(q)]
+        return fold_patches(graph.add("Concat", *means, axis=1) if len(means) > 1 else means[0], shape, value)
+
+    def _attended(self, q: Tensor, k: Tensor, patches: Tensor, channels: int) -> Tensor:
+        weights = q.graph.add("Softmax", q @ k / float(np.sqrt(channels)), axis=2)  # (B, M, N)
+        return weights @ patches
+
+    def _bands(self, q: Tensor) -> list[Tensor]:
+        """Cuts the queries (B, N, C) of a large picture of known size: the scores of all would take gigabytes."""
+        count = 0 if self._side is None else (self._side // (2 * PATCH)) ** 2
+        if count <= 4 * _BAND:
+            return [q]
+        return [slice_axis(q, 1, first, min(first + _BAND, count)) for first in range(0, count, _BAND)]
 
     def _delineate(self, part: Part, value: Tensor) -> Tensor:
         """Models value (B, C, H, W) locally as a * guide + b."""
@@ -133,7 +193,7 @@ class Painter:
         if self._net["local"] == "affine":
             seen = guide.conv(l) if guide.is_there() else l
             ab, channels = (part / "affine").conv(value, seen), part.parameter("value/bias").size
-            return slice_channels(ab, 0, channels) * seen + slice_channels(ab, channels, 2 * channels)
+            return slice_axis(ab, 1, 0, channels) * seen + slice_axis(ab, 1, channels, 2 * channels)
         scale = guide.kernel()[0, 0, 0][:, None, None] if guide.is_there() else 1.0  # (C, 1, 1)
         with np.errstate(divide="ignore"):  # a guide that is 0 everywhere: the slope is 0, too
             eps = np.float32(self._net["guided_eps"]) / np.square(scale, dtype=np.float32)

@@ -158,9 +158,9 @@ def fold_patches(patches: Tensor, shape: Tensor, like: Tensor) -> Tensor:
     return graph.add("Reshape", x, graph.add("Shape", like))
 
 
-def slice_channels(x: Tensor, first: int, last: int) -> Tensor:
-    """Takes the channels from `first` to before `last` of (B, C, H, W)."""
-    return x.graph.add("Slice", x, np.array([first]), np.array([last]), np.array([1]))
+def slice_axis(x: Tensor, axis: int, first: int, last: int) -> Tensor:
+    """Takes what lies from `first` to before `last` along an axis."""
+    return x.graph.add("Slice", x, np.array([first]), np.array([last]), np.array([axis]))
 
 
 def reordered_rows(kernel: np.ndarray, side: int) -> np.ndarray:

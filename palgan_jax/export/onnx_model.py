@@ -2,7 +2,9 @@
 
 The model computes what `Colorizer.predict` does with pictures of the network's size: `lightness` (B, 1, R, R), L in
 [0, 100], and `palette` (B, K) give `ab` (B, 2, R, R), Lab units, and `used_palette` (B, K). A palette of zeros asks for
-the predicted one. The painter has no prediction, and its pictures are (B, 1, H, W). B, H and W are free.
+the predicted one. The painter has no prediction, and its pictures are (B, 1, H, W). B, H and W are free, or H and W
+are one side that is known, of which attention in bands needs less memory. The painter of N regions has palettes
+(B, N, K), and `shares` (B, N, R, R): how much each of them counts at each pixel.
 
 Its metadata are those of a file of weights: the config, the step, and how palettes are counted.
 """
@@ -15,18 +17,18 @@ from typing import Any
 
 import numpy as np
 import onnx
-import onnxruntime
-from flax.traverse_util import flatten_dict
 
 from palgan_jax import __version__
 from palgan_jax.checkpoint.weights import Weights
 from palgan_jax.config import from_dict, palette_spec
-from palgan_jax.export.assignment_generator import Painter
+from palgan_jax.export.assignment_generator import Painter, Shares
 from palgan_jax.export.graph import Graph, Tensor
-from palgan_jax.export.layers import Part, average_pool, sum_of_bins, upsample
+from palgan_jax.export.layers import Part, average_pool, reshape, sum_of_bins, upsample
+from palgan_jax.export.onnx_session import open_session
 from palgan_jax.export.palette_generators import encode
 from palgan_jax.export.refusals import config_with_palettes, misfit
 from palgan_jax.util.files import write_file
+from palgan_jax.util.trees import flatten_names
 
 FORMAT = 1
 
@@ -42,36 +44,41 @@ def save_onnx(path: Path, weights: Weights, dtype: str = "float32", painter: boo
     palette = np.ones((1, config.palette.bins**2), np.float32)
     try:
         onnx.checker.check_model(model, full_check=True)
-        open_session(model).run(None, {"lightness": gray, "palette": palette / palette.size})
+        open_session(model.SerializeToString()).run(None, {"lightness": gray, "palette": palette / palette.size})
     except Exception as error:  # the types of the errors of ONNX Runtime are private
         raise misfit(weights, error) from error
     write_file(path, model.SerializeToString())
 
 
-def open_session(model: onnx.ModelProto) -> onnxruntime.InferenceSession:
-    """Returns ONNX Runtime's form of a model, on the CPU. It raises its errors and logs none."""
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 4
-    return onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
-
-
-def onnx_model(weights: Weights, half: bool = False, painter: bool = False) -> onnx.ModelProto:
+def onnx_model(
+    weights: Weights, half: bool = False, painter: bool = False, side: int | None = None, regions: int = 0
+) -> onnx.ModelProto:
     """Returns the ONNX model of trained weights; everything is computed in float32.
 
     Args:
       weights: the weights, with their config.
       half: store the weights as float16.
       painter: G alone, for pictures of any size.
+      side: of the painter's pictures, if it is known.
+      regions: the number of palettes of parts of the picture that the painter takes, which needs a known side; 0 for
+        one palette of all of it.
 
     Raises UserError for models without palettes, and where arrays are missing. Shapes are not compared.
     """
     config: Any = config_with_palettes(weights)
-    graph, spec, side = Graph(half), palette_spec(config), None if painter else int(config.resolution)
+    graph, spec = Graph(half), palette_spec(config)
+    side = side if painter else int(config.resolution)
     sides = (side, side) if side is not None else ("height", "width")
     lightness = graph.input("lightness", ("batch", 1, *sides), "L in [0, 100]")
-    palette = graph.input("palette", ("batch", spec.size), "palette to paint with" + ("" if painter else ", or zeros"))
+    count = (regions,) if regions else ()
+    meaning = "palette to paint with" if painter else "palette to paint with, or zeros"
+    palette = graph.input("palette", ("batch", *count, spec.size), meaning)
+    shares = None
+    if regions and side is not None:
+        tensor = graph.input("shares", ("batch", regions, side, side), "how much each palette counts at each pixel")
+        shares, palette = Shares(tensor, regions, side), reshape(palette, -1, spec.size)
     try:
-        ab, used = _network(graph, _arrays(weights.variables), config, lightness, palette, side)
+        ab, used = _network(graph, _arrays(weights.variables), config, lightness, palette, side, painter, shares)
     except (LookupError, ValueError) as error:
         raise misfit(weights, error) from error
     graph.output(ab * float(config.ab_range), "ab", ("batch", 2, *sides), "a and b of Lab")
@@ -88,21 +95,27 @@ def onnx_model(weights: Weights, half: bool = False, painter: bool = False) -> o
 
 
 def _network(
-    graph: Graph, arrays: Mapping[str, np.ndarray], config: Any, lightness: Tensor, palette: Tensor, side: int | None
+    graph: Graph,
+    arrays: Mapping[str, np.ndarray],
+    config: Any,
+    lightness: Tensor,
+    palette: Tensor,
+    side: int | None,
+    painter: bool,
+    shares: Shares | None,
 ) -> tuple[Tensor, Tensor]:
     """Adds E and G (nn/palgan.py); returns normalized ab (B, 2, H, W), and the palette that was used."""
     net, l = config.net, (lightness - 50.0) / 100.0
-    predicted, taps = encode(Part(graph, arrays, "palette_generator"), net, l, side is not None, side or 0)
+    predicted, taps = encode(Part(graph, arrays, "palette_generator"), net, l, not painter, side or 0)
     if predicted is not None:
         palette = graph.add("Where", sum_of_bins(palette) > 0.0, palette, predicted)
     stride = net.paint_stride
     seen = l if stride == 1 else average_pool(l, stride)
-    painter = Painter(Part(graph, arrays, "assignment_generator"), net, seen, palette, side and side // stride)
-    c = painter.paint(taps)
+    part = Part(graph, arrays, "assignment_generator")
+    c = Painter(part, net, seen, palette, side and side // stride, shares).paint(taps)
     return (c if stride == 1 else upsample(c)), palette
 
 
 def _arrays(variables: Mapping[str, Any]) -> dict[str, np.ndarray]:
     """Returns the arrays of all collections by names such as "params/assignment_generator/stem/kernel"."""
-    flat: Any = flatten_dict(dict(variables), sep="/")
-    return {name: np.asarray(array, np.float32) for name, array in flat.items()}
+    return {name: np.asarray(array, np.float32) for name, array in flatten_names(variables).items()}

@@ -17,10 +17,7 @@ from palgan_jax.export.layers import (
     reshape,
     sum_of_bins,
 )
-from palgan_jax.nn.efficientnet_lite0 import STAGES
-from palgan_jax.nn.efficientnet_lite0 import TAPS as LITE0_TAPS
-from palgan_jax.nn.palette_generator import CHANNELS, TAPS
-from palgan_jax.nn.pretrained_palette_generator import EPSILON, LUMINANCE_BINS
+from palgan_jax.nn.dimensions import CHANNELS, FEATURES_EPSILON, LITE0_STAGES, LITE0_TAPS, LUMINANCE_BINS, TAPS
 
 STRIDE = 2 ** len(CHANNELS)
 """Of all convolutions of the paper's E together."""
@@ -85,7 +82,7 @@ def _levels(part: Part, gray: Tensor) -> tuple[list[Tensor], Tensor]:
     # Three equal channels are one, with the sum of their kernels. "SAME" padding at stride 2 is at the end alone.
     kernel = stem.kernel().sum(axis=2, keepdims=True)
     x, levels, number = relu6(stem.convolve(gray, kernel, 2, (0, 0, 1, 1))), [], 0
-    for stage in STAGES:
+    for stage in LITE0_STAGES:
         for i in range(stage.repeats):
             block, stride, y = part / f"block_{number}", stage.stride if i == 0 else 1, x
             if stage.expansion > 1:
@@ -105,7 +102,7 @@ def _levels(part: Part, gray: Tensor) -> tuple[list[Tensor], Tensor]:
 def _standardized(part: Part, name: str, x: Tensor) -> Tensor:
     """Standardizes features (B, F, H, W) and multiplies them by a dense layer's kernel: (B, K, H, W)."""
     features, layer = part / f"{name}_features", part / name
-    gain = 1 / np.sqrt(features.statistic("var").astype(np.float64) + EPSILON)
+    gain = 1 / np.sqrt(features.statistic("var").astype(np.float64) + FEATURES_EPSILON)
     kernel = layer.kernel() * gain[:, None]
     bias = layer.parameter("bias") - features.statistic("mean") @ kernel
     weights = layer.weight(kernel.T[..., None, None], "kernel"), layer.weight(bias, "bias")

@@ -84,7 +84,7 @@ def _draw(systems: Sequence[Checkpoint], sentences: Sequence[str], run: Path) ->
     for number in evenly(len(truth), ON_SHEET).tolist():
         rgb = read_picture(truth, number, at_least=CELL)
         gray = join(luminance(rgb), np.zeros((1, 1, 2), np.float32))
-        painted = [(system.label, system.colorizer.colorize(rgb)[0]) for system in systems]
+        painted = [(system.label, system.colorizer(rgb).pixels) for system in systems]
         sections.append(Section(Path(truth.picture_name(number)).name, [("gray", gray), *painted, ("truth", rgb)]))
     notes = [line for sentence in sentences for line in textwrap.wrap(sentence, 115)]
     sheet = draw_grid(sections, "Before and after", notes, cell=CELL, columns=4)

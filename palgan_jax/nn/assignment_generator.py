@@ -13,7 +13,7 @@ from palgan_jax.nn.layers import HE, XAVIER, Conv, ResBlock, leaky_relu, scaled
 from palgan_jax.nn.norms import PalNorm
 from palgan_jax.nn.ops.columns import Picture
 from palgan_jax.nn.ops.upsampling import resize, upsample
-from palgan_jax.nn.regions import Regions
+from palgan_jax.palette.regions import Regions
 
 
 class PaletteAssignmentGenerator(nn.Module):

@@ -9,13 +9,11 @@ import jax.numpy as jnp
 from jax.sharding import Mesh
 
 from palgan_jax.choices import Attention, Guide, Init, Local
+from palgan_jax.nn.dimensions import PATCH, RADIUS_SIDE
 from palgan_jax.nn.layers import LECUN, XAVIER, Conv, scaled
-from palgan_jax.nn.ops.attention import PATCH, attend_patches
+from palgan_jax.nn.ops.attention import attend_patches
 from palgan_jax.nn.ops.columns import Picture, unpack
 from palgan_jax.nn.ops.guided_filter import guided_filter, guided_slope
-
-RADIUS_SIDE = 256
-"""The side of the picture whose windows have `guided_radius`; those of others are as large a part of them."""
 
 
 class ChromaticAttention(nn.Module):

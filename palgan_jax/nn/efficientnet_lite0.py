@@ -6,40 +6,18 @@ Batch normalization is folded into the convolutions (by `pretrained.kinds`), so 
 statistics; trained further, it is a network without norms. Weights: `pretrained.load.load_efficientnet_lite0`.
 """
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from palgan_jax.nn.dimensions import LITE0_STAGES, LITE0_TAPS
 from palgan_jax.nn.layers import HE, Conv
 from palgan_jax.nn.ops.depthwise import depthwise, pad_same
 
-
-class Stage(NamedTuple):
-    """Blocks of one width: the first has the stride, and all but a first one of other width add their input."""
-
-    repeats: int
-    kernel: int
-    stride: int
-    expansion: int
-    width: int
-
-
-STAGES = (
-    Stage(1, 3, 1, 1, 16),
-    Stage(2, 3, 2, 6, 24),
-    Stage(2, 5, 2, 6, 40),
-    Stage(3, 3, 2, 6, 80),
-    Stage(3, 5, 1, 6, 112),
-    Stage(4, 5, 2, 6, 192),
-    Stage(1, 3, 1, 6, 320),
-)
-"""The seven stages of 16 blocks, numbered 0 to 15, behind a stem of stride 2."""
 STEM_WIDTH, HEAD_WIDTH = 32, 1280
-BLOCKS = sum(stage.repeats for stage in STAGES)
-TAPS = {0: 16, 2: 24, 4: 40, 10: 112, 15: 320}
-"""The last blocks at strides 2, 4, 8, 16 and 32, and their channels."""
+BLOCKS = sum(stage.repeats for stage in LITE0_STAGES)
 SIDE = 32
 """Sides of pictures are multiples of this."""
 BATCH_NORM_EPS = 1e-3
@@ -95,7 +73,7 @@ class EfficientNetLite0(nn.Module):
 
     @nn.compact
     def __call__(self, rgb: jax.Array, frozen: int = 0) -> tuple[list[jax.Array], jax.Array]:
-        """Returns the features of the blocks of `TAPS` and of the head behind the last one.
+        """Returns the features of the blocks of `LITE0_TAPS` and of the head behind the last one.
 
         Args:
           rgb: (B, H, W, 3) in [-1, 1].
@@ -113,12 +91,12 @@ class EfficientNetLite0(nn.Module):
         stem = Conv(STEM_WIDTH, 3, 2, padding=0, kernel_init=HE, dtype=self.dtype, name="stem")
         x = _stopped(nn.relu6(stem(pad_same(rgb, 3, 2))), frozen > 0)
         taps, number = [], 0
-        for stage in STAGES:
+        for stage in LITE0_STAGES:
             for i in range(stage.repeats):
                 stride = stage.stride if i == 0 else 1
                 block = Block(stage.width, stage.kernel, stride, stage.expansion, self.dtype, name=f"block_{number}")
                 x = _stopped(block(x), number < frozen)
-                if number in TAPS:
+                if number in LITE0_TAPS:
                     taps.append(x)
                 number += 1
         head = Conv(HEAD_WIDTH, 1, kernel_init=HE, dtype=self.dtype, name="head")

@@ -1,15 +1,17 @@
 """Trained variables with what is constant at use computed once."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from flax.traverse_util import flatten_dict, unflatten_dict
 
-from palgan_jax.nn.palgan import PalGAN
+from palgan_jax.util.trees import flatten, unflatten
+
+if TYPE_CHECKING:
+    from palgan_jax.nn.palgan import PalGAN
 
 
-def fold_spectral_norm(network: PalGAN, variables: Mapping[str, Any]) -> tuple[PalGAN, dict[str, Any]]:
+def fold_spectral_norm(network: "PalGAN", variables: Mapping[str, Any]) -> "tuple[PalGAN, dict[str, Any]]":
     """Divides the kernels by their singular values, as `nn.layers.spectral_norm` does at every call.
 
     Returns a network without spectral norm and its variables, without the collection "spectral". They compute the same
@@ -19,13 +21,12 @@ def fold_spectral_norm(network: PalGAN, variables: Mapping[str, Any]) -> tuple[P
     if not network.spectral:
         return network, dict(variables)
     folded = {name: tree for name, tree in variables.items() if name != "spectral"}
-    vectors: dict[tuple[str, ...], Any] = flatten_dict(variables["spectral"])
-    params: dict[tuple[str, ...], Any] = flatten_dict(variables["params"])
+    vectors, params = flatten(variables["spectral"]), flatten(variables["params"])
     for path, value in params.items():
         if has_spectral_norm(path):
             with np.errstate(over="ignore", invalid="ignore"):  # numbers that no training made
                 params[path] = divided_by_sigma(np.asarray(value), np.asarray(vectors[(*path[:-1], "u")]))
-    return network.clone(spectral=False), {**folded, "params": unflatten_dict(params)}
+    return network.clone(spectral=False), {**folded, "params": unflatten(params)}
 
 
 def has_spectral_norm(path: tuple[str, ...]) -> bool:

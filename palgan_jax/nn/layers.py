@@ -15,7 +15,7 @@ from palgan_jax.choices import Init
 from palgan_jax.nn.ops.columns import Picture
 from palgan_jax.nn.ops.convolution import convolve
 from palgan_jax.nn.ops.upsampling import convolve_upsampled
-from palgan_jax.nn.regions import Regions
+from palgan_jax.palette.regions import Regions
 
 XAVIER = nn.initializers.variance_scaling(0.02**2, "fan_avg", "normal")
 """Xavier with gain 0.02 (method: section 8)."""

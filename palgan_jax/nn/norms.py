@@ -7,12 +7,13 @@ import jax
 import jax.numpy as jnp
 
 from palgan_jax.choices import Init, Norm
+from palgan_jax.nn.dimensions import NORM_EPSILON
 from palgan_jax.nn.layers import LECUN, XAVIER, Conv, Dense, leaky_relu, scaled
 from palgan_jax.nn.ops.columns import Picture
 from palgan_jax.nn.ops.upsampling import resize
-from palgan_jax.nn.regions import Regions, palettes_of, spread
+from palgan_jax.nn.regions import palettes_of, spread
+from palgan_jax.palette.regions import Regions
 
-EPSILON = 1e-5
 MOMENTUM = 0.9
 
 
@@ -63,7 +64,7 @@ def _moments(x: Picture, axes: tuple[int, ...]) -> tuple[jax.Array, jax.Array]:
 
 
 def _normalized(x: Picture, mean: jax.Array, variance: jax.Array, scale: jax.Array | None = None) -> Picture:
-    gain = jax.lax.rsqrt(variance + EPSILON)
+    gain = jax.lax.rsqrt(variance + NORM_EPSILON)
     if scale is not None:
         gain *= scale
     return (x - mean) * gain

@@ -7,13 +7,12 @@ import jax
 import jax.numpy as jnp
 
 from palgan_jax.choices import Init, Tap
+from palgan_jax.nn.dimensions import CHANNELS, TAPS
 from palgan_jax.nn.layers import HE, XAVIER, Conv, Dense, leaky_relu_of_output, scaled
 from palgan_jax.palette.histogram import as_distribution
 
 Head = Literal["palette", "code", "none"]
 
-CHANNELS = (32, 64, 128, 256, 256, 256)
-TAPS = 4
 """M1 to M4, the outputs of the first four convolutions, go to the palette assignment generator."""
 
 

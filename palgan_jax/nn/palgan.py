@@ -12,7 +12,7 @@ from palgan_jax.nn.assignment_generator import PaletteAssignmentGenerator
 from palgan_jax.nn.ops.upsampling import upsample
 from palgan_jax.nn.palette_generator import Head, PaletteGenerator
 from palgan_jax.nn.pretrained_palette_generator import PretrainedPaletteGenerator
-from palgan_jax.nn.regions import Regions
+from palgan_jax.palette.regions import Regions
 
 
 def reduced(x: jax.Array, stride: int) -> jax.Array:

@@ -8,14 +8,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from palgan_jax.color import lightness_to_srgb
+from palgan_jax.nn.dimensions import CHANNELS, FEATURES_EPSILON, LUMINANCE_BINS, TAPS
 from palgan_jax.nn.efficientnet_lite0 import EfficientNetLite0
 from palgan_jax.nn.layers import HE, Conv, Dense, scaled
 from palgan_jax.nn.norms import moving_averages
-from palgan_jax.nn.palette_generator import CHANNELS, TAPS
 
 MOMENTUM = 0.95
-EPSILON = 1e-3
-LUMINANCE_BINS = 16
 CELLS = "cells"
 """The collection in which the palettes of cells are sown while training."""
 
@@ -92,7 +90,7 @@ class Standardize(nn.Module):
             axes = tuple(range(x.ndim - 1))
             for average, value in ((mean, jnp.mean(x, axes)), (variance, jnp.var(x, axes))):
                 average.value = MOMENTUM * average.value + (1 - MOMENTUM) * jax.lax.stop_gradient(value)
-        return (x - mean.value) * jax.lax.rsqrt(variance.value + EPSILON)
+        return (x - mean.value) * jax.lax.rsqrt(variance.value + FEATURES_EPSILON)
 
 
 def drop(x: jax.Array, keys: jax.Array, rate: float, number: int) -> jax.Array:

@@ -1,23 +1,10 @@
-"""Palettes of parts of a picture: which of several palettes paints which pixel (method: section 13)."""
-
-from typing import NamedTuple
+"""The palettes of parts of a picture in the networks (method: section 13)."""
 
 import jax
 import jax.numpy as jnp
 
 from palgan_jax.nn.ops.upsampling import resize
-
-
-class Regions(NamedTuple):
-    """Palettes and where each of them paints: what G may be given in the place of one palette (B, K).
-
-    Attributes:
-      palettes: (B, N, K).
-      shares: how much each palette counts at each pixel, (B, R, R, N): at least 0, with the sum 1.
-    """
-
-    palettes: jax.Array
-    shares: jax.Array
+from palgan_jax.palette.regions import Regions
 
 
 def palettes_of(h: jax.Array | Regions) -> jax.Array:

@@ -5,12 +5,12 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from flax.traverse_util import flatten_dict
 
 from palgan_jax.checkpoint.weights import Weights
 from palgan_jax.errors import printable
 from palgan_jax.metrics.catalogue import METRICS, in_order
 from palgan_jax.training.validation_table import RIVALS
+from palgan_jax.util.trees import flatten
 
 MARK = "<!-- Written by palgan push, which writes it anew until this line is removed. -->"
 _TAGS = ("image-colorization", "palgan", "jax", "flax")
@@ -78,7 +78,7 @@ def _use(weights: Weights, repository: str, with_onnx: bool) -> list[str]:
 
 def _facts(weights: Weights) -> list[str]:
     config = weights.config
-    params: Any = flatten_dict(weights.variables["params"])
+    params = flatten(weights.variables["params"])
     rows = {
         "kind": config.get("model"),
         "resolution of the network": config.get("resolution"),

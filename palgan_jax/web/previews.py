@@ -17,8 +17,8 @@ from palgan_jax.colorize.painting import Painting
 from palgan_jax.colorize.predictor import Colorizer
 from palgan_jax.data.picture import Picture
 from palgan_jax.nn import PalGAN
-from palgan_jax.nn.regions import Regions
 from palgan_jax.palette.palette import Palette
+from palgan_jax.palette.regions import Regions
 
 _QUALITY = 90  # of a preview's JPEG
 _PICTURES = 4  # whose features are kept

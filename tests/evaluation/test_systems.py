@@ -23,6 +23,7 @@ from palgan_jax.evaluation.plan import make_plan
 from palgan_jax.evaluation.systems import Checkpoint, NearestPalette, Predictions, gray, mean_color
 from palgan_jax.evaluation.truth import partners, read_picture
 from palgan_jax.metrics.measure import Networks
+from palgan_jax.palette.palette import Palette
 from tests.support.colorize_model import tiny_weights
 from tests.support.small_evaluation import COUNT, SIDE, SMALL
 
@@ -62,7 +63,7 @@ def test_palettes_of_the_truth_and_of_other_photographs(model, truth, squares):
     for i in range(3):
         for palette, source in (("truth", squares[i]), ("random", squares[others[i]])):
             expected = model.colorizer.palette_of(source)
-            painted, _ = model.colorizer.colorize(squares[i], expected)
+            painted = model.colorizer(squares[i], palette=Palette(expected), paint_border=True).pixels
             np.testing.assert_allclose(examples[palette][i].palette, expected, atol=1e-5)
             assert np.abs(examples[palette][i].predicted.astype(int) - painted).max() <= 2
         np.testing.assert_array_equal(examples["truth"][i].truth, squares[i])

@@ -1,7 +1,7 @@
 """ONNX models beside the networks in Flax, run by ONNX Runtime: every kind of part, any batch, any size."""
 
 import json
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 import jax
@@ -17,10 +17,13 @@ from palgan_jax.colorize.predictor import Colorizer
 from palgan_jax.config import CHOICES, from_dict
 from palgan_jax.data.decode import read_rgb
 from palgan_jax.errors import UserError
+from palgan_jax.export import assignment_generator
 from palgan_jax.export.onnx_model import onnx_model, save_onnx
+from palgan_jax.export.onnx_session import open_session
 from palgan_jax.nn.assignment_generator import PaletteAssignmentGenerator
 from palgan_jax.nn.build import build_generator
 from palgan_jax.nn.palette_generator import PaletteGenerator
+from palgan_jax.palette.regions import Regions
 from tests.support.colorize_model import tiny_weights
 
 LITE0 = {"net.encoder": "efficientnet_lite0", "net.paint_init": "he"}
@@ -161,9 +164,34 @@ def test_the_painter_takes_pictures_of_any_size():
     np.testing.assert_allclose(result["ab"] / 110, np.moveaxis(np.asarray(ab), -1, 1), atol=1e-5)
 
 
+@pytest.mark.parametrize("fields", [{}, {"net.norm": "spade"}, {"net.norm": "instance"}], ids=str)
+def test_the_painter_of_regions_is_flaxs(fields):
+    weights = weights_of(fields)
+    lightness, given = pictures(2, 128, 128), np.stack([palettes(2, 256), palettes(2, 256)[::-1]], 1)
+    share = np.random.default_rng(0).uniform(size=(2, 128, 128, 1)).astype(np.float32)
+    shares = np.concatenate([share, 1 - share], -1)
+    network = build_generator(from_dict(weights.config))
+    expected: Any = jax.jit(partial(network.apply, method="paint"))(
+        weights.variables, (lightness[..., None] - 50) / 100, Regions(given, shares)
+    )
+    session = open_session(onnx_model(weights, painter=True, side=128, regions=2).SerializeToString())
+    inputs = {"lightness": lightness[:, None], "palette": given, "shares": np.moveaxis(shares, -1, 1)}
+    (ab,) = session.run(None, inputs)
+    np.testing.assert_allclose(np.asarray(ab) / 110, np.moveaxis(np.asarray(expected), -1, 1), atol=2e-5)
+
+
+def test_attention_in_bands_is_attention(monkeypatch):
+    weights, lightness, given = weights_of({}), pictures(1, 128, 128), palettes(1, 256)
+    whole = run(onnx_model(weights, painter=True, side=128), lightness, given)
+    monkeypatch.setattr(assignment_generator, "_BAND", 24)
+    bands = onnx_model(weights, painter=True, side=128)
+    assert sum(node.op_type == "Softmax" for node in bands.graph.node) == 11  # 256 queries
+    np.testing.assert_allclose(run(bands, lightness, given)["ab"], whole["ab"], atol=1e-4)
+
+
 def test_the_bundled_model_on_photographs(samples):
     """Its attention multiplies what rounds differently: the network in Flax is as far from itself without Winograd."""
-    colorizer = Colorizer.load()
+    colorizer = Colorizer.load(engine="jax")
     model = onnx_model(find_weights())
     zeros = np.zeros((1, colorizer.spec.size), np.float32)
     differences = []

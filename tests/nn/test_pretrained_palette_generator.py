@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from palgan_jax.nn import PaletteGenerator, PalGAN
+from palgan_jax.nn.dimensions import FEATURES_EPSILON
 from palgan_jax.nn.ops.upsampling import upsample
 from palgan_jax.nn.pretrained_palette_generator import (
     CELLS,
-    EPSILON,
     MOMENTUM,
     PretrainedPaletteGenerator,
     Standardize,
@@ -113,9 +113,11 @@ def test_features_are_standardized_by_moving_averages():
     np.testing.assert_allclose(np.asarray(y).std((0, 1, 2)), 1, atol=1e-2)
     once, _ = layer.apply(layer.init(KEY, x, False), x, True, mutable=["batch_stats"])
     moments = (1 - MOMENTUM) * x.mean((0, 1, 2)), MOMENTUM + (1 - MOMENTUM) * x.var((0, 1, 2))
-    np.testing.assert_allclose(once, (x - moments[0]) / np.sqrt(moments[1] + EPSILON), rtol=1e-4)
+    np.testing.assert_allclose(once, (x - moments[0]) / np.sqrt(moments[1] + FEATURES_EPSILON), rtol=1e-4)
     gradient = jax.grad(lambda x: layer.apply(layer.init(KEY, x, False), x, True, mutable=["batch_stats"])[0].sum())(x)
-    np.testing.assert_allclose(gradient, np.broadcast_to(1 / np.sqrt(moments[1] + EPSILON), x.shape), rtol=1e-4)
+    np.testing.assert_allclose(
+        gradient, np.broadcast_to(1 / np.sqrt(moments[1] + FEATURES_EPSILON), x.shape), rtol=1e-4
+    )
 
 
 def test_g_paints_at_its_own_size_and_the_result_is_upsampled_in_use():

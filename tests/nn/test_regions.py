@@ -10,9 +10,11 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from palgan_jax.nn import PalGAN
-from palgan_jax.nn.norms import EPSILON, PalNorm
+from palgan_jax.nn.dimensions import NORM_EPSILON
+from palgan_jax.nn.norms import PalNorm
 from palgan_jax.nn.ops import attention
-from palgan_jax.nn.regions import Regions, spread
+from palgan_jax.nn.regions import spread
+from palgan_jax.palette.regions import Regions
 from tests.nn.test_networks import KEY, TINY, filled, pictures
 
 
@@ -28,7 +30,7 @@ def numpy_palnorm(variables, x: np.ndarray, palettes: np.ndarray, shares: np.nda
     """PalNorm of (H, W, C) by its formula, pixel by pixel, in float64; shares (H, W, N) are of the size of x."""
     p = {path: np.asarray(value, np.float64) for path, value in flatten_dict(variables["params"]).items()}
     stats = variables["batch_stats"]["BatchNorm_0"]
-    n = (x - np.asarray(stats["mean"])) / np.sqrt(np.asarray(stats["var"]) + EPSILON)
+    n = (x - np.asarray(stats["mean"])) / np.sqrt(np.asarray(stats["var"]) + NORM_EPSILON)
     result = np.empty_like(n)
     for i, j in np.ndindex(x.shape[:2]):
         gamma, beta = np.zeros(x.shape[-1]), np.zeros(x.shape[-1])

@@ -10,7 +10,8 @@ import safetensors.numpy
 
 from palgan_jax.cli import main
 from palgan_jax.errors import UserError
-from palgan_jax.nn.efficientnet_lite0 import BLOCKS, TAPS, EfficientNetLite0
+from palgan_jax.nn.dimensions import LITE0_TAPS
+from palgan_jax.nn.efficientnet_lite0 import BLOCKS, EfficientNetLite0
 from palgan_jax.nn.ops.depthwise import depthwise
 from palgan_jax.pretrained import store
 from palgan_jax.pretrained.kinds import KINDS, NORM, lite0_layers
@@ -105,7 +106,7 @@ def test_sizes(drawn_file):
     assert sum(array.size for array in jax.tree.leaves(params)) == 3_350_000
     rgb = jax.ShapeDtypeStruct((2, 256, 64, 3), jnp.float32)
     taps, head = jax.eval_shape(EfficientNetLite0(jnp.bfloat16).apply, {"params": params}, rgb)
-    scales = zip((2, 4, 8, 16, 32), TAPS.values(), strict=True)
+    scales = zip((2, 4, 8, 16, 32), LITE0_TAPS.values(), strict=True)
     assert [tap.shape for tap in taps] == [(2, 256 // s, 64 // s, channels) for s, channels in scales]
     assert head.shape == (2, 8, 2, 1280)
     assert {x.dtype for x in (*taps, head)} == {np.dtype(jnp.bfloat16)}

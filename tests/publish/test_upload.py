@@ -15,7 +15,7 @@ from palgan_jax.checkpoint.weights import Weights
 from palgan_jax.checkpoint.weights_file import save_weights
 from palgan_jax.cli import main
 from palgan_jax.errors import ExitCode, UserError
-from palgan_jax.export.onnx_model import open_session
+from palgan_jax.export.onnx_session import open_session
 from palgan_jax.publish.card import MARK
 from palgan_jax.publish.upload import upload, without_folders
 from tests.support.colorize_model import tiny_weights
@@ -68,9 +68,7 @@ def test_the_command_uploads_what_can_be_loaded_again(hub, tmp_path, capsys):
     assert not [name for name, content in files.items() if b"/home/jane" in content]
     assert dict(again.config, data=0) == dict(weights.config, data=0)
 
-    import onnx
-
-    session = open_session(onnx.load_from_string(files["model.onnx"]))
+    session = open_session(files["model.onnx"])
     gray = np.full((1, 1, 64, 64), 50, np.float32)
     ab, _ = session.run(None, {"lightness": gray, "palette": np.zeros((1, 256), np.float32)})
     assert np.isfinite(ab).all() and ab.shape == (1, 2, 64, 64)

@@ -59,8 +59,8 @@ def test_frozen_blocks_stay_as_published_and_the_result_colorizes(tmp_path, samp
     assert changed == {"head", *(f"block_{i}" for i in range(11, 16))}
 
     rgb = read_rgb(samples / "dog.jpg")
-    result, palette = Colorizer(weights).colorize(rgb)
-    assert result.shape == rgb.shape and palette.sum() == pytest.approx(1, abs=1e-3)
+    result = Colorizer(weights)(rgb)
+    assert result.pixels.shape == rgb.shape and result.palette.shares.sum() == pytest.approx(1, abs=1e-3)
 
     monkeypatch.setattr(needs, "load_efficientnet_lite0", lambda: pytest.fail("published weights are loaded"))
     monkeypatch.setattr(loop, "compile_program", compile_nothing)

@@ -5,11 +5,10 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 
+from palgan_jax.nn.dimensions import PATCH
 from palgan_jax.nn.ops.columns import Columns, Picture, pack, packed_columns, stored, unpack
 from palgan_jax.nn.ops.tpu import attention as tpu
 
-PATCH = 4
-"""Pixels of a patch a side."""
 _BAND = 1024
 """Queries whose scores are in memory at once, where there are more than four times as many."""
 

@@ -1,0 +1,70 @@
+"""A picture, prepared for painting: what all of its paintings have in common is computed once."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from palgan_jax.colorize.border import find_border
+from palgan_jax.colorize.join import Layer, colors_of, join, join_colors, luminance, squash, with_alpha
+from palgan_jax.colorize.painting import Painting
+from palgan_jax.colorize.points import Spread
+from palgan_jax.data.picture import Picture
+from palgan_jax.palette.palette import Palette
+
+
+class View:
+    """What the network sees of a photograph, at each of its sizes.
+
+    Attributes:
+      predicted: the palette that was predicted for it; None before that.
+    """
+
+    def __init__(self, lightness: np.ndarray) -> None:
+        """Takes the photograph's L (H, W) in [0, 100]."""
+        self._lightness = lightness
+        self._squares: dict[int, np.ndarray] = {}
+        self.predicted: Palette | None = None
+
+    def square(self, side: int) -> np.ndarray:
+        """Returns the L of the photograph, squashed to (side, side)."""
+        if side not in self._squares:
+            self._squares[side] = squash(self._lightness, side)
+        return self._squares[side]
+
+
+class PreparedPicture:
+    """A picture for all paintings that differ in their palettes alone.
+
+    Attributes:
+      view: what the network sees of it: of a print, the photograph within the border, and all of it where colors are
+        given at pixels.
+      spread: the colors that are given at pixels, spread over the picture; None where none are.
+      regions: parts with palettes of their own, within the view.
+    """
+
+    def __init__(self, picture: Picture, painting: Painting) -> None:
+        """Raises UserError for points outside of the picture, and for a region's mask of another shape."""
+        self._picture, self._lightness = picture, luminance(picture.pixels)
+        seen = self._lightness if picture.alpha is None else luminance(picture.on_white())
+        height, width = seen.shape
+        self.spread = None if painting.hints is None else Spread(self._lightness, painting.hints)
+        self._border = None if painting.paint_border or self.spread is not None else find_border(seen)
+        self._place = np.s_[:, :] if self._border is None else self._border.place(height, width)
+        self.regions = [region.within(height, width, self._place) for region in painting.regions]
+        self.view = View(np.ascontiguousarray(seen[self._place]))
+
+    def joined(self, ab: np.ndarray, layers: Sequence[Layer], deep: bool) -> np.ndarray:
+        """Joins the picture's luminance with a painting of the view, ab (R, R, 2) in Lab units, and layers over it.
+
+        Returns sRGB (H, W, 3), or (H, W, 4) with the picture's opacity: uint8, or its own 16 bits if `deep`.
+        """
+        deep = deep and self._picture.pixels.dtype == np.uint16
+        lightness, height, width = self._lightness, *self._lightness.shape
+        if self._border is None:
+            colors = colors_of(lightness, ab, layers) if self.spread is None else self.spread.colors(ab, layers)
+            return with_alpha(join_colors(colors, deep), self._picture)
+        nothing = np.zeros_like(ab)
+        border = Layer(nothing, np.ascontiguousarray(self._border.mask(height, width)[self._place]))
+        pixels = join(lightness, nothing, deep)
+        pixels[self._place] = join(np.ascontiguousarray(lightness[self._place]), ab, deep, [*layers, border])
+        return with_alpha(pixels, self._picture)
