@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import TypeGuard
 
 import numpy as np
-from PIL import Image, ImageFilter
+from numpy.lib.stride_tricks import sliding_window_view
+from PIL import Image
 
 from palgan_jax.colorize.join import Layer, squash
 from palgan_jax.data.in_memory import Readable
@@ -120,8 +121,11 @@ def paint_region(
 def _grown(mask: np.ndarray, size: int) -> np.ndarray:
     """Returns 1 within `REACH` of what a mask (H, W) covers, and 0 elsewhere: float32 (size, size)."""
     covered = squash(mask.astype(np.float32), size) > 0
-    reached = Image.fromarray(covered.astype(np.uint8)).filter(ImageFilter.MaxFilter(2 * round(REACH * size) + 1))
-    return np.asarray(reached, np.float32)
+    reach = round(REACH * size)
+    for axis in range(2):  # a window of rows, then one of columns: Pillow's filter looks at all pixels of the square
+        padded = np.pad(covered, [(reach, reach) if axis == i else (0, 0) for i in range(2)])
+        covered = sliding_window_view(padded, 2 * reach + 1, axis).any(-1)
+    return np.asarray(covered, np.float32)
 
 
 def palette_or_reference(source: Readable, spec: PaletteSpec, ab_range: float) -> Palette:

@@ -8,9 +8,11 @@ What is decided here:
 - Whatever goes wrong is one sentence, {"error": "..."}, with the status that fits it.
 """
 
+import asyncio
 import mimetypes
 import threading
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import quote
@@ -48,6 +50,7 @@ EXAMPLES = ("hay-field", "wooden-house", "astronaut", "beach-malibu")
 MOST_BYTES = 200_000_000
 """Of a picture's file."""
 MOST_WISH, MOST_PALETTE = 8_000_000, 1_000_000
+_UPLOADS = 2  # whose bodies are in memory beside the pictures that are held
 _LONGEST_NAME = 200
 HOSTS = ("127.0.0.1", "localhost", "[::1]")
 HEADERS = {
@@ -111,6 +114,7 @@ class Service:
         self.shelf = Shelf(budget)
         self._work = Work()
         self._turn = threading.Lock()  # of the network
+        self._uploads = asyncio.Semaphore(_UPLOADS)
         self._kind: tuple[Any, float] = (self.colorizer.spec, self.colorizer.config.ab_range)
 
     async def model(self, _: Request) -> Response:
@@ -132,9 +136,10 @@ class Service:
 
     async def add(self, request: Request) -> Response:
         """Takes a picture, the body."""
-        name, data = _name(request), await _body(request, MOST_BYTES, "a picture")
-        predict = self._predict if self.colorizer.takes_reference else None
-        held = await self._whole(request, lambda: hold(data, name, predict), name)
+        name, predict = _name(request), self._predict if self.colorizer.takes_reference else None
+        async with self._uploads:
+            data = await _body(request, MOST_BYTES, "a picture")
+            held = await self._whole(request, lambda: hold(data, name, predict), name)
         width, height = held.size
         predicted = None if held.predicted is None else held.predicted.shares.tolist()
         about = {"picture": self.shelf.add(held), "name": name, "width": width, "height": height}
@@ -156,7 +161,7 @@ class Service:
             with self._turn:
                 return self._previews.preview(held.small[side], held.size, painting)
 
-        key = None if content.get("wish") is None else (content["picture"], side, content.get("lane"))
+        key = (content["picture"], side, str(content.get("lane")))
         jpeg = await self._work.preview(key, _lack_in_words(paint, held.name), request.is_disconnected)
         return Response(jpeg, media_type="image/jpeg")
 
@@ -164,7 +169,7 @@ class Service:
         """Paints a picture at its full size, as `palgan colorize` does: a file of it."""
         content = json_object(await _body(request, MOST_WISH, "a wish"))
         held, kind = self._held(content), content.get("format")
-        if kind not in FORMATS:
+        if not isinstance(kind, str) or kind not in FORMATS:
             raise UserError(f"a result has one of the formats {', '.join(FORMATS)}: choose one.")
 
         def paint() -> bytes:
@@ -187,12 +192,14 @@ class Service:
 
     async def reference(self, request: Request) -> Response:
         """Counts the palette of a picture, the body."""
-        name, data = _name(request), await _body(request, MOST_BYTES, "a picture")
+        name = _name(request)
 
-        def count() -> Palette:
+        def count(data: bytes) -> Palette:
             return Palette.of(read_within_time(data, name).picture.on_white(), *self._kind)
 
-        palette = await self._whole(request, count, name)
+        async with self._uploads:
+            data = await _body(request, MOST_BYTES, "a picture")
+            palette = await self._whole(request, partial(count, data), name)
         notes = [f"{name} is gray, and so is what is painted with its palette."] if palette.is_gray else []
         return _palette(palette, notes)
 

@@ -14,8 +14,8 @@ from palgan_jax.colorize.points import Hints
 from palgan_jax.colorize.regions import Region, mask_of
 from palgan_jax.data.decode import decode_picture
 from palgan_jax.errors import UserError
-from palgan_jax.palette.histogram import PaletteSpec
 from palgan_jax.palette.palette import Palette
+from palgan_jax.palette.spec import PaletteSpec
 
 MOST_POINTS, MOST_REGIONS = 64, 8
 _MASK_PIXELS = 4_000_000

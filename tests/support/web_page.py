@@ -15,7 +15,7 @@ from pathlib import Path
 
 from playwright.sync_api import Browser, ConsoleMessage, Page, expect, sync_playwright
 
-from tests.support.places import ROOT
+from tests.support.places import COMPILATION_CACHE, ROOT
 
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 FLAGS = (
@@ -29,8 +29,10 @@ PATIENCE = 180_000
 @contextmanager
 def serving(*words: str) -> Iterator[tuple[str, subprocess.Popen]]:
     """Runs `palgan web` on a free port; yields its address and its process."""
+    environment = {**os.environ, "JAX_COMPILATION_CACHE_DIR": str(COMPILATION_CACHE)}
     command = [sys.executable, "-m", "palgan_jax.cli", "web", "--port", "0", *words]
-    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    process = subprocess.Popen(command, cwd=ROOT, env=environment, **pipes)
     try:
         assert process.stdout is not None
         for line in process.stdout:

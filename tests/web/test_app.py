@@ -256,7 +256,9 @@ def test_sides_formats_and_samples_are_checked(client, held):
     picture = held["picture"]
     for path, body in (
         ("preview", {"picture": picture, "side": 5000, "wish": {}}),
+        ("preview", {"picture": picture, "side": [640], "wish": {}}),
         ("result", {"picture": picture, "format": "exe", "wish": {}}),
+        ("result", {"picture": picture, "format": ["png"], "wish": {}}),
         ("sample", {"palette": held["palette"], "number": 0}),
         ("sample", {"palette": held["palette"], "number": 1e9}),
         ("sample", {"palette": held["palette"], "number": 1, "temperature": 9}),
@@ -264,6 +266,8 @@ def test_sides_formats_and_samples_are_checked(client, held):
         ("sample", {"palette": held["palette"], "number": 1, "seed": -1}),
     ):
         sentence(client.post(f"/api/{path}", content=json.dumps(body)), 400)
+    body = {"picture": picture, "side": 640, "lane": [{}], "wish": {}}
+    assert client.post("/api/preview", json=body).status_code == 200
 
 
 @pytest.mark.parametrize("number", [None, 7, [], {}, "", "../boat.png"])

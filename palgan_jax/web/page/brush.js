@@ -20,6 +20,7 @@ export class Brush {
     frame.addEventListener("pointerleave", () => this.point(null));
     for (const end of ["pointerup", "pointercancel"]) frame.addEventListener(end, () => this.end());
     frame.addEventListener("keydown", (event) => this.key(event));
+    frame.addEventListener("blur", () => this.point(null));
   }
 
   /** Makes masks for a picture of this size. */
@@ -35,10 +36,10 @@ export class Brush {
     this.overlay.hidden = !active;
     if (active) {
       this.frame.tabIndex = 0;
+      this.frame.setAttribute("role", "application");
       this.frame.setAttribute("aria-label", "The picture: arrows move the brush, Space paints");
     } else {
-      this.frame.removeAttribute("tabindex");
-      this.frame.removeAttribute("aria-label");
+      for (const name of ["tabindex", "role", "aria-label"]) this.frame.removeAttribute(name);
     }
     if (!active || this.painting || url === this.shown) return this.draw();
     this.shown = url;
@@ -141,7 +142,8 @@ export class Brush {
   draw() {
     const context = this.overlay.getContext("2d"), { width, height } = this.overlay;
     context.clearRect(0, 0, width, height);
-    if (!this.active) return;
+    // Only while one paints: the tint would hide the region's own colors.
+    if (!this.active || !(this.cursor || this.painting)) return;
     context.drawImage(this.mask, 0, 0);
     context.globalCompositeOperation = "source-in";
     context.fillStyle = `${TINT}59`;
