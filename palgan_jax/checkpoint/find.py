@@ -14,6 +14,7 @@ from palgan_jax.checkpoint.weights_file import load_weights
 from palgan_jax.errors import UserError, printable
 from palgan_jax.hub.download import download_weights
 from palgan_jax.hub.names import is_hub_name, parse_name
+from palgan_jax.util.buckets import Bucket, is_address
 from palgan_jax.util.text import in_words
 from palgan_jax.util.trees import flatten_names
 
@@ -70,10 +71,10 @@ def describe(path: str | os.PathLike | None = None) -> str:
     params = weights.variables["params"]
     counts = {name: _count(part) for name, part in params.items() if isinstance(part, Mapping)}
     statistics = _count({c: weights.variables.get(c, {}) for c in COLLECTIONS[1:]})
-    place = Path(weights.path)
-    size = in_words(_size(place), 1)
-    if (place / "ema").is_dir():
-        size += f", of which {in_words(_size(place / 'ema'), 1)} are EMA weights"
+    sizes = _sizes(weights.path)
+    size = in_words(sum(sizes.values()), 1)
+    if ema := sum(bytes_ for name, bytes_ in sizes.items() if name.startswith("ema/")):
+        size += f", of which {in_words(ema, 1)} are EMA weights"
     lines = [f"checkpoint   {weights.source}", f"size         {size}", "parameters"]
     lines += [
         f"  {printable(name):<24}{count:>12,}" for name, count in {**counts, "total": sum(counts.values())}.items()
@@ -92,10 +93,13 @@ def _count(tree: Mapping) -> int:
     return sum(int(np.size(array)) for array in flatten_names(tree).values())
 
 
-def _size(path: Path) -> int:
-    """Returns the bytes of a file, or of all files below a folder."""
-    files = path.rglob("*") if path.is_dir() else [path]
-    return sum(file.stat().st_size for file in files if file.is_file())
+def _sizes(path: str) -> dict[str, int]:
+    """Returns the bytes of a file, or of all files below a folder or an address, by name."""
+    if is_address(path):
+        return Bucket(path).sizes()
+    place = Path(path)
+    files = place.rglob("*") if place.is_dir() else [place]
+    return {file.relative_to(place).as_posix(): file.stat().st_size for file in files if file.is_file()}
 
 
 def _config_lines(config: Mapping) -> list[str]:

@@ -24,6 +24,7 @@ from palgan_jax.checkpoint import checksums
 from palgan_jax.checkpoint.soundness import Damaged, check_arrays, check_description, sound_values
 from palgan_jax.checkpoint.weights import COLLECTIONS, Weights, without_canceled_biases
 from palgan_jax.errors import UserError, one_line
+from palgan_jax.util.buckets import Bucket, is_address
 
 FOLDER = "checkpoints"  # within a working directory
 FORMAT = 1
@@ -36,6 +37,14 @@ log = logging.getLogger(__name__)
 
 
 # ----------------------------------------------------------------------------------------------------------- one folder
+
+
+def path_of(directory: Any) -> epath.Path:
+    """Returns the absolute path of a folder, or its address in a bucket. Raises UserError for one out of reach."""
+    if not is_address(str(directory)):
+        return epath.Path(directory).resolve()
+    Bucket(str(directory)).check()
+    return epath.Path(directory)
 
 
 def own_process() -> ocp.Context:
@@ -110,7 +119,7 @@ def load_ema(directory: Any, step: int | str | None = None) -> Weights:
 
     Raises UserError where there is no checkpoint or it cannot be read.
     """
-    candidates = _candidates(epath.Path(directory).resolve(), step)
+    candidates = _candidates(path_of(directory), step)
     for folder in candidates:
         try:
             return _load_inference(folder)
@@ -190,12 +199,12 @@ def _candidates(root: epath.Path, step: int | str | None) -> list[epath.Path]:
 
 def best_in(directory: Any) -> int | None:
     """Returns the best step of a working directory by its run's rule; None where no step was measured."""
-    return _best_of(*_steps(epath.Path(directory).resolve()))
+    return _best_of(*_steps(path_of(directory)))
 
 
 def has_checkpoints(directory: Any) -> bool:
     """Returns True for a working directory, or a folder of checkpoints, in which a step was saved."""
-    return bool(_steps(epath.Path(directory).resolve())[1])
+    return bool(_steps(path_of(directory))[1])
 
 
 def _steps(root: epath.Path) -> tuple[epath.Path, list[int]]:

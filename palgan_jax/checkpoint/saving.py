@@ -29,6 +29,7 @@ from palgan_jax.checkpoint.reading import (
     find_damage,
     first_cause,
     own_process,
+    path_of,
     read_note,
     shapes_of,
 )
@@ -97,7 +98,7 @@ class Checkpoints:
             raise UserError(f"keep is {keep}: at least the latest checkpoint has to be kept.")
         if best_mode not in ("max", "min"):
             raise UserError(f"the mode of the best checkpoint is {best_mode!r}: it can be max or min.")
-        self._directory = epath.Path(directory).resolve()
+        self._directory = path_of(directory)
         self._keep, self._best, self._mode = keep, best, best_mode
         self._abandoned: set[int] = set()  # newer than the one that was restored
         self._current: set[int] = set()  # saved or restored by this object

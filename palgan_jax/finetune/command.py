@@ -34,11 +34,11 @@ def run(args: argparse.Namespace) -> int:
     keep_compiled_programs()
     from palgan_jax.errors import ExitCode
     from palgan_jax.finetune.run import SHEET, finetune
-    from palgan_jax.training.loop import make_workdir
+    from palgan_jax.training.workdir import opened
     from palgan_jax.util.signals import ending_at_ctrl_c
     from palgan_jax.util.terminal import recorded
 
-    with ending_at_ctrl_c(), recorded(make_workdir(args.output)):
+    with ending_at_ctrl_c(), opened(args.output) as workdir, recorded(workdir.folder):
         sentences = finetune(args.folder, args.output, args.start, args.overrides)
     if sentences is None:
         return ExitCode.STOPPED

@@ -15,7 +15,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="config: the name of one that comes with the package, such as demo, or a Python file",
     )
     parser.add_argument(
-        "--workdir", required=True, metavar="DIR", type=expand_home, help="where the run lives; resumed if it exists"
+        "--workdir",
+        required=True,
+        metavar="DIR",
+        type=expand_home,
+        help="where the run lives, a folder or gs://BUCKET/FOLDER; resumed if it exists",
     )
     parser.add_argument(
         "--from",
@@ -62,10 +66,14 @@ def run(args: argparse.Namespace) -> int:
     from palgan_jax.util.terminal import recorded
 
     with ending_at_ctrl_c(), joined(args.distributed) as process:
-        from palgan_jax.training.loop import Outcome, make_workdir, train
+        from palgan_jax.training.loop import Outcome, train
         from palgan_jax.training.start import follow
+        from palgan_jax.training.workdir import opened
 
         config = follow(config, overrides, args.workdir)
-        with recorded(make_workdir(args.workdir), process=process, verbose=args.verbose):
-            outcome = train(config, args.workdir, fit=args.fit)
+        with (
+            opened(args.workdir, first=process == 0) as workdir,
+            recorded(workdir.folder, process=process, verbose=args.verbose),
+        ):
+            outcome = train(config, workdir, fit=args.fit)
     return ExitCode.FINISHED if outcome is Outcome.FINISHED else ExitCode.STOPPED

@@ -16,11 +16,11 @@ from pathlib import Path
 from uuid import uuid4
 
 from palgan_jax.errors import UserError
-from palgan_jax.util.files import write_file, write_new_file
+from palgan_jax.training.lease_file import LeaseFile, LeaseInBucket, LeaseInFolder
+from palgan_jax.util.buckets import Bucket
 
 log = logging.getLogger(__name__)
 
-FILE = "lease.json"
 BEAT = 10.0
 """Seconds between two renewals."""
 PATIENCE = 45.0
@@ -30,14 +30,14 @@ SETTLING = 0.5
 
 
 class Lease:
-    """Holds WORKDIR/lease.json in a `with` body.
+    """Holds lease.json of a working directory in a `with` body.
 
     Entering raises UserError, which names the owner, while another run holds it. The lease of a process that is gone
     is taken over: at once if it ran on this machine, else when it was not renewed for PATIENCE seconds.
     """
 
-    def __init__(self, workdir: Path, *, beat: float = BEAT, patience: float = PATIENCE) -> None:
-        self._path = workdir / FILE
+    def __init__(self, place: Path | Bucket, *, beat: float = BEAT, patience: float = PATIENCE) -> None:
+        self._file: LeaseFile = LeaseInBucket(place) if isinstance(place, Bucket) else LeaseInFolder(place)
         self._beat, self._patience = beat, patience
         owner = {
             "host": socket.gethostname(),
@@ -53,10 +53,10 @@ class Lease:
 
     def __enter__(self) -> "Lease":
         try:
-            write_new_file(self._path, self._content)
+            self._file.create(self._content)
         except FileExistsError:
             self._wait_until_gone()
-            write_file(self._path, self._content)
+            self._file.replace(self._content)
             self._ended.wait(SETTLING)
             self._look()
             self.check()
@@ -66,65 +66,55 @@ class Lease:
     def __exit__(self, *_: object) -> None:
         self._ended.set()
         self._renewal.join()
-        with suppress(OSError):
-            if self._path.read_bytes() == self._content:
-                self._path.unlink()
+        with suppress(OSError, UserError):
+            if self._file.read() == self._content:
+                self._file.remove()
 
     def check(self) -> None:
         """Raises UserError where the working directory is gone, or another run has taken it after this one stood still.
 
         What is written after that would make it anew, beside the one that comes back.
         """
-        with suppress(OSError):  # a storage that is away for a moment
-            if not self._path.exists():
-                raise UserError(
-                    f"{self._path} is gone: bring the working directory back (is a disk or a network drive unmounted?) "
-                    "and start the same command again."
-                )
+        if not self._file.exists():
+            raise UserError(
+                f"{self._file.place} is gone: bring the working directory back (is a disk or a network drive "
+                "unmounted?) and start the same command again."
+            )
         if self._taken_by is not None:
             raise UserError(
-                f"{self._path.parent} was taken over by {_in_words(self._taken_by)}, since this run did not renew "
+                f"{self._file.place} was taken over by {_in_words(self._taken_by)}, since this run did not renew "
                 "its lease: this run writes nothing more."
             )
 
     def _wait_until_gone(self) -> None:
         """Waits until the present owner counts as gone. Raises UserError where it does not."""
-        first = self._signature()
+        first = self._file.signature()
         if first is None or _is_gone(first[0]):
             return
         owner = _in_words(first[0])
-        log.info("%s is held by %s: waiting %g s for a sign of life", self._path.parent, owner, self._patience)
+        log.info("%s is held by %s: waiting %g s for a sign of life", self._file.place, owner, self._patience)
         deadline = time.monotonic() + self._patience
         while time.monotonic() < deadline:
             time.sleep(min(1.0, self._beat / 2))
-            if (signature := self._signature()) is None:
+            if (signature := self._file.signature()) is None:
                 return
             if signature != first:
                 raise UserError(
-                    f"{self._path.parent} is in use by {_in_words(signature[0])}: stop that run, or name another "
+                    f"{self._file.place} is in use by {_in_words(signature[0])}: stop that run, or name another "
                     "--workdir."
                 )
         log.info("%s did not renew its lease, and counts as gone", owner)
 
-    def _signature(self) -> tuple[bytes, int] | None:
-        """Returns what a renewal changes; None where there is no lease any more."""
-        try:
-            # Network file systems look up a file's times anew when it is opened.
-            with self._path.open("rb") as file:
-                return file.read(), os.fstat(file.fileno()).st_mtime_ns
-        except FileNotFoundError:
-            return None
-
     def _renew(self) -> None:
         while not self._ended.wait(self._beat):
-            with suppress(OSError):  # a storage that is away for a while; what the run writes there will say so
+            with suppress(OSError, UserError):  # a storage that is away for a while; what the run writes there says so
                 self._look()
-                # A file's time can be set on a full disk, too.
-                os.utime(self._path)
+                if not self._ended.is_set():
+                    self._file.renew(self._content)
 
     def _look(self) -> None:
-        content = self._path.read_bytes()
-        if content != self._content:
+        content = self._file.read()
+        if content is not None and content != self._content:
             self._taken_by = content
             self._ended.set()
 

@@ -15,7 +15,6 @@ from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
 from palgan_jax.checkpoint.compatibility import check_fits
-from palgan_jax.checkpoint.reading import FOLDER
 from palgan_jax.checkpoint.saving import Checkpoints
 from palgan_jax.config import FREE, Durations, check_config, durations, palette_spec
 from palgan_jax.data.device import DeviceBatches, make_lab_stage
@@ -26,7 +25,7 @@ from palgan_jax.data.train_batches import TrainBatches, train_batches
 from palgan_jax.distributed.collectives import failing_together, number_of_first
 from palgan_jax.distributed.mesh import check_batch_size, make_mesh, replicated
 from palgan_jax.distributed.preemption import StopRequest
-from palgan_jax.errors import DataStopped, ExitCode, UserError, one_line
+from palgan_jax.errors import DataStopped, ExitCode, one_line
 from palgan_jax.metrics.catalogue import find_metric
 from palgan_jax.metrics.measure import Networks
 from palgan_jax.nn.build import build_generator
@@ -46,6 +45,7 @@ from palgan_jax.training.state import TrainState, ema_variables, with_variables
 from palgan_jax.training.timing import InputWatch, MetricsWindow
 from palgan_jax.training.validation import Validation
 from palgan_jax.training.validation_table import validation_table
+from palgan_jax.training.workdir import Workdir, opened
 from palgan_jax.util.files import write_file
 from palgan_jax.util.memory import lacks_memory
 from palgan_jax.util.progress import Progress, Waiting
@@ -65,7 +65,7 @@ class Run:
     """A run between two steps: the state, the parts that the loop uses, and how often it uses each."""
 
     config: ConfigDict
-    workdir: Path
+    workdir: Workdir
     durations: Durations
     step: int
     position: int  # samples that the pipeline had handed out by then, over all processes
@@ -97,7 +97,7 @@ class Run:
         return steps > 0 and (self.step % steps == 0 or self.step == self.durations.total)
 
 
-def train(config: ConfigDict, workdir: str | Path, *, fit: bool = False) -> Outcome:
+def train(config: ConfigDict, workdir: str | Path | Workdir, *, fit: bool = False) -> Outcome:
     """Trains until the config's total, or until told to stop; the same call goes on where a run ended.
 
     `fit` takes the largest batch that the devices have memory for in the place of `config.batch_size`; a run that is
@@ -112,7 +112,9 @@ def train(config: ConfigDict, workdir: str | Path, *, fit: bool = False) -> Outc
     config = config.copy_and_resolve_references()
     with ExitStack() as stack:
         try:
-            run = prepare_run(config, make_workdir(workdir), stack, fit)
+            if not isinstance(workdir, Workdir):
+                workdir = stack.enter_context(opened(workdir, first=jax.process_index() == 0))
+            run = prepare_run(config, workdir, stack, fit)
         except Exception as error:
             if lacks_memory(error):
                 raise out_of_memory(error, config) from error
@@ -131,7 +133,7 @@ def train(config: ConfigDict, workdir: str | Path, *, fit: bool = False) -> Outc
 # ------------------------------------------------------------------------------------------------------------- prepare
 
 
-def prepare_run(config: ConfigDict, workdir: Path, stack: ExitStack, fit: bool = False) -> Run | None:
+def prepare_run(config: ConfigDict, workdir: Workdir, stack: ExitStack, fit: bool = False) -> Run | None:
     """Opens, compiles and restores what a run needs; `stack` closes it. Returns None where the run has finished.
 
     What may be refused comes before what takes long. Raises UserError as `train` does.
@@ -141,13 +143,14 @@ def prepare_run(config: ConfigDict, workdir: Path, stack: ExitStack, fit: bool =
     lease = None
     with failing_together():
         if jax.process_index() == 0:
-            lease = stack.enter_context(Lease(workdir))
+            lease = stack.enter_context(Lease(workdir.bucket or workdir.folder))
+            workdir.fetch()
     _log_devices(config, mesh)
     checkpoints = stack.enter_context(_open_checkpoints(config, workdir, fit))
     fresh = checkpoints.latest_step is None
     needs = load_needs(config, fresh=True) if fresh else None
-    source = open_data(config, "train", workdir)
-    val_source = open_data(config, "val", workdir) if config.data.val else None
+    source = open_data(config, "train", workdir.folder)
+    val_source = open_data(config, "val", workdir.folder) if config.data.val else None
     if fit and fresh:
         config.batch_size = number_of_first(fitting_batch(config, mesh, len(source)))
     spans = durations(config, len(source))
@@ -160,14 +163,14 @@ def prepare_run(config: ConfigDict, workdir: Path, stack: ExitStack, fit: bool =
     needs = needs or load_needs(config, fresh=False)
     program = make_program(config, mesh, spans.phases)
     with failing_together():
-        if jax.process_index() == 0:
-            check_room(program.abstract_state, workdir / FOLDER, config.keep)
+        if jax.process_index() == 0 and workdir.bucket is None:
+            check_room(program.abstract_state, Path(workdir.checkpoints), config.keep)
     constants: Any = _averages(config, source) if needs.encoder is not None or spans.eval else None
     validation = sheets = None
     if val_source is not None and spans.eval:
         validation = _make_validation(config, mesh, constants, val_source, needs.networks)
     if val_source is not None and spans.sheet:
-        sheets = SampleSheets(config, build_generator(config, mesh), mesh, val_source, workdir / "sheets")
+        sheets = SampleSheets(config, build_generator(config, mesh), mesh, val_source, workdir.folder / "sheets")
     vgg = jax.device_put(needs.vgg, replicated(mesh))
     with Waiting(f"compiling the training step, {compile_time()}", shown=jax.process_index() == 0):
         program = compile_program(program, config, mesh, vgg, fresh=fresh)
@@ -187,12 +190,12 @@ def prepare_run(config: ConfigDict, workdir: Path, stack: ExitStack, fit: bool =
         log.info("resumed at step %d of %d", step, spans.total)
 
     if jax.process_index() == 0:
-        write_file(workdir / "config.json", json.dumps(config.to_dict(), indent=2).encode())
+        write_file(workdir.folder / "config.json", json.dumps(config.to_dict(), indent=2).encode())
         if needs.start is not None:
-            write_file(workdir / START, needs.start.record())
-    writer = stack.enter_context(MetricsWriter(workdir, step, config.tensorboard))
+            write_file(workdir.folder / START, needs.start.record())
+    writer = stack.enter_context(MetricsWriter(workdir.folder, step, config.tensorboard))
     if config.tensorboard:
-        log.info("curves and samples: tensorboard --logdir %s", workdir / FOLDER_OF_BOARD)
+        log.info("curves and samples: tensorboard --logdir %s/%s", workdir, FOLDER_OF_BOARD)
     else:
         log.info("curves and samples: palgan runs show %s", workdir)
     pictures = stack.enter_context(
@@ -208,29 +211,16 @@ def prepare_run(config: ConfigDict, workdir: Path, stack: ExitStack, fit: bool =
     return Run(
         config, workdir, spans, step, position, step, state, program, vgg, pictures,
         DeviceBatches(pictures, stage, window.waiting), checkpoints, writer, window, progress, validation, sheets,
-        LostPictures(workdir / "data"), FiniteCheck((step, f"{workdir / FOLDER}/{step}") if step else None),
+        LostPictures(workdir.folder / "data"), FiniteCheck((step, f"{workdir.checkpoints}/{step}") if step else None),
         InputWatch(), Outlook(step, spans.total, jax.default_backend()), lease,
     )  # fmt: skip
 
 
-def make_workdir(workdir: str | Path) -> Path:
-    """Makes the folder of a run, unless it exists, and returns it. Raises UserError where it cannot be made."""
-    if "://" in str(workdir):
-        raise UserError(f"--workdir={workdir} is no folder: mount the storage, and give a path that all processes see.")
-    try:
-        Path(workdir).mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(
-            f"the working directory {workdir} cannot be made ({error.strerror}): choose another."
-        ) from error
-    return Path(workdir)
-
-
-def _open_checkpoints(config: ConfigDict, workdir: Path, keep_batch: bool) -> Checkpoints:
+def _open_checkpoints(config: ConfigDict, workdir: Workdir, keep_batch: bool) -> Checkpoints:
     """Opens WORKDIR/checkpoints. Raises UserError where another config made them; `keep_batch` takes their batch."""
     less = find_metric(config.best.removeprefix("val/")).direction == "lower"
     checkpoints = Checkpoints(
-        workdir / FOLDER, keep=config.keep, best=config.best or None, best_mode="min" if less else "max"
+        workdir.checkpoints, keep=config.keep, best=config.best or None, best_mode="min" if less else "max"
     )
     if checkpoints.latest_step is not None:
         saved = checkpoints.read_config()
@@ -341,9 +331,11 @@ def save(run: Run, measured: dict[str, float]) -> None:
     """Starts to save the state. Raises UserError, and saves nothing, where a step until now was not finite."""
     run.check_lease()
     run.finite.check()
+    # Before the checkpoint: a run that goes on from it needs the lines until then.
+    run.writer.sync()
+    run.workdir.copy()
     run.checkpoints.save(run.step, run.state, data_position=run.position, config=run.config.to_dict(), metrics=measured)
     run.saved = run.step
-    run.writer.sync()
 
 
 # -------------------------------------------------------------------------------------------------------------- finish
@@ -369,7 +361,7 @@ def finish(run: Run, stop: StopRequest, failure: Exception | None) -> Outcome:
         if run.saved:
             log.info("stopped early and saved step %d; the same command goes on from there", run.saved)
         return Outcome.STOPPED
-    log.info("finished at step %d; checkpoints are in %s", run.step, run.workdir / FOLDER)
+    log.info("finished at step %d; checkpoints are in %s", run.step, run.workdir.checkpoints)
     return Outcome.FINISHED
 
 

@@ -88,7 +88,7 @@ def load_start(config: ConfigDict) -> Start:
 
 def _has_discriminator(weights: Weights) -> bool:
     """Returns True for a checkpoint of a run; a file of weights has E and G alone."""
-    return Path(weights.path).is_dir()
+    return not weights.path.endswith(".safetensors")
 
 
 def _discriminator_fields(config: ConfigDict) -> dict[str, Any]:

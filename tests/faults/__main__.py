@@ -2,13 +2,14 @@
 
 import argparse
 import math
+import os
 import signal
 import sys
 import tempfile
 import time
 from pathlib import Path
 
-from tests.faults import damage, ends, sets, storage, together  # noqa: F401 - they fill the table
+from tests.faults import buckets, damage, ends, sets, storage, together  # noqa: F401 - they fill the table
 from tests.faults.bench import Bench
 from tests.faults.fault import FAULTS, run_fault
 from tests.faults.page import Row, write_page
@@ -23,6 +24,7 @@ if __name__ == "__main__":
     arguments = parser.parse_args()
     # Jobs in the background of a shell ignore it, and so would the processes that are to be interrupted.
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    os.environ.setdefault("JAX_PLATFORMS", "cpu")
     failed = False
     with tempfile.TemporaryDirectory(prefix="palgan-faults-") as folder:
         bench = Bench(Path(folder), arguments.seed)

@@ -2,12 +2,12 @@
 
 import pytest
 
-from tests.faults import damage, ends, sets, storage, together  # noqa: F401 - they fill the table
+from tests.faults import buckets, damage, ends, sets, storage, together  # noqa: F401 - they fill the table
 from tests.faults.bench import Bench, Command
 from tests.faults.fault import FAULTS, NotHere
 from tests.faults.page import Row, write_page
 
-SHORT = {"SIGKILL": 2, "full disk at a save": 1, "working directory that vanishes": 1}
+SHORT = {"SIGKILL": 2, "full disk at a save": 1, "a bucket that answers 503, slowly, or half": 1}
 """How often each is done here; other tests do the rest of the kinds without starts of their own."""
 
 

@@ -10,7 +10,8 @@ import time
 import pytest
 
 from palgan_jax.errors import UserError
-from palgan_jax.training.lease import FILE, Lease
+from palgan_jax.training.lease import Lease
+from palgan_jax.training.lease_file import FILE
 
 HOLD = """
 import sys, time
@@ -71,7 +72,7 @@ def test_a_working_directory_that_is_gone_is_told(tmp_path):
     with Lease(tmp_path / "run") as lease:
         lease.check()
         (tmp_path / "run").rename(tmp_path / "elsewhere")
-        with pytest.raises(UserError, match=r"run/lease\.json is gone: bring the working directory back"):
+        with pytest.raises(UserError, match="run is gone: bring the working directory back"):
             lease.check()
 
 
