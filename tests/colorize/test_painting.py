@@ -9,7 +9,7 @@ from skimage.color import deltaE_ciede2000, rgb2lab
 
 import palgan_jax
 from palgan_jax import Colorizer, Palette, open_picture
-from palgan_jax.colorize import predictor
+from palgan_jax.colorize import jax_network
 from palgan_jax.colorize.files import is_result
 from palgan_jax.colorize.join import luminance
 from palgan_jax.colorize.lab_levels import lab_to_levels
@@ -61,11 +61,11 @@ def test_files_arrays_and_pictures_of_pillow(colorizer, photo):
 
 def test_lists_of_pictures_of_mixed_sizes_compile_nothing_anew(colorizer, photo):
     colorizer(photo, edit="shift hue=20")
-    compiled = predictor._predict._cache_size(), predictor._predict_palettes._cache_size()
+    compiled = jax_network._predict._cache_size(), jax_network._predict_palettes._cache_size()
     pictures = [np.full(shape, 99, np.uint8) for shape in ((20, 30), (64, 64, 3), (41, 17, 4))]
     results = colorizer([photo, *pictures], edit="shift hue=20", saturation=0.5)
     assert [result.image.size for result in results] == [(96, 72), (30, 20), (64, 64), (17, 41)]
-    assert compiled == (predictor._predict._cache_size(), predictor._predict_palettes._cache_size())
+    assert compiled == (jax_network._predict._cache_size(), jax_network._predict_palettes._cache_size())
 
 
 def test_the_predicted_palette_given_back_paints_the_same(colorizer, photo, tmp_path):

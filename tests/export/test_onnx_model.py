@@ -164,9 +164,9 @@ def test_the_painter_takes_pictures_of_any_size():
     np.testing.assert_allclose(result["ab"] / 110, np.moveaxis(np.asarray(ab), -1, 1), atol=1e-5)
 
 
-@pytest.mark.parametrize("fields", [{}, {"net.norm": "spade"}, {"net.norm": "instance"}], ids=str)
-def test_the_painter_of_regions_is_flaxs(fields):
-    weights = weights_of(fields)
+@pytest.mark.parametrize(("norm", "atol"), [("palette", 2e-5), ("spade", 2e-5), ("instance", 1e-4)])
+def test_the_painter_of_regions_is_flaxs(norm, atol):
+    weights = weights_of({"net.norm": norm})
     lightness, given = pictures(2, 128, 128), np.stack([palettes(2, 256), palettes(2, 256)[::-1]], 1)
     share = np.random.default_rng(0).uniform(size=(2, 128, 128, 1)).astype(np.float32)
     shares = np.concatenate([share, 1 - share], -1)
@@ -177,7 +177,7 @@ def test_the_painter_of_regions_is_flaxs(fields):
     session = open_session(onnx_model(weights, painter=True, side=128, regions=2).SerializeToString())
     inputs = {"lightness": lightness[:, None], "palette": given, "shares": np.moveaxis(shares, -1, 1)}
     (ab,) = session.run(None, inputs)
-    np.testing.assert_allclose(np.asarray(ab) / 110, np.moveaxis(np.asarray(expected), -1, 1), atol=2e-5)
+    np.testing.assert_allclose(np.asarray(ab) / 110, np.moveaxis(np.asarray(expected), -1, 1), atol=atol)
 
 
 def test_attention_in_bands_is_attention(monkeypatch):
