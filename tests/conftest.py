@@ -9,6 +9,7 @@ from tests.support.places import COMPILATION_CACHE, QUICK_COMPILATION, ROOT
 os.environ.setdefault("XLA_FLAGS", f"--xla_force_host_platform_device_count=8 {QUICK_COMPILATION}")
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 
+from functools import partial
 from pathlib import Path
 
 import jax
@@ -64,6 +65,19 @@ def photos() -> Path:
 def samples() -> Path:
     """The bundled sample photographs."""
     return ROOT / "examples" / "samples"
+
+
+@pytest.fixture(scope="module")
+def one_device():
+    """Training and evaluation in this process take one device, whose program is compiled sooner than that of eight."""
+    from palgan_jax.distributed.mesh import make_mesh
+    from palgan_jax.evaluation import evaluate
+    from palgan_jax.training import loop
+
+    with pytest.MonkeyPatch.context() as patch:
+        for module in (evaluate, loop):
+            patch.setattr(module, "make_mesh", partial(make_mesh, devices=jax.devices()[:1]))
+        yield
 
 
 @pytest.fixture(params=["cpu", "other devices"])

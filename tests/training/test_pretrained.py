@@ -1,6 +1,7 @@
 """A run with a pretrained encoder: it begins with the published weights, keeps what is frozen, and can be used."""
 
 import importlib.metadata
+import json
 
 import jax
 import numpy as np
@@ -44,9 +45,12 @@ def train(workdir, total: int) -> loop.Outcome:
     return loop.train(load_config("pretrained:runlocal", [*OVERRIDES, f"total={total} steps"]), workdir)
 
 
-def test_frozen_blocks_stay_as_published_and_the_result_colorizes(tmp_path, samples, monkeypatch):
+def test_frozen_blocks_stay_as_published_and_the_result_colorizes(tmp_path, samples, monkeypatch, one_device):
     published = load_efficientnet_lite0()
     assert train(tmp_path, 4) is loop.Outcome.FINISHED
+    rows = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    assert [row["step"] for row in rows] == [1, 2, 3, 4]
+    assert np.isfinite([value for row in rows for value in row.values()]).all()
     weights = load_ema(tmp_path)
     encoder = weights.variables["params"]["palette_generator"]["encoder"]
     # The average of what does not change is off by rounding.

@@ -55,7 +55,24 @@ def validation(squares, metrics: str) -> Validation:
     colorizer = Colorizer(tiny_weights())
     config = from_dict({**tiny_weights().config, "eval_metrics": metrics})
     batches = eval_batches(squares[0], resolution=SIDE, batch_size=8)
-    return Validation(config, colorizer.network, make_mesh(), constants(), batches, load_metric_networks(config))
+    mesh = make_mesh(devices=jax.devices()[:1])
+    return Validation(config, colorizer.network, mesh, constants(), batches, load_metric_networks(config))
+
+
+@pytest.fixture(scope="module")
+def measured(squares, tmp_path_factory) -> tuple[dict[str, float], list[frechet.Moments], dict]:
+    """The means of a validation with metrics beside the usual ones, the moments for FID, and Inception's weights."""
+    folder, compared = tmp_path_factory.mktemp("weights"), []
+    safetensors.numpy.save_file(inception_state(torch_shapes()), folder / "inception.safetensors")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PALGAN_CACHE", str(folder / "cache"))
+        import_weights(str(folder / "inception.safetensors"))
+        # The distance itself takes seconds, and is tested beside its definition.
+        patch.setattr(validation_lib, "frechet_distance", lambda *moments: compared.extend(moments) or 1.5)
+        measure = validation(squares, "fid, ssim,ciede2000")
+        means = measure.run(Colorizer(tiny_weights()).variables)
+        assert set(means) == set(measure.names), "what is known before the first step"
+        return means, compared, load_metric_weights("inception")
 
 
 def clamped(colorizer: Colorizer, rgb: np.ndarray) -> np.ndarray:
@@ -65,17 +82,8 @@ def clamped(colorizer: Colorizer, rgb: np.ndarray) -> np.ndarray:
     return np.round(np.clip(lab2rgb(np.concatenate([lightness[..., None], ab], -1)), 0, 1) * 255).astype(np.uint8)
 
 
-def test_metrics_that_are_asked_for_are_means_over_the_automatic_colors(squares, tmp_path, monkeypatch):
-    monkeypatch.setenv("PALGAN_CACHE", str(tmp_path / "cache"))
-    safetensors.numpy.save_file(inception_state(torch_shapes()), tmp_path / "inception.safetensors")
-    import_weights(str(tmp_path / "inception.safetensors"))
-    colorizer = Colorizer(tiny_weights())
-    compared: list[frechet.Moments] = []
-    # The distance itself takes seconds, and is tested beside its definition.
-    monkeypatch.setattr(validation_lib, "frechet_distance", lambda *moments: compared.extend(moments) or 1.5)
-    measure = validation(squares, "fid, ssim,ciede2000")
-    means = measure.run(colorizer.variables)
-    assert set(means) == set(measure.names), "what is known before the first step"
+def test_metrics_that_are_asked_for_are_means_over_the_automatic_colors(squares, measured):
+    colorizer, (means, compared, inception) = Colorizer(tiny_weights()), measured
     assert means["val/fid_other_weights"] == 1.5
 
     painted = [clamped(colorizer, rgb) for rgb in squares[1]]
@@ -86,17 +94,16 @@ def test_metrics_that_are_asked_for_are_means_over_the_automatic_colors(squares,
     ciede = [deltaE_ciede2000(rgb2lab(rgb), rgb2lab(other)).mean() for rgb, other in pairs]
     assert means["val/ciede2000"] == pytest.approx(np.mean(ciede), rel=2e-3)
 
-    features, params = jax.jit(inception_features), load_metric_weights("inception")
+    features = jax.jit(inception_features)
     for pictures, moments in zip((painted, squares[1]), compared, strict=True):
-        mean = np.asarray(features(params, np.stack(pictures).astype(np.float32) / 127.5 - 1)).mean(axis=0)
+        mean = np.asarray(features(inception, np.stack(pictures).astype(np.float32) / 127.5 - 1)).mean(axis=0)
         assert moments.count == COUNT
         np.testing.assert_allclose(moments.mean, mean, atol=0.02 * np.abs(mean).max())
     assert not {name for name in means if "lpips" in name or "features" in name or "mask" in name}
 
 
-def test_rivals_paint_all_pictures_with_one_palette_or_one_color(squares):
-    colorizer, values = Colorizer(tiny_weights()), constants()
-    results = validation(squares, "").run(colorizer.variables)
+def test_rivals_paint_all_pictures_with_one_palette_or_one_color(squares, measured):
+    colorizer, values, (results, *_) = Colorizer(tiny_weights()), constants(), measured
     l, truth = (np.asarray(x) for x in from_bytes(np.stack(squares[1])))
     of_truth = np.asarray(histogram(truth))
     for suffix, h in (("mean_palette", values.mean_palette), ("median_palette", values.median_palette)):
