@@ -120,7 +120,7 @@ class PalGAN(nn.Module):
         h: Any = predicted if palette is None else palette
         if palette is not None and use_predicted is not None:
             h = jnp.where(use_predicted[:, None], jax.lax.stop_gradient(predicted), palette)
-        return predicted, self.paint_features(l, taps, h, train)
+        return predicted, self._paint(l, taps, h, train)
 
     def paint(self, l: jax.Array, h: jax.Array | Regions) -> jax.Array:
         """Paints l (B, H, W, 1) with the palettes h (B, K) or those of regions: normalized ab (B, H, W, 2).
@@ -130,18 +130,10 @@ class PalGAN(nn.Module):
         """
         generator: Any = self.palette_generator
         _, taps = generator(l, taps_only=True)
-        return self.paint_features(l, taps, h)
-
-    def features(self, l: jax.Array) -> tuple[jax.Array, list[jax.Array]]:
-        """Returns the predicted palette (B, K) of l (B, R, R, 1), and the maps that `paint_features` takes."""
-        generator: Any = self.palette_generator
-        return generator(l)
+        return self._paint(l, taps, h, train=False)
 
     @nn.nowrap
-    def paint_features(
-        self, l: jax.Array, taps: list[jax.Array], h: jax.Array | Regions, train: bool = False
-    ) -> jax.Array:
-        """Paints l (B, H, W, 1), of which E has made the maps, with palettes: normalized ab, as `paint` does."""
+    def _paint(self, l: jax.Array, taps: list[jax.Array], h: jax.Array | Regions, train: bool) -> jax.Array:
         c = self.assignment_generator(reduced(l, self.paint_stride), taps, h, train)
         return c if train or self.paint_stride == 1 else upsample(c)
 

@@ -27,7 +27,6 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from palgan_jax.checkpoint.weights import Weights
 from palgan_jax.colorize.encode import FORMATS, encode
 from palgan_jax.colorize.painting import Painting
 from palgan_jax.colorize.predictor import Colorizer
@@ -38,7 +37,7 @@ from palgan_jax.palette.palette import Palette
 from palgan_jax.palette.samples import sample_palette
 from palgan_jax.util.memory import lacks_memory
 from palgan_jax.util.text import in_words
-from palgan_jax.web.previews import PreviewColorizer
+from palgan_jax.web.previews import preview
 from palgan_jax.web.shelf import BUDGET, SIDES, Held, Shelf, hold, read_within_time
 from palgan_jax.web.wish import json_object, number_of, painting_of, palette_of, whole_number_of
 from palgan_jax.web.work import Superseded, Work
@@ -107,10 +106,8 @@ def _error(status: int, sentence: str) -> JSONResponse:
 class Service:
     """What the page may ask for, with one model."""
 
-    def __init__(self, weights: Weights, budget: int = BUDGET) -> None:
-        """Raises UserError where the weights do not fit."""
-        self._weights, self.colorizer = weights, Colorizer(weights)
-        self._previews = PreviewColorizer(weights)
+    def __init__(self, colorizer: Colorizer, budget: int = BUDGET) -> None:
+        self.colorizer = colorizer
         self.shelf = Shelf(budget)
         self._work = Work()
         self._turn = threading.Lock()  # of the network
@@ -159,7 +156,7 @@ class Service:
         def paint() -> bytes:
             painting = painting_of(content.get("wish"), *self._kind)
             with self._turn:
-                return self._previews.preview(held.small[side], held.size, painting)
+                return preview(self.colorizer, held.small[side], held.size, painting)
 
         key = (content["picture"], side, str(content.get("lane")))
         jpeg = await self._work.preview(key, _lack_in_words(paint, held.name), request.is_disconnected)
@@ -218,16 +215,15 @@ class Service:
         return await self._work.whole(_lack_in_words(do, name), request.is_disconnected)
 
     def warm_up(self) -> None:
-        """Compiles what previews and results need, before the first picture comes."""
-        previews = PreviewColorizer(self._weights)  # the other one is for another thread
+        """Prepares what previews and results need, before the first picture comes: JAX compiles it."""
         gray = Picture(np.linspace(0, 255, 64 * 64, dtype=np.uint8).reshape(64, 64)[..., None].repeat(3, -1))
-        size, paintings = (64, 64), [Painting(saturation=2)]
+        paintings = [Painting(saturation=2)]
         if self.colorizer.takes_reference:
             palette = Palette.from_colors(["gray"]).counted_as(*self._kind)
             paintings.append(Painting(regions=(Region(gray.pixels[..., 0], palette),)))
-        for painting in paintings:
-            previews.preview(gray, size, painting)
-        self.colorizer.paint(gray)
+        with self._turn:
+            for painting in paintings:
+                preview(self.colorizer, gray, (64, 64), painting)
 
 
 def _lack_in_words(do: Callable[[], T], name: str) -> Callable[[], T]:

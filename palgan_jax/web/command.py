@@ -39,13 +39,18 @@ def run(args: argparse.Namespace) -> int:
 
     with no_garbage_collection():
         from palgan_jax.checkpoint.find import find_weights
+        from palgan_jax.colorize.engines import NAMES, choose_engine
+        from palgan_jax.colorize.predictor import Colorizer
         from palgan_jax.util.signals import end_process
         from palgan_jax.web.app import Service, application
 
-        keep_compiled_programs()
-        service = Service(find_weights(args.checkpoint))
+        weights = find_weights(args.checkpoint)
+        engine = choose_engine("auto", weights)
+        if engine == "jax":
+            keep_compiled_programs()
+        service = Service(Colorizer(weights, engine))
     url = f"http://{ADDRESS}:{listener.getsockname()[1]}"
-    print(f"Loaded {service.colorizer.source}.\nThe page is at {url} until Ctrl-C.", flush=True)
+    print(f"Loaded {service.colorizer.source}, run by {NAMES[engine]}.\nThe page is at {url} until Ctrl-C.", flush=True)
 
     def started() -> None:
         if args.open:

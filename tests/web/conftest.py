@@ -7,10 +7,18 @@ from starlette.testclient import TestClient
 
 from palgan_jax.checkpoint.weights_file import save_weights
 from palgan_jax.cli import main
+from palgan_jax.colorize.engines import choose_engine
+from palgan_jax.colorize.predictor import Colorizer
 from palgan_jax.web.app import Service, application
 from tests.support.colorize_model import tiny_weights
 from tests.support.picture_files import RGB, encoded
 from tests.support.web_page import CHROMIUM, chromium, serving
+
+
+def colorizer_of(weights) -> Colorizer:
+    """The colorizer that the commands take."""
+    return Colorizer(weights, choose_engine("auto", weights))
+
 
 LOCAL = "http://127.0.0.1:8765"
 
@@ -24,7 +32,7 @@ def checkpoint(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def service() -> Service:
-    return Service(tiny_weights())
+    return Service(colorizer_of(tiny_weights()))
 
 
 @pytest.fixture

@@ -10,7 +10,6 @@ import pytest
 from PIL import Image
 from starlette.testclient import TestClient
 
-from palgan_jax.colorize.predictor import Colorizer
 from palgan_jax.data.picture import Picture
 from palgan_jax.palette.palette import Palette
 from palgan_jax.palette.samples import sample_palette
@@ -19,7 +18,7 @@ from palgan_jax.web.app import PAGE, Service, application
 from palgan_jax.web.shelf import Shelf
 from tests.support.colorize_model import tiny_weights
 from tests.support.picture_files import ALPHA16, RGB, RGB16, chunk, encoded, png
-from tests.web.conftest import LOCAL
+from tests.web.conftest import LOCAL, colorizer_of
 
 MASK = np.zeros((40, 48), np.uint8)
 MASK[:20] = 255
@@ -85,7 +84,7 @@ def test_palette_saturation_point_and_region_are_those_of_the_command(
 
 
 def test_the_predicted_palette_and_samples_are_those_of_the_model(client, held):
-    predicted = Colorizer(tiny_weights()).predict_palette_of(Image.fromarray(RGB))
+    predicted = colorizer_of(tiny_weights()).predict_palette_of(Image.fromarray(RGB))
     assert held["palette"] == predicted.shares.tolist()
     body = {"palette": held["palette"], "number": 3, "seed": 5, "temperature": 1.5}
     answer = client.post("/api/sample", json=body).json()
@@ -98,7 +97,7 @@ def test_previews_show_what_the_result_will_be(client, held):
     palette = Palette.from_colors(["teal", "#c04040"])
     body = {"picture": held["picture"], "side": 640, "wish": {"palette": palette.shares.tolist()}}
     preview = Image.open(io.BytesIO(client.post("/api/preview", json=body).content))
-    expected = Colorizer(tiny_weights())(rgb, palette=palette).pixels
+    expected = colorizer_of(tiny_weights())(rgb, palette=palette).pixels
     assert preview.size == (480, 400)
     assert np.abs(np.asarray(preview, float) - expected).mean() < 2  # of JPEG
 
@@ -127,7 +126,7 @@ def test_references_and_palette_files_are_read_as_by_the_command(client, tmp_pat
 
 
 def test_models_without_palettes_paint_as_well():
-    client = TestClient(application(Service(tiny_weights("autoencoder"))), base_url=LOCAL)
+    client = TestClient(application(Service(colorizer_of(tiny_weights("autoencoder")))), base_url=LOCAL)
     assert client.get("/api/model").json()["takesPalette"] is False
     held = client.post("/api/pictures?name=a.png", content=encoded(RGB, "PNG")).json()
     assert held["palette"] is None

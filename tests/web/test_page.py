@@ -20,6 +20,7 @@ from palgan_jax.web.shelf import Held
 from tests.support.colorize_model import tiny_weights
 from tests.support.picture_files import RGB, encoded, scene
 from tests.support.web_page import PATIENCE, downloaded, drag, drop, loaded, open_picture, settle
+from tests.web.conftest import colorizer_of
 
 TOLD = "#said"
 
@@ -330,7 +331,7 @@ def test_names_and_texts_of_files_are_no_markup(page, tmp_path):
 
 
 def test_a_picture_that_was_dropped_is_sent_again(browser, photograph, tmp_path):
-    service = Service(tiny_weights(), budget=1)  # the newest picture alone
+    service = Service(colorizer_of(tiny_weights()), budget=1)  # the newest picture alone
     listener = listen(0)
     config = uvicorn.Config(application(service), log_config=None, lifespan="off", ws="none")
     running = uvicorn.Server(config)
