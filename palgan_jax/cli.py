@@ -6,9 +6,10 @@ Only the room of the chosen command is imported, and JAX only once its arguments
 import argparse
 import pkgutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from palgan_jax import __version__
+from palgan_jax.completion import DescribedParser
 from palgan_jax.errors import UserError, flush_output, print_any_name, report
 from palgan_jax.util.terminal import show_messages
 
@@ -27,6 +28,7 @@ COMMANDS = {
     "prepare": ("prepare.command:add_arguments", "make ImageNet, COCO or photographs ready to train on"),
     "runs": ("runs.command:add_arguments", "show curves, configs and samples of training runs on a page"),
     "data": ("data.command:add_arguments", "say what is in a set of pictures"),
+    "completion": ("completion:add_arguments", "write the script by which a shell completes commands and options"),
 }
 """Name -> the function that gives a parser the command's arguments and the function `run`, and a line of help."""
 TAKE_CONFIG_FIELDS = ("train", "finetune", "benchmark")
@@ -38,10 +40,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     show_messages()
     arguments = list(sys.argv[1:] if argv is None else argv)
     try:
-        parser = _parser(next((word for word in arguments if not word.startswith("-")), ""))
+        parser = _parser([word for word in arguments if not word.startswith("-")][:1])
         args, rest = parser.parse_known_args(arguments)
         if rest and args.command not in TAKE_CONFIG_FIELDS:
             parser.error(f"{rest[0]} is not an option of palgan {args.command}.")
+        args.described = lambda: _parser(COMMANDS, DescribedParser)
         args.overrides = _config_overrides(rest, args.command)
         code = args.run(args)
         flush_output()
@@ -50,14 +53,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         return report(error)
 
 
-def _parser(chosen: str) -> argparse.ArgumentParser:
-    """Makes the parser of all commands, with the arguments of the chosen one alone."""
-    parser = argparse.ArgumentParser(prog="palgan", description="Colorizes photographs with palettes (PalGAN, in JAX).")
+def _parser(
+    chosen: Collection[str], kind: type[argparse.ArgumentParser] = argparse.ArgumentParser
+) -> argparse.ArgumentParser:
+    """Makes the parser of all commands, with the arguments of the chosen ones alone."""
+    parser = kind(prog="palgan", description="Colorizes photographs with palettes (PalGAN, in JAX).")
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name, (add_arguments, line) in COMMANDS.items():
         command = commands.add_parser(name, help=line)
-        if name == chosen:
+        if name in chosen:
             pkgutil.resolve_name(f"palgan_jax.{add_arguments}")(command)
     return parser
 

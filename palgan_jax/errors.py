@@ -53,6 +53,7 @@ MODULES_OF_EXTRA = {
     "stablehlo": ("flatbuffers",),
     "web": ("starlette", "uvicorn"),
     "hub": ("huggingface_hub",),
+    "completion": ("shtab",),
 }
 EXTRA_OF_MODULE = {module: extra for extra, modules in MODULES_OF_EXTRA.items() for module in modules}
 """Top-level module -> the extra of pyproject.toml that brings it; the light install has none of them for sure."""

@@ -20,6 +20,7 @@ PACKAGE = ROOT / "palgan_jax"
 # The map of the package: a module, or all of a folder, imports only from what stands on lines above its own.
 ORDER = """
 errors color choices
+completion
 util
 palette distributed
 nn config

@@ -38,7 +38,8 @@ def refusal(error: Exception, name: HubName) -> UserError:
         return UserError(f"{constants.ENDPOINT} does not accept the token: {LOG_IN} anew.")
     if status == 403:
         return UserError(f"this token does not allow it at {address}: {LOG_IN} as somebody who may.")
+    reason = f"status {status}" if status else one_line(error)
     return UserError(
-        f"{name} cannot be had from {constants.ENDPOINT} or brought there ({one_line(error)}): check the connection, "
-        "and try again later."
+        f"{constants.ENDPOINT} does not answer as a hub should on {name} ({reason}): check the connection, and try "
+        "again later."
     )

@@ -1,6 +1,7 @@
 """`palgan push CHECKPOINT OWNER/NAME`: a trained model on the Hugging Face Hub."""
 
 import argparse
+import sys
 
 from palgan_jax.errors import ExitCode
 from palgan_jax.util.files import expand_home
@@ -21,9 +22,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Uploads the model and says where it is; returns 0. Raises UserError as `upload` does."""
+    from huggingface_hub.utils import disable_progress_bars
+
     from palgan_jax.hub.names import HubName, check_repository
 
     check_repository(args.repository)
+    if not sys.stderr.isatty():
+        disable_progress_bars()
     from palgan_jax.publish.upload import upload
     from palgan_jax.training.start import find_model
     from palgan_jax.util.text import in_words

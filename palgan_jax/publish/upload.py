@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from palgan_jax.checkpoint.weights import Weights
 from palgan_jax.checkpoint.weights_file import FORMAT, save_weights
-from palgan_jax.errors import UserError, lacking
+from palgan_jax.errors import UserError
+from palgan_jax.export.onnx_model import save_onnx
 from palgan_jax.hub.download import WEIGHTS, hub_api
 from palgan_jax.hub.names import HubName
 from palgan_jax.hub.refusals import LOG_IN, refusal
@@ -119,11 +120,7 @@ def _write(folder: Path, weights: Weights, repository: str, license: str | None,
     }
     (folder / _CONFIG).write_text(json.dumps(config, indent=2) + "\n")
     try:
-        from palgan_jax.export.onnx_model import save_onnx
-
         save_onnx(folder / _ONNX, weights)
-    except ModuleNotFoundError as error:
-        notes.append(str(lacking(f"{_ONNX} is left out", error)))
     except UserError as error:
         notes.append(f"{_ONNX} is left out: {error}")
     if _is_written_by_a_person(present.card):

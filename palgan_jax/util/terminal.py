@@ -55,9 +55,10 @@ def show_messages() -> None:
     """Shows messages, and Python's warnings, on standard error, in the place of whatever showed them before."""
     logging.basicConfig(level=logging.INFO, format="%(message)s", handlers=[_Messages()], force=True)
     logging.captureWarnings(True)
-    # Orbax, grain, gcsfs and absl log at this level what only their developers want to know.
-    for noisy in ("absl", "orbax", "jax", "grain", "gcsfs"):
+    # Orbax, grain, gcsfs, absl and the client of the hub log at this level what only their developers want to know.
+    for noisy in ("absl", "orbax", "jax", "grain", "gcsfs", "httpx2"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
+    logging.getLogger("huggingface_hub").propagate = False  # it shows its messages itself
 
 
 @contextmanager

@@ -173,7 +173,8 @@ def test_soundness_is_checked_as_of_any_file(hub):
 
 def test_commands_take_the_name(hub, tmp_path, capsys):
     assert main(["info", f"hf:{NAME}"]) == ExitCode.FINISHED
-    assert f"step 10 of hf:{NAME}@" in capsys.readouterr().out
+    said = capsys.readouterr()
+    assert f"step 10 of hf:{NAME}@" in said.out and not said.err
     assert main(["export", f"hf:{NAME}", str(tmp_path / "a.safetensors")]) == ExitCode.FINISHED
     assert find_weights(tmp_path / "a.safetensors").step == 10
     shutil.rmtree(tmp_path / "hub")
