@@ -29,7 +29,7 @@ from PIL import Image
 
 from comparisons.figures import photographs, tell
 
-VERSIONS = 20
+VERSIONS = 8
 SIDE = 640
 PAGE = """async ([spec, shares, picture]) => {
   const { Palette, Spec } = await import("/palette.js");
