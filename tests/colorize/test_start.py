@@ -27,7 +27,7 @@ OWN = {
     "checkpoint.soundness", "export", "export.command", "export.refusals", "export.graph", "export.layers",
     "export.palette_generators", "export.assignment_generator", "export.onnx_model", "export.onnx_session", "hub",
     "data.boxes", "data.coded_colors", "data.deep_samples", "data.jpeg_xl", "data.limits", "data.pnm",
-    "data.tiff_picture",
+    "data.tiff_picture", "completion",
 }  # fmt: skip
 """Modules, and folders of which all may be imported but for those of `checkpoint`, `data` and `export`."""
 
