@@ -24,6 +24,7 @@ LONGEST = (
     "nn/test_parity.py",
     "evaluation/test_evaluate.py",
     "prepare/test_prepare.py",
+    "faults/test_faults.py",
     "distributed/test_join.py",
     "finetune/test_finetune.py",
     "training/test_pretrained.py",
