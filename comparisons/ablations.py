@@ -31,6 +31,7 @@ from palgan_jax.util.files import write_file
 DOCS = Path(__file__).parents[1] / "docs"
 FIGURES, PAGE = DOCS / "results.json", DOCS / "results.md"
 METRICS = ("psnr", "ssim", "lpips_alexnet", "ciede2000", "palette_distance", "colorfulness", "bleeding")
+COMPARED = METRICS[:5]
 WITHOUT_PALETTE = ("autoencoder", "vae")
 PAPER = {  # PSNR, SSIM and LPIPS on COCO-Stuff (method: section 10)
     "palgan": (24.56, 0.924, 0.148),
@@ -81,9 +82,9 @@ class Row:
 
 def run(train: Path, val: Path, runs: Path, rows: Sequence[str], seeds: int) -> None:
     """Trains and evaluates all rows with all seeds, and adds their figures to docs/results.json."""
+    figures = read_figures()
     for seed in range(seeds):
         for row in rows:
-            figures = read_figures()
             if any(entry["row"] == row and entry["seed"] == seed for entry in figures["runs"]):
                 continue
             workdir = runs / f"{row}-{seed}"
@@ -102,7 +103,7 @@ def palgan(*words: object) -> None:
 
 def evaluated(workdir: Path, row: str, val: Path) -> dict[str, Any]:
     """Measures a run with its own palettes, and with those of the truth where there are palettes."""
-    entry: dict[str, Any] = {"steps": int(json.loads(last_line(workdir / "metrics.jsonl"))["step"])}
+    entry: dict[str, Any] = {"steps": int(json.loads((workdir / "metrics.jsonl").read_text().splitlines()[-1])["step"])}
     for palette in ("automatic",) if row in WITHOUT_PALETTE else ("automatic", "truth"):
         folder = workdir / palette
         words = ["--truth", f"folder:{val}", "--checkpoint", workdir, "--palette", palette, "--output", folder]
@@ -111,11 +112,6 @@ def evaluated(workdir: Path, row: str, val: Path) -> dict[str, Any]:
         entry["photographs"] = results.count
         entry[palette] = {name: [round(float(x), 5) for x in results.values[name]] for name in METRICS}
     return entry
-
-
-def last_line(path: Path) -> str:
-    """Returns the last line of a text file."""
-    return path.read_text().splitlines()[-1]
 
 
 def machine() -> str:
@@ -141,13 +137,10 @@ def rows_of(figures: dict[str, Any], palette: str) -> dict[str, Row]:
 
 
 def differences(row: Row, base: Row) -> dict[str, tuple[float, float, float]]:
-    """Computes row minus base by metric, with the ends of its 95 % paired interval over photographs."""
-    result = {}
-    for metric in METRICS:
-        ours, theirs = row.of_pictures(metric), base.of_pictures(metric)
-        low, high = paired_interval(ours[:, None], theirs[:, None])
-        result[metric] = float((ours - theirs).mean()), float(low[0]), float(high[0])
-    return result
+    """Computes row minus base of the COMPARED metrics, with the ends of its 95 % paired interval over photographs."""
+    ours, theirs = (np.stack([one.of_pictures(metric) for metric in COMPARED], axis=1) for one in (row, base))
+    columns = np.stack([(ours - theirs).mean(axis=0), *paired_interval(ours, theirs)], axis=1).tolist()
+    return {metric: (mean, low, high) for metric, (mean, low, high) in zip(COMPARED, columns, strict=True)}
 
 
 def agreement(name: str, of_row: dict[str, tuple[float, float, float]]) -> str:
@@ -176,8 +169,7 @@ def table(rows: dict[str, Row]) -> list[str]:
 
 def table_of_differences(rows: dict[str, Row], with_paper: bool) -> list[str]:
     """Returns a table of the differences to the default model, beside the paper's where it has the row."""
-    chosen = METRICS[:5]
-    labels = [find_metric(name).label for name in chosen]
+    labels = [find_metric(name).label for name in COMPARED]
     last = " | paper: PSNR / SSIM / LPIPS | same sign |" if with_paper else " |"
     lines = [f"| row | {' | '.join(labels)}{last}", "|---" * (len(labels) + (3 if with_paper else 1)) + "|"]
     for row in rows.values():
@@ -185,7 +177,7 @@ def table_of_differences(rows: dict[str, Row], with_paper: bool) -> list[str]:
             continue
         of_row = differences(row, rows["palgan"])
         cells = []
-        for name in chosen:
+        for name in COMPARED:
             mean, low, high = of_row[name]
             decimals = find_metric(name).decimals
             clear = "" if low <= 0 <= high else "**"
@@ -210,7 +202,7 @@ def page(figures: dict[str, Any]) -> str:
     if len(base["psnr"]) > 1:
         ranges = [
             f"{find_metric(name).label} {np.ptp(base[name].mean(axis=1)):.{find_metric(name).decimals}f}"
-            for name in METRICS[:5]
+            for name in COMPARED
         ]
         chance = f"with the predicted palette, the seeds of `palgan` differ by up to: {', '.join(ranges)}"
     head = HEAD.format(

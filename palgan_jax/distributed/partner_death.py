@@ -26,26 +26,24 @@ def told_in_a_sentence() -> Iterator[None]:
     if sys.stderr.isatty():
         yield
         return
+    # Not above: as a program, this file is alone.
+    from palgan_jax.util.terminal import descriptor_2_to
+
     reading, writing = os.pipe()
-    sys.stderr.flush()
-    before = os.dup(2)
     try:
         # A session of its own: signals to a whole group are not for it, and it lives until the last word has come.
         writer = subprocess.Popen([sys.executable, "-S", __file__], stdin=reading, stdout=2, start_new_session=True)
     except OSError:
-        for descriptor in (reading, writing, before):
+        for descriptor in (reading, writing):
             os.close(descriptor)
         yield
         return
     os.close(reading)
-    os.dup2(writing, 2)
-    os.close(writing)
     try:
-        yield
+        with descriptor_2_to(writing):
+            os.close(writing)
+            yield
     finally:
-        sys.stderr.flush()
-        os.dup2(before, 2)
-        os.close(before)
         with suppress(subprocess.TimeoutExpired):  # where processes that this one has started live on
             writer.wait(5)
 

@@ -9,11 +9,17 @@ import numpy as np
 from palgan_jax.colorize.join import join, luminance
 from palgan_jax.evaluation.compare import Comparison, pairing
 from palgan_jax.evaluation.kept_pictures import MOST_KEPT, kept_picture
-from palgan_jax.evaluation.ranking import Ranking, best_first, rank
-from palgan_jax.evaluation.record import Evaluation, Summary, summarize
+from palgan_jax.evaluation.ranking import Ranking, rank_in_order, shown_metrics
+from palgan_jax.evaluation.record import Evaluation, Summary
 from palgan_jax.evaluation.results import read_results
-from palgan_jax.evaluation.table import NOTHING, describe_system, format_interval, format_value
-from palgan_jax.metrics.catalogue import find_metric, in_order
+from palgan_jax.evaluation.table import (
+    NOTHING,
+    describe_system,
+    format_interval,
+    format_value,
+    label_with_direction,
+)
+from palgan_jax.metrics.catalogue import find_metric
 from palgan_jax.pages.html import document, image
 from palgan_jax.pages.table import STYLE as TABLES
 from palgan_jax.pages.table import escaped, printable, row, section, table
@@ -75,8 +81,7 @@ def write_comparison_page(folders: Sequence[Path], path: Path) -> None:
     Raises UserError where a folder holds no results, they cannot be compared or the page cannot be written.
     """
     evaluations = [read_results(folder) for folder in folders]
-    ranking = rank(evaluations)
-    _, order = best_first([summarize(evaluation) for evaluation in evaluations])
+    ranking, order = rank_in_order(evaluations)
     first = evaluations[order[0]]
     systems = [_Measured(folders[i], evaluations[i], pairing(first, evaluations[i])) for i in order]
     body = [_means(ranking), _differences(ranking), *_pictures(ranking, systems)]
@@ -86,25 +91,15 @@ def write_comparison_page(folders: Sequence[Path], path: Path) -> None:
     write_file(path, page.encode())
 
 
-def _metrics(ranking: Ranking) -> list[str]:
-    names = in_order(set().union(*ranking.summaries))
-    return [name for name in names if find_metric(name).inputs != ("truth",)]
-
-
 def _means(ranking: Ranking) -> str:
-    names = _metrics(ranking)
+    names = shown_metrics(ranking)
     rows = []
     for number, (system, summary) in enumerate(zip(ranking.systems, ranking.summaries, strict=True), 1):
         cells = [_cell(name, summary) for name in names]
         rows.append(row(f"{number} {system}", cells))
-    head = ["system", *(_label(name) for name in names)]
+    head = ["system", *map(label_with_direction, names)]
     caption = "Means over pictures with their 95 % bootstrap intervals. ↑ higher is better, ↓ lower is better."
     return section("Ranking", table(caption, head, rows, range(1, 1 + len(names))))
-
-
-def _label(name: str) -> str:
-    arrow = {"higher": "↑", "lower": "↓", "neither": ""}[find_metric(name).direction]
-    return f"{find_metric(name).label} {arrow}".strip()
 
 
 def _cell(name: str, summary: Summary) -> str:
@@ -115,7 +110,7 @@ def _cell(name: str, summary: Summary) -> str:
 
 
 def _differences(ranking: Ranking) -> str:
-    names = _metrics(ranking)
+    names = shown_metrics(ranking)
     rows = [
         row(f"{number} {system}", [_difference(name, comparison) for name in names])
         for number, (system, comparison) in enumerate(zip(ranking.systems[1:], ranking.against_first, strict=True), 2)
@@ -123,7 +118,9 @@ def _differences(ranking: Ranking) -> str:
     caption = (
         f"Each minus {ranking.systems[0]}, picture by picture, with the 95 % interval; a star where it does not hold 0."
     )
-    return section("Differences", table(caption, ["system", *map(_label, names)], rows, range(1, 1 + len(names))))
+    return section(
+        "Differences", table(caption, ["system", *map(label_with_direction, names)], rows, range(1, 1 + len(names)))
+    )
 
 
 def _difference(name: str, comparison: Comparison) -> str:

@@ -37,14 +37,25 @@ class Ranking:
 
 
 def rank(evaluations: Sequence[Evaluation]) -> Ranking:
+    """Ranks evaluations as `rank_in_order`, whose errors it raises."""
+    return rank_in_order(evaluations)[0]
+
+
+def rank_in_order(evaluations: Sequence[Evaluation]) -> tuple[Ranking, list[int]]:
     """Ranks evaluations by the first metric of the catalogue that all have and in which something is better.
 
-    Raises UserError where they are not of the same pictures, and where they share no such metric.
+    Returns the ranking, and the numbers of the evaluations in its order. Raises UserError where they are not of the
+    same pictures, and where they share no such metric.
     """
     summaries = [summarize(evaluation) for evaluation in evaluations]
-    metric, order = best_first(summaries)
+    shared = in_order(set.intersection(*map(set, summaries)))
+    metric = next((name for name in shared if find_metric(name).direction != "neither"), None)
+    if metric is None:
+        raise UserError("these results have no metric in common in which one can be better: measure all with the same.")
+    sign = -1 if find_metric(metric).direction == "higher" else 1
+    order = sorted(range(len(evaluations)), key=lambda i: sign * headline(summaries[i][metric]))
     best = evaluations[order[0]]
-    return Ranking(
+    ranking = Ranking(
         metric,
         describe_protocol(best),
         best.count,
@@ -52,28 +63,18 @@ def rank(evaluations: Sequence[Evaluation]) -> Ranking:
         [summaries[i] for i in order],
         [compare(best, evaluations[i]) for i in order[1:]],
     )
+    return ranking, order
 
 
-def best_first(summaries: Sequence[Summary]) -> tuple[str, list[int]]:
-    """Returns the metric that systems are ranked by, and their numbers in that order.
-
-    Raises UserError where they share no metric in which something is better.
-    """
-    shared = in_order(set.intersection(*map(set, summaries)))
-    metric = next((name for name in shared if find_metric(name).direction != "neither"), None)
-    if metric is None:
-        raise UserError("these results have no metric in common in which one can be better: measure all with the same.")
-    sign = -1 if find_metric(metric).direction == "higher" else 1
-    return metric, sorted(range(len(summaries)), key=lambda i: sign * headline(summaries[i][metric]))
+def shown_metrics(ranking: Ranking) -> list[str]:
+    """Returns the metrics of a ranking in the order of tables, without those of the truth alone."""
+    names = in_order(set.union(*map(set, ranking.summaries)))
+    return [name for name in names if find_metric(name).inputs != ("truth",)]
 
 
 def as_text(ranking: Ranking) -> str:
     """Returns the ranking as two tables for people: means with their intervals, and differences to the first."""
-    names = [
-        name
-        for name in in_order(set.union(*(set(summary) for summary in ranking.summaries)))
-        if find_metric(name).inputs != ("truth",)
-    ]
+    names = shown_metrics(ranking)
     head = [find_metric(name).label for name in names]
     means = [["", *head]]
     for number, (system, summary) in enumerate(zip(ranking.systems, ranking.summaries, strict=True), 1):

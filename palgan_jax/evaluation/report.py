@@ -15,6 +15,7 @@ from palgan_jax.evaluation.table import (
     format_fact,
     format_interval,
     format_value,
+    label_with_direction,
     lines,
 )
 from palgan_jax.metrics.catalogue import find_metric, in_order
@@ -64,9 +65,8 @@ def _numbers(summary: Summary) -> str:
     for name, entry in summary.items():
         decimals = find_metric(name).decimals
         spread = [f"{entry[key]:.{decimals}f}" if key in entry else NOTHING for key in ("median", "sd")]
-        direction = {"higher": "↑", "lower": "↓", "neither": ""}[find_metric(name).direction]
         numbers = [format_value(name, entry), format_interval(name, entry), *spread]
-        rows.append(row(f"{find_metric(name).label} {direction}".strip(), numbers, [find_metric(name).meaning]))
+        rows.append(row(label_with_direction(name), numbers, [find_metric(name).meaning]))
     caption = (
         "Means over pictures with their 95 % bootstrap intervals, which say how much a mean would move with other "
         "pictures of the same kind. A number of the whole set has none. ↑ higher is better, ↓ lower is better."

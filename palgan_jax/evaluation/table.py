@@ -103,6 +103,12 @@ def _cell(name: str, summary: Summary) -> str:
     return format_value(name, summary[name]) if name in summary else NOTHING
 
 
+def label_with_direction(name: str) -> str:
+    """Returns a metric's label with an arrow in the direction that is better, where one is."""
+    arrow = {"higher": "↑", "lower": "↓", "neither": ""}[find_metric(name).direction]
+    return f"{find_metric(name).label} {arrow}".strip()
+
+
 def format_value(name: str, entry: dict[str, float]) -> str:
     """Returns the number of a summary's entry with as many decimals as its metric has."""
     return f"{headline(entry):.{find_metric(name).decimals}f}"

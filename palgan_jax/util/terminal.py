@@ -91,10 +91,10 @@ def recorded(folder: Path, *, process: int = 0, verbose: bool = False) -> Iterat
                 stack.enter_context(_errors_of_threads_in(file))
         if copied:
             stack.enter_context(_formatted(messages, stamped))
-            stack.enter_context(_descriptor_2_to(stack.enter_context(_copies(path))))
+            stack.enter_context(descriptor_2_to(stack.enter_context(_copies(path))))
         elif ours:
             stack.enter_context(_terminal_of_our_own(messages))
-            stack.enter_context(_descriptor_2_to(file.fileno()))
+            stack.enter_context(descriptor_2_to(file.fileno()))
         try:
             yield
         except BaseException as error:
@@ -191,7 +191,8 @@ def _terminal_of_our_own(handlers: list[_Messages]) -> Iterator[None]:
 
 
 @contextmanager
-def _descriptor_2_to(target: int) -> Iterator[None]:
+def descriptor_2_to(target: int) -> Iterator[None]:
+    """Lets what is written to standard error, by libraries as well, go to a descriptor, in a `with` body."""
     sys.stderr.flush()
     before = os.dup(2)
     os.dup2(target, 2)
