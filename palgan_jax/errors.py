@@ -1,5 +1,6 @@
 """The exceptions that are shown to a person as one sentence, and the exit codes of all commands."""
 
+import errno
 import io
 import os
 import re
@@ -24,6 +25,10 @@ class ExitCode(IntEnum):
     """Ctrl-C where nothing is saved, or once more, which gives up what is not: 128 + SIGINT, as shells have it."""
     OUTPUT_CLOSED = 141
     """What reads the output has ended, as `head` does after ten lines: 128 + SIGPIPE, as shells have it."""
+
+
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
+"""What the system says where a disk, or what one person may have of it, is full."""
 
 
 class UserError(Exception):
@@ -142,5 +147,12 @@ def report(error: BaseException) -> ExitCode:
         return error.exit_code
     if isinstance(error, KeyboardInterrupt):
         return ExitCode.INTERRUPTED
+    if isinstance(error, OSError) and error.errno in NO_ROOM:
+        where = f"{error.filename} cannot be written" if error.filename else "something cannot be written"
+        print(
+            f"palgan: error: {printable(where)} ({one_line(error)}): make room, and start the same command again.",
+            file=sys.stderr,
+        )
+        return ExitCode.BAD_INPUT
     traceback.print_exception(error)
     return ExitCode.FAULT

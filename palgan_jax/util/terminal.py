@@ -78,10 +78,7 @@ def recorded(folder: Path, *, process: int = 0, verbose: bool = False) -> Iterat
     messages = [handler for handler in logging.getLogger().handlers if isinstance(handler, _Messages)]
     ours = _is_descriptor_2(sys.stderr)
     with ExitStack() as stack:
-        try:
-            file = stack.enter_context(path.open("a", encoding="utf-8", errors="backslashreplace"))
-        except OSError as error:
-            raise UserError(f"{path} cannot be written ({one_line(error)}): choose another --workdir.") from error
+        file = stack.enter_context(_appending(path))
         _write(file, f"{time.strftime('%Y-%m-%d %H:%M:%S')} {shlex.join(sys.argv)}")
         copied = ours and (verbose or not sys.stderr.isatty())
         if not (copied and verbose):
@@ -101,6 +98,19 @@ def recorded(folder: Path, *, process: int = 0, verbose: bool = False) -> Iterat
             expected = isinstance(error, UserError | KeyboardInterrupt | SystemExit)
             _write(file, f"{type(error).__name__}: {error}" if expected else "".join(traceback.format_exception(error)))
             raise
+
+
+@contextmanager
+def _appending(path: Path) -> Iterator[IO[str]]:
+    try:
+        file = path.open("a", encoding="utf-8", errors="backslashreplace")
+    except OSError as error:
+        raise UserError(f"{path} cannot be written ({one_line(error)}): choose another --workdir.") from error
+    try:
+        yield file
+    finally:
+        with suppress(OSError):  # what a full disk refused is tried once more, and is no reason to hide why a run ends
+            file.close()
 
 
 def _write(file: IO[str], text: str) -> None:

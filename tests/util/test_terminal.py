@@ -14,6 +14,7 @@ from tests.support.terminal import Terminal
 
 PROGRAM = """
 import logging, os, subprocess, sys, threading, warnings
+from contextlib import suppress
 from pathlib import Path
 from palgan_jax.errors import UserError, report
 from palgan_jax.util.progress import Progress
@@ -25,7 +26,8 @@ try:
         with Progress("training", 3) as progress:
             progress.advance()
             own.info("of our own")
-            os.write(2, b"E1125 of a library in C++\\n")
+            with suppress(OSError):
+                os.write(2, b"E1125 of a library in C++\\n")
             subprocess.run(["sh", "-c", "echo of another process >&2"])
             other.warning("of a library in Python")
             warnings.warn("of a warning")
@@ -102,3 +104,13 @@ def test_messages_after_the_stream_was_closed_are_no_fault(monkeypatch):
     stream.close()
     logging.getLogger("palgan_jax.x").warning("not seen")
     logging.basicConfig(handlers=before, force=True)
+
+
+@pytest.mark.parametrize("process", [0, 3])
+def test_a_full_disk_under_the_file_hides_no_sentence(tmp_path, process):
+    (tmp_path / ("log-3.txt" if process else "log.txt")).symlink_to("/dev/full")
+    done = subprocess.run(words(tmp_path, process), cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 2 and "palgan: error: this is wrong: mend it.\n" in done.stderr
+    assert "Traceback" not in done.stderr
+    terminal = Terminal(words(tmp_path, process), cwd=ROOT)
+    assert terminal.end() == 2 and "palgan: error: this is wrong: mend it." in terminal.lines()
