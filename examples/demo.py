@@ -1,8 +1,8 @@
 """Runs the demo of `make demo`: training, resuming and colorizing, on the bundled pictures.
 
 Trains the demo config on the bundled photographs, stops it half-way and resumes it with the same command. Then
-colorizes the bundled samples, which no training has seen, with the bundled model and not with the one of these minutes,
-and draws them as a contact sheet: OUTPUT/sheet.png and OUTPUT/index.html.
+colorizes the bundled samples, which no training has seen, with the bundled model and with that of these minutes, and
+draws them as a contact sheet: OUTPUT/sheet.png and OUTPUT/index.html.
 """
 
 import argparse
@@ -34,7 +34,7 @@ def main() -> int:
         train(workdir, until=past_half)
         say("Stopped. The same command goes on where it ended:")
         train(workdir)
-    say("Colorizing the samples, which no training has seen, with the bundled model.")
+    say("Colorizing the samples, which no training has seen, with the bundled model and with the one just trained.")
     sheet = draw(output, workdir)
     say(f"Done. The contact sheet is {sheet}, and the page to open in a browser is {output / 'index.html'}.")
     return 0
@@ -83,18 +83,19 @@ RIVALS = {"_gray": "gray", "_mean_ab": "mean color"}
 
 
 def draw(output: Path, workdir: Path) -> Path:
-    """Colorizes the samples with the bundled model, and writes the contact sheet with the curves of the run."""
+    """Colorizes the samples with both models, and writes the contact sheet with the curves of the run."""
     from palgan_jax.colorize.predictor import Colorizer
     from palgan_jax.data.decode import read_rgb
     from palgan_jax.pages import Curve, Row, read_credits, write_sheet
 
-    colorizer = Colorizer.load()
+    bundled, trained = Colorizer.load(), Colorizer.load(workdir)
     credits, rows = read_credits(SAMPLES / "ATTRIBUTION.md"), []
     for path in sorted(SAMPLES.glob("*.jpg")):
         truth = read_rgb(path)
-        result = colorizer(truth)
-        palette = result.palette.counts()
-        rows.append(Row(path.stem, in_gray(truth), result.pixels, truth, palette, credit=credits.get(path.name, "")))
+        result = bundled(truth)
+        painted = {"bundled model": result.pixels, "demo run": trained(truth).pixels}
+        credit = credits.get(path.name, "")
+        rows.append(Row(path.stem, in_gray(truth), painted, truth, result.palette, credit=credit))
     lines = metrics(workdir)
     measured = next(row for row in reversed(lines) if "val/psnr" in row)
     curves = [
@@ -112,13 +113,10 @@ def draw(output: Path, workdir: Path) -> Path:
         ]
     ]
     notes = [
-        f"Colors: {colorizer.source}.",
-        f"Curves: the demo run of {lines[-1]['step']} steps on the bundled photographs.",
+        f"Bundled model, and palettes: {bundled.source}.",
+        f"Demo run, and curves: {lines[-1]['step']} steps on the bundled photographs, which teach little.",
     ]
-    return write_sheet(
-        rows, output, "PalGAN in JAX: the samples", notes, curves=curves, spec=colorizer.spec,
-        ab_range=colorizer.config.ab_range,
-    )  # fmt: skip
+    return write_sheet(rows, output, "PalGAN in JAX: the samples", notes, curves=curves)
 
 
 def in_gray(rgb: np.ndarray) -> np.ndarray:

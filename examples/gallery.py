@@ -56,7 +56,7 @@ def main() -> int:
     references = [open_picture(REFERENCES / name) for name in PAINTED_LIKE]
     credits = read_credits(SAMPLES / "ATTRIBUTION.md")
     entries = [draw(path, colorizer, references, credits[path.name]) for path in sorted(SAMPLES.glob("*.jpg"))]
-    sheet = draw_sheet([entry.row for entry in entries[::3]], colorizer)
+    sheet = draw_sheet([entry.row for entry in entries[::3]])
     entries.sort(key=lambda entry: -entry.gain)
     files = {f"{entry.name}.jpg": entry.picture for entry in entries} | {"references.jpg": in_a_row(references)}
     total = sum(map(len, files.values()))
@@ -81,15 +81,14 @@ def draw(path: Path, colorizer: Colorizer, references: list[np.ndarray], credit:
     automatic = predicted.pixels
     others = [colorizer(truth, reference=reference).pixels for reference in references]
     picture = in_a_row([gray, automatic, *others, colorizer(truth, edit=EDIT).pixels, truth])
-    row = Row(path.stem, gray, automatic, truth, predicted.palette.counts())
+    row = Row(path.stem, gray, {"ours": automatic}, truth, predicted.palette)
     return Entry(path.stem, credit, picture, decibels(automatic, truth), decibels(gray, truth), row)
 
 
-def draw_sheet(rows: list[Row], colorizer: Colorizer) -> bytes:
+def draw_sheet(rows: list[Row]) -> bytes:
     """Returns a contact sheet of some samples, as a JPEG."""
-    spec, ab_range = colorizer.spec, colorizer.config.ab_range
     with tempfile.TemporaryDirectory() as folder:
-        path = write_sheet(rows, folder, "Every third sample", html=False, spec=spec, ab_range=ab_range)
+        path = write_sheet(rows, folder, "Every third sample", html=False)
         with Image.open(path) as sheet:
             return jpeg(sheet.convert("RGB"))
 

@@ -105,7 +105,7 @@ def _page(lines: Sequence[Line], facts: dict[str, Any], counts: dict[str, int]) 
         items = "".join(f"<li>{html.escape(printable(line.error))}</li>" for line in failed)
         body += f'<section aria-label="failed"><h2>Not done</h2><ul>{items}</ul></section>'
     # The name comes first, since a page is told to be ours by its first bytes.
-    return document("Colorized photographs", notes, body, style=".two { grid-template-columns: 1fr 1fr; }").replace(
+    return document("Colorized photographs", notes, body).replace(
         "<head>", f'<head><meta name="generator" content="{_GENERATOR}">', 1
     )
 
@@ -126,7 +126,7 @@ def _card(line: Line) -> str:
     caption = f"{result}, {line.status}" + (f" in {line.seconds:.1f} s" if line.seconds is not None else "")
     details = "".join(f"<p>{html.escape(printable(note))}</p>" for note in line.notes)
     return (
-        f'<figure class="card"><div class="pictures two">{"".join(images)}</div>'
+        f'<figure class="card"><div class="pictures">{"".join(images)}</div>'
         f"<figcaption><h3>{html.escape(name)}</h3><p>{html.escape(caption)}</p>{details}</figcaption></figure>"
     )
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from palgan_jax.palette.drawing import draw_swatches
 from palgan_jax.palette.palette import Palette
 
 _CELL, _BAR, _GAP, _LABEL = 360, 24, 12, 28
@@ -28,10 +29,6 @@ def draw_samples(pictures: Sequence[np.ndarray], palettes: Sequence[Palette]) ->
         left, top = _GAP + i % columns * step[0], _GAP + i // columns * step[1]
         sheet.paste(Image.fromarray(picture).resize(size, Image.Resampling.LANCZOS), (left, top))
         top += size[1]
-        at = float(left)
-        for swatch in palette.swatches():
-            end = at + swatch.share * size[0]
-            sheet.paste(swatch.color, (round(at), top + 4, round(end), top + _BAR))
-            at = end
+        draw_swatches(sheet, palette.swatches(), (left, top + 4, left + size[0], top + _BAR))
         draw.text((left, top + _BAR + 4), f"sample {i}" if i else "automatic", fill="black", font=font)
     return np.asarray(sheet)

@@ -44,11 +44,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--palette",
-        choices=("automatic", "truth", "random"),
+        choices=("automatic", "truth", "random", "mean"),
         default="automatic",
-        help="of a checkpoint: predicted (default), the photograph's own, or that of another photograph",
+        help="of a checkpoint: predicted (default), the photograph's own, that of another photograph, or one for all",
     )
-    parser.add_argument("--train", metavar="SPEC", help="the set whose mean color --baseline mean is (default: truth)")
+    parser.add_argument(
+        "--train", metavar="SPEC", help="the set whose mean --baseline mean or --palette mean is (default: truth)"
+    )
     parser.add_argument("--label", metavar="TEXT", default="", help="what the system is called in tables")
     parser.add_argument(
         "--metrics",
@@ -84,8 +86,8 @@ def run(args: argparse.Namespace) -> int:
             raise UserError(f"palgan evaluate needs --{name}: `palgan evaluate --help` says what it is.")
     if args.palette != "automatic" and (args.predictions or args.baseline):
         raise UserError("--palette is for checkpoints: leave it out.")
-    if args.train and args.baseline != "mean":
-        raise UserError("--train is for --baseline mean: leave it out.")
+    if args.train and "mean" not in (args.baseline, args.palette):
+        raise UserError("--train is for --baseline mean and --palette mean: leave it out.")
     from palgan_jax.util.compilation import keep_compiled_programs
 
     keep_compiled_programs()
@@ -158,19 +160,21 @@ def _system(args: argparse.Namespace, truth: Any, protocol: Any) -> Any:
     if args.baseline == "nearest":
         return systems.NearestPalette(args.label) if args.label else systems.NearestPalette()
     if args.baseline == "mean":
-        return _mean(args, truth, protocol)
-    return systems.Checkpoint.load(args.checkpoint, args.palette, args.label)
+        return systems.mean_color(_averaged(args, truth, protocol), args.label)
+    averaged = _averaged(args, truth, protocol) if args.palette == "mean" else None
+    return systems.Checkpoint.load(args.checkpoint, args.palette, args.label, averaged)
 
 
-def _mean(args: argparse.Namespace, truth: Any, protocol: Any) -> Any:
+def _averaged(args: argparse.Namespace, truth: Any, protocol: Any) -> Any:
+    """Returns the photographs of which a baseline takes the mean."""
     from palgan_jax.evaluation.names import select_photographs
-    from palgan_jax.evaluation.systems import mean_color
+    from palgan_jax.evaluation.systems import SetToAverage
     from palgan_jax.evaluation.truth import open_truth
 
     if args.train:
         pictures = open_truth(args.train, args.data_dir)
-        return mean_color(pictures, range(len(pictures)), args.train, args.label)
-    return mean_color(truth, select_photographs(truth, protocol).rows, "the truth", args.label)
+        return SetToAverage(pictures, range(len(pictures)), args.train)
+    return SetToAverage(truth, select_photographs(truth, protocol).rows, "the truth")
 
 
 def _compare(args: argparse.Namespace) -> int:

@@ -21,7 +21,7 @@ class Evaluation:
       list_sha256: of the list of pictures that were measured.
       count: how many those are, N.
       resize: how pictures were resized, for people.
-      palette: where palettes came from: "automatic", "truth", "random" or "none".
+      palette: where palettes came from: "automatic", "truth", "random", "mean" or "none".
       names: of the pictures, no two the same.
       values: by metric, a finite value a picture, float64 (N,).
       whole: by metric, a number of the whole set.

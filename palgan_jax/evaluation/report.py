@@ -22,7 +22,8 @@ from palgan_jax.metrics.catalogue import find_metric, in_order
 from palgan_jax.pages.html import describe_palette, document, figure, image
 from palgan_jax.pages.table import STYLE as TABLES
 from palgan_jax.pages.table import escaped, printable, row, section, table
-from palgan_jax.palette import histogram as palettes
+from palgan_jax.palette.histogram import of_picture
+from palgan_jax.palette.palette import Palette
 from palgan_jax.palette.spec import PaletteSpec
 
 MOST_SHOWN = 4
@@ -32,7 +33,6 @@ _STYLE = """
 tr.ours { background: color-mix(in srgb, var(--curve) 12%, transparent); }
 .warning { border-left: 4px solid var(--curve); padding: .2rem 0 .2rem .9rem; margin: 1.2rem 0 0; max-width: 80ch; }
 .facts td { overflow-wrap: anywhere; }
-.stack { display: grid; gap: .6rem; }
 svg .bar { fill: var(--curve); opacity: .75; }
 svg .mean { stroke: var(--ink); stroke-width: 1.5; }
 h3.name { overflow-wrap: anywhere; }
@@ -174,27 +174,28 @@ def _card(evaluation: Evaluation, number: int, example: Example) -> str:
         image(example.predicted, "predicted", f"{name}, as colorized"),
         image(example.truth, "truth", f"{name}, in its true colors"),
     ]
-    palette = example.palette if example.palette is not None else _palette(example.predicted)
-    label = "palette" if example.palette is not None else "its colors"
-    drawings = "".join(
-        image(palettes.picture(h, spec), text, f"{text} of {name}: {describe_palette(h, spec)}", kind="palette")
-        for h, text in ((palette, label), (_palette(example.truth), "true colors"))
-        for spec in [PaletteSpec(bins=math.isqrt(len(h)))]
-    )
+    if example.palette is None:
+        label, palette = "its colors", _palette(example.predicted)
+    else:
+        label, palette = "palette", Palette(example.palette, PaletteSpec(bins=math.isqrt(len(example.palette))))
+    drawings = [
+        image(np.asarray(palette.draw()), text, f"{text} of {name}: {describe_palette(palette)}", kind="palette")
+        for text, palette in ((label, palette), ("true colors", _palette(example.truth)))
+    ]
     figures = ", ".join(
         f"{find_metric(key).label} {evaluation.values[key][number]:.{find_metric(key).decimals}f}"
         for key in ("psnr", "ssim", "lpips_alexnet", "lpips_vgg16", "ciede2000")
         if key in evaluation.values
     )
     return (
-        f'<figure class="card"><div class="pictures three">{"".join(images)}<div class="stack">{drawings}</div></div>'
+        f'<figure class="card"><div class="pictures">{"".join(images + drawings)}</div>'
         f'<figcaption><h3 class="name">{escaped(name)}</h3><p>{escaped(figures)}</p></figcaption></figure>'
     )
 
 
-def _palette(rgb: np.ndarray) -> np.ndarray:
-    """Returns the palette (256,) of a picture uint8 (H, W, 3)."""
-    return np.asarray(palettes.of_picture(jnp.asarray(rgb)))
+def _palette(rgb: np.ndarray) -> Palette:
+    """Returns the palette of a picture uint8 (H, W, 3)."""
+    return Palette(np.asarray(of_picture(jnp.asarray(rgb))))
 
 
 def _facts(evaluation: Evaluation) -> str:

@@ -22,7 +22,7 @@ from palgan_jax.colorize.predictor import Colorizer
 from palgan_jax.data.decode import read_rgb
 from palgan_jax.data.folder import Listing, list_pictures
 from palgan_jax.data.protocols import Pictures
-from palgan_jax.data.sampling import SIDE, mean_ab
+from palgan_jax.data.sampling import SIDE, averages, mean_ab
 from palgan_jax.errors import UserError
 from palgan_jax.evaluation.join import join_batch, join_painting, resize_square
 from palgan_jax.evaluation.protocols import first_few, stem
@@ -38,12 +38,25 @@ that the system made of the photograph before."""
 Painted = tuple[jax.Array, jax.Array | None]
 
 
+@dataclass(frozen=True)
+class SetToAverage:
+    """The photographs of which a baseline takes the mean: the rows of a set, and what the set is called in labels."""
+
+    pictures: Pictures
+    rows: Sequence[int]
+    name: str
+
+    def read(self, row: int) -> np.ndarray:
+        """Reads one, uint8 (H, W, 3)."""
+        return read_picture(self.pictures, row, at_least=SIDE)
+
+
 class System(Protocol):
     """Something that colorizes.
 
     Attributes:
       label: its name in tables.
-      palette: where its palettes come from: "automatic", "truth", "random" or "none".
+      palette: where its palettes come from: "automatic", "truth", "random", "mean" or "none".
       inputs: what it gets besides luminance.
       weights: by name, the SHA-256 of each file that was loaded.
       variables: arrays, for `paint`.
@@ -69,11 +82,19 @@ class System(Protocol):
 class Checkpoint:
     """A model of ours, painting as `palgan colorize` does: at the model's own size, colors stretched over the picture.
 
-    palette: "automatic": the predicted one; "truth": the photograph's own; "random": that of another photograph.
+    palette: "automatic": the predicted one; "truth": the photograph's own; "random": that of another photograph;
+    "mean": the same one for all, `mean` (K,).
     Raises UserError for a model that takes no palette and another choice.
     """
 
-    def __init__(self, colorizer: Colorizer, sha256: str, palette: str = "automatic", label: str = ""):
+    def __init__(
+        self,
+        colorizer: Colorizer,
+        sha256: str,
+        palette: str = "automatic",
+        label: str = "",
+        mean: np.ndarray | None = None,
+    ):
         if palette != "automatic" and not colorizer.takes_reference:
             raise UserError(
                 f'a model of the kind "{colorizer.config.model}" takes no palette: leave out --palette {palette}.'
@@ -81,26 +102,45 @@ class Checkpoint:
         self.colorizer = colorizer
         self.label = label or colorizer.source
         self.palette = palette
-        self.inputs: tuple[Input, ...] = {"automatic": (), "truth": ("truth",), "random": ("partner",)}[palette]
+        inputs: dict[str, tuple[Input, ...]] = {"truth": ("truth",), "random": ("partner",)}
+        self.inputs = inputs.get(palette, ())
         self.weights = {"checkpoint": sha256}
+        self._mean = mean
+        if mean is not None:
+            self.weights["mean palette"] = _sha256_of(mean)
         self.variables = colorizer.variables
 
     @classmethod
-    def load(cls, path: str | None, palette: str = "automatic", label: str = "") -> "Checkpoint":
-        """Loads the model that `--checkpoint PATH` means; None: the bundled one. Raises UserError for a missing one."""
+    def load(
+        cls, path: str | None, palette: str = "automatic", label: str = "", averaged: SetToAverage | None = None
+    ) -> "Checkpoint":
+        """Loads the model that `--checkpoint PATH` means; None: the bundled one. Raises UserError for a missing one.
+
+        averaged: the photographs whose mean palette "mean" is.
+        """
         from palgan_jax.checkpoint.find import find_weights
 
-        return cls.of(find_weights(path), palette, label)
+        return cls.of(find_weights(path), palette, label, averaged)
 
     @classmethod
-    def of(cls, weights: Weights, palette: str = "automatic", label: str = "") -> "Checkpoint":
-        """Returns the system that paints with these weights."""
-        return cls(Colorizer(weights), _sha256(weights), palette, label)
+    def of(
+        cls, weights: Weights, palette: str = "automatic", label: str = "", averaged: SetToAverage | None = None
+    ) -> "Checkpoint":
+        """Returns the system that paints with these weights; arguments as of `load`."""
+        colorizer, mean = Colorizer(weights), None
+        if averaged is not None:
+            mean = averages(
+                averaged.read, averaged.rows, averaged.pictures.place, resolution=colorizer.resolution,
+                spec=colorizer.spec, ab_range=colorizer.config.ab_range,
+            ).mean_palette  # fmt: skip
+        return cls(colorizer, _sha256(weights), palette, label, mean)
 
     def paint(self, variables: Any, luminance: jax.Array, inputs: Mapping[str, jax.Array]) -> Painted:
         """Paints as `System.paint` says."""
         source = inputs.get("truth", inputs.get("partner"))
         palette = None if source is None else self.palettes_of(source)
+        if self._mean is not None:
+            palette = jnp.broadcast_to(self._mean, (len(luminance), len(self._mean)))  # (B, K)
         small = self._small(luminance)
         palette, ab = self._predict(variables, small, palette)
         return join_painting(luminance, small, ab), palette
@@ -120,6 +160,10 @@ class Checkpoint:
     def _predict(self, variables: Any, small: jax.Array, palette: jax.Array | None) -> tuple[jax.Array, jax.Array]:
         model = self.colorizer
         return predict_batch(model.network, model.spec, model.config.ab_range, variables, small, palette)
+
+
+def _sha256_of(array: np.ndarray) -> str:
+    return hashlib.sha256(array.tobytes()).hexdigest()
 
 
 def _sha256(weights: Weights) -> str:
@@ -271,10 +315,10 @@ def gray(label: str = "") -> Uniform:
     return Uniform(label or "gray", np.zeros(2, np.float32))
 
 
-def mean_color(pictures: Pictures, rows: Sequence[int], name: str, label: str = "") -> Uniform:
-    """Returns the baseline of one color: the mean of at most 5,000 of the photographs `rows`.
+def mean_color(photographs: SetToAverage, label: str = "") -> Uniform:
+    """Returns the baseline of one color: the mean of at most 5,000 of these photographs.
 
-    `name`: of these photographs, for the label. Raises DataStopped where none of them can be read.
+    Raises DataStopped where none of them can be read.
     """
-    ab = mean_ab(lambda row: read_picture(pictures, row, at_least=SIDE), rows, pictures.place)
-    return Uniform(label or f"the mean color of {name}", ab, {"mean color": hashlib.sha256(ab.tobytes()).hexdigest()})
+    ab = mean_ab(photographs.read, photographs.rows, photographs.pictures.place)
+    return Uniform(label or f"the mean color of {photographs.name}", ab, {"mean color": _sha256_of(ab)})

@@ -116,7 +116,11 @@ def format_value(name: str, entry: dict[str, float]) -> str:
 
 def describe_system(evaluation: Evaluation) -> str:
     """Returns the label, with the palette's origin where a checkpoint did not predict it."""
-    origins = {"truth": ", the truth's palette", "random": ", a random picture's palette"}
+    origins = {
+        "truth": ", the truth's palette",
+        "random": ", a random picture's palette",
+        "mean": ", one palette for all",
+    }
     return evaluation.system + origins.get(evaluation.palette, "") * ("checkpoint" in evaluation.weights)
 
 

@@ -5,10 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from palgan_jax.color import AB_RANGE
 from palgan_jax.pages.rows import Row
-from palgan_jax.palette import histogram as palettes
-from palgan_jax.palette.spec import PaletteSpec
 
 PAPER = (250, 249, 246)
 INK = (33, 33, 36)
@@ -30,11 +27,6 @@ def fit(picture: Image.Image, cell: int) -> Image.Image:
     return picture if size == picture.size else picture.resize(size, Image.Resampling.BICUBIC)
 
 
-def _palette_picture(h: np.ndarray, spec: PaletteSpec, ab_range: float, cell: int) -> Image.Image:
-    """Draws a palette with whole pixels for each bin, at most `cell` wide."""
-    return Image.fromarray(palettes.picture(h, spec, cell=max(1, cell // spec.bins), ab_range=ab_range))
-
-
 def shorten(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width: float) -> str:
     """Cuts a text with an ellipsis where it is wider than the room."""
     if font.getlength(text) <= width:
@@ -50,8 +42,6 @@ def draw_sheet(
     notes: Sequence[str] = (),
     *,
     cell: int = 192,
-    spec: PaletteSpec = PaletteSpec(),
-    ab_range: float = AB_RANGE,
 ) -> np.ndarray:
     """Draws a contact sheet as one picture.
 
@@ -60,22 +50,25 @@ def draw_sheet(
       title: set above the rows.
       notes: lines set below the title, such as which checkpoint was used.
       cell: the longer side of each picture, pixels.
-      spec: how the palettes were counted.
-      ab_range: the a or b that is 1.0 in them.
 
     Returns uint8 (H, W, 3).
     """
     columns = 1 if len(rows) <= 5 else 2
-    headings = ["gray", "ours", *(["truth"] if any(row.truth is not None for row in rows) else [])]
+    headings = ["gray", *(rows[0].painted if rows else ())]
+    if any(row.truth is not None for row in rows):
+        headings.append("truth")
     if any(row.palette is not None for row in rows):
         headings.append("palette")
     pictures = [_row_pictures(row, cell) for row in rows]
     lines = [range(first, min(first + columns, len(rows))) for first in range(0, len(rows), columns)]
-    heights = [max(picture.height for i in line for picture in pictures[i]) for line in lines]
-
-    palette_width = max(cell // 2, 48)  # as wide as its heading at least
+    palette_width = max(cell * 3 // 4, 48)  # as wide as its heading at least
+    palettes = [None if row.palette is None else row.palette.draw(palette_width) for row in rows]
     block = len(headings) * (cell + GAP) - GAP - (cell - palette_width if "palette" in headings else 0)
     header = MARGIN + (36 if title else 0) + 20 * len(notes) + (8 if title or notes else 0)
+    heights = [
+        max(drawing.height for i in line for drawing in (*pictures[i], palettes[i]) if drawing is not None)
+        for line in lines
+    ]
     width = 2 * MARGIN + columns * block + (columns - 1) * 4 * GAP
     height = header + _HEADING + sum(line_height + _LABEL for line_height in heights) + MARGIN // 2
     sheet = Image.new("RGB", (width, height), PAPER)
@@ -90,8 +83,7 @@ def draw_sheet(
         for left, i in zip(lefts, line, strict=False):
             for k, picture in enumerate(pictures[i]):
                 sheet.paste(picture, (left + k * (cell + GAP) + (cell - picture.width) // 2, y))
-            if (palette := rows[i].palette) is not None:
-                drawing = _palette_picture(palette, spec, ab_range, palette_width)
+            if (drawing := palettes[i]) is not None:
                 sheet.paste(drawing, (left + headings.index("palette") * (cell + GAP), y))
             _draw_label(draw, rows[i], (left, y + line_height), block)
         y += line_height + _LABEL
@@ -103,7 +95,7 @@ def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
 
 
 def _row_pictures(row: Row, cell: int) -> list[Image.Image]:
-    arrays = [row.gray, row.ours, *([] if row.truth is None else [row.truth])]
+    arrays = [row.gray, *row.painted.values(), *([] if row.truth is None else [row.truth])]
     return [fit(as_rgb(array), cell) for array in arrays]
 
 

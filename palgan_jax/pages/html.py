@@ -10,8 +10,8 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image
 
-from palgan_jax.palette import histogram as palettes
-from palgan_jax.palette.spec import PaletteSpec
+from palgan_jax.palette.histogram import bin_centers
+from palgan_jax.palette.palette import Palette
 
 STYLE = """
 :root {
@@ -30,13 +30,11 @@ h3 { font-size: 1rem; margin: 0; }
 .notes { list-style: none; margin: 0; padding: 0; color: var(--faint); max-width: 80ch; }
 .cards { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(100%, 36rem), 1fr)); gap: 1.25rem; }
 .card { background: var(--card); border: 1px solid var(--line); border-radius: 12px; padding: 1rem; margin: 0; }
-.pictures { display: grid; gap: .6rem; align-items: start; }
-.three { grid-template-columns: 2fr 2fr 2fr 1fr; }
-.two { grid-template-columns: 2fr 2fr 1fr; }
+.pictures { display: grid; gap: .6rem; align-items: start; grid-auto-flow: column; grid-auto-columns: minmax(0, 1fr); }
 .pictures div { min-width: 0; }
 .pictures img { display: block; width: 100%; height: auto; border-radius: 6px; }
 .pictures span { display: block; font-size: .8rem; color: var(--faint); margin-bottom: .2rem; }
-.pictures .palette img { image-rendering: pixelated; outline: 1px solid var(--line); }
+.pictures .palette img { outline: 1px solid var(--line); }
 figcaption { margin-top: .7rem; display: flex; flex-wrap: wrap; gap: 0 1rem; align-items: baseline; }
 figcaption p { margin: 0; font-variant-numeric: tabular-nums; }
 figcaption .credit { flex-basis: 100%; font-size: .85rem; color: var(--faint); overflow-wrap: anywhere; }
@@ -47,7 +45,7 @@ svg polyline { fill: none; stroke: var(--curve); stroke-width: 2; stroke-linejoi
 svg circle { fill: var(--curve); }
 svg line { stroke: var(--line); }
 svg text { fill: var(--faint); font: 11px system-ui, sans-serif; }
-@media (max-width: 40rem) { .three, .two { grid-template-columns: 1fr 1fr; } }
+@media (max-width: 40rem) { .pictures { grid-auto-flow: row; grid-template-columns: 1fr 1fr; } }
 """
 
 # One every 30 degrees of the ab plane, from +a through +b.
@@ -92,12 +90,11 @@ def _data_uri(picture: np.ndarray, *, lossless: bool) -> str:
     return f"data:image/{kind};base64,{base64.b64encode(buffer.getvalue()).decode()}"
 
 
-def describe_palette(h: np.ndarray, spec: PaletteSpec) -> str:
+def describe_palette(palette: Palette) -> str:
     """Describes a palette for those who cannot see its drawing: the mean color, and how widely the palette spreads."""
-    share = np.asarray(h, np.float64)
-    share = share / max(share.sum(), 1e-12)
-    centers = palettes.bin_centers(spec).astype(np.float64)
-    grid = share.reshape(spec.bins, spec.bins)
+    share = palette.shares.astype(np.float64)
+    centers = bin_centers(palette.spec).astype(np.float64)
+    grid = share.reshape(len(centers), len(centers))
     a, b = float(grid.sum(1) @ centers), float(grid.sum(0) @ centers)
     hue = _HUES[round(math.degrees(math.atan2(b, a)) / 30) % 12]
     entropy = abs(float((share * np.log(np.maximum(share, 1e-12))).sum()))

@@ -1,11 +1,13 @@
 """What a contact sheet shows: pictures, curves, and who made the pictures."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+
+from palgan_jax.palette.palette import Palette
 
 
 @dataclass(frozen=True)
@@ -15,18 +17,18 @@ class Row:
     Attributes:
       name: what the picture is called.
       gray: the input, uint8 (H, W) or (H, W, 3).
-      ours: the picture as colorized, uint8 (H, W, 3).
+      painted: the picture as colorized, uint8 (H, W, 3), by the name of what colorized it; the same names in all rows.
       truth: the picture as taken, uint8 (H, W, 3); None where nobody knows.
-      palette: the predicted palette (K,); None draws none.
+      palette: the predicted palette; None draws none.
       caption: one line on the picture: figures, a remark.
       credit: author and license, shown on the web page.
     """
 
     name: str
     gray: np.ndarray
-    ours: np.ndarray
+    painted: Mapping[str, np.ndarray]
     truth: np.ndarray | None = None
-    palette: np.ndarray | None = None
+    palette: Palette | None = None
     caption: str = ""
     credit: str = ""
 

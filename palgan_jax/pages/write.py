@@ -6,11 +6,9 @@ from pathlib import Path
 
 from PIL import Image
 
-from palgan_jax.color import AB_RANGE
 from palgan_jax.pages.contact_sheet_html import page
 from palgan_jax.pages.contact_sheet_png import draw_sheet
 from palgan_jax.pages.rows import Curve, Row
-from palgan_jax.palette.spec import PaletteSpec
 from palgan_jax.util.files import make_folder, write_file
 
 
@@ -23,8 +21,6 @@ def write_sheet(
     curves: Sequence[Curve] = (),
     name: str = "sheet.png",
     html: bool = True,
-    spec: PaletteSpec = PaletteSpec(),
-    ab_range: float = AB_RANGE,
 ) -> Path:
     """Writes `output_dir/name`, and `output_dir/index.html` unless html is False; makes the folder.
 
@@ -36,17 +32,15 @@ def write_sheet(
       curves: training curves, for the page only.
       name: file name of the picture.
       html: whether to write the page; samples drawn while training need none.
-      spec: how the palettes were counted.
-      ab_range: the a or b that is 1.0 in them (config.ab_range).
 
     Returns the path of the PNG. Raises UserError where the folder cannot be written to.
     """
     folder = Path(output_dir)
     make_folder(folder)
     buffer = io.BytesIO()
-    sheet = draw_sheet(rows, title, notes, spec=spec, ab_range=ab_range)
+    sheet = draw_sheet(rows, title, notes)
     Image.fromarray(sheet).save(buffer, "PNG", compress_level=4)
     write_file(folder / name, buffer.getvalue())
     if html:
-        write_file(folder / "index.html", page(rows, title, notes, curves, spec, ab_range).encode())
+        write_file(folder / "index.html", page(rows, title, notes, curves).encode())
     return folder / name

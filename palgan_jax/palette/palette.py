@@ -18,6 +18,7 @@ from palgan_jax.errors import UserError
 from palgan_jax.palette import edits
 from palgan_jax.palette.color_shares import color_shares, count_colors
 from palgan_jax.palette.colors import parse_color
+from palgan_jax.palette.drawing import draw_palette
 from palgan_jax.palette.histogram import hellinger, normalized, of_picture, picture
 from palgan_jax.palette.spec import Kernel, Normalization, PaletteSpec
 from palgan_jax.palette.swatch_files import READERS, read_bounded, read_swatches, write_swatches
@@ -31,7 +32,6 @@ _GENERATOR = "palgan_jax palette"
 _COUNTED_AT = 256  # pixels a side
 _SUM_OF_FLOATS = 1e-3  # how far from 1 float32 arithmetic leaves the sum of a palette
 _GRAY = 0.05  # a Hellinger distance
-_CELL, _BAR = 16, 48  # pixels of a drawing
 
 
 @dataclass(frozen=True, eq=False)
@@ -218,18 +218,13 @@ class Palette:
         """Returns at most `count` colors, the most frequent first, that stand for the palette."""
         return swatches_of(*self._colors, count)
 
-    def draw(self) -> Image.Image:
-        """Draws the ab plane, a to the right and b upwards, and below it the swatches by their shares: 256 x 304."""
-        plane = picture(self.shares, self.spec, cell=_CELL, ab_range=self.ab_range)
-        side = plane.shape[1]
-        drawing = Image.new("RGB", (side, side + _BAR), "white")
-        drawing.paste(Image.fromarray(plane))
-        left = 0.0
-        for swatch in self.swatches():
-            right = left + swatch.share * side
-            drawing.paste(swatch.color, (round(left), side + 8, round(right), side + _BAR))
-            left = right
-        return drawing
+    def draw(self, side: int = 256) -> Image.Image:
+        """Draws the ab plane, a to the right and b upwards, and below it the swatches by their shares.
+
+        The plane is the largest with whole pixels for each bin that is at most `side` wide: 256 x 304 in all.
+        """
+        plane = picture(self.shares, self.spec, cell=max(1, side // self.spec.bins), ab_range=self.ab_range)
+        return draw_palette(plane, self.swatches())
 
     def drawing(self) -> bytes:
         """Returns what `draw` draws as the content of a PNG."""

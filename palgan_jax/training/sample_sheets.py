@@ -17,7 +17,8 @@ from palgan_jax.data.eval_batches import eval_batches
 from palgan_jax.data.source import Source
 from palgan_jax.distributed.mesh import replicated
 from palgan_jax.pages import Row, write_sheet
-from palgan_jax.palette.histogram import histogram, picture
+from palgan_jax.palette.histogram import histogram
+from palgan_jax.palette.palette import Palette
 from palgan_jax.training.step import make_predict
 
 COUNT = 12
@@ -58,15 +59,12 @@ class SampleSheets:
         h, ours, gray, truth = (np.asarray(x) for x in computed)
         if jax.process_index():
             return {}
-        palettes = h if self._has_palette else [None] * len(h)
+        palettes = [Palette(x, self._spec, self._ab_range) if self._has_palette else None for x in h]
         rows = [
-            Row(name=self._source.picture_name(i), gray=gray[i], ours=ours[i], truth=self._rgb[i], palette=palettes[i])
+            Row(self._source.picture_name(i), gray[i], {"ours": ours[i]}, self._rgb[i], palettes[i])
             for i in range(len(ours))
         ]
-        path = write_sheet(
-            rows, self._folder, f"Step {step:,}", name=f"step_{step:08d}.png", html=False, spec=self._spec,
-            ab_range=self._ab_range,
-        )  # fmt: skip
+        path = write_sheet(rows, self._folder, f"Step {step:,}", name=f"step_{step:08d}.png", html=False)
         if not self._on_board:
             return {}
         with Image.open(path) as sheet:
@@ -75,5 +73,5 @@ class SampleSheets:
 
     def _line(self, palettes: np.ndarray) -> np.ndarray:
         """Draws palettes (N, K) beside each other, with a gap; uint8 (H, W, 3)."""
-        pictures = [picture(h, self._spec, cell=8, ab_range=self._ab_range) for h in palettes]
+        pictures = [np.asarray(Palette(h, self._spec, self._ab_range).draw()) for h in palettes]
         return np.concatenate([np.pad(x, ((4, 4), (4, 4), (0, 0)), constant_values=255) for x in pictures], axis=1)

@@ -20,7 +20,7 @@ from palgan_jax.evaluation.join import along_edges as along_edges_on_device
 from palgan_jax.evaluation.join import join_batch
 from palgan_jax.evaluation.measure import Programs
 from palgan_jax.evaluation.plan import make_plan
-from palgan_jax.evaluation.systems import Checkpoint, NearestPalette, Predictions, gray, mean_color
+from palgan_jax.evaluation.systems import Checkpoint, NearestPalette, Predictions, SetToAverage, gray, mean_color
 from palgan_jax.evaluation.truth import partners, read_picture
 from palgan_jax.metrics.measure import Networks
 from palgan_jax.palette.palette import Palette
@@ -70,6 +70,21 @@ def test_palettes_of_the_truth_and_of_other_photographs(model, truth, squares):
         assert np.ptp(examples["truth"][i].gray.astype(int), axis=-1).max() <= 1
 
 
+def test_the_mean_palette_is_that_of_the_named_photographs_and_paints_all(truth, squares):
+    chosen = [0, 3, 4]
+    system = Checkpoint.of(tiny_weights(), "mean", averaged=SetToAverage(truth, chosen, "three"))
+    other = Checkpoint.of(tiny_weights(), "mean", averaged=SetToAverage(truth, [1], "one"))
+    assert system.weights["mean palette"] != other.weights["mean palette"]
+    plan = make_plan(system, truth, SMALL, ("psnr",), 8, 3, make_mesh())
+    programs = local_programs(plan.system)
+    first, second = (paint_example(plan.photographs, i, programs) for i in range(2))
+    np.testing.assert_array_equal(first.palette, second.palette)
+    counted = np.mean([system.colorizer.palette_of(read_picture(truth, i, at_least=256)) for i in chosen], axis=0)
+    assert Palette(first.palette).distance(Palette(counted)) < 0.02
+    painted = system.colorizer(squares[1], palette=Palette(first.palette), paint_border=True).pixels
+    assert np.abs(second.predicted.astype(int) - painted).max() <= 2
+
+
 def test_a_model_without_palettes_takes_none():
     with pytest.raises(UserError, match="takes no palette: leave out --palette truth"):
         Checkpoint(Colorizer(tiny_weights("autoencoder")), "", "truth")
@@ -79,7 +94,7 @@ def test_baselines_know_what_they_are_said_to_know(truth, squares, tmp_path):
     """Gray has no color, the mean has the truth's mean, and the truth's colors by luminance have its palette."""
     metrics = ("psnr", "colorfulness", "palette_distance", "luminance_error")
     means = [rgb2lab(read_picture(truth, i, at_least=256))[..., 1:].mean((0, 1)) for i in range(len(truth))]
-    mean = mean_color(truth, range(len(truth)), "the truth")
+    mean = mean_color(SetToAverage(truth, range(len(truth)), "the truth"))
     np.testing.assert_allclose(mean.variables, np.mean(means, 0), atol=1e-3)
     measurements = {
         system.label: evaluate(system, truth, SMALL, tmp_path / str(i), metrics=metrics, batch_size=8).evaluation.values

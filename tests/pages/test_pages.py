@@ -3,6 +3,7 @@
 import base64
 import io
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -12,8 +13,7 @@ from PIL import Image
 
 from palgan_jax.errors import UserError
 from palgan_jax.pages import Curve, Row, draw_sheet, page, read_credits, write_sheet
-from palgan_jax.palette.histogram import picture
-from palgan_jax.palette.spec import PaletteSpec
+from palgan_jax.palette.palette import Palette
 
 
 def _row(name: str = "a boat", size: tuple[int, int] = (48, 64), truth: bool = True, **more) -> Row:
@@ -24,7 +24,7 @@ def _row(name: str = "a boat", size: tuple[int, int] = (48, 64), truth: bool = T
     gray, ours, true = flat.values()
     palette = np.zeros(256, np.float32)
     palette[16 * 12 + 11] = 1
-    return Row(name, gray[..., 0], ours, true if truth else None, palette, **more)
+    return Row(name, gray[..., 0], {"ours": ours}, true if truth else None, Palette(palette), **more)
 
 
 def _where(picture: np.ndarray, color: tuple[int, int, int]) -> tuple[int, int, int, int]:
@@ -68,13 +68,18 @@ def test_the_pictures_stand_in_a_row_gray_ours_truth_palette():
     assert gray[0] < gray[2] <= ours[0] < ours[2] <= truth[0] < truth[2] < drawn.shape[1]
     assert gray[1] == ours[1] == truth[1]
     assert (ours[2] - ours[0], ours[3] - ours[1]) == (96, 72)  # 64 x 48 fitted into 96
-    # The palette's one bin is lit, to the right of the truth; all that surrounds it has the drawing's background.
-    assert (drawn[truth[1], truth[2] :] == 24).all(-1).sum() == 48
+    # The palette is to the right of the truth: its one bin is lit, and so is the bar of its swatches below.
+    color = drawn[truth[1] + 4 * 4 + 1, truth[2] + 8 + 12 * 4 + 1]
+    assert color[0] > color[2] + 50
+    palette = drawn[truth[1] :, truth[2] + 8 :]
+    bar = palette[72 + 2, 30]
+    assert (palette[:64] == color).all(-1).sum() == 16 and (palette == bar).all(-1).sum() == 64 * 10
+    assert bar[0] > bar[2] + 50
 
 
 def test_a_sheet_without_truth_and_palette_is_narrower():
     bare = _row(truth=False)
-    bare = Row(bare.name, bare.gray, bare.ours)
+    bare = Row(bare.name, bare.gray, bare.painted)
     assert draw_sheet([bare], cell=96).shape[1] < draw_sheet([_row()], cell=96).shape[1] - 96
 
 
@@ -84,7 +89,7 @@ def test_every_row_is_drawn_whatever_their_number_and_shape(count):
     rows = []
     for i in range(count):
         row = _row(f"row {i}", shapes[i % 3])
-        rows.append(Row(row.name, row.gray, np.full_like(row.ours, (200, 10 * i, 77)), row.truth, row.palette))
+        rows.append(replace(row, painted={"ours": np.full_like(row.painted["ours"], (200, 10 * i, 77))}))
     drawn = draw_sheet(rows, cell=64)
     for i in range(count):
         left, top, right, bottom = _where(drawn, (200, 10 * i, 77))
@@ -97,24 +102,15 @@ def test_long_text_is_shortened_not_run_over_the_edge():
     assert (drawn[:, -20:] == drawn[0, 0]).all()
 
 
-def test_a_palette_of_another_size_is_drawn_with_its_spec():
-    spec = PaletteSpec(bins=8)
-    row = Row("x", np.zeros((8, 8), np.uint8), np.zeros((8, 8, 3), np.uint8), None, np.full(64, 1 / 64, np.float32))
-    assert draw_sheet([row], spec=spec).ndim == 3
-
-
-def test_a_palette_is_drawn_in_the_colors_that_its_range_stands_for(tmp_path):
-    # The lit bin's color, with a and b scaled: more saturated where 1.0 stands for more.
-    for ab_range in (60.0, 110.0):
-        drawing = picture(_row().palette, cell=3, ab_range=ab_range)
-        color = tuple(int(x) for x in drawing[3 * 4, 3 * 12])  # (i_a, i_b) = (12, 11), b upwards
-        sheet = draw_sheet([_row()], cell=96, ab_range=ab_range)
-        assert (sheet == color).all(-1).sum() == 9
-        uris = re.findall(r"data:image/png;base64,([^\"]+)", page([_row()], "t", ab_range=ab_range))
-        last = np.asarray(Image.open(io.BytesIO(base64.b64decode(uris[-1]))))
-        assert (last == color).all(-1).sum() == 64
-        png = write_sheet([_row()], tmp_path, "t", ab_range=ab_range)
-        assert (np.asarray(Image.open(png)) == color).all(-1).sum() == 36
+def test_each_system_has_a_column_under_its_name(tmp_path):
+    row = _row()
+    others = {"one <b>": np.full_like(row.painted["ours"], 7), "another": np.full_like(row.painted["ours"], 9)}
+    drawn = draw_sheet([replace(row, painted=others)], cell=96)
+    assert drawn.shape[1] == draw_sheet([row], cell=96).shape[1] + 96 + 8
+    assert _where(drawn, (7, 7, 7))[2] <= _where(drawn, (9, 9, 9))[0]
+    text = page([replace(row, painted=others)], "t")
+    _read(text)
+    assert "<span>one &lt;b&gt;</span>" in text and "<span>another</span>" in text
 
 
 def test_the_page_holds_every_picture_with_alt_text_and_fetches_nothing():

@@ -10,7 +10,7 @@ from palgan_jax import Palette
 from palgan_jax.color import bytes_to_lab
 from palgan_jax.errors import UserError
 from palgan_jax.palette.edit_words import parse_edits
-from palgan_jax.palette.histogram import histogram, of_picture
+from palgan_jax.palette.histogram import histogram, of_picture, picture
 from palgan_jax.palette.spec import PaletteSpec
 
 GRAY_PIXELS = np.full((40, 30, 3), 99, np.uint8)
@@ -176,6 +176,19 @@ def test_drawings():
     assert palette.draw().getpixel((250, 280)) == palette.draw().getpixel((220, 280))  # the bar: a quarter is red
     red, _, blue = palette.draw().getpixel((250, 280))
     assert red > blue + 50
+    assert palette.draw(100).size == (96, 96 + 8 + 15)
+
+
+def test_a_drawing_has_the_axes_of_the_plane_with_words_where_they_fit():
+    """The lines where a or b is 0 are lit everywhere, and nothing else of a small plane."""
+    palette = Palette.from_colors(["#c04040"])
+    for side in (96, 256):
+        drawing = np.asarray(palette.draw(side))[:side]
+        bare = picture(palette.shares, palette.spec, cell=side // 16)
+        marked = (drawing != bare).any(-1)
+        assert marked[:, side // 2].all() and marked[side // 2].all()
+        beside = np.delete(np.delete(marked, side // 2, 0), side // 2, 1)
+        assert beside.any() == (side == 256)
 
 
 def test_palettes_of_models_that_count_in_another_way():
