@@ -25,6 +25,7 @@ from palgan_jax.data.source import open_source
 from palgan_jax.errors import ExitCode
 from palgan_jax.training import loop
 from palgan_jax.training.lease import Lease
+from palgan_jax.training.prepare import is_finished
 from tests.support.places import COMPILATION_CACHE, ROOT
 from tests.support.terminal import Terminal
 
@@ -195,7 +196,7 @@ def test_a_finished_run_whose_last_checkpoint_is_damaged_goes_on_from_the_one_be
     largest = max((tmp_path / "checkpoints" / "12" / "state").rglob("*"), key=lambda path: path.stat().st_size)
     largest.write_bytes(bytes(largest.stat().st_size))
     with Checkpoints(tmp_path / "checkpoints") as checkpoints:
-        assert not loop.is_finished(checkpoints, 12) and loop.is_finished(checkpoints, 8)
+        assert not is_finished(checkpoints, 12) and is_finished(checkpoints, 8)
     assert "12 is damaged" in caplog.text
 
 
