@@ -35,10 +35,13 @@ help:  ## what there is to make
 	$(NEWEST)/python $(INSTALL) --upgrade --upgrade-strategy eager -e '.[dev]'
 	touch $@
 
-# What colorizes, installed as from an index: no checkout, no JAX.
-.venv-light/stamp: constraints.txt pyproject.toml $(wildcard palgan_jax/*.py palgan_jax/*/*.py)
+# What colorizes, installed as from an index: from the wheel that a release has, no checkout, no JAX.
+.venv-light/stamp: constraints.txt pyproject.toml MANIFEST.in $(wildcard palgan_jax/*.py palgan_jax/*/*.py)
 	$(PYTHON) -m venv --clear .venv-light
-	.venv-light/bin/python $(INSTALL) -c constraints.txt .
+	$(PYTHON) -m venv --clear .venv-light/build
+	.venv-light/build/bin/python $(INSTALL) -c constraints.txt build
+	.venv-light/build/bin/python -m build --outdir .venv-light/dist . >.venv-light/build.log
+	.venv-light/bin/python $(INSTALL) -c constraints.txt .venv-light/dist/*.whl
 	touch $@
 
 demo: .venv/run.stamp  ## colorize the samples, train for a short while, resume once, draw the contact sheet

@@ -1,4 +1,4 @@
-"""Colorizes samples in an environment that has what `pip install .` brings, and no JAX: `make test-light`.
+"""Colorizes samples in an environment that has a wheel and what it asks for, and no JAX: `make test-light`.
 
     .venv-light/bin/python -P tests/support/light_install.py examples/samples
 
@@ -9,7 +9,7 @@ import subprocess
 import sys
 import sysconfig
 import tempfile
-from importlib.metadata import distributions
+from importlib.metadata import distributions, version
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -20,13 +20,13 @@ from palgan_jax import Colorizer, Palette
 from palgan_jax.errors import ExitCode
 
 OF_PIP = {"pip", "setuptools", "wheel"}
+PALGAN = Path(sys.executable).with_name("palgan")
 
 
 def colorized(samples: Path, *options: str) -> np.ndarray:
     """Runs the command that the install brought on one sample, and returns the picture."""
-    palgan = Path(sys.executable).with_name("palgan")
     with tempfile.TemporaryDirectory() as folder:
-        command = [palgan, "colorize", samples / "dog.jpg", "--output", f"{folder}/dog.png", *options]
+        command = [PALGAN, "colorize", samples / "dog.jpg", "--output", f"{folder}/dog.png", *options]
         done = subprocess.run(list(map(str, command)), capture_output=True, text=True, check=False, cwd=folder)
         assert done.returncode == 0, done.stderr
         assert "run by ONNX Runtime." in done.stdout
@@ -39,6 +39,9 @@ def main(samples: Path) -> None:
     import palgan_jax
 
     assert packages in Path(palgan_jax.__file__).parents, "the checkout is imported, and not what was installed"
+    told = subprocess.run([PALGAN, "--version"], capture_output=True, text=True, check=True).stdout
+    assert told.strip() == version("palgan-jax") == palgan_jax.__version__
+    assert "colorize photographs" in subprocess.run([PALGAN, "--help"], capture_output=True, text=True, check=True).stdout
     automatic = colorized(samples)
     assert np.ptp(automatic, axis=-1).mean() > 10, "the picture is gray"
     reference = str(samples / "hay-field.jpg")
