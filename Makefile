@@ -12,7 +12,7 @@ INSTALL := -m pip install --quiet --disable-pip-version-check
 TESTS := -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-light test-newest check fuzz faults format clean
+.PHONY: help demo test test-light test-newest test-porting check fuzz faults format clean
 
 help:  ## what there is to make
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /: /'
@@ -61,6 +61,14 @@ test-light: .venv-light/stamp  ## what colorizes alone, in an environment withou
 test-newest: .venv-newest/stamp  ## all tests with the newest versions, on Python 3.12 or newer
 	$(NEWEST)/python $(TESTS)
 
+.venv-porting/stamp: constraints.txt pyproject.toml
+	$(PYTHON) -m venv --clear .venv-porting
+	.venv-porting/bin/python $(INSTALL) -c constraints.txt -e '.[porting]'
+	touch $@
+
+test-porting: .venv-porting/stamp  ## the networks beside PyTorch's, and models that are exported for it
+	.venv-porting/bin/python -m pytest porting tests/export/test_pytorch_file.py
+
 fuzz: .venv/dev.stamp  ## thousands of damaged pictures and weights, other ones with FUZZ_FIRST=NUMBER
 	$(BIN)/python -m tests.support.fuzz pictures --first $(FUZZ_FIRST) --count $(FUZZ_COUNT)
 	$(BIN)/python -m tests.support.fuzz weights --first $(FUZZ_FIRST) --count $$(($(FUZZ_COUNT) / 5))
@@ -73,4 +81,4 @@ format: .venv/dev.stamp  ## mend what lint and format can mend
 	$(BIN)/ruff format .
 
 clean:  ## remove what make made
-	rm -rf .venv .venv-light .venv-newest .cache demo build *.egg-info
+	rm -rf .venv .venv-light .venv-newest .venv-porting .cache demo build *.egg-info

@@ -45,6 +45,7 @@ from torch.nn import functional as F  # noqa: E402
 
 from palgan_jax.config import Phases, default_config, palette_spec  # noqa: E402
 from palgan_jax.data.device import lab_batch  # noqa: E402
+from palgan_jax.export import pytorch_network  # noqa: E402
 from palgan_jax.nn.build import build_discriminator, build_generator  # noqa: E402
 from palgan_jax.pretrained.load import load_vgg16  # noqa: E402
 from palgan_jax.pretrained.vgg_alexnet import IMAGENET_MEAN, IMAGENET_STD, VGG16_CONVS  # noqa: E402
@@ -52,7 +53,7 @@ from palgan_jax.training.losses import PERCEPTUAL_WEIGHTS  # noqa: E402
 from palgan_jax.training.optimizers import make_optimizers  # noqa: E402
 from palgan_jax.training.state import init_state  # noqa: E402
 from palgan_jax.training.step import make_train_step  # noqa: E402
-from porting import convert, torch_layers  # noqa: E402
+from porting import convert  # noqa: E402
 from porting import torch_losses as theirs  # noqa: E402
 from porting.torch_palgan import ColorDiscriminator, Options, PalGAN  # noqa: E402
 from tests.support.golden_recipe import uniform  # noqa: E402
@@ -64,9 +65,9 @@ STEPS = 1000  # of the learning rate's schedule; none is reached
 
 
 class FusedNorm(nn.Module):
-    """torch_layers.BatchNorm by PyTorch's own kernel, which differs in the running variance alone."""
+    """pytorch_network.BatchNorm by PyTorch's own kernel, which differs in the running variance alone."""
 
-    def __init__(self, norm: torch_layers.BatchNorm) -> None:
+    def __init__(self, norm: pytorch_network.BatchNorm) -> None:
         super().__init__()
         self.register_buffer("mean", norm.mean)
         self.register_buffer("var", norm.var)
@@ -78,7 +79,7 @@ class FusedNorm(nn.Module):
 def with_fused_norms(module: nn.Module) -> nn.Module:
     for parent in list(module.modules()):
         for name, child in list(parent.named_children()):
-            if isinstance(child, torch_layers.BatchNorm):
+            if isinstance(child, pytorch_network.BatchNorm):
                 setattr(parent, name, FusedNorm(child))
     return module
 

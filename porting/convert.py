@@ -17,7 +17,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from porting.torch_palgan import PaletteGenerator
+from palgan_jax.export.pytorch_file import state_dict
+from palgan_jax.export.pytorch_network import PaletteGenerator
 
 FLAX_LEAF = {"weight": "kernel"}
 
@@ -57,19 +58,6 @@ def to_flax_array(name: str, array: np.ndarray, channels: int | None = None) -> 
     return array.T if array.ndim == 2 else array
 
 
-def to_torch_array(name: str, array: np.ndarray, channels: int | None = None) -> np.ndarray:
-    """The inverse of `to_flax_array`."""
-    if name.rsplit(".", 1)[-1] == "u":
-        return array[0]
-    if array.ndim == 4:
-        return array.transpose(3, 2, 0, 1)
-    if array.ndim == 2 and channels is not None:
-        side = round((array.shape[0] / channels) ** 0.5)
-        rows = array.reshape(side, side, channels, -1).transpose(3, 2, 0, 1)  # (out, C, H, W)
-        return rows.reshape(-1, array.shape[0])
-    return array.T if array.ndim == 2 else array
-
-
 def nest(tensors: dict[str, Tensor], module: nn.Module) -> dict[str, Any]:
     """Named tensors shaped as the module's (its weights, or their gradients) -> nested dictionary in Flax's layout."""
     flattened, nested = _flattened(module), {}
@@ -94,33 +82,5 @@ def gradients(module: nn.Module) -> dict[str, Any]:
 
 
 def load_flax(module: nn.Module, variables: dict[str, Any]) -> None:
-    """Copies Flax variables into a module, in place.
-
-    Raises:
-      ValueError: a tensor is missing on either side, or the shapes differ.
-    """
-    flattened, used = _flattened(module), set()
-    for name, tensor in _leaves(module):
-        path = flax_path(name)
-        node: Any = variables
-        for part in path:
-            if part not in node:
-                raise ValueError(f"the Flax variables lack {'/'.join(path)}, which {name} is read from")
-            node = node[part]
-        array = to_torch_array(name, np.asarray(node), flattened.get(name))
-        if array.shape != tuple(tensor.shape):
-            raise ValueError(f"{'/'.join(path)} gives {array.shape}, but {name} is {tuple(tensor.shape)}")
-        with torch.no_grad():
-            tensor.copy_(torch.from_numpy(np.array(array)))
-        used.add(path)
-    unused = sorted("/".join(path) for path in _paths(variables) if path not in used)
-    if unused:
-        raise ValueError(f"the PyTorch module has no place for {', '.join(unused)}")
-
-
-def _paths(tree: Any, prefix: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
-    if isinstance(tree, dict):
-        for key, value in tree.items():
-            yield from _paths(value, (*prefix, key))
-    else:
-        yield prefix
+    """Copies Flax variables into a module, in place. Raises RuntimeError where names or shapes differ."""
+    module.load_state_dict({name: torch.from_numpy(array.copy()) for name, array in state_dict(variables).items()})

@@ -10,17 +10,15 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from porting import convert
-from porting import torch_losses as losses
-from porting.torch_layers import PalNorm
-from porting.torch_palgan import (
+from palgan_jax.export.pytorch_network import (
     ChromaticAttention,
-    ColorDiscriminator,
-    Options,
     PaletteAssignmentGenerator,
     PaletteGenerator,
-    PalGAN,
+    PalNorm,
 )
+from porting import convert
+from porting import torch_losses as losses
+from porting.torch_palgan import ColorDiscriminator, Options, PalGAN
 from tests.support import golden_recipe as recipe
 from tests.support.golden_recipe import probe
 from tests.support.parity_cases import Case, Result, direction, draw_inputs, golden_cases
@@ -68,7 +66,7 @@ def build(case: Case) -> nn.Module:
     """The module of a case, with the weights that its Flax names draw."""
     o, shapes = case.options, {name: shape for name, (_, shape) in case.inputs.items()}
     if case.kind == "palette_generator":
-        module: nn.Module = PaletteGenerator(o["width"], shapes["l"][1])
+        module: nn.Module = PaletteGenerator(Options(width=o["width"], resolution=shapes["l"][1]))
     elif case.kind == "assignment_generator":
         module = PaletteAssignmentGenerator(Options(**o))
     elif case.kind == "palgan":

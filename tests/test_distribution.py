@@ -37,7 +37,7 @@ def expected_files() -> set[str]:
         path = PurePosixPath(name)
         if path.parts[0] == "palgan_jax" and name not in LINKED:
             expected.add(name)
-        if (path.parts[0] == "configs" and path.suffix == ".py") or (path.parts[0] == "examples" and len(path.parts) > 2):
+        elif path.match("configs/*.py") or path.match("examples/*/*"):
             expected.add(f"palgan_jax/{name}")
     return expected
 

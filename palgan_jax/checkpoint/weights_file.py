@@ -40,7 +40,7 @@ def save_weights(path: str | os.PathLike, weights: Weights, dtype: str = "float3
     for name, leaf in flat.items():
         value = np.asarray(leaf)
         value = np.ascontiguousarray(value, np.float32) if np.issubdtype(value.dtype, np.floating) else value
-        tensors[name] = _to_half(name, value) if dtype == "float16" else value
+        tensors[name] = stored_array(name, value, dtype)
     metadata = {
         "format": "palgan_jax",
         "format_version": str(FORMAT),
@@ -62,11 +62,11 @@ def _with_sorted_metadata(content: bytes) -> bytes:
     return len(text).to_bytes(8, "little") + text + content[end:]
 
 
-def _to_half(name: str, value: np.ndarray) -> np.ndarray:
-    """Converts parameters to float16; statistics, which take next to no room, and what overflows stay float32."""
-    if not name.startswith("params/") or np.abs(value).max(initial=0.0) > np.finfo(np.float16).max:
-        return value
-    return value.astype(np.float16)
+def stored_array(name: str, value: np.ndarray, dtype: str) -> np.ndarray:
+    """Converts parameters to float16, where that is the dtype; statistics, which take next to no room, and what
+    overflows stay as they are."""
+    holds = name.startswith("params/") and np.abs(value).max(initial=0.0) <= np.finfo(np.float16).max
+    return value.astype(np.float16) if dtype == "float16" and holds else value
 
 
 def load_weights(path: str | os.PathLike, name: str = "") -> Weights:

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from palgan_jax.checkpoint.weights import Weights
 
 BUNDLED = "bundled"
-KINDS = (".safetensors", ".onnx", ".stablehlo")
+KINDS = (".safetensors", ".onnx", ".stablehlo", ".pt")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -77,6 +77,10 @@ def _save(path: Path, weights: "Weights", dtype: str, painter: bool) -> None:
         from palgan_jax.export.stablehlo import save_stablehlo
 
         save_stablehlo(path, weights)
+    elif path.suffix == ".pt":
+        from palgan_jax.export.pytorch_file import save_pytorch
+
+        save_pytorch(path, weights, dtype)
     else:
         from palgan_jax.checkpoint.weights_file import save_weights
 

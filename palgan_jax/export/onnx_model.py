@@ -34,11 +34,13 @@ FORMAT = 1
 
 
 def save_onnx(path: Path, weights: Weights, dtype: str = "float32", painter: bool = False) -> None:
-    """Writes `onnx_model` to a file, whole or not at all, once it has painted a gray picture.
+    """Writes `checked_model` to a file, whole or not at all. Raises UserError where that does, or it cannot be."""
+    write_file(path, checked_model(weights, dtype == "float16", painter).SerializeToString())
 
-    Raises UserError where `onnx_model` does, and where it does not run or cannot be written.
-    """
-    model = onnx_model(weights, dtype == "float16", painter)
+
+def checked_model(weights: Weights, half: bool = False, painter: bool = False) -> onnx.ModelProto:
+    """Returns `onnx_model` once it has painted a gray picture. Raises UserError where that does, or it does not run."""
+    model = onnx_model(weights, half, painter)
     config: Any = from_dict(weights.config)
     gray = np.full((1, 1, config.resolution, config.resolution), 50, np.float32)
     palette = np.ones((1, config.palette.bins**2), np.float32)
@@ -47,7 +49,7 @@ def save_onnx(path: Path, weights: Weights, dtype: str = "float32", painter: boo
         open_session(model.SerializeToString()).run(None, {"lightness": gray, "palette": palette / palette.size})
     except Exception as error:  # the types of the errors of ONNX Runtime are private
         raise misfit(weights, error) from error
-    write_file(path, model.SerializeToString())
+    return model
 
 
 def onnx_model(

@@ -39,9 +39,11 @@ def main(samples: Path) -> None:
     import palgan_jax
 
     assert packages in Path(palgan_jax.__file__).parents, "the checkout is imported, and not what was installed"
-    told = subprocess.run([PALGAN, "--version"], capture_output=True, text=True, check=True).stdout
-    assert told.strip() == version("palgan-jax") == palgan_jax.__version__
-    assert "colorize photographs" in subprocess.run([PALGAN, "--help"], capture_output=True, text=True, check=True).stdout
+    said, help_text = (
+        subprocess.run([PALGAN, option], capture_output=True, text=True, check=True).stdout
+        for option in ("--version", "--help")
+    )
+    assert said.strip() == version("palgan-jax") == palgan_jax.__version__ and "colorize photographs" in help_text
     automatic = colorized(samples)
     assert np.ptp(automatic, axis=-1).mean() > 10, "the picture is gray"
     reference = str(samples / "hay-field.jpg")
