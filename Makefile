@@ -12,7 +12,7 @@ INSTALL := -m pip install --quiet --disable-pip-version-check
 TESTS := -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-light test-newest test-porting check fuzz faults format clean
+.PHONY: help demo test test-light test-newest test-porting site check fuzz faults format clean
 
 help:  ## what there is to make
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /: /'
@@ -69,6 +69,19 @@ test-newest: .venv-newest/stamp  ## all tests with the newest versions, on Pytho
 test-porting: .venv-porting/stamp  ## the networks beside PyTorch's, and models that are exported for it
 	.venv-porting/bin/python -m pytest porting tests/export/test_pytorch_file.py
 
+.venv-docs/stamp: constraints.txt pyproject.toml
+	$(PYTHON) -m venv --clear .venv-docs
+	.venv-docs/bin/python $(INSTALL) -c constraints.txt -e '.[docs]'
+	touch $@
+
+# The tour is a notebook as Markdown: its results are drawn into a copy.
+site: .venv-docs/stamp  ## the documents as a site, in .cache/site/site; a link that leads nowhere is an error
+	rm -rf .cache/site && mkdir -p .cache/site && cp -r docs mkdocs.yml .cache/site/
+	mkdir .cache/site/tour && .venv-docs/bin/jupytext --quiet --to ipynb --output .cache/site/tour/tour.ipynb docs/tour.md
+	cd .cache/site/tour && PATH="$(CURDIR)/.venv-docs/bin:$$PATH" jupyter-nbconvert --log-level=WARN --execute --to markdown tour.ipynb
+	cp -r .cache/site/tour/tour.md .cache/site/tour/tour_files .cache/site/docs/ && rm .cache/site/docs/write_api.py
+	.venv-docs/bin/zensical build --strict --config-file .cache/site/mkdocs.yml
+
 fuzz: .venv/dev.stamp  ## thousands of damaged pictures and weights, other ones with FUZZ_FIRST=NUMBER
 	$(BIN)/python -m tests.support.fuzz pictures --first $(FUZZ_FIRST) --count $(FUZZ_COUNT)
 	$(BIN)/python -m tests.support.fuzz weights --first $(FUZZ_FIRST) --count $$(($(FUZZ_COUNT) / 5))
@@ -81,4 +94,4 @@ format: .venv/dev.stamp  ## mend what lint and format can mend
 	$(BIN)/ruff format .
 
 clean:  ## remove what make made
-	rm -rf .venv .venv-light .venv-newest .venv-porting .cache demo build *.egg-info
+	rm -rf .venv .venv-light .venv-newest .venv-porting .venv-docs .cache demo build *.egg-info
