@@ -89,9 +89,10 @@ fuzz: .venv/dev.stamp  ## thousands of damaged pictures and weights, other ones 
 faults: .venv/dev.stamp  ## what machines, disks and people do to a run, done on purpose: hours; writes docs/reliability.md
 	$(BIN)/python -m tests.faults
 
-format: .venv/dev.stamp  ## mend what lint and format can mend
+format: .venv/dev.stamp  ## mend what lint and format can mend, and write docs/api.md from docstrings
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+	$(BIN)/python docs/write_api.py
 
 clean:  ## remove what make made
 	rm -rf .venv .venv-light .venv-newest .venv-porting .venv-docs .cache demo build *.egg-info

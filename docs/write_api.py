@@ -59,7 +59,7 @@ SECTIONS = (
 )
 HEAD = """# API reference
 
-What programs may import; all else may change with any version. `python docs/write_api.py` writes this page from docstrings.
+What programs may import; all else may change with any version. `python docs/write_api.py` writes this page.
 [The palette in your hands](colorize.md#from-python) and [a tour](tour.md) show how it is used.
 """
 LABELS = ("Args", "Attributes", "Returns", "Raises")

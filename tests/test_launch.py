@@ -759,7 +759,19 @@ def test_the_dockerfile_is_sound():
     result = subprocess.run([tool("hadolint"), str(LAUNCH / "Dockerfile")], capture_output=True, text=True)
     assert result.returncode == 0, result.stdout
     text = (LAUNCH / "Dockerfile").read_text()
-    sources = [word for line in re.findall(r"^COPY (.*)$", text, re.MULTILINE) for word in line.split()[:-1]]
+    copied = re.findall(r"^COPY (?!--from=)(.*)$", text, re.MULTILINE)
+    sources = [word for line in copied for word in line.split()[:-1]]
     assert len(sources) >= 8 and all(list(ROOT.glob(source)) for source in sources)
     ignored = [line for line in (ROOT / ".dockerignore").read_text().splitlines() if not line.startswith("#")]
     assert not set(ignored) & set(sources)
+
+
+def test_each_image_runs_as_a_person_without_rights():
+    """Stage -> its instructions. The default, the last stage, is the training; what builds a stage is not run."""
+    text = (LAUNCH / "Dockerfile").read_text()
+    stages = dict(re.findall(r"^FROM \S+ AS (\w+)$(.*?)(?=^FROM |\Z)", text, re.MULTILINE | re.DOTALL))
+    assert list(stages) == ["built", "colorize", "train"]
+    users = {name: re.findall(r"^USER (.*)$", stages[name], re.MULTILINE) for name in ("colorize", "train")}
+    assert users == {"colorize": ["1000"], "train": ["$RUN_AS"]} and "ARG RUN_AS=palgan\n" in stages["train"]
+    assert "train" not in stages["built"].partition("pip wheel")[2], "the light image has no JAX"
+    assert all("ENTRYPOINT [" in stages[name] for name in users)

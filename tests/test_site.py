@@ -82,7 +82,7 @@ def api():
 
 
 def test_the_reference_is_what_the_docstrings_say(api):
-    assert (DOCS / "api.md").read_text() == api.page(), "run python docs/write_api.py"
+    assert (DOCS / "api.md").read_text() == api.page(), "run make format"
 
 
 def test_the_reference_names_all_that_is_public(api):

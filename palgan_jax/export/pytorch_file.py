@@ -82,7 +82,7 @@ def state_dict(variables: Mapping[str, Any]) -> dict[str, np.ndarray]:
     return tensors
 
 
-def module_text(config: Mapping[str, Any], name: str) -> str:
+def module_text(config: dict[str, Any], name: str) -> str:
     """Returns the module of a config's network, as `name`.py."""
     full: Any = from_dict(config)
     text = NETWORK.read_text(encoding="utf-8")
