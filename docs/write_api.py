@@ -96,7 +96,7 @@ def entry(module: str, node: ast.ClassDef | ast.FunctionDef) -> list[str]:
     parts = [f"### {node.name}\n", code(f"from {module} import {node.name}", *head), *map(text_of, [node, *inits])]
     for each in methods:
         if not each.name.startswith("_") or (each.name == "__call__" and ast.get_docstring(each)):
-            parts += [f"#### {node.name}.{each.name}\n", code(signature(each)), text_of(each)]
+            parts += [f"#### `{node.name}.{each.name}`\n", code(signature(each)), text_of(each)]
     return parts
 
 

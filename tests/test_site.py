@@ -91,7 +91,7 @@ def test_the_reference_names_all_that_is_public(api):
         assert all(f"from {module.__name__} import {name}\n" in page for name in module.__all__)
     for kind in (palgan_jax.Colorizer, palgan_jax.Palette):
         methods = {name for name in vars(kind) if callable(getattr(kind, name)) and not name.startswith("_")}
-        assert {name for name in methods if f"#### {kind.__name__}.{name}\n" not in page} == set()
+        assert {name for name in methods if f"#### `{kind.__name__}.{name}`\n" not in page} == set()
     for _, groups in api.SECTIONS:
         for module, _, names in groups:
             assert all(hasattr(importlib.import_module(module), name) for name in names), module
