@@ -18,22 +18,29 @@ from absl import flags
 from hypothesis import settings
 
 LONGEST = (
+    "faults/test_faults.py",
     "training/test_loop.py",
     "training/test_step.py",
-    "test_configs.py",
-    "nn/test_parity.py",
+    "training/test_start.py",
+    "training/test_validation.py",
+    "nn/ops/test_tpu.py",
     "evaluation/test_evaluate.py",
     "prepare/test_prepare.py",
-    "faults/test_faults.py",
-    "distributed/test_join.py",
-    "finetune/test_finetune.py",
-    "training/test_pretrained.py",
-    "training/test_validation.py",
-    "training/test_start.py",
-    "nn/ops/test_tpu.py",
+    "test_configs.py",
+    "nn/test_parity.py",
     "nn/test_networks.py",
+    "training/test_pretrained.py",
     "benchmark/test_command.py",
     "test_comparisons.py",
+    "distributed/test_join.py",
+    "finetune/test_finetune.py",
+    "web/test_page.py",
+    "pretrained/test_inception.py",
+    "evaluation/test_command.py",
+    "checkpoint/test_fuzz.py",
+    "data/test_fuzz.py",
+    "export/test_onnx_model.py",
+    "colorize/test_batch.py",
 )
 """These files begin, so that no core is idle while the last one of them runs."""
 
