@@ -39,7 +39,7 @@ page = gr.Interface(
         gr.Textbox(label="Edits", placeholder="shift temperature=10; remove #5a7a3a"),
         gr.Slider(0, 2, 1, label="Saturation"),
     ],
-    [gr.ImageSlider(label="Gray and color"), gr.Image(label="Palette")],
+    [gr.ImageSlider(label="Gray and color", format="png"), gr.Image(label="Palette")],
     title="PalGAN: colors by palettes",
     flagging_mode="never",
 )
