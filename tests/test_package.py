@@ -9,6 +9,7 @@ import tomllib
 from importlib.metadata import version
 
 import pytest
+import yaml
 from packaging.requirements import Requirement
 
 import palgan_jax
@@ -264,6 +265,14 @@ def test_pyproject_names_files_that_are_there():
     assert all((ROOT / file).is_file() for file in (*PROJECT["license-files"], PROJECT["readme"]))
     assert (ROOT / "LICENSE").read_text().split()[:2] == ["Apache", "License"]
     assert palgan_jax.__version__.count(".") == 2
+
+
+def test_the_citation_names_this_version_and_the_paper():
+    """The keys that the format asks for (citation-file-format.github.io, 1.2.0), of the software and of the paper."""
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
+    assert {"authors", "cff-version", "message", "title"} <= set(citation)
+    assert {"authors", "title", "type"} <= set(citation["preferred-citation"])
+    assert citation["version"] == palgan_jax.__version__ and citation["license"] == PROJECT["license"]
 
 
 def test_an_extra_is_named_for_each_module_that_the_light_install_may_lack():
