@@ -7,6 +7,7 @@ Reads the sources and imports none, so that signatures stand there as they were 
 
 import ast
 import re
+import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -71,9 +72,10 @@ def page() -> str:
     for heading, groups in SECTIONS:
         parts.append(f"## {heading}\n")
         for module, file, names in groups:
-            defined = {node.name: node for node in definitions(ast.parse((PACKAGE / file).read_text("utf-8")))}
+            source = (PACKAGE / file).read_text("utf-8")
+            defined = {node.name: node for node in definitions(ast.parse(source))}
             for name in names:
-                parts += entry(module, defined[name])
+                parts += entry(module, defined[name], source)
     return "\n".join(parts)
 
 
@@ -85,31 +87,32 @@ def definitions(tree: ast.Module | ast.ClassDef) -> Iterator[ast.ClassDef | ast.
             yield node
 
 
-def entry(module: str, node: ast.ClassDef | ast.FunctionDef) -> list[str]:
+def entry(module: str, node: ast.ClassDef | ast.FunctionDef, source: str) -> list[str]:
     """Returns the paragraphs about a class or function, and about the public members of a class."""
+    imported = f"from {module} import {node.name}"
     if isinstance(node, ast.FunctionDef):
-        return [f"### {node.name}\n", code(f"from {module} import {node.name}", signature(node)), text_of(node)]
+        return [f"### {node.name}\n", code(imported, "", signature(node, source)), text_of(node)]
     methods = [each for each in definitions(node) if isinstance(each, ast.FunctionDef)]
     inits = [each for each in methods if each.name == "__init__"]
-    fields = [ast.unparse(each) for each in node.body if isinstance(each, ast.AnnAssign | ast.Assign)]
-    head = [signature(each, node.name) for each in inits] or fields
-    parts = [f"### {node.name}\n", code(f"from {module} import {node.name}", *head), *map(text_of, [node, *inits])]
+    fields = [each for each in node.body if isinstance(each, ast.AnnAssign | ast.Assign)]
+    head = [signature(each, source).replace("__init__", node.name, 1).removesuffix(" -> None") for each in inits]
+    head = head or [ast.get_source_segment(source, each) or "" for each in fields]
+    parts = [f"### {node.name}\n", code(imported, "", *head), *map(text_of, [node, *inits])]
     for each in methods:
-        if not each.name.startswith("_") or (each.name == "__call__" and ast.get_docstring(each)):
-            parts += [f"#### `{node.name}.{each.name}`\n", code(signature(each)), text_of(each)]
+        if ast.get_docstring(each) and (each.name == "__call__" or not each.name.startswith("_")):
+            parts += [f"#### `{node.name}.{each.name}`\n", code(signature(each, source)), text_of(each)]
     return parts
 
 
-def signature(node: ast.FunctionDef, name: str = "") -> str:
-    """Returns a function's name, parameters and result; of a property, its name and type."""
+def signature(node: ast.FunctionDef, source: str) -> str:
+    """Returns a function's name, parameters and result as they were written; of a property, its name and type."""
+    lines = source.splitlines()[node.lineno - 1 : node.body[0].lineno - 1]
+    text = textwrap.dedent("\n".join(lines)).removeprefix("def ").removesuffix(":")
+    text = re.sub(r"\((\s*)(self|cls)(, |(?=\)))", r"(\1", text, count=1)
     decorators = [ast.unparse(each) for each in node.decorator_list]
-    result = f" -> {ast.unparse(node.returns)}" if node.returns and not name else ""
     if "property" in decorators:
-        return f"{node.name}: {ast.unparse(node.returns)}" if node.returns else node.name
-    arguments = ast.unparse(node.args)
-    without_self = re.sub(r"^(self|cls)(, |$)", "", arguments)
-    marks = "".join(f"@{each}\n" for each in decorators if each in ("classmethod", "staticmethod"))
-    return f"{marks}{name or node.name}({without_self}){result}"
+        return text.replace("() -> ", ": ", 1)
+    return "".join(f"@{each}\n" for each in decorators if each in ("classmethod", "staticmethod")) + text
 
 
 def code(*lines: str) -> str:
