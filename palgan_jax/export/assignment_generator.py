@@ -41,6 +41,25 @@ class Shares:
     side: int
 
 
+def paint(
+    part: Part,
+    net: Mapping[str, Any],
+    l: Tensor,
+    palette: Tensor,
+    taps: list[Tensor],
+    side: int | None,
+    shares: Shares | None = None,
+) -> Tensor:
+    """Adds G to normalized ab (B, 2, H, W), of l's size.
+
+    taps: [M1, ..., M4]. side: of l. The other arguments are those of `Painter`.
+    """
+    stride = net["paint_stride"]
+    seen = l if stride == 1 else average_pool(l, stride)
+    c = Painter(part, net, seen, palette, side and side // stride, shares).paint(taps)
+    return c if stride == 1 else upsample(c)
+
+
 class Painter:
     """G with its palette and its luminance.
 

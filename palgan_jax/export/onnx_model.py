@@ -21,12 +21,13 @@ import onnx
 from palgan_jax import __version__
 from palgan_jax.checkpoint.weights import Weights
 from palgan_jax.config import from_dict, palette_spec
-from palgan_jax.export.assignment_generator import Painter, Shares
+from palgan_jax.export.assignment_generator import Shares, paint
 from palgan_jax.export.graph import Graph, Tensor
-from palgan_jax.export.layers import Part, average_pool, reshape, sum_of_bins, upsample
+from palgan_jax.export.layers import Part, reshape, sum_of_bins
 from palgan_jax.export.onnx_session import open_session
 from palgan_jax.export.palette_generators import encode
 from palgan_jax.export.refusals import config_with_palettes, misfit
+from palgan_jax.palette.spec import PaletteSpec
 from palgan_jax.util.files import write_file
 from palgan_jax.util.trees import flatten_names
 
@@ -80,20 +81,24 @@ def onnx_model(
         tensor = graph.input("shares", ("batch", regions, side, side), "how much each palette counts at each pixel")
         shares, palette = Shares(tensor, regions, side), reshape(palette, -1, spec.size)
     try:
-        ab, used = _network(graph, _arrays(weights.variables), config, lightness, palette, side, painter, shares)
+        ab, used = _network(graph, arrays_of(weights.variables), config, lightness, palette, side, painter, shares)
     except (LookupError, ValueError) as error:
         raise misfit(weights, error) from error
     graph.output(ab * float(config.ab_range), "ab", ("batch", 2, *sides), "a and b of Lab")
     if not painter:
         graph.output(used, "used_palette", ("batch", spec.size), "the palette, or the predicted one")
-    properties = {
+    return graph.model("painter" if painter else "palgan", __version__, properties_of(weights, spec))
+
+
+def properties_of(weights: Weights, spec: PaletteSpec) -> dict[str, str]:
+    """Returns the metadata of a model: the config, the step, and how its palettes are counted."""
+    return {
         "format": "palgan_jax",
         "format_version": str(FORMAT),
         "step": str(int(weights.step)),
         "config": json.dumps(weights.config),
         "palette": json.dumps(asdict(spec)),
     }
-    return graph.model("painter" if painter else "palgan", __version__, properties)
 
 
 def _network(
@@ -111,13 +116,9 @@ def _network(
     predicted, taps = encode(Part(graph, arrays, "palette_generator"), net, l, not painter, side or 0)
     if predicted is not None:
         palette = graph.add("Where", sum_of_bins(palette) > 0.0, palette, predicted)
-    stride = net.paint_stride
-    seen = l if stride == 1 else average_pool(l, stride)
-    part = Part(graph, arrays, "assignment_generator")
-    c = Painter(part, net, seen, palette, side and side // stride, shares).paint(taps)
-    return (c if stride == 1 else upsample(c)), palette
+    return paint(Part(graph, arrays, "assignment_generator"), net, l, palette, taps, side, shares), palette
 
 
-def _arrays(variables: Mapping[str, Any]) -> dict[str, np.ndarray]:
+def arrays_of(variables: Mapping[str, Any]) -> dict[str, np.ndarray]:
     """Returns the arrays of all collections by names such as "params/assignment_generator/stem/kernel"."""
     return {name: np.asarray(array, np.float32) for name, array in flatten_names(variables).items()}

@@ -44,16 +44,26 @@ def sample_palette(palette: Palette, number: int, temperature: float = 1.0, seed
 
     Raises UserError for a number or a temperature out of its range.
     """
-    typical, counts = _typical()
+    typical, counts, draws = prior(seed)
     check_samples(number, temperature)
     at = np.sqrt(palette.counted_as(PaletteSpec()).shares.astype(np.float64))
     squares = 0.5 * ((typical - at) ** 2).sum(axis=1)
     logits = np.log(counts) - squares / (2 * _DEVIATION**2)
     # The greatest of such sums is a draw, and the following ones are draws without replacement (Gumbel's trick).
-    order = np.argsort(-(logits + np.random.default_rng(seed).gumbel(size=len(typical))))
+    order = np.argsort(-(logits + draws))
     way = _PER_TEMPERATURE * temperature
     drawn = Palette(((1 - way) * at + way * typical[order[number - 1]]) ** 2)
     return drawn.counted_as(palette.spec, palette.ab_range)
+
+
+def prior(seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Returns what samples of a seed are drawn with, float64.
+
+    The square roots (64, 256) of the typical palettes, how many photographs have each (64,), and a draw of the Gumbel
+    distribution for each (64,).
+    """
+    typical, counts = _typical()
+    return typical, counts, np.random.default_rng(seed).gumbel(size=len(typical))
 
 
 @cache

@@ -1,4 +1,4 @@
-"""Downloads files whose size and SHA-256 are known, from the first of several addresses that has them."""
+"""Downloads files whose size and digest are known, from the first of several addresses that has them."""
 
 import http.client
 import urllib.request
@@ -7,7 +7,7 @@ from pathlib import Path
 
 from palgan_jax import __version__
 from palgan_jax.errors import UserError, one_line
-from palgan_jax.util.files import file_sha256
+from palgan_jax.util.files import has_digest
 
 _BLOCK = 1 << 18  # bytes
 _TIMEOUT = 60.0  # seconds
@@ -18,15 +18,23 @@ def beginning(path: Path) -> Path:
     return path.with_name(f"{path.name}.part")
 
 
-def download(addresses: Sequence[str], path: Path, size: int, sha256: str, progress: Callable[[int], None]) -> None:
+def download(
+    addresses: Sequence[str],
+    path: Path,
+    size: int,
+    digest: str,
+    progress: Callable[[int], None],
+    otherwise: str = "get the file by other means and name its folder with --manual-dir",
+) -> None:
     """Downloads a file to `path`, whole or not at all; goes on with what an interrupted download has left.
 
     Args:
       addresses: of the same file, http or https; each is tried in turn, and again as long as it brings more bytes.
       path: a name that is free.
       size: in bytes.
-      sha256: 64 hexadecimal digits.
+      digest: SHA-256 or SHA-512, in hexadecimal digits.
       progress: is called with numbers of bytes; negative where what was counted has to come again.
+      otherwise: what else can be done, for the error.
 
     Raises:
       UserError: no address has the file, with the reason of each; or it cannot be written.
@@ -42,7 +50,7 @@ def download(addresses: Sequence[str], path: Path, size: int, sha256: str, progr
                 if now <= before:
                     break
                 continue
-            if file_sha256(part) == sha256:
+            if has_digest(part, digest):
                 part.rename(path)
                 return
             problem = "it is another file"
@@ -53,8 +61,8 @@ def download(addresses: Sequence[str], path: Path, size: int, sha256: str, progr
             fresh = True  # what lay there may have been the beginning of another file
         problems.append(f"{address} ({problem})")
     raise UserError(
-        f"{path.name} cannot be downloaded: {', '.join(problems)}: give the same command again later, or get the file "
-        "by other means and name its folder with --manual-dir."
+        f"{path.name} cannot be downloaded: {', '.join(problems)}: give the same command again later, or "
+        f"{otherwise}."
     )
 
 

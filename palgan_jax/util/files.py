@@ -104,6 +104,13 @@ def file_sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def has_digest(path: Path, digest: str) -> bool:
+    """Returns whether a file's content has a SHA-256 or a SHA-512, in hexadecimal digits. Raises OSError as above."""
+    kind = "sha256" if len(digest) == 64 else "sha512"
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, kind).hexdigest() == digest
+
+
 def hash64(text: str) -> int:
     """Returns a hash of a text in 64 bits (BLAKE2b), the same on every machine; it may hold undecodable file names."""
     digest = hashlib.blake2b(text.encode("utf-8", "surrogateescape"), digest_size=8).digest()

@@ -37,17 +37,12 @@ from palgan_jax.palette.palette import Palette
 from palgan_jax.palette.samples import sample_palette
 from palgan_jax.util.memory import lacks_memory
 from palgan_jax.util.text import in_words
+from palgan_jax.web.about import MOST_BYTES, PAGE, SAMPLES, SEED, SIDES, about
 from palgan_jax.web.previews import preview
-from palgan_jax.web.shelf import BUDGET, SIDES, Held, Shelf, hold, read_within_time
+from palgan_jax.web.shelf import BUDGET, Held, Shelf, hold, read_within_time
 from palgan_jax.web.wish import json_object, number_of, painting_of, palette_of, whole_number_of
 from palgan_jax.web.work import Superseded, Work
 
-PAGE = Path(__file__).parent / "page"
-SAMPLES = Path(__file__).parents[1] / "examples" / "samples"
-EXAMPLES = ("hay-field", "wooden-house", "astronaut", "beach-malibu")
-"""Of the bundled samples, those that the page offers."""
-MOST_BYTES = 200_000_000
-"""Of a picture's file."""
 MOST_WISH, MOST_PALETTE = 8_000_000, 1_000_000
 _UPLOADS = 2  # whose bodies are in memory beside the pictures that are held
 _LONGEST_NAME = 200
@@ -116,20 +111,8 @@ class Service:
 
     async def model(self, _: Request) -> Response:
         """Describes the model."""
-        spec, ab_range = self._kind
-        return JSONResponse(
-            {
-                "source": self.colorizer.source,
-                "takesPalette": self.colorizer.takes_reference,
-                "spec": {**vars(spec), "ab_range": ab_range},
-                "formats": [
-                    {"name": name, "title": kind.title, "suffix": kind.suffixes[0]} for name, kind in FORMATS.items()
-                ],
-                "examples": [{"name": name.replace("-", " "), "url": f"/examples/{name}.jpg"} for name in EXAMPLES],
-                "sides": SIDES,
-                "mostBytes": MOST_BYTES,
-            }
-        )
+        titles = {name: (kind.title, kind.suffixes[0]) for name, kind in FORMATS.items()}
+        return JSONResponse(about(self.colorizer.source, self.colorizer.takes_reference, *self._kind, titles))
 
     async def add(self, request: Request) -> Response:
         """Takes a picture, the body."""
@@ -184,7 +167,7 @@ class Service:
         """Draws a palette around another."""
         content = json_object(await _body(request, MOST_PALETTE, "a palette"))
         palette = palette_of(content.get("palette"), *self._kind)
-        number, seed = whole_number_of(content, "number", 1, least=1), whole_number_of(content, "seed", 0, least=0)
+        number, seed = whole_number_of(content, "number", 1, least=1), whole_number_of(content, "seed", SEED, least=0)
         return _palette(sample_palette(palette, number, number_of(content, "temperature", 1.0), seed))
 
     async def reference(self, request: Request) -> Response:

@@ -18,9 +18,8 @@ from palgan_jax.data.picture import Picture
 from palgan_jax.data.time_limit import within_time
 from palgan_jax.errors import UserError
 from palgan_jax.palette.palette import Palette
+from palgan_jax.web.about import SIDES
 
-SIDES = (192, 640, 1280)
-"""The longer sides of what is shown: of a thumbnail, while something is moved, and at rest."""
 BUDGET = 512_000_000
 """Bytes of all pictures that are held."""
 

@@ -92,7 +92,7 @@ def open_picture(page: Page, path: Path) -> None:
     """Drops a picture onto the page, and waits until it is there with its versions."""
     drop(page, "#stage", path)
     expect(page.locator("#name")).to_have_text(path.name, timeout=PATIENCE)
-    expect(page.locator("#versions img")).to_have_count(6, timeout=PATIENCE)
+    expect(page.locator("#versions canvas")).to_have_count(6, timeout=PATIENCE)
     settle(page)
 
 

@@ -1,8 +1,8 @@
 // sRGB <-> CIE Lab (D65), as palgan_jax/color.py has it, and the gamut of sRGB in the ab plane.
 
-const XYZ_FROM_RGB = [[0.412453, 0.357580, 0.180423], [0.212671, 0.715160, 0.072169], [0.019334, 0.119193, 0.950227]];
-const WHITE = [0.95047, 1.0, 1.08883];
-const RGB_FROM_XYZ = inverse(XYZ_FROM_RGB);
+export const XYZ_FROM_RGB = [[0.412453, 0.357580, 0.180423], [0.212671, 0.715160, 0.072169], [0.019334, 0.119193, 0.950227]];
+export const WHITE = [0.95047, 1.0, 1.08883];
+export const RGB_FROM_XYZ = inverse(XYZ_FROM_RGB);
 const SHOWN_LIGHTNESS = 65; // a palette knows no luminance: colors are shown at the L nearest to this one
 
 function inverse([[a, b, c], [d, e, f], [g, h, i]]) {
@@ -16,12 +16,18 @@ function inverse([[a, b, c], [d, e, f], [g, h, i]]) {
 
 const product = (m, [x, y, z]) => m.map((row) => row[0] * x + row[1] * y + row[2] * z);
 const compress = (t) => (t > 0.008856 ? Math.cbrt(t) : 7.787 * t + 16 / 116);
-const expand = (f) => (f > 0.2068966 ? f ** 3 : (f - 16 / 116) / 7.787);
+export const expand = (f) => (f > 0.2068966 ? f ** 3 : (f - 16 / 116) / 7.787);
+
+/** Undoes the curve of sRGB. */
+export const linearOf = (v) => (v > 0.04045 ? ((v + 0.055) / 1.055) ** 2.4 : v / 12.92);
+/** Applies it. */
+export const srgbOf = (v) => (v > 0.0031308 ? 1.055 * v ** (1 / 2.4) - 0.055 : v * 12.92);
+/** Converts luminance, in [0, 1], to L. */
+export const lightnessOf = (y) => 116 * compress(y) - 16;
 
 /** Converts sRGB, three numbers in [0, 1], to [L, a, b]. */
 export function labOf(rgb) {
-  const linear = rgb.map((v) => (v > 0.04045 ? ((v + 0.055) / 1.055) ** 2.4 : v / 12.92));
-  const [fx, fy, fz] = product(XYZ_FROM_RGB, linear).map((v, i) => compress(v / WHITE[i]));
+  const [fx, fy, fz] = product(XYZ_FROM_RGB, rgb.map(linearOf)).map((v, i) => compress(v / WHITE[i]));
   return [116 * fy - 16, 500 * (fx - fy), 200 * (fy - fz)];
 }
 
@@ -30,7 +36,7 @@ export function rgbOf(l, a, b) {
   const fy = (l + 16) / 116;
   const f = [fy + a / 500, fy, Math.max(fy - b / 200, 0)];
   const linear = product(RGB_FROM_XYZ, f.map((v, i) => expand(v) * WHITE[i]));
-  return linear.map((v) => (v > 0.0031308 ? 1.055 * v ** (1 / 2.4) - 0.055 : v * 12.92));
+  return linear.map(srgbOf);
 }
 
 /** Returns "#rrggbb" of sRGB, clamped. */

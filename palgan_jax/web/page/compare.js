@@ -79,12 +79,16 @@ export class Compare {
     this.frame.style.height = `${Math.round(height * times)}px`;
   }
 
-  /** Draws a picture, a Blob, into one of the two canvases. */
-  async draw(which, blob) {
-    const bitmap = await createImageBitmap(blob);
-    const canvas = this[which];
-    [canvas.width, canvas.height] = [bitmap.width, bitmap.height];
-    canvas.getContext("2d").drawImage(bitmap, 0, 0);
-    bitmap.close();
+  /** Draws what an engine has painted into one of the two canvases. */
+  draw(which, shown) {
+    return drawOn(this[which], shown);
   }
+}
+
+/** Draws what an engine has painted, a Blob or ImageData, on a canvas, which takes its size. */
+export async function drawOn(canvas, shown) {
+  const bitmap = await createImageBitmap(shown);
+  [canvas.width, canvas.height] = [bitmap.width, bitmap.height];
+  canvas.getContext("2d").drawImage(bitmap, 0, 0);
+  bitmap.close();
 }

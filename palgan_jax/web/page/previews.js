@@ -5,7 +5,7 @@ const REST = 350; // milliseconds without a change
 export class Previews {
   /**
    * engine: paints. sides: [thumbnail, moving, rest], the longer sides of previews.
-   * actions: show(blob), fail(error), busy(bool), and rest(bool): whether what is shown is all that was asked for.
+   * actions: show(shown), fail(error), busy(bool), and rest(bool): whether what is shown is all that was asked for.
    */
   constructor(engine, actions) {
     this.engine = engine;
@@ -54,8 +54,8 @@ export class Previews {
   async paint(picture, wish, side, isStillWanted = () => picture === this.picture) {
     const slow = setTimeout(() => this.actions.busy(true), 600);
     try {
-      const blob = await this.engine.preview(picture, wish, side, "main", this.abort.signal);
-      if (blob && isStillWanted()) await this.actions.show(blob);
+      const shown = await this.engine.preview(picture, wish, side, "main", this.abort.signal);
+      if (shown && isStillWanted()) await this.actions.show(shown);
     } catch (error) {
       if (error.name !== "AbortError" && picture === this.picture) this.actions.fail(error);
     } finally {

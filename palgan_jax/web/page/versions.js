@@ -1,5 +1,6 @@
 // Versions of the predicted palette, as thumbnails to choose from.
 
+import { drawOn } from "./compare.js";
 import { Palette } from "./palette.js";
 
 const AT_ONCE = 5;
@@ -15,17 +16,12 @@ export class Versions {
   open(picture, predicted) {
     this.abort?.abort();
     this.abort = new AbortController();
-    this.close();
+    this.box.replaceChildren();
     this.picture = picture;
     this.predicted = predicted;
     this.count = 0;
     this.show(predicted, "Automatic");
     this.add();
-  }
-
-  close() {
-    for (const picture of this.box.querySelectorAll("img")) URL.revokeObjectURL(picture.src);
-    this.box.replaceChildren();
   }
 
   /** Draws some more. */
@@ -57,11 +53,10 @@ export class Versions {
     try {
       const wish = { palette: palette === this.predicted ? null : Array.from(palette.shares) };
       const side = this.engine.model.sides[0];
-      const blob = await this.engine.preview(picture, wish, side, label, abort.signal);
-      if (!blob || picture !== this.picture) return;
-      const thumbnail = new Image();
-      thumbnail.alt = "";
-      thumbnail.src = URL.createObjectURL(blob);
+      const shown = await this.engine.preview(picture, wish, side, label, abort.signal);
+      if (!shown || picture !== this.picture) return;
+      const thumbnail = document.createElement("canvas");
+      await drawOn(thumbnail, shown);
       button.append(thumbnail);
     } catch (error) {
       if (error.name !== "AbortError") this.actions.fail(error);

@@ -1,4 +1,4 @@
-// What the page asks for, done by the server that it comes from. engine/ may have others with the same methods.
+// What the page asks for, done by the server that it comes from. browser.js has the same methods.
 
 const ENDED = "The program behind this page does not answer: start palgan web again, and load the page anew.";
 
@@ -45,7 +45,7 @@ export class ServerEngine {
     }
   }
 
-  /** Paints a picture at the size of a screen: a Blob, or null where a newer wish has come. */
+  /** Paints a picture at the size of a screen: what createImageBitmap takes, or null where a newer wish has come. */
   async preview(picture, wish, side, lane = "", signal) {
     try {
       return await (await this.with(picture, "preview", { wish, side, lane }, signal)).blob();

@@ -1,0 +1,137 @@
+// A picture that is held to be painted: what the network sees of it, and how its paintings are joined with its
+// luminance. See colorize/prepared.py and colorize/predictor.py.
+
+import { Palette } from "../palette.js";
+import { findBorder, roundEven } from "./border.js";
+import { readLuminance } from "./decode.js";
+import { Colors, linearColors } from "./join.js";
+import { writeLevels } from "./levels.js";
+import { counts } from "./palettes.js";
+import { encodePng } from "./png.js";
+import { grown, maskOfSize } from "./regions.js";
+import { FILTERS, crop, shrink } from "./resample.js";
+import { SIDE, Spread, Ways } from "./spread.js";
+
+const BAND = 1 << 19; // pixels of a result that are written at a time
+
+/** Fits a size into a square, as thumbnails are. */
+function fitted(width, height, side) {
+  const times = Math.min(1, side / Math.max(width, height));
+  return [width, height].map((v) => Math.max(1, roundEven(v * times)));
+}
+
+export class Picture {
+  /** Reads a file. sides: of its previews. Throws an Error, one sentence, where it cannot be read. */
+  static async read(file, name, network, spec, sides) {
+    const decoded = await readLuminance(file, name), { width, height } = decoded.lightness;
+    const picture = new Picture();
+    Object.assign(picture, { file, name, network, spec, width, height, border: findBorder(decoded.seen) });
+    const whole = { left: 0, top: 0, right: width, bottom: height };
+    picture.photograph = picture.viewOf(decoded, picture.border?.box(width, height) ?? whole);
+    picture.whole = picture.border ? picture.viewOf(decoded, whole) : picture.photograph;
+    picture.small = new Map(sides.map((side) => [side, shrink(decoded.seen, ...fitted(width, height, side), FILTERS.lanczos)]));
+    picture.forPoints = shrink(decoded.lightness, ...fitted(width, height, SIDE));
+    await picture.predict(picture.photograph);
+    return picture;
+  }
+
+  /** Returns a view of a part: squares of what the network sees, and of the luminance that its colors are joined with. */
+  viewOf({ lightness, seen }, box) {
+    const square = (plane) => shrink(crop(plane, box), this.network.side, this.network.side);
+    const own = square(lightness);
+    return { own, seen: seen.data === lightness.data ? own : square(seen) };
+  }
+
+  /** Looks at a view, once. */
+  async predict(view) {
+    view.features ??= await this.network.see(view.seen.data);
+    return view.features.palette;
+  }
+
+  /** Returns the predicted palette's shares. */
+  get predicted() {
+    const { palette } = this.photograph.features, sum = palette.reduce((x, y) => x + y, 0);
+    return Math.abs(sum - 1) < 1e-3 ? palette : palette.map((v) => v / sum);
+  }
+
+  /** Paints what is wished for at the size of a preview: ImageData. */
+  async preview(wish, side) {
+    const lightness = this.small.get(side), { width, height } = lightness;
+    const paint = await this.painter(wish, lightness), rgba = new Uint8ClampedArray(4 * width * height).fill(255);
+    paint(0, height, rgba, 4);
+    return new ImageData(rgba, width, height);
+  }
+
+  /** Paints what is wished for in full size: a Blob of a PNG. */
+  async result(wish) {
+    const { lightness, alpha } = await readLuminance(this.file, this.name), { width, height } = lightness;
+    const paint = await this.painter(wish, lightness), channels = alpha ? 4 : 3;
+    return encodePng(width, height, channels, Math.max(1, Math.floor(BAND / width)), (top, bottom) => {
+      const pixels = new Uint8Array((bottom - top) * width * channels);
+      paint(top, bottom, pixels, channels);
+      if (alpha) for (let i = 3, at = top * width; i < pixels.length; i += 4, at++) pixels[i] = alpha[at];
+      return pixels;
+    });
+  }
+
+  /** Prepares painting on an L of any size: returns paint(top, bottom, pixels, channels), which writes rows. */
+  async painter(wish, lightness) {
+    const { width, height } = lightness, { saturation = 1 } = wish;
+    const spread = wish.points?.length ? this.spreadOf(wish.points) : null;
+    const view = spread ? this.whole : this.photograph, border = spread ? null : this.border;
+    const box = border?.box(width, height) ?? { left: 0, top: 0, right: width, bottom: height };
+    const predicted = await this.predict(view);
+    let palette = wish.palette ? this.paletteOf(wish.palette) : null;
+    if (spread) palette = spread.moved(palette ?? this.paletteOf(predicted));
+    const used = palette ? counts(palette) : predicted;
+    const saturated = (ab) => ab.map((plane) => plane.map((v) => saturation * v));
+    const ab = saturated(await this.network.paint(view.features, used));
+    const layers = [];
+    for (const region of wish.regions ?? []) {
+      const mask = crop(maskOfSize(region.mask, width, height), box);
+      const other = counts(this.paletteOf(region.palette));
+      layers.push({ ab: saturated(await this.network.paint(view.features, used, other, grown(mask, this.network.side))), mask });
+    }
+    const part = border ? crop(lightness, box) : lightness;
+    const colors = this.joined(part, view, ab, layers);
+    if (border) colors.layers.push({ colors: null, mask: border.mask(width, height) });
+    if (spread) {
+      const { forPoints } = this, size = [forPoints.width, forPoints.height];
+      const reduced = layers.map(({ ab, mask }) => ({ ab, mask: maskOfSize(mask, ...size, FILTERS.cubic) }));
+      spread.addTo(colors, rowsOf(this.joined(forPoints, view, ab, reduced)), [this.width, this.height]);
+    }
+    return (top, bottom, pixels, channels) => writeRows(lightness, colors, box, top, bottom, pixels, channels);
+  }
+
+  joined(lightness, view, ab, layers) {
+    const size = [lightness.width, lightness.height];
+    const over = layers.map((layer) => ({ colors: linearColors(view.own, layer.ab, size), mask: layer.mask.data }));
+    return new Colors(lightness, linearColors(view.own, ab, size), over);
+  }
+
+  paletteOf(shares) {
+    return new Palette(this.spec, { shares });
+  }
+
+  spreadOf(points) {
+    this.ways ??= new Ways(this.forPoints);
+    return new Spread(this.ways, points, [this.width, this.height]);
+  }
+}
+
+/** Returns all of a picture's colors: [a, b]. */
+function rowsOf(colors) {
+  const { width, height } = colors.lightness, planes = [0, 1].map(() => new Float32Array(width * height));
+  for (let y = 0; y < height; y++) colors.row(y, ...planes.map((plane) => plane.subarray(y * width, (y + 1) * width)));
+  return planes;
+}
+
+/** Writes rows of a picture that has colors within a box, and is gray around it. */
+function writeRows({ width, data }, colors, { left, top: first, right, bottom: last }, top, bottom, pixels, channels) {
+  const a = new Float32Array(width), b = new Float32Array(width);
+  for (let y = top; y < bottom; y++) {
+    a.fill(0), b.fill(0);
+    if (y >= first && y < last) colors.row(y - first, a.subarray(left, right), b.subarray(left, right));
+    writeLevels(data.subarray(y * width, (y + 1) * width), a, b, pixels, (y - top) * width * channels, channels);
+  }
+}
