@@ -29,6 +29,7 @@ from PIL import Image
 
 from comparisons.figures import photographs, tell
 
+BROWSER = shutil.which("chromium")
 VERSIONS = 8
 SIDE = 640
 PAGE = """async ([spec, shares, picture]) => {
@@ -116,17 +117,15 @@ def measure(server: Server, path: Path) -> tuple[dict[str, list[float]], dict[st
 
 def page_times(server: Server, palette: Any, picture: bytes) -> list[float]:
     """Returns milliseconds of the page's own work; nothing without a browser."""
-
-    browser = shutil.which("chromium")
     try:
         from playwright.sync_api import sync_playwright
     except ModuleNotFoundError:
-        browser = None
-    if browser is None:
+        return []
+    if BROWSER is None:
         return []
     spec = {**vars(palette.spec), "ab_range": palette.ab_range}
     with sync_playwright() as playwright:
-        page = playwright.chromium.launch(executable_path=browser, args=["--no-sandbox", "--disable-gpu"]).new_page()
+        page = playwright.chromium.launch(executable_path=BROWSER, args=["--no-sandbox", "--disable-gpu"]).new_page()
         page.goto(f"http://{server.address}")
         return page.evaluate(PAGE, [spec, palette.shares.tolist(), base64.b64encode(picture).decode()])
 

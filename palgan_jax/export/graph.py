@@ -14,8 +14,11 @@ from onnx import TensorProto, helper, numpy_helper
 
 OPSET, IR_VERSION = 18, 8
 """Of 2022: what reads ONNX today reads these."""
-HALF_FROM = 64
-"""Weights of fewer numbers stay float32, since nothing is won."""
+HALF_FROM = 1024
+"""Weights of fewer numbers stay float32.
+
+Little is won by them, and the first layers of an encoder are among them, whose rounding all others multiply: in the
+bundled model, to 1.4 Lab units instead of 0.02."""
 
 Operand = Union["Tensor", np.ndarray, float]
 

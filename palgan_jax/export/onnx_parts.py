@@ -1,8 +1,8 @@
 """E and G as two ONNX models, for what paints one picture many times, as a page does: E sees it once.
 
-The encoder: `lightness` (1, 1, R, R), L in [0, 100], gives the predicted `palette` (1, K) and the features `m1` to `m4`.
-The painter: the same `lightness` and features, `palettes` (1, 2, K) and `shares` (1, 2, R, R), how much each of them
-counts at each pixel, give `ab` (1, 2, R, R), Lab units.
+The encoder: `lightness` (1, 1, R, R), L in [0, 100], gives the predicted `palette` (1, K) and features, `m1` to `m4`.
+The painter: these, the same `lightness`, `palettes` (1, 2, K) and `shares` (1, 2, R, R), how much each of them counts
+at each pixel, give `ab` (1, 2, R, R), Lab units.
 """
 
 from typing import Any

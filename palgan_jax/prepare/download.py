@@ -61,8 +61,7 @@ def download(
             fresh = True  # what lay there may have been the beginning of another file
         problems.append(f"{address} ({problem})")
     raise UserError(
-        f"{path.name} cannot be downloaded: {', '.join(problems)}: give the same command again later, or "
-        f"{otherwise}."
+        f"{path.name} cannot be downloaded: {', '.join(problems)}: give the same command again later, or {otherwise}."
     )
 
 

@@ -26,15 +26,16 @@ FILES = {
 def runtime_files(package: Path | None = None) -> dict[str, bytes]:
     """Returns the files of the runtime by their names.
 
-    package: the .tgz file of the package; None for that in the folder of caches, which is downloaded if it is not there.
+    package: the .tgz file of the package; None for that in the folder of caches, to which it is downloaded once.
 
-    Raises UserError where it cannot be had, and where it is another file than the one that is expected.
+    Raises UserError where it cannot be had, and where it is another file than that of npm.
     """
     path = _cached() if package is None else package
     try:
         if not has_digest(path, SHA512):
             raise UserError(
-                f"{path} is not onnxruntime-web {VERSION} as npm has it: `npm pack onnxruntime-web@{VERSION}` brings it."
+                f"{path} is not onnxruntime-web {VERSION} as npm has it: fetch it by "
+                f"`npm pack onnxruntime-web@{VERSION}`."
             )
         with tarfile.open(path) as archive:
             return {name: _content(archive, member) for member, name in FILES.items()}

@@ -1,4 +1,4 @@
-// PNG files of any size, written in bands (https://www.w3.org/TR/png-3/).
+// PNG files of any size, written in bands of rows.
 
 const COLOR_TYPES = { 3: 2, 4: 6 }; // RGB and RGBA
 const PAETH = 4;

@@ -1,0 +1,107 @@
+"""Measures the page without a server: how far its results are from the package's, and how soon its previews come.
+
+    python -m comparisons.static_page FOLDER [--every 1] [--checkpoint PATH] [--json FILE]
+
+The page of `palgan web --static` is written and offered on this machine. In Chromium, its engine opens every so many-th
+photograph of FOLDER and paints it in full size, automatically: `largest_difference` is the largest between its levels
+and those of `Colorizer`, and `differing` the share of levels that differ at all. Previews are those of
+`comparisons.web_previews`, and `..._ms` is the median time from the wish to the painted pixels.
+"""
+
+import argparse
+import base64
+import threading
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from io import BytesIO
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+from PIL import Image
+from playwright.sync_api import Page, sync_playwright
+
+from comparisons.figures import photographs, tell
+from comparisons.web_previews import BROWSER, SIDE, wishes
+
+OPEN = """async ([name, data]) => {
+  const { Engine } = await import("./engine/choice.js");
+  window.engine ??= await Engine.load();
+  const bytes = Uint8Array.from(atob(data), (c) => c.charCodeAt(0)), start = performance.now();
+  window.picture = await engine.open(new File([bytes], name));
+  return [performance.now() - start, picture.width, picture.height, Array.from(picture.palette)];
+}"""
+PREVIEWS = """async ([wishes, side]) => {
+  const times = [];
+  await engine.preview(picture, wishes.at(-1), side);
+  for (const wish of wishes) {
+    const start = performance.now();
+    await createImageBitmap(await engine.preview(picture, wish, side));
+    times.push(performance.now() - start);
+  }
+  return times;
+}"""
+RESULT = """async () => {
+  const start = performance.now(), blob = await engine.result(picture, {}, "png"), time = performance.now() - start;
+  const bytes = new Uint8Array(await blob.arrayBuffer());
+  let text = "";
+  for (let i = 0; i < bytes.length; i += 4096) text += String.fromCharCode(...bytes.subarray(i, i + 4096));
+  return [time, btoa(text)];
+}"""
+
+
+class Quiet(SimpleHTTPRequestHandler):
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+def measure(page: Page, path: Path, colorizer: Any) -> dict[str, Any]:
+    """Measures a photograph: milliseconds by kind, and the differences (H, W, 3) of its levels."""
+    from palgan_jax.palette.palette import Palette
+
+    data = base64.b64encode(path.read_bytes()).decode()
+    opened, width, height, shares = page.evaluate(OPEN, [path.name, data])
+    seconds, png = page.evaluate(RESULT)
+    painted = np.asarray(Image.open(BytesIO(base64.b64decode(png)))).astype(int)
+    difference = np.abs(painted - colorizer(path).pixels)
+    times = {
+        kind: page.evaluate(PREVIEWS, [listed, SIDE]) for kind, listed in wishes(Palette(shares), width, height).items()
+    }
+    return {"open": [opened], "result": [seconds], **times, "difference": difference}
+
+
+def main() -> None:
+    """Measures, and prints the figures."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--every", type=int, default=1)
+    parser.add_argument("--checkpoint")
+    parser.add_argument("--json", type=Path)
+    args = parser.parse_args()
+    from palgan_jax.checkpoint.find import find_weights
+    from palgan_jax.colorize.predictor import Colorizer
+    from palgan_jax.web.static_page import write_page
+
+    weights = find_weights(args.checkpoint)
+    colorizer = Colorizer(weights, "onnx")
+    with TemporaryDirectory() as parent, sync_playwright() as playwright:
+        folder = Path(parent) / "page"
+        size = write_page(folder, weights)
+        with ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(folder))) as server:
+            threading.Thread(target=server.serve_forever, daemon=True).start()
+            arguments = ["--no-sandbox", "--disable-gpu"]
+            page = playwright.chromium.launch(executable_path=BROWSER, args=arguments).new_page()
+            page.goto(f"http://127.0.0.1:{server.server_port}")
+            rows = [measure(page, path, colorizer) for path in photographs(args.folder, args.every)]
+            server.shutdown()
+    differences = np.concatenate([row.pop("difference").ravel() for row in rows])
+    figures: dict[str, Any] = {"photographs": len(rows), "megabytes": size / 1e6}
+    figures |= {"largest_difference": int(differences.max()), "differing": float((differences > 0).mean())}
+    for kind in rows[0]:
+        figures[f"{kind}_ms"] = float(np.median(np.concatenate([row[kind] for row in rows])))
+    tell(figures, 20, args.json)
+
+
+if __name__ == "__main__":
+    main()

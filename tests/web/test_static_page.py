@@ -1,0 +1,290 @@
+"""The page without a server in a real browser, against the command that people run."""
+
+import base64
+import io
+import json
+import struct
+import zlib
+
+import numpy as np
+import pytest
+from PIL import Image
+from playwright.sync_api import expect
+
+from palgan_jax.colorize.predictor import Colorizer
+from palgan_jax.data.decode import read_rgb
+from palgan_jax.export.onnx_parts import onnx_parts
+from palgan_jax.palette.palette import Palette
+from palgan_jax.palette.samples import sample_palette
+from palgan_jax.web import static_page
+from palgan_jax.web.static_page import write_page
+from tests.support.colorize_model import tiny_weights
+from tests.support.picture_files import RGB, encoded, scene
+from tests.support.static_page import offered, runtime_package
+from tests.support.web_page import PATIENCE, downloaded, drag, drop, loaded, open_picture, settle
+
+RECORD_MASKS = """() => {
+  const post = Worker.prototype.postMessage;
+  Worker.prototype.postMessage = function (message) {
+    if (message.content.wish?.regions?.length) window.masks = message.content.wish.regions.map(({ mask }) => mask);
+    return post.call(this, message);
+  };
+}"""
+"""Keeps the masks of the regions that are painted."""
+
+
+@pytest.fixture(scope="module")
+def package():
+    with pytest.MonkeyPatch.context() as patch:
+        yield runtime_package(patch)
+
+
+def opened(browser, address, **options):
+    """The page, and all that it asks for."""
+    page = loaded(browser, address, viewport={"width": 1200, "height": 900}, **options)
+    page.asked = asked = []
+    page.on("request", lambda request: asked.append(request.url))
+    page.evaluate(RECORD_MASKS)
+    return page
+
+
+def at_end(page, address):
+    page.context.close()
+    assert page.problems == []
+    assert all(url.startswith((address, f"blob:{address.rsplit('/', 2)[0]}", "data:")) for url in page.asked)
+
+
+@pytest.fixture(scope="module")
+def folder(package, tmp_path_factory):
+    """With the tiny model of `by_command`, whose weights keep 32 bits.
+
+    It paints at the edge of the gamut, where the rounding of weights to 16 bits is seen here and there.
+    """
+    folder = tmp_path_factory.mktemp("host") / "a page"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(static_page, "onnx_parts", lambda weights, half: onnx_parts(weights))
+        write_page(folder, tiny_weights(), package)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def page(browser, folder):
+    with offered(folder) as address:
+        page = opened(browser, address.replace(" ", "%20"))
+        yield page
+        at_end(page, address.replace(" ", "%20"))
+
+
+@pytest.fixture
+def photograph(tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    return _file(tmp_path / "old boat.jpg", encoded(scene(96, 72), "JPEG", quality=95, exif=exif))
+
+
+def _file(path, content):
+    path.write_bytes(content)
+    return path
+
+
+def levels(path):
+    return np.asarray(Image.open(path)).astype(int)
+
+
+def assert_alike(result, expected):
+    """No level of two files is farther apart than 2."""
+    result, expected = levels(result), levels(expected)
+    assert result.shape == expected.shape
+    assert np.abs(result - expected).max() <= 2
+
+
+def saved_palette(page, tmp_path):
+    path = downloaded(page, "#save-palette", tmp_path / "saved.json")
+    return Palette.load(path), path
+
+
+def test_samples_are_painted_as_by_the_package(browser, package, samples, tmp_path):
+    from palgan_jax.checkpoint.find import find_weights
+
+    folder, weights = tmp_path / "host" / "page", find_weights()
+    folder.parent.mkdir()
+    write_page(folder, weights, package)
+    colorizer = Colorizer(weights, "onnx")
+    with offered(folder) as address:
+        page = opened(browser, address)
+        for name in ("egret", "parrot", "wooden-house"):
+            open_picture(page, samples / f"{name}.jpg")
+            result = downloaded(page, "#download", tmp_path / f"{name}.png")
+            expected = tmp_path / f"{name}-expected.png"
+            painted = colorizer(samples / f"{name}.jpg").pixels
+            Image.fromarray(painted).save(expected)
+            assert np.ptp(painted, axis=-1).mean() > 5
+            assert_alike(result, expected)
+        drop(page, "#choose-reference", samples / "beach-malibu.jpg")
+        expect(page.locator("#palette-label")).to_have_text("Colors of beach-malibu.jpg", timeout=PATIENCE)
+        result = downloaded(page, "#download", tmp_path / "reference.png")
+        painted = colorizer(samples / "wooden-house.jpg", reference=samples / "beach-malibu.jpg").pixels
+        assert np.abs(painted.astype(int) - levels(expected)).mean() > 1
+        Image.fromarray(painted).save(expected)
+        assert_alike(result, expected)
+        at_end(page, address)
+
+
+def test_the_palette_is_edited_and_painted_as_by_the_command(page, photograph, by_command, tmp_path):
+    open_picture(page, photograph)
+    assert_alike(downloaded(page, "#download", tmp_path / "automatic.png"), by_command(photograph))
+    automatic, _ = saved_palette(page, tmp_path)
+    drag(page, "#plane", (0.5, 0.5), (0.75, 0.3))
+    page.locator("#saturation").fill("1.3")
+    settle(page)
+    moved, file = saved_palette(page, tmp_path)
+    assert moved.distance(automatic) > 0.05
+    result = downloaded(page, "#download", tmp_path / "result.png")
+    assert_alike(result, by_command(photograph, "--palette", file, "--saturation", 1.3))
+    shown = page.locator("#colored").evaluate("(canvas) => canvas.toDataURL('image/png').split(',')[1]")
+    preview = np.asarray(Image.open(io.BytesIO(base64.b64decode(shown))).convert("RGB")).astype(int)
+    assert np.abs(preview - levels(result)).max() <= 1  # as large as the picture
+    for _ in range(2):
+        page.click("#undo")
+    assert saved_palette(page, tmp_path)[0] == automatic
+
+
+def test_references_and_versions_make_palettes(page, photograph, tmp_path):
+    open_picture(page, photograph)
+    predicted, _ = saved_palette(page, tmp_path)
+    leaf = _file(tmp_path / "leaf.png", encoded(RGB, "PNG"))
+    drop(page, "#choose-reference", leaf)
+    expect(page.locator("#palette-label")).to_have_text("Colors of leaf.png")
+    np.testing.assert_allclose(saved_palette(page, tmp_path)[0].shares, Palette.of(RGB).shares, atol=2e-5)
+    gray = _file(tmp_path / "gray.png", encoded(Image.new("L", (90, 70), 90), "PNG"))
+    drop(page, "#choose-reference", gray)
+    expect(page.locator("#error span")).to_contain_text("gray.png is gray", timeout=PATIENCE)
+    page.click("#error button")
+    page.locator("#versions button").nth(3).click()
+    version = saved_palette(page, tmp_path)[0]
+    np.testing.assert_allclose(version.shares, sample_palette(predicted, 3).shares, atol=2e-6)
+
+
+@pytest.mark.parametrize("suffix", [".json", ".gpl", ".aco", ".ase", ".act", ".txt"])
+def test_palette_files_are_read_as_by_the_package(page, photograph, tmp_path, suffix):
+    if page.locator("#panel").is_hidden():
+        open_picture(page, photograph)
+    path = tmp_path / f"colors{suffix}"
+    Palette.from_colors(["teal", "#c06050", "gold"], [3, 2, 1]).save(path)
+    page.set_input_files("#palette-file", path)
+    expect(page.locator("#palette-label")).to_have_text(path.name)
+    np.testing.assert_allclose(saved_palette(page, tmp_path)[0].shares, Palette.load(path).shares, atol=2e-6)
+    page.set_input_files("#palette-file", _file(tmp_path / f"broken{suffix}", path.read_bytes()[1:6]))
+    expect(page.locator("#error span")).to_contain_text(f"broken{suffix} is no ")
+    page.click("#error button")
+
+
+def test_words_of_css_are_colors(page, photograph, tmp_path):
+    if page.locator("#panel").is_hidden():
+        open_picture(page, photograph)
+    path = _file(tmp_path / "words.txt", b"teal 3\nTomato 2; #fd0\n# nothing\n//")
+    expected = _file(tmp_path / "hex.txt", b"#008080 3\n#ff6347 2\n#ffdd00")
+    page.set_input_files("#palette-file", path)
+    expect(page.locator("#palette-label")).to_have_text(path.name)
+    np.testing.assert_allclose(saved_palette(page, tmp_path)[0].shares, Palette.load(expected).shares, atol=2e-6)
+
+
+def test_regions_and_given_colors_are_painted_as_by_the_command(page, photograph, by_command, tmp_path):
+    open_picture(page, photograph)
+    page.click("#where button:has-text('Region')")
+    drag(page, "#frame", (0.2, 0.3), (0.7, 0.3))
+    page.locator("#hue").fill("120")
+    settle(page)
+    _, palette = saved_palette(page, tmp_path)
+    result = downloaded(page, "#download", tmp_path / "region.png")
+    region = _file(tmp_path / "mask.png", base64.b64decode(page.evaluate("masks")[0]))
+    options = ["--region", f"{region}={palette}"]
+    assert_alike(result, by_command(photograph, *options))
+    page.click("text=Give a color")
+    box = page.locator("#frame").bounding_box()
+    for x, y in ((0.5, 0.8), (0.3, 0.35)):
+        page.mouse.click(box["x"] + x * box["width"], box["y"] + y * box["height"])
+    for n, color in enumerate(("#2040d0", "#40a040")):
+        page.locator("#points input").nth(n).fill(color)
+    settle(page)
+    result = downloaded(page, "#download", tmp_path / "points.png")
+    for text in page.locator("#points li span").all_inner_texts():
+        color, _, place = text.partition(" at ")
+        options += ["--point", f"{place.replace(' ', '')}={color}"]
+    assert len(options) == 6
+    assert_alike(result, by_command(photograph, *options))
+    page.click("#where input >> nth=0", force=True)
+
+
+def test_prints_and_transparent_pictures_are_painted_as_by_the_command(page, by_command, samples, tmp_path):
+    photograph = (0.7 * read_rgb(samples / "hay-field.jpg")).astype(np.uint8)[:200, :240]
+    sheet = np.pad(photograph, ((22, 30), (18, 26), (0, 0)), constant_values=240)
+    path = _file(tmp_path / "print.png", encoded(sheet, "PNG"))
+    open_picture(page, path)
+    result, expected = levels(downloaded(page, "#download", tmp_path / "a.png")), levels(by_command(path))
+    assert np.ptp(expected[:15], axis=-1).max() < 2 < np.ptp(expected[60:180, 60:180], axis=-1).mean()
+    differs = (np.abs(result - expected) > 2).any(-1)
+    assert differs.mean() < 0.005  # along the border alone, which ends a pixel earlier or later
+    assert not differs[30:190, 30:220].any() and not differs[:15].any()
+    rgba = np.dstack([scene(90, 70), np.tile(np.linspace(0, 255, 90).astype(np.uint8), (70, 1))])
+    path = _file(tmp_path / "clear.png", encoded(rgba, "PNG"))
+    open_picture(page, path)
+    result, expected = levels(downloaded(page, "#download", tmp_path / "b.png")), levels(by_command(path))
+    assert np.array_equal(result[..., 3], rgba[..., 3])
+    opaque = rgba[..., 3] > 100
+    assert np.abs(result - expected)[opaque].max() <= 6  # browsers keep colors in proportion to the opacity
+
+
+def _png_of(width, height):
+    def chunk(kind, content):
+        return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+
+    header = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 1, 0, 0, 0, 0))
+    rows = zlib.compress(bytes((width + 15) // 8 * height), 9)
+    return b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", rows) + chunk(b"IEND", b"")
+
+
+def test_bad_pictures_end_in_words_and_the_last_one_stays(page, photograph, tmp_path):
+    open_picture(page, photograph)
+    bad = {
+        "empty.png": (b"", "is empty"),
+        "words.png": (b"words", "cannot be read"),
+        "cut.jpg": (photograph.read_bytes()[:400], "cannot be read"),
+        "drawing.svg": (b'<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9"/>', "cannot be read"),
+        "large.png": (_png_of(10_000, 10_000), "64 megapixels"),
+    }
+    for name, (content, reason) in bad.items():
+        drop(page, "#stage", _file(tmp_path / name, content))
+        expect(page.locator("#error span")).to_contain_text(reason, timeout=PATIENCE)
+        expect(page.locator("#error span")).to_contain_text(name)
+        expect(page.locator("#name")).to_have_text(photograph.name)
+        expect(page.locator("#busy")).to_be_hidden()
+        page.click("#error button")
+    page.locator("#saturation").fill("0.5")
+    settle(page)
+    assert page.locator("#error").is_hidden()
+
+
+def test_a_page_that_lacks_a_part_says_so(browser, folder, photograph):
+    with offered(folder) as address:
+        page = browser.new_context().new_page()
+        page.route("**/painter.onnx", lambda route: route.fulfill(status=404))
+        page.goto(address)
+        page.wait_for_selector("body[data-ready]")
+        drop(page, "#stage", photograph)
+        expect(page.locator("#error span")).to_contain_text("painter.onnx is not where this page is", timeout=PATIENCE)
+        page.context.close()
+        page = browser.new_context().new_page()
+        page.route("**/about.json", lambda route: route.fulfill(status=404))
+        page.goto(address)
+        expect(page.locator("#error span")).to_contain_text("lacks its model", timeout=PATIENCE)
+        page.context.close()
+
+
+def test_the_page_allows_itself_what_lies_beside_it_alone(folder):
+    text = (folder / "index.html").read_text()
+    policy = text.partition('Content-Security-Policy" content="')[2].partition('"')[0]
+    assert "default-src 'none'" in policy and "connect-src 'self'" in policy and "http" not in policy
+    about = json.loads((folder / "model" / "about.json").read_text())
+    assert all((folder / example["url"]).is_file() for example in about["examples"])
+    assert not (folder / "engine" / "server.js").exists()
