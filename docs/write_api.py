@@ -108,7 +108,7 @@ def signature(node: ast.FunctionDef, source: str) -> str:
     """Returns a function's name, parameters and result as they were written; of a property, its name and type."""
     lines = source.splitlines()[node.lineno - 1 : node.body[0].lineno - 1]
     text = textwrap.dedent("\n".join(lines)).removeprefix("def ").removesuffix(":")
-    text = re.sub(r"\((\s*)(self|cls)(, |(?=\)))", r"(\1", text, count=1)
+    text = re.sub(r"\((\s*)(?:self|cls)(?:,\s+|(?=\)))", r"(\1", text, count=1)
     decorators = [ast.unparse(each) for each in node.decorator_list]
     if "property" in decorators:
         return text.replace("() -> ", ": ", 1)
