@@ -14,11 +14,12 @@ import numpy as np
 
 from palgan_jax.color import DARK, LEAST_LIGHT, MOST_LIGHT, RGB_FROM_WHITE_XYZ, expand, linear_to_srgb
 
-PIECE = 1 << 16
+PIECE = 1 << 15
 """Pixels that are worked on at a time."""
 _HALVINGS = 12  # of the interval of chroma that fits
 _STEPS = 1 << 16  # of light, in the tables of the sRGB curve
 _RGB = RGB_FROM_WHITE_XYZ.astype(np.float32)
+_COLUMNS = 1 << 13  # of a product of matrices that OpenBLAS leaves to one thread: the others have other work
 
 
 class LevelWriter:
@@ -67,35 +68,39 @@ def lab_to_levels(lab: np.ndarray, deep: bool = False) -> np.ndarray:
     return levels
 
 
-def _linear(l: np.ndarray, a: np.ndarray, b: np.ndarray) -> list[np.ndarray]:
-    """Converts Lab (N,) each to linear R, G and B (N,), as `color.lab_to_linear` does."""
+def _linear(l: np.ndarray, a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Converts Lab (N,) each to linear RGB (3, N), as `color.lab_to_linear` does."""
     fy = (l + np.float32(16)) * np.float32(1 / 116)
-    fz = fy - b * np.float32(1 / 200)
-    return _mixed(_expanded(fy + a * np.float32(1 / 500)), _expanded(fy), _expanded(np.maximum(fz, 0, out=fz)))
+    xyz = np.empty((3, len(l)), np.float32)
+    _expand(fy, xyz[1])
+    return _mixed(fy, a * np.float32(1 / 500), b * np.float32(-1 / 200), xyz)
 
 
-def _mixed(x: np.ndarray, y: np.ndarray, z: np.ndarray) -> list[np.ndarray]:
-    """Converts shares (N,) of the white's X, Y and Z to linear R, G and B."""
-    light = []
-    for row in _RGB:
-        channel = row[0] * x
-        channel += row[1] * y
-        channel += row[2] * z
-        light.append(channel)
+def _mixed(fy: np.ndarray, along_x: np.ndarray, along_z: np.ndarray, xyz: np.ndarray) -> np.ndarray:
+    """Converts colors to linear RGB (3, N), of roots of light (N,): that of Y, and how far X and Z are from it.
+
+    xyz: (3, N), shares of the white's light, of which the middle one is known and the others are written here.
+    """
+    _expand(fy + along_x, xyz[0])
+    fz = fy + along_z
+    _expand(np.maximum(fz, 0, out=fz), xyz[2])
+    light = np.empty_like(xyz)
+    for first in range(0, xyz.shape[1], _COLUMNS):
+        part = slice(first, first + _COLUMNS)
+        np.matmul(_RGB, xyz[:, part], out=light[:, part])
     return light
 
 
-def _expanded(f: np.ndarray) -> np.ndarray:
-    """Does what `color.expand` does; few colors are so dark that its linear part is needed."""
-    light = f * f
+def _expand(f: np.ndarray, light: np.ndarray) -> None:
+    """Writes what `color.expand` returns into `light`; few colors are so dark that its linear part is needed."""
+    np.multiply(f, f, out=light)
     light *= f
     if f.min(initial=1) < DARK:
         dark = np.flatnonzero(f < DARK)
         light[dark] = expand(f[dark])
-    return light
 
 
-def _in_gamut(light: Sequence[np.ndarray]) -> np.ndarray:
+def _in_gamut(light: np.ndarray) -> np.ndarray:
     red, green, blue = light
     low, high = np.minimum(red, green), np.maximum(red, green)
     np.minimum(low, blue, out=low)
@@ -109,18 +114,18 @@ def _chroma_share(l: np.ndarray, a: np.ndarray, b: np.ndarray) -> np.ndarray:
     By bisection; the lower end is always inside, however the gamut is shaped.
     """
     fy = (l + np.float32(16)) * np.float32(1 / 116)
-    y, along_x, along_z = _expanded(fy), a * np.float32(1 / 500), b * np.float32(-1 / 200)
+    along_x, along_z = a * np.float32(1 / 500), b * np.float32(-1 / 200)
+    xyz = np.empty((3, len(l)), np.float32)
+    _expand(fy, xyz[1])
     low, step = np.zeros_like(fy), np.float32(1)
     for _ in range(_HALVINGS):
         step /= 2
         share = low + step
-        fz = fy + share * along_z
-        light = _mixed(_expanded(fy + share * along_x), y, _expanded(np.maximum(fz, 0, out=fz)))
-        low += step * _in_gamut(light)
+        low += step * _in_gamut(_mixed(fy, share * along_x, share * along_z, xyz))
     return low
 
 
-def _write_levels(light: Sequence[np.ndarray], levels: np.ndarray) -> None:
+def _write_levels(light: np.ndarray, levels: np.ndarray) -> None:
     """Rounds linear R, G and B (N,), clamped to [0, 1], to sRGB levels (N, 3)."""
     table = _levels_of_light(levels.dtype.type)
     for i, channel in enumerate(light):
@@ -128,11 +133,11 @@ def _write_levels(light: Sequence[np.ndarray], levels: np.ndarray) -> None:
         np.clip(step, 0, _STEPS, out=step)
         if levels.dtype == np.uint8:
             step += np.float32(0.5)
-            levels[:, i] = table[step.astype(np.int32)]
+            levels[:, i] = table.take(step.astype(np.int32))  # half the time of an index in brackets
         else:
             below = np.minimum(step.astype(np.int32), _STEPS - 1)
-            start = table[below]
-            levels[:, i] = start + (step - below) * (table[below + 1] - start) + np.float32(0.5)
+            start = table.take(below)
+            levels[:, i] = start + (step - below) * (table.take(below + 1) - start) + np.float32(0.5)
 
 
 @cache
