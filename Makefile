@@ -12,7 +12,7 @@ INSTALL := -m pip install --quiet --disable-pip-version-check
 TESTS := -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-light test-newest test-porting site check fuzz faults format clean
+.PHONY: help demo test test-light test-newest test-porting site check fuzz faults launchers format clean
 
 help:  ## what there is to make
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /: /'
@@ -42,6 +42,12 @@ help:  ## what there is to make
 	.venv-light/build/bin/python $(INSTALL) -c constraints.txt build
 	.venv-light/build/bin/python -m build --outdir .venv-light/dist . >.venv-light/build.log
 	.venv-light/bin/python $(INSTALL) -c constraints.txt .venv-light/dist/*.whl
+	touch $@
+
+# The tools of clouds that are Python packages, in an environment of their own.
+.venv-launchers/stamp: Makefile
+	$(PYTHON) -m venv .venv-launchers
+	.venv-launchers/bin/python $(INSTALL) xpk==1.16.0 skypilot==0.14.1
 	touch $@
 
 demo: .venv/run.stamp  ## colorize the samples, train for a short while, resume once, draw the contact sheet
@@ -90,10 +96,14 @@ fuzz: .venv/dev.stamp  ## thousands of damaged pictures and weights, other ones 
 faults: .venv/dev.stamp  ## what machines, disks and people do to a run, done on purpose: hours; writes docs/reliability.md
 	$(BIN)/python -m tests.faults
 
+launchers: .venv/dev.stamp .venv-launchers/stamp  ## what launchers print, read by the real tools of clouds and clusters; minutes
+	$(BIN)/python -m tests.support.launch_tools
+	LAUNCHERS=1 $(BIN)/python -m pytest tests/launch -rs -n 0
+
 format: .venv/dev.stamp  ## mend what lint and format can mend, and write docs/api.md from docstrings
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 	$(BIN)/python docs/write_api.py
 
 clean:  ## remove what make made
-	rm -rf .venv .venv-light .venv-newest .venv-porting .venv-docs .cache demo build *.egg-info
+	rm -rf .venv .venv-light .venv-newest .venv-porting .venv-docs .venv-launchers .cache demo build *.egg-info

@@ -7,7 +7,7 @@
 #   launch/gke_jobset.sh --delete    deletes the JobSet; the node pool, which costs money, stays
 #
 # The JobSet goes on when this script ends; the same command follows it again, or, when it has ended, begins another, which goes
-# on from the last checkpoint. Ends with 0 when finished, else with 1. Values: launch/env.sh; PALGAN_BUCKET and PALGAN_IMAGE have
+# on from the last checkpoint. Ends with 0 when finished, with 2 for bad input, else with 1. Values: launch/env.sh; PALGAN_BUCKET and PALGAN_IMAGE have
 # to be given, and kubectl's current context is the cluster.
 set -euo pipefail
 # shellcheck source=launch/lib.sh
@@ -68,21 +68,14 @@ json_list() {
   printf '[%s]\n' "$list"
 }
 
-# The name and the conditions that hold: Completed or Failed when it has ended, and others on the way. Nothing where there is no
-# such JobSet; fails where kubectl cannot tell.
-outcome() {
-  run kubectl get jobset "$PALGAN_NAME" --ignore-not-found \
-    '--output=jsonpath={.metadata.name} {.status.conditions[?(@.status=="True")].type}'
-}
-
 begin() {
   if "$DRY_RUN"; then
-    outcome
+    jobset_conditions
     run kubectl apply --filename=- # launch/gke_jobset.sh --render prints what it reads
     return
   fi
   # One that has ended never runs again, and is in the way of the next.
-  case " $(outcome) " in
+  case " $(jobset_conditions) " in
     *" Completed "* | *" Failed "*) run kubectl delete jobset "$PALGAN_NAME" ;;
   esac
   run kubectl apply --filename=- <<<"$1"
@@ -91,12 +84,12 @@ begin() {
 follow() {
   local state unknown=0
   if "$DRY_RUN"; then
-    outcome
+    jobset_conditions
     return
   fi
   say "see the log with: kubectl logs --follow --selector=batch.kubernetes.io/job-completion-index=0,jobset.sigs.k8s.io/jobset-name=$PALGAN_NAME --container=train"
   while true; do
-    if state=$(outcome 2>/dev/null); then
+    if state=$(jobset_conditions 2>/dev/null); then
       unknown=0
       if [[ -z $state ]]; then
         say "the JobSet $PALGAN_NAME was deleted; the same command begins another, which goes on from the last checkpoint."
@@ -112,7 +105,9 @@ follow() {
         exit 0
         ;;
       *" Failed "*)
-        say "gave up, after bad input or $PALGAN_ATTEMPTS restarts: see kubectl describe jobset $PALGAN_NAME."
+        ! refused_its_input "$state" ||
+          die "the training refused its input: see the sentence in its log, mend that, and give the same command again."
+        say "gave up after $PALGAN_ATTEMPTS restarts: see kubectl describe jobset $PALGAN_NAME."
         exit 1
         ;;
     esac

@@ -76,6 +76,16 @@ state_or_missing() {
   return "$code"
 }
 
+# The name of a JobSet, and type and reason of each condition that holds: Completed or Failed when it has ended, and others on the
+# way. Nothing where there is no such JobSet; fails where kubectl cannot tell.
+jobset_conditions() {
+  run kubectl get jobset "$PALGAN_NAME" --ignore-not-found \
+    '--output=jsonpath={.metadata.name} {range .status.conditions[?(@.status=="True")]}{.type} {.reason} {end}'
+}
+
+# Whether such conditions are those of a JobSet that ended at once, by its policy for bad input.
+refused_its_input() { [[ " $1 " == *" Failed FailJobSetFailurePolicyAction "* ]]; }
+
 pause() { sleep "$PALGAN_POLL_SECONDS"; }
 
 # Reads what all launchers take: sets DRY_RUN, ACTION (run, or one of the names given first) and MORE, what follows --.
@@ -119,9 +129,11 @@ check_values() {
 }
 
 # Sets TRAIN, what each process of the run executes. training_command PYTHON
-# Only the first process writes compiled programs down, so they lie where the others, and machines that are new, find them.
+# Only the first process writes compiled programs down, so they lie where the others, and machines that are new, find them: in a
+# WORKDIR that is a folder. With one in a bucket without a mount they stay on each machine's disk, where palgan keeps them.
 training_command() {
-  TRAIN=(env "JAX_COMPILATION_CACHE_DIR=$PALGAN_WORKDIR/compiled")
+  TRAIN=(env)
+  [[ $PALGAN_WORKDIR == *://* ]] || TRAIN+=("JAX_COMPILATION_CACHE_DIR=$PALGAN_WORKDIR/compiled")
   TRAIN+=("$1" -m palgan_jax.main --config "$PALGAN_CONFIG" --workdir "$PALGAN_WORKDIR" --distributed=on)
   [[ $PALGAN_TFDS_DIR == none ]] || TRAIN+=("--config.data.tfds_dir=$PALGAN_TFDS_DIR")
   TRAIN+=(${MORE[@]+"${MORE[@]}"})

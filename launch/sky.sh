@@ -22,6 +22,7 @@ main() {
   local spot=--use-spot
   "$PALGAN_SPOT" || spot=--no-use-spot
   run sky jobs launch --yes "--name=$PALGAN_NAME" "--num-nodes=$PALGAN_NODES" "--gpus=$PALGAN_SKY_ACCELERATORS" "$spot" \
+    "--workdir=$root" \
     "--env=PALGAN_BUCKET=$PALGAN_BUCKET" "--env=PALGAN_MOUNT=$PALGAN_MOUNT" "--env=PALGAN_COMMAND=$(quoted "${TRAIN[@]}")" \
     "$here/sky.yaml"
 }

@@ -6,8 +6,8 @@
 #   launch/xpk.sh --delete        deletes the workload; the cluster, which costs money, stays
 #
 # The workload goes on when this script ends. To begin a run again, delete its workload first; the same PALGAN_WORKDIR goes on.
-# Ends with 0 when finished. Values: launch/env.sh; PALGAN_PROJECT, PALGAN_ZONE, PALGAN_BUCKET, PALGAN_CLUSTER and
-# PALGAN_IMAGE have to be given.
+# Ends with 0 when finished, with 2 for bad input, with 1 where restarts did not help, or xpk could not tell. Values: launch/env.sh;
+# PALGAN_PROJECT, PALGAN_ZONE, PALGAN_BUCKET, PALGAN_CLUSTER and PALGAN_IMAGE have to be given.
 set -euo pipefail
 # shellcheck source=launch/lib.sh
 source "$(dirname "$0")/lib.sh"
@@ -35,7 +35,15 @@ main() {
       run xpk workload create "--workload=$PALGAN_NAME" "${cluster[@]}" "--tpu-type=$PALGAN_ACCELERATOR" --num-slices=1 \
         "--docker-image=$PALGAN_IMAGE" --storage=palgan "--max-restarts=$PALGAN_ATTEMPTS" --restart-on-exit-codes=1,75 \
         --termination-grace-period-seconds=300 "--command=$(quoted "${TRAIN[@]}")"
-      run xpk workload list "${cluster[@]}" "--wait-for-job-completion=$PALGAN_NAME"
+      local code=0
+      run xpk workload list "${cluster[@]}" "--wait-for-job-completion=$PALGAN_NAME" || code=$?
+      # xpk says 125 of any end but success; its kubectl knows more.
+      if ((code == 125)); then
+        ! refused_its_input "$(jobset_conditions)" ||
+          die "the training refused its input: see the sentence in its log, mend that, and give the same command again."
+        code=1
+      fi
+      exit "$code"
       ;;
   esac
 }

@@ -1,4 +1,4 @@
-"""Makes tests/golden/launch_schemas.json, against which tests/test_launch.py checks the YAML files of launch/.
+"""Makes tests/golden/launch_schemas.json, against which tests/launch checks the YAML files of launch/.
 
     python -m venv /tmp/schemas && /tmp/schemas/bin/pip install kubeflow-trainer-api==2.3.0 skypilot==0.14.1
     /tmp/schemas/bin/python tests/support/launch_schemas.py
@@ -9,6 +9,8 @@ nothing to do with, and a field that the description does not have is refused.
 """
 
 import json
+
+import jsonschema
 
 from tests.support.places import GOLDEN
 
@@ -77,6 +79,13 @@ def any_case(schema):
     return found
 
 
+def checked(document: dict, schema: str) -> None:
+    """Raises ValidationError for a document that is none by the schema "jobset" or "sky"."""
+    jsonschema.Draft202012Validator(json.loads(TARGET.read_text())[schema]).validate(document)
+
+
 if __name__ == "__main__":
-    about = "Made by tests/launch_schemas.py of kubeflow-trainer-api 2.3.0 and skypilot 0.14.1, both Apache-2.0."
+    about = (
+        "Made by tests/support/launch_schemas.py of kubeflow-trainer-api 2.3.0 and skypilot 0.14.1, both Apache-2.0."
+    )
     TARGET.write_text(json.dumps({"about": about, "jobset": jobset(), "sky": sky()}, separators=(",", ":")) + "\n")

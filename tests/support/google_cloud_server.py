@@ -1,0 +1,101 @@
+"""A server that speaks what gcloud asks of Google Cloud's TPU API (v2) and of its compute API, on this machine."""
+
+import http.server
+import json
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+MACHINES = [{"ipAddress": f"10.0.0.{n}", "accessConfig": {"externalIp": f"127.0.0.{n}"}, "port": 8470} for n in (1, 2)]
+DONE = {"name": "projects/colors/locations/us-west4-a/operations/it", "done": True, "response": {}}
+
+
+class Cloud:
+    """What is there, by kind and name, and the requests that came: method, path and body."""
+
+    def __init__(self) -> None:
+        self.there: dict[str, dict[str, dict]] = {"nodes": {}, "queuedResources": {}}
+        self.requests: list[tuple[str, str, Any]] = []
+        self.lock = threading.Lock()
+
+    def answer(self, method: str, address: str, body: Any) -> tuple[int, dict]:
+        path, query = urlsplit(address).path, parse_qs(urlsplit(address).query)
+        with self.lock:
+            self.requests.append((method, path, body))
+            if not path.startswith("/v2/"):  # the compute API: the project, and keys written into it
+                return 200, {"kind": "compute#project", "name": "colors", "status": "DONE"}
+            _, _, last = path.rpartition("locations/us-west4-a/")
+            kind, _, name = last.partition("/")
+            if kind == "operations":
+                return 200, DONE
+            if name.endswith(":getGuestAttributes"):
+                return 200, {"guestAttributes": [{"queryValue": {"items": []}} for _ in MACHINES]}
+            if method == "POST":
+                self.create(kind, query[f"{kind[:-1]}Id"][0], body)
+                return 200, DONE
+            if name not in self.there[kind]:
+                status = {"code": 404, "status": "NOT_FOUND", "message": f"Resource '{path}' was not found"}
+                return 404, {"error": status}
+            if method == "DELETE":
+                self.delete(kind, name)
+                return 200, DONE
+            if method == "PATCH":  # a key for ssh
+                self.there[kind][name] |= body
+                return 200, DONE
+            return 200, self.there[kind][name]
+
+    def create(self, kind: str, name: str, body: Any) -> None:
+        place = f"projects/colors/locations/us-west4-a/{kind}/{name}"
+        if kind == "nodes":
+            self.there[kind][name] = {**body, "name": place, "state": "READY", "networkEndpoints": MACHINES}
+        else:
+            self.there[kind][name] = {**body, "name": place, "state": {"state": "ACTIVE"}}
+            for spec in body["tpu"]["nodeSpec"]:
+                self.create("nodes", spec["nodeId"], spec["node"])
+
+    def delete(self, kind: str, name: str) -> None:
+        gone = self.there[kind].pop(name)
+        for spec in gone.get("tpu", {}).get("nodeSpec", ()):
+            self.there["nodes"].pop(spec["nodeId"])
+
+
+@contextmanager
+def google_cloud() -> Iterator[tuple[Cloud, dict[str, str]]]:
+    """Serves a cloud; yields it, and the variables that lead gcloud to it."""
+    cloud = Cloud()
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def reply(self) -> None:
+            length = int(self.headers.get("Content-Length") or 0)
+            body = json.loads(self.rfile.read(length)) if length else None
+            status, content = cloud.answer(self.command, self.path, body)
+            data = json.dumps(content).encode()
+            self.send_response(status)
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Length", str(len(data)))
+            self.end_headers()
+            self.wfile.write(data)
+
+        do_GET = do_POST = do_DELETE = do_PATCH = reply
+
+        def log_message(self, *_: Any) -> None:
+            """Says nothing."""
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    at = f"http://127.0.0.1:{server.server_port}/"
+    try:
+        yield (
+            cloud,
+            {
+                "CLOUDSDK_API_ENDPOINT_OVERRIDES_TPU": at,
+                "CLOUDSDK_API_ENDPOINT_OVERRIDES_COMPUTE": f"{at}compute/v1/",
+                "CLOUDSDK_CORE_DISABLE_USAGE_REPORTING": "1",
+                "CLOUDSDK_COMPONENT_MANAGER_DISABLE_UPDATE_CHECK": "1",
+            },
+        )
+    finally:
+        server.shutdown()
+        server.server_close()
