@@ -52,6 +52,14 @@ def main(samples: Path) -> None:
     colorizer = Colorizer.load()
     result = colorizer(samples / "dog.jpg", edit="shift hue=20", samples=1)
     assert colorizer.engine == "onnx" and len(result.samples) == 1 and isinstance(result.palette, Palette)
+    with tempfile.TemporaryDirectory() as folder:
+        for kind in ("onnx", "pt", "safetensors"):
+            subprocess.run(
+                [PALGAN, "export", "bundled", f"{folder}/model.{kind}"], check=True, stdout=subprocess.DEVNULL
+            )
+        assert {path.name for path in Path(folder).iterdir()} == {
+            f"model.{x}" for x in ("onnx", "pt", "py", "safetensors")
+        }
     words = ["-m", "palgan_jax.main", "--config", "demo", "--workdir", "nowhere"]
     training = subprocess.run([sys.executable, "-P", *words], capture_output=True, text=True, check=False)
     assert training.returncode == ExitCode.BAD_INPUT and "pip install -e" in training.stderr, training.stderr
