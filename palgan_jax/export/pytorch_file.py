@@ -6,8 +6,10 @@ a .pt file is a zip archive of a pickle, which names tensors and their shapes, a
 """
 
 import io
+import keyword
 import pickle
 import struct
+import sys
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -39,8 +41,12 @@ def save_pytorch(path: Path, weights: Weights, dtype: str = "float32") -> None:
     beside it is not such a module, and where they cannot be written.
     """
     module = path.with_suffix(".py")
-    if not module.stem.isidentifier():
-        raise UserError(f"{module.name} is written too, which Python cannot import by that name: name it as model.pt.")
+    taken = {"torch", *sys.stdlib_module_names, *keyword.kwlist}
+    if not module.stem.isidentifier() or module.stem in taken:
+        raise UserError(
+            f"{module.name} would be written too, which Python could not import by that name: choose another, such as "
+            "model.pt."
+        )
     if module.exists() and not _is_ours(module):
         raise UserError(f"{module} would be written too, and holds something else: choose another name.")
     checked_model(weights)  # runs, so that all arrays are there and fit

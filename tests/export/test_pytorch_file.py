@@ -143,7 +143,9 @@ def test_a_module_that_somebody_wrote_is_kept(tmp_path, capsys):
     assert main(["export", "bundled", str(tmp_path / "model.pt")]) == ExitCode.BAD_INPUT
     assert "model.py would be written too, and holds something else" in capsys.readouterr().err
     assert [path.name for path in tmp_path.iterdir()] == ["model.py"]
-    assert main(["export", "bundled", str(tmp_path / "my-model.pt")]) == ExitCode.BAD_INPUT
+    for name in ("my-model", "torch", "types", "class"):
+        assert main(["export", "bundled", str(tmp_path / f"{name}.pt")]) == ExitCode.BAD_INPUT
+        assert f"{name}.py would be written too, which Python could not import" in capsys.readouterr().err
     assert main(["export", "bundled", str(tmp_path / "ours.pt")]) == ExitCode.FINISHED
     assert main(["export", "bundled", str(tmp_path / "ours.pt")]) == ExitCode.FINISHED
     assert sorted(path.name for path in tmp_path.iterdir()) == ["model.py", "ours.pt", "ours.py"]
