@@ -141,6 +141,15 @@ def test_the_code_that_turns_photographs_into_inputs_runs(tmp_path, monkeypatch,
     assert np.ptp(page["colored"].astype(int), axis=-1).mean() > 5
 
 
+def test_the_code_that_runs_an_onnx_model_runs(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert cli.main(["export", "bundled", "model.onnx"]) == ExitCode.FINISHED
+    (code,) = (block for block in blocks("export.md") if "onnxruntime" in block)
+    page: dict = {}
+    exec(code, page)
+    assert page["ab"].shape == (1, 2, 256, 256) and page["palette"].shape == (1, 256)
+
+
 def test_the_metric_of_the_tutorial_is_measured(monkeypatch):
     page: dict = {}
     for code in blocks("tutorials/metric.md"):

@@ -1,6 +1,7 @@
 """Programs of StableHLO, loaded by a process that has JAX alone."""
 
 import os
+import re
 import subprocess
 import sys
 
@@ -14,7 +15,9 @@ from palgan_jax.errors import UserError
 from palgan_jax.export.stablehlo import PLATFORMS, save_stablehlo, stablehlo
 from palgan_jax.nn.build import build_generator
 from tests.support.colorize_model import tiny_weights
+from tests.support.places import ROOT
 
+DOCUMENT = ROOT / "docs" / "export.md"
 USER = """
 import sys
 import numpy as np
@@ -39,9 +42,11 @@ def test_a_process_without_this_package_colorizes(tmp_path):
     palette = rng.dirichlet(np.ones(256), 3).astype(np.float32)
     palette[1] = 0
     np.savez(tmp_path / "in.npz", lightness=lightness, palette=palette)
+    (page,) = re.findall(r"^```python\n([^`]*jax import export.*?)^```", DOCUMENT.read_text(), re.MULTILINE | re.DOTALL)
+    page = page.replace("256, 256)", "64, 64)") + "assert ab.shape == (1, 64, 64, 2) and palette.shape == (1, 256)\n"
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     done = subprocess.run(
-        [sys.executable, "-c", USER, "model.stablehlo", "in.npz", "out.npz"],
+        [sys.executable, "-c", USER + page, "model.stablehlo", "in.npz", "out.npz"],
         cwd=tmp_path, env=environment, capture_output=True, text=True, check=True,
     )  # fmt: skip
     platforms, modules = done.stdout.splitlines()
