@@ -145,7 +145,7 @@ def test_a_module_that_somebody_wrote_is_kept(tmp_path, capsys):
     assert [path.name for path in tmp_path.iterdir()] == ["model.py"]
     for name in ("my-model", "torch", "types", "class"):
         assert main(["export", "bundled", str(tmp_path / f"{name}.pt")]) == ExitCode.BAD_INPUT
-        assert f"{name}.py would be written too, which Python could not import" in capsys.readouterr().err
+        assert f"{name}.py would be written too, and Python cannot import" in capsys.readouterr().err
     assert main(["export", "bundled", str(tmp_path / "ours.pt")]) == ExitCode.FINISHED
     assert main(["export", "bundled", str(tmp_path / "ours.pt")]) == ExitCode.FINISHED
     assert sorted(path.name for path in tmp_path.iterdir()) == ["model.py", "ours.pt", "ours.py"]
