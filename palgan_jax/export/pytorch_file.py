@@ -44,8 +44,8 @@ def save_pytorch(path: Path, weights: Weights, dtype: str = "float32") -> None:
     taken = {"torch", *sys.stdlib_module_names, *keyword.kwlist}
     if not module.stem.isidentifier() or module.stem in taken:
         raise UserError(
-            f"{module.name} would be written too, and Python cannot import a module of that name: choose another, such as "
-            "model.pt."
+            f"{module.name} would be written too, and Python cannot import a module of that name: choose another, "
+            "such as model.pt."
         )
     if module.exists() and not _is_ours(module):
         raise UserError(f"{module} would be written too, and holds something else: choose another name.")
