@@ -5,7 +5,8 @@
 The page of `palgan web --static` is written and offered on this machine. In Chromium, its engine opens every so many-th
 photograph of FOLDER and paints it in full size, automatically: `largest_difference` is the largest between its levels
 and those of `Colorizer`, and `differing` the share of levels that differ at all. Previews are those of
-`comparisons.web_previews`, and `..._ms` is the median time from the wish to the painted pixels.
+`comparisons.web_previews`: `..._ms` is the median time from the wish to the painted pixels, and `..._cpu_ms` the
+processor time of Chromium for one, which other work on the machine disturbs little.
 """
 
 import argparse
@@ -20,7 +21,7 @@ from typing import Any
 
 import numpy as np
 from PIL import Image
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import CDPSession, Page, sync_playwright
 
 from comparisons.figures import photographs, tell
 from comparisons.web_previews import BROWSER, SIDE, wishes
@@ -34,7 +35,6 @@ OPEN = """async ([name, data]) => {
 }"""
 PREVIEWS = """async ([wishes, side]) => {
   const times = [];
-  await engine.preview(picture, wishes.at(-1), side);
   for (const wish of wishes) {
     const start = performance.now();
     await createImageBitmap(await engine.preview(picture, wish, side));
@@ -56,19 +56,27 @@ class Quiet(SimpleHTTPRequestHandler):
         pass
 
 
-def measure(page: Page, path: Path, colorizer: Any) -> dict[str, Any]:
+def cpu_ms(session: CDPSession) -> float:
+    """Returns the processor time that all processes of Chromium have taken."""
+    return 1e3 * sum(process["cpuTime"] for process in session.send("SystemInfo.getProcessInfo")["processInfo"])
+
+
+def measure(page: Page, session: CDPSession, path: Path, colorizer: Any) -> dict[str, Any]:
     """Measures a photograph: milliseconds by kind, and the differences (H, W, 3) of its levels."""
     from palgan_jax.palette.palette import Palette
 
     data = base64.b64encode(path.read_bytes()).decode()
-    opened, width, height, shares = page.evaluate(OPEN, [path.name, data])
-    seconds, png = page.evaluate(RESULT)
+    opened_ms, width, height, shares = page.evaluate(OPEN, [path.name, data])
+    result_ms, png = page.evaluate(RESULT)
     painted = np.asarray(Image.open(BytesIO(base64.b64decode(png)))).astype(int)
     difference = np.abs(painted - colorizer(path).pixels)
-    times = {
-        kind: page.evaluate(PREVIEWS, [listed, SIDE]) for kind, listed in wishes(Palette(shares), width, height).items()
-    }
-    return {"open": [opened], "result": [seconds], **times, "difference": difference}
+    figures = {"open": [opened_ms], "result": [result_ms], "difference": difference}
+    for kind, listed in wishes(Palette(shares), width, height).items():
+        page.evaluate(PREVIEWS, [listed[-1:], SIDE])
+        before = cpu_ms(session)
+        figures[kind] = page.evaluate(PREVIEWS, [listed, SIDE])
+        figures[f"{kind}_cpu"] = [(cpu_ms(session) - before) / len(listed)]
+    return figures
 
 
 def main() -> None:
@@ -91,9 +99,10 @@ def main() -> None:
         with ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(folder))) as server:
             threading.Thread(target=server.serve_forever, daemon=True).start()
             arguments = ["--no-sandbox", "--disable-gpu"]
-            page = playwright.chromium.launch(executable_path=BROWSER, args=arguments).new_page()
+            browser = playwright.chromium.launch(executable_path=BROWSER, args=arguments)
+            page, session = browser.new_page(), browser.new_browser_cdp_session()
             page.goto(f"http://127.0.0.1:{server.server_port}")
-            rows = [measure(page, path, colorizer) for path in photographs(args.folder, args.every)]
+            rows = [measure(page, session, path, colorizer) for path in photographs(args.folder, args.every)]
             server.shutdown()
     differences = np.concatenate([row.pop("difference").ravel() for row in rows])
     figures: dict[str, Any] = {"photographs": len(rows), "megabytes": size / 1e6}

@@ -113,7 +113,8 @@ def test_samples_are_painted_as_by_the_package(browser, package, samples, tmp_pa
     with offered(folder) as address:
         page = opened(browser, address)
         for name in ("egret", "parrot", "wooden-house"):
-            open_picture(page, samples / f"{name}.jpg")
+            drop(page, "#stage", samples / f"{name}.jpg")
+            expect(page.locator("#name")).to_have_text(f"{name}.jpg", timeout=PATIENCE)
             result = downloaded(page, "#download", tmp_path / f"{name}.png")
             expected = tmp_path / f"{name}-expected.png"
             painted = colorizer(samples / f"{name}.jpg").pixels

@@ -9,12 +9,13 @@ import { listenToKeys } from "./keys.js";
 import { busy, during, fail, forgive, say } from "./messages.js";
 import { Palette, Spec } from "./palette.js";
 import { Places } from "./places.js";
-import { Plane, Swatches } from "./plane.js";
+import { Plane } from "./plane.js";
 import { Points } from "./points.js";
 import { Previews } from "./previews.js";
 import { Reference } from "./reference.js";
 import { SHIFTS, listenToSliders, showSliders } from "./sliders.js";
 import { History, chosen, paletteOf, wishOf } from "./state.js";
+import { Swatches } from "./swatches.js";
 import { Versions } from "./versions.js";
 
 const $ = (id) => document.getElementById(id);

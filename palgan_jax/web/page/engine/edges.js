@@ -2,21 +2,40 @@
 
 const BLUR = 3 / 256, WINDOW = 8 / 256, SLIGHT = 9, TAIL = 5;
 
-/**
- * Returns ab as a local linear function of L: {offset, slope}, each [a, b] of planes' data.
- * lightness: a plane. ab: [a, b], data of the same size. blur, window: in shares of the sides.
- */
-export function alongEdges({ width, height, data }, ab, blur = BLUR, window = WINDOW) {
-  const radius = Math.max(1, Math.round(window * height));
-  const blurred = blurredDown(blurredAcross(data, width, height, blur * width), width, height, blur * height);
-  const mean = (x) => windowMeans(x, width, height, radius);
-  const product = (x, y) => x.map((v, i) => v * y[i]);
-  const meanL = mean(blurred), variance = mean(product(blurred, blurred)).map((v, i) => v - meanL[i] * meanL[i]);
-  const slope = ab.map((plane) => {
-    const own = mean(plane), both = mean(product(blurred, plane));
-    return mean(both.map((v, i) => (v - meanL[i] * own[i]) / (variance[i] + SLIGHT)));
-  });
-  return { offset: ab.map((plane, c) => plane.map((v, i) => v - slope[c][i] * blurred[i])), slope };
+/** The luminance of a picture, for colors that end where it does. */
+export class Edges {
+  /** lightness: a plane of L. blur, window: in shares of the sides. */
+  constructor({ width, height, data }, blur = BLUR, window = WINDOW) {
+    const radius = Math.max(1, Math.round(window * height));
+    Object.assign(this, { width, height });
+    this.mean = (x) => windowMeans(x, width, height, radius);
+    this.blurred = blurredDown(blurredAcross(data, width, height, blur * width), width, height, blur * height);
+    this.meanL = this.mean(this.blurred);
+    this.variance = this.mean(product(this.blurred, this.blurred));
+    for (let i = 0; i < data.length; i++) this.variance[i] -= this.meanL[i] ** 2;
+  }
+
+  /** Returns ab, [a, b], data of the same size, as a local linear function of L: {offset, slope}, each [a, b]. */
+  along(ab) {
+    const { blurred, meanL, variance } = this;
+    const slope = ab.map((plane) => {
+      const own = this.mean(plane), slope = this.mean(product(blurred, plane));
+      for (let i = 0; i < slope.length; i++) slope[i] = (slope[i] - meanL[i] * own[i]) / (variance[i] + SLIGHT);
+      return this.mean(slope);
+    });
+    const offset = ab.map((plane, c) => {
+      const result = new Float32Array(plane.length);
+      for (let i = 0; i < result.length; i++) result[i] = plane[i] - slope[c][i] * blurred[i];
+      return result;
+    });
+    return { offset, slope };
+  }
+}
+
+function product(x, y) {
+  const result = new Float32Array(x.length);
+  for (let i = 0; i < result.length; i++) result[i] = x[i] * y[i];
+  return result;
 }
 
 function gaussian(deviation, size) {

@@ -1,7 +1,6 @@
 // The colors of a picture of full size, row by row: see colorize/join.py.
 
-import { alongEdges } from "./edges.js";
-import { FILTERS, interpolation, resizeRow } from "./resample.js";
+import { FILTERS, interpolation, resizeRow, samplesOf } from "./resample.js";
 
 /** ab as a linear function of L, by small maps that are stretched over a picture. */
 export class LinearColors {
@@ -36,9 +35,15 @@ export class LinearColors {
   }
 }
 
-/** Returns a painting, [a, b] of the size of `small`, a plane of L, along its edges, for a picture of a size. */
-export function linearColors(small, ab, size) {
-  return new LinearColors(alongEdges(small, ab), [small.width, small.height], size);
+/** Returns what LinearColors of the same arguments have at a pixel whose L is l: [a, b]. */
+export function colorAt({ offset, slope }, [mapWidth, mapHeight], [width, height], [x, y], l) {
+  const across = samplesOf(x, mapWidth, width, FILTERS.cubic), down = samplesOf(y, mapHeight, height, FILTERS.cubic);
+  const at = (map) => {
+    let sum = 0;
+    down.weights.forEach((v, n) => across.weights.forEach((w, m) => (sum += v * w * map[(down.first + n) * mapWidth + across.first + m])));
+    return sum;
+  };
+  return [0, 1].map((c) => at(offset[c]) + at(slope[c]) * l);
 }
 
 /** The colors of a picture: a painting, those that lie over it where their masks are, and what is added to all. */

@@ -4,7 +4,8 @@
 import { Palette } from "../palette.js";
 import { findBorder, roundEven } from "./border.js";
 import { readLuminance } from "./decode.js";
-import { Colors, linearColors } from "./join.js";
+import { Edges } from "./edges.js";
+import { Colors, LinearColors } from "./join.js";
 import { writeLevels } from "./levels.js";
 import { counts } from "./palettes.js";
 import { encodePng } from "./png.js";
@@ -35,11 +36,11 @@ export class Picture {
     return picture;
   }
 
-  /** Returns a view of a part: squares of what the network sees, and of the luminance that its colors are joined with. */
+  /** Returns a view of a part: the square that the network sees, and the edges along which its colors are joined. */
   viewOf({ lightness, seen }, box) {
-    const square = (plane) => shrink(crop(plane, box), this.network.side, this.network.side);
+    const { side } = this.network, square = (plane) => shrink(crop(plane, box), side, side);
     const own = square(lightness);
-    return { own, seen: seen.data === lightness.data ? own : square(seen) };
+    return { edges: new Edges(own), seen: seen.data === lightness.data ? own : square(seen) };
   }
 
   /** Looks at a view, once. */
@@ -104,9 +105,10 @@ export class Picture {
   }
 
   joined(lightness, view, ab, layers) {
-    const size = [lightness.width, lightness.height];
-    const over = layers.map((layer) => ({ colors: linearColors(view.own, layer.ab, size), mask: layer.mask.data }));
-    return new Colors(lightness, linearColors(view.own, ab, size), over);
+    const { side } = this.network, size = [lightness.width, lightness.height];
+    const stretched = (ab) => new LinearColors(view.edges.along(ab), [side, side], size);
+    const over = layers.map((layer) => ({ colors: stretched(layer.ab), mask: layer.mask.data }));
+    return new Colors(lightness, stretched(ab), over);
   }
 
   paletteOf(shares) {

@@ -16,22 +16,23 @@ export const FILTERS = { triangle, cubic, lanczos };
 const GAP = 3; // how many times larger than the result the means of blocks are, of which large planes are made first
 
 /**
- * Returns what each of `size` results takes of `count` samples: {first, weights}, the number of the first one and the
+ * Returns what one of `size` results takes of `count` samples: {first, weights}, the number of the first one and the
  * weights from it on. `extent` is how many samples the results cover, which may end within one.
  */
-export function interpolation(count, size, filter, extent = count) {
-  const scale = extent / size, wide = Math.max(1, scale), support = filter.reach * wide;
-  return Array.from({ length: size }, (_, i) => {
-    const center = (i + 0.5) * scale;
-    const first = Math.max(0, Math.trunc(center - support + 0.5));
-    const end = Math.min(count, Math.trunc(center + support + 0.5));
-    const weights = new Float64Array(end - first);
-    let sum = 0;
-    for (let n = 0; n < weights.length; n++) sum += weights[n] = filter.at((first + n - center + 0.5) / wide);
-    for (let n = 0; n < weights.length; n++) weights[n] /= sum;
-    return { first, weights };
-  });
+export function samplesOf(i, count, size, filter, extent = count) {
+  const scale = extent / size, wide = Math.max(1, scale), support = filter.reach * wide, center = (i + 0.5) * scale;
+  const first = Math.max(0, Math.trunc(center - support + 0.5));
+  const end = Math.min(count, Math.trunc(center + support + 0.5));
+  const weights = new Float64Array(end - first);
+  let sum = 0;
+  for (let n = 0; n < weights.length; n++) sum += weights[n] = filter.at((first + n - center + 0.5) / wide);
+  for (let n = 0; n < weights.length; n++) weights[n] /= sum;
+  return { first, weights };
 }
+
+/** Returns what each of `size` results takes. */
+export const interpolation = (count, size, filter, extent) =>
+  Array.from({ length: size }, (_, i) => samplesOf(i, count, size, filter, extent));
 
 /** Resizes a plane. Of bytes, rows and then columns are rounded to bytes. */
 export function resize({ width, height, data }, toWidth, toHeight, filter, extent = [width, height]) {

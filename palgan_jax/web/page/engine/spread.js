@@ -2,8 +2,8 @@
 
 import { abOfHex } from "../color.js";
 import { Palette } from "../palette.js";
-import { alongEdges } from "./edges.js";
-import { LinearColors } from "./join.js";
+import { Edges } from "./edges.js";
+import { LinearColors, colorAt } from "./join.js";
 
 export const SIDE = 512; // pixels of the longer side at which colors are spread
 const REACH = 80 / 256, FALL = 3, EDGE = 4, MOST_WEIGHT = 1e30;
@@ -14,15 +14,22 @@ export class Ways {
   /** small: the picture's L, a plane of at most SIDE pixels a side. */
   constructor(small) {
     this.small = small;
+    this.edges = new Edges(small, 0.5 / SIDE, 2 / SIDE); // the colors end at those of a larger picture, too
     this.kept = new Map();
-    const { width, height, data } = small, longer = Math.max(width, height);
-    const step = (dx, dy) =>
-      Float64Array.from(data, (l, at) => {
-        const x = (at % width) + dx, y = Math.floor(at / width) + dy;
-        if (x < 0 || x >= width || y >= height) return Infinity;
-        return ((data[y * width + x] - l) / EDGE) ** 2 / 256 + Math.hypot(dx, dy) / longer;
-      });
-    this.steps = [[1, 0], [0, 1], [1, 1], [-1, 1]].map(([dx, dy]) => ({ far: dy * width + dx, lengths: step(dx, dy) }));
+    this.steps = [[1, 0], [0, 1], [1, 1], [-1, 1]].map(([dx, dy]) => this.step(dx, dy));
+  }
+
+  /** Returns the lengths of steps from each pixel to that so far from it; those that leave the picture have no end. */
+  step(dx, dy) {
+    const { width, height, data } = this.small, far = dy * width + dx, length = Math.hypot(dx, dy) / Math.max(width, height);
+    const lengths = new Float64Array(data.length).fill(Infinity);
+    for (let y = 0; y < height - dy; y++) {
+      for (let x = Math.max(0, -dx); x < width - Math.max(0, dx); x++) {
+        const at = y * width + x;
+        lengths[at] = ((data[at + far] - data[at]) / EDGE) ** 2 / 256 + length;
+      }
+    }
+    return { far, lengths };
   }
 
   /** Returns how far each pixel is from one, in longer sides of the picture (Dijkstra's way). */
@@ -100,8 +107,7 @@ export class Spread {
    */
   constructor(ways, points, [width, height]) {
     const { small } = ways, owned = new Set();
-    this.small = small;
-    this.points = points;
+    Object.assign(this, { ways, points });
     this.wanted = points.map(({ color }) => abOfHex(color));
     const weights = points.map(({ x, y }) => {
       const cell = Math.floor((y * small.height) / height) * small.width + Math.floor((x * small.width) / width);
@@ -129,34 +135,43 @@ export class Spread {
    * in whose pixels the points are given.
    */
   addTo(colors, painted, [width, height]) {
-    const { lightness } = colors;
-    const places = this.points.map(({ x, y }) => [Math.floor((x * lightness.width) / width), Math.floor((y * lightness.height) / height)]);
-    const first = new Map();
-    places.forEach(([x, y], n) => first.has(`${x},${y}`) || first.set(`${x},${y}`, n)); // of those that meet
-    let given = this.wanted;
-    const a = new Float32Array(lightness.width), b = new Float32Array(lightness.width);
-    for (let round = 0; round < ROUNDS; round++) {
-      colors.added = this.change(painted, given, [lightness.width, lightness.height]);
-      const error = this.wanted.map(() => [0, 0]);
-      for (const n of first.values()) {
-        const [x, y] = places[n];
-        colors.row(y, a, b);
-        error[n] = [this.wanted[n][0] - a[x], this.wanted[n][1] - b[x]];
+    const { width: wide, height: high, data } = colors.lightness, { small } = this.ways;
+    const first = new Map(), before = [0, 1].map(() => new Float32Array(wide));
+    this.points.forEach(({ x, y }, n) => {
+      [x, y] = [Math.floor((x * wide) / width), Math.floor((y * high) / height)];
+      const key = y * wide + x;
+      if (first.has(key)) return; // of those that meet in a pixel, the first is met
+      colors.row(y, ...before);
+      first.set(key, { n, at: [x, y], l: data[key], missing: before.map((plane, c) => this.wanted[n][c] - plane[x]) });
+    });
+    const sizes = [[small.width, small.height], [wide, high]];
+    const given = this.wanted.map((ab) => [...ab]);
+    for (let round = 1; ; round++) {
+      const change = this.change(painted, given);
+      let most = 0;
+      for (const { n, at, l, missing } of first.values()) {
+        colorAt(change, ...sizes, at, l).forEach((v, c) => {
+          const error = missing[c] - v;
+          most = Math.max(most, Math.abs(error));
+          given[n][c] = Math.max(-MOST_AB, Math.min(MOST_AB, given[n][c] + error));
+        });
       }
-      if (Math.max(...error.flat().map(Math.abs)) < MET) return;
-      given = given.map((ab, n) => ab.map((v, c) => Math.max(-MOST_AB, Math.min(MOST_AB, v + error[n][c]))));
+      if (most >= MET && round < ROUNDS) continue;
+      colors.added = new LinearColors(change, ...sizes);
+      return;
     }
   }
 
-  change(painted, given, size) {
-    const { shares, small } = this;
-    const change = painted.map((plane, c) =>
-      plane.map((v, i) => {
-        let sum = 0;
-        for (let n = 0; n < shares.length; n++) sum += shares[n][i] * (given[n][c] - v);
-        return sum;
-      }),
-    );
-    return new LinearColors(alongEdges(small, change, 0.5 / SIDE, 2 / SIDE), [small.width, small.height], size);
+  /** Returns what makes a painting have given colors, as a local linear function of L. */
+  change(painted, given) {
+    const change = painted.map((plane, c) => {
+      const result = new Float32Array(plane.length);
+      this.shares.forEach((share, n) => {
+        const color = given[n][c];
+        for (let i = 0; i < result.length; i++) result[i] += share[i] * (color - plane[i]);
+      });
+      return result;
+    });
+    return this.ways.edges.along(change);
   }
 }
