@@ -43,7 +43,7 @@ def predict_batch(
 ) -> tuple[jax.Array, jax.Array]:
     """Predicts colors for L (B, R, R) in [0, 100] and palettes (B, K), or None for the predicted ones.
 
-    Returns the palettes used (B, K) and ab (B, R, R, 2) in Lab units.
+    Returns the predicted palettes (B, K), whether or not they were used, and ab (B, R, R, 2) in Lab units.
     """
     l, _ = normalize_lab(lightness[..., None], ab_range)
     output: Any = network.apply(variables, l, palette, train=False)
@@ -51,8 +51,7 @@ def predict_batch(
     c = c.astype(jnp.float32)
     if network.model != "palgan":  # they predict a code: the palette of the painted picture stands for it
         predicted = histogram(c, spec)
-    used = predicted if palette is None else palette
-    return used, denormalize_lab(l, c, ab_range)[..., 1:]
+    return predicted, denormalize_lab(l, c, ab_range)[..., 1:]
 
 
 def predict_palettes(network: PalGAN, ab_range: float, variables: Any, lightness: jax.Array) -> jax.Array:
@@ -96,8 +95,8 @@ class JaxNetwork:
 
     def predict(self, lightness: np.ndarray, palette: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
         """Does what `engines.Network` says."""
-        used, ab = _predict(self.network, self._spec, self._ab_range, self.variables, lightness, palette)
-        return np.asarray(used), np.asarray(ab)
+        predicted, ab = _predict(self.network, self._spec, self._ab_range, self.variables, lightness, palette)
+        return np.asarray(predicted if palette is None else palette), np.asarray(ab)
 
     def predict_palettes(self, lightness: np.ndarray) -> np.ndarray:
         """Does what `engines.Network` says."""

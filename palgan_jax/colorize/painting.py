@@ -33,6 +33,8 @@ class Painting:
       resolution: the side of the square that the network paints, a multiple of 64 up to 1024; None for the model's own,
         at which palettes are predicted in any case.
       paint_border: whether the border of a print is painted as the photograph is; otherwise it stays gray.
+      follow: whether the painting's colors are moved until they have the palette (`palette.transport`); one that stands
+        for many pictures is not made for it.
 
     Raises UserError for numbers that are outside of their ranges.
     """
@@ -47,6 +49,7 @@ class Painting:
     regions: tuple[Region, ...] = ()
     resolution: int | None = None
     paint_border: bool = False
+    follow: bool = True
 
     def __post_init__(self) -> None:
         if not 0 <= self.saturation < math.inf:
@@ -71,7 +74,7 @@ class Painting:
 
     def digest(self) -> str:
         """Returns a digest of all of it."""
-        palette = None if self.palette is None else sha256(self.palette.to_json()).hexdigest()
+        palette = None if self.palette is None else [sha256(self.palette.to_json()).hexdigest(), self.follow]
         edits = None if self.edits is None else self.edits.text
         drawn = (self.sample, self.temperature, self.seed) if self.sample else None
         hints = None if self.hints is None else self.hints.digest()

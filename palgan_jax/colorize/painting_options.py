@@ -152,5 +152,5 @@ class Wanted:
             self.notes += notes
             return replace(painting, palette=palette)
         if self._lock and (predicted := predictions()):
-            return replace(painting, palette=Palette.mean(predicted))
+            return replace(painting, palette=Palette.mean(predicted), follow=False)
         return painting

@@ -28,6 +28,7 @@ from palgan_jax.palette.histogram import of_picture
 from palgan_jax.palette.palette import Palette
 from palgan_jax.palette.regions import Regions
 from palgan_jax.palette.samples import check_samples
+from palgan_jax.palette.transport import followed
 
 
 class Colorizer:
@@ -185,7 +186,7 @@ class Colorizer:
         """
         kind = self.spec, self.config.ab_range
         size = painting.resolution or self.resolution
-        palette = painting.palette_for(lambda: self._predicted(view))
+        palette = wished = painting.palette_for(lambda: self._predicted(view))
         if spread is not None and self.takes_reference:
             palette = spread.moved(palette or self._predicted(view))
         elif size != self.resolution:
@@ -200,12 +201,22 @@ class Colorizer:
                 _, ab = self.predict(view.square(size), used)
             else:
                 ab = self.repaint(view.square(size), used, size)
+        # What points move the palette by is theirs, and the rest of the picture keeps its own colors.
+        if wished is not None and painting.follow:
+            ab = self._followed(ab, wished, view)
         layers = []
         for region in regions:
             counted = replace(region, palette=region.palette.counted_as(*kind))
             layer = paint_region(counted, view.square(size), used, self.repaint)
+            shown = squash(region.mask.astype(np.float32), size)
+            layer = layer._replace(ab=self._followed(layer.ab, region.palette, view, shown))
             layers.append(layer._replace(ab=painting.saturation * layer.ab))
         return palette, painting.saturation * ab, layers
+
+    def _followed(self, ab: np.ndarray, palette: Palette, view: View, weights: np.ndarray | None = None) -> np.ndarray:
+        kind = self.spec, self.config.ab_range
+        h, predicted = palette.counted_as(*kind).shares, self._predicted(view).shares
+        return followed(ab, h, predicted, *kind, weights=weights)
 
     def _predicted(self, view: View) -> Palette:
         """Returns the palette that is predicted for a photograph, once."""

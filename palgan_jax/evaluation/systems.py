@@ -29,6 +29,7 @@ from palgan_jax.evaluation.protocols import first_few, stem
 from palgan_jax.evaluation.truth import read_picture
 from palgan_jax.palette.histogram import histogram, of_picture
 from palgan_jax.palette.spec import PaletteSpec
+from palgan_jax.palette.transport import followed
 from palgan_jax.util.files import file_sha256
 
 Input = Literal["truth", "partner", "predicted"]
@@ -142,8 +143,10 @@ class Checkpoint:
         if self._mean is not None:
             palette = jnp.broadcast_to(self._mean, (len(luminance), len(self._mean)))  # (B, K)
         small = self._small(luminance)
-        palette, ab = self._predict(variables, small, palette)
-        return join_painting(luminance, small, ab), palette
+        predicted, ab = self._predict(variables, small, palette)
+        if palette is not None:
+            ab = followed(ab, palette, predicted, self.colorizer.spec, self.colorizer.config.ab_range)
+        return join_painting(luminance, small, ab), predicted if palette is None else palette
 
     def palettes_of(self, rgb: jax.Array) -> jax.Array:
         """Returns the palettes (B, K) of pictures, uint8 (B, S, S, 3), counted as the model's training did."""

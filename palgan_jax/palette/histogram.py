@@ -28,16 +28,19 @@ def votes(x: Array, spec: PaletteSpec = PaletteSpec()) -> Array:
     return (nearest[..., None] == np.arange(spec.bins)).astype(np.float32)
 
 
-def histogram(ab: Array, spec: PaletteSpec = PaletteSpec()) -> Array:
+def histogram(ab: Array, spec: PaletteSpec = PaletteSpec(), weights: Array | None = None) -> Array:
     """Counts the palette (..., K) of normalized ab (..., H, W, 2), which is ab / 110 (method: section 2).
 
-    Every pixel votes for all bins through the kernel, the same whatever its luminance. It is one contraction of
-    (pixels x bins) with (pixels x bins), so it is cheap on any device and has a gradient (not with kernel "hard").
+    Every pixel votes for all bins through the kernel, the same whatever its luminance, or as `weights` (..., H, W) say.
+    It is one contraction of (pixels x bins) with (pixels x bins), so it is cheap on any device and has a gradient (not
+    with kernel "hard").
     """
     xp = namespace(ab)
     *batch, height, width, _ = ab.shape
     ab = xp.asarray(ab, dtype=xp.float32).reshape(*batch, height * width, 2)
     a, b = votes(ab[..., 0], spec), votes(ab[..., 1], spec)
+    if weights is not None:
+        a *= weights.reshape(*batch, height * width, 1)
     counts = xp.matmul(xp.matrix_transpose(a), b, **exact(xp))  # (..., bins, bins)
     return normalized(counts.reshape(*batch, spec.size), spec)  # (..., K)
 
