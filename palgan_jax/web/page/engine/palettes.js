@@ -34,7 +34,8 @@ export async function paletteOfPicture(file, name, spec) {
   return { palette: palette.shares, notes: isGray ? [`${name} is gray, and so is what is painted with its palette.`] : [] };
 }
 
-const hellinger = (h, g) => Math.sqrt(0.5 * h.reduce((sum, v, k) => sum + (Math.sqrt(v) - Math.sqrt(g[k])) ** 2, 0));
+/** Returns the Hellinger distance of two palettes of the sum 1. */
+export const hellinger = (h, g) => Math.sqrt(0.5 * h.reduce((sum, v, k) => sum + (Math.sqrt(v) - Math.sqrt(g[k])) ** 2, 0));
 
 /** Reads a palette file: {palette, notes}. Throws an Error, one sentence, where it is none. */
 export async function paletteOfFile(file, name, spec) {

@@ -12,6 +12,7 @@ import { encodePng } from "./png.js";
 import { grown, maskOfSize } from "./regions.js";
 import { FILTERS, crop, shrink } from "./resample.js";
 import { SIDE, Spread, Ways } from "./spread.js";
+import { followed } from "./transport.js";
 
 const BAND = 1 << 19; // pixels of a result that are written at a time
 
@@ -86,12 +87,17 @@ export class Picture {
     if (spread) palette = spread.moved(palette ?? this.paletteOf(predicted));
     const used = palette ? counts(palette) : predicted;
     const saturated = (ab) => ab.map((plane) => plane.map((v) => saturation * v));
-    const ab = saturated(await this.network.paint(view.features, used));
+    let ab = await this.network.paint(view.features, used);
+    // What points move the palette by is theirs, and the rest of the picture keeps its own colors.
+    if (wish.palette) ab = this.followed(ab, wish.palette, predicted);
+    ab = saturated(ab);
     const layers = [];
     for (const region of wish.regions ?? []) {
       const mask = crop(maskOfSize(region.mask, width, height), box);
-      const other = counts(this.paletteOf(region.palette));
-      layers.push({ ab: saturated(await this.network.paint(view.features, used, other, grown(mask, this.network.side))), mask });
+      const other = counts(this.paletteOf(region.palette)), { side } = this.network;
+      const painted = await this.network.paint(view.features, used, other, grown(mask, side));
+      const shown = shrink({ ...mask, data: Float32Array.from(mask.data) }, side, side).data;
+      layers.push({ ab: saturated(this.followed(painted, region.palette, predicted, shown)), mask });
     }
     const part = border ? crop(lightness, box) : lightness;
     const colors = this.joined(part, view, ab, layers);
@@ -109,6 +115,10 @@ export class Picture {
     const stretched = (ab) => new LinearColors(view.edges.along(ab), [side, side], size);
     const over = layers.map((layer) => ({ colors: stretched(layer.ab), mask: layer.mask.data }));
     return new Colors(lightness, stretched(ab), over);
+  }
+
+  followed(ab, shares, predicted, weights) {
+    return followed(ab, this.paletteOf(shares).shares, this.paletteOf(predicted).shares, this.spec, this.network.side, weights);
   }
 
   paletteOf(shares) {
