@@ -56,10 +56,11 @@ def chromium() -> Iterator[Browser]:
 
 
 def loaded(browser: Browser, address: str, **options) -> Page:
-    """Opens the page; an error of its scripts fails whoever looks at `page.problems`."""
+    """Opens the page; `page.problems` are errors of its scripts, and `page.asked` all addresses that it asks for."""
     page = browser.new_context(accept_downloads=True, **options).new_page()
     page.set_default_timeout(PATIENCE)
     page.problems = problems = []
+    page.asked = asked = []
 
     def note(said: ConsoleMessage) -> None:
         if said.type == "error" and not said.text.startswith("Failed to load resource"):  # the page tells of these
@@ -67,6 +68,7 @@ def loaded(browser: Browser, address: str, **options) -> Page:
 
     page.on("pageerror", lambda error: problems.append(str(error)))
     page.on("console", note)
+    page.on("request", lambda request: asked.append(request.url))
     page.goto(address)
     page.wait_for_selector("body[data-ready]")
     return page
@@ -98,7 +100,7 @@ def open_picture(page: Page, path: Path) -> None:
 
 def settle(page: Page) -> None:
     """Waits until the picture has followed, at its sharpest."""
-    page.wait_for_timeout(100)  # for the next frame, which draws
+    page.evaluate("new Promise((go) => requestAnimationFrame(() => requestAnimationFrame(go)))")  # drawn, and fitted
     expect(page.locator("#frame")).to_have_attribute("aria-busy", "false", timeout=PATIENCE)
 
 

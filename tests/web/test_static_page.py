@@ -19,7 +19,7 @@ from palgan_jax.palette.samples import sample_palette
 from palgan_jax.web import static_page
 from palgan_jax.web.static_page import write_page
 from tests.support.colorize_model import tiny_weights
-from tests.support.picture_files import RGB, encoded, scene
+from tests.support.picture_files import P3, RGB, SRGB_PARAMETERS, encoded, formula_curve, rgb_profile, scene
 from tests.support.static_page import offered, runtime_package
 from tests.support.web_page import PATIENCE, downloaded, drag, drop, loaded, open_picture, settle
 
@@ -39,11 +39,8 @@ def package():
         yield runtime_package(patch)
 
 
-def opened(browser, address, **options):
-    """The page, and all that it asks for."""
-    page = loaded(browser, address, viewport={"width": 1200, "height": 900}, **options)
-    page.asked = asked = []
-    page.on("request", lambda request: asked.append(request.url))
+def opened(browser, address):
+    page = loaded(browser, address, viewport={"width": 1200, "height": 900})
     page.evaluate(RECORD_MASKS)
     return page
 
@@ -51,6 +48,7 @@ def opened(browser, address, **options):
 def at_end(page, address):
     page.context.close()
     assert page.problems == []
+    assert f"{address}model/painter.onnx" in page.asked  # what its thread asks for is heard, too
     assert all(url.startswith((address, f"blob:{address.rsplit('/', 2)[0]}", "data:")) for url in page.asked)
 
 
@@ -91,11 +89,11 @@ def levels(path):
     return np.asarray(Image.open(path)).astype(int)
 
 
-def assert_alike(result, expected):
-    """No level of two files is farther apart than 2."""
+def assert_alike(result, expected, most=2):
+    """No level of two files is farther apart than so much."""
     result, expected = levels(result), levels(expected)
     assert result.shape == expected.shape
-    assert np.abs(result - expected).max() <= 2
+    assert np.abs(result - expected).max() <= most
 
 
 def saved_palette(page, tmp_path):
@@ -234,6 +232,20 @@ def test_prints_and_transparent_pictures_are_painted_as_by_the_command(page, by_
     assert np.array_equal(result[..., 3], rgba[..., 3])
     opaque = rgba[..., 3] > 100
     assert np.abs(result - expected)[opaque].max() <= 6  # browsers keep colors in proportion to the opacity
+
+
+def test_other_kinds_of_files_are_painted_as_by_the_command(page, by_command, tmp_path):
+    rgb, profile = scene(60, 50), rgb_profile(P3, formula_curve(3, *SRGB_PARAMETERS))
+    kinds = {
+        "wide gamut.png": encoded(rgb, "PNG", icc_profile=profile),
+        "inks.jpg": encoded(Image.fromarray(rgb).convert("CMYK"), "JPEG", quality=95),
+        "gray.webp": encoded(Image.fromarray(rgb).convert("L").convert("RGB"), "WEBP", lossless=True),
+    }
+    for name, content in kinds.items():
+        path = _file(tmp_path / name, content)
+        open_picture(page, path)
+        # A level of luminance that a profile is rounded to differently is more than one in these strong colors.
+        assert_alike(downloaded(page, "#download", tmp_path / "a.png"), by_command(path), most=5)
 
 
 def _png_of(width, height):

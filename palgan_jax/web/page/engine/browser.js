@@ -16,7 +16,7 @@ export class BrowserEngine {
       for (const number of engine.waiting.keys()) engine.take({ number, error });
       engine.broken = error;
     });
-    engine.ask("load", { about: engine.model });
+    engine.ask("load", { about: engine.model }).catch(() => {}); // whoever opens a picture is told
     return engine;
   }
 
