@@ -25,6 +25,7 @@ def _conclusion(low: float, high: float) -> str:
 
 def _vividness(color: MetricDifference) -> str:
     assert color.low is not None and color.high is not None
-    changed = "paler than" if color.difference < 0 else "more vivid than"
-    than = "as vivid as" if color.low <= 0 <= color.high else changed
-    return f"Colors are {than} before (colorfulness {color.first:.1f}, {color.second:.1f} before)."
+    figures = f"(colorfulness {color.first:.1f}, {color.second:.1f} before)"
+    if color.low <= 0 <= color.high:
+        return f"Whether colors are more vivid than before is not clear {figures}."
+    return f"Colors are {'paler' if color.difference < 0 else 'more vivid'} than before {figures}."
