@@ -75,6 +75,7 @@ test-newest: .venv-newest/stamp  ## all tests with the newest versions, on Pytho
 test-porting: .venv-porting/stamp  ## the networks beside PyTorch's, and models that are exported for it
 	.venv-porting/bin/python -m pytest porting
 	.venv-porting/bin/python -m pytest tests/export/test_pytorch_file.py
+	.venv-porting/bin/python -m pytest tests/test_comparisons.py -k pytorch
 
 .venv-docs/stamp: constraints.txt pyproject.toml
 	$(PYTHON) -m venv --clear .venv-docs

@@ -15,7 +15,6 @@ is quicker.
 """
 
 import argparse
-import copy
 import datetime
 import json
 import multiprocessing
@@ -40,178 +39,10 @@ os.environ["JAX_PLATFORMS"] = "cpu"
 import jax  # noqa: E402
 import numpy as np  # noqa: E402
 import torch  # noqa: E402
-from torch import Tensor, nn  # noqa: E402
-from torch.nn import functional as F  # noqa: E402
 
-from palgan_jax.config import Phases, default_config, palette_spec  # noqa: E402
-from palgan_jax.data.device import lab_batch  # noqa: E402
-from palgan_jax.export import pytorch_network  # noqa: E402
-from palgan_jax.nn.build import build_discriminator, build_generator  # noqa: E402
+from comparisons.jax_step import Ours  # noqa: E402
+from comparisons.pytorch_step import Torch  # noqa: E402
 from palgan_jax.pretrained.load import load_vgg16  # noqa: E402
-from palgan_jax.pretrained.vgg_alexnet import IMAGENET_MEAN, IMAGENET_STD, VGG16_CONVS  # noqa: E402
-from palgan_jax.training.losses import PERCEPTUAL_WEIGHTS  # noqa: E402
-from palgan_jax.training.optimizers import make_optimizers  # noqa: E402
-from palgan_jax.training.state import init_state  # noqa: E402
-from palgan_jax.training.step import make_train_step  # noqa: E402
-from porting import convert  # noqa: E402
-from porting import torch_losses as theirs  # noqa: E402
-from porting.torch_palgan import ColorDiscriminator, Options, PalGAN  # noqa: E402
-from tests.support.golden_recipe import uniform  # noqa: E402
-
-STEPS = 1000  # of the learning rate's schedule; none is reached
-
-
-# ---- PyTorch ---------------------------------------------------------------------------------------------------------
-
-
-class FusedNorm(nn.Module):
-    """pytorch_network.BatchNorm by PyTorch's own kernel, which differs in the running variance alone."""
-
-    def __init__(self, norm: pytorch_network.BatchNorm) -> None:
-        super().__init__()
-        self.register_buffer("mean", norm.mean)
-        self.register_buffer("var", norm.var)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return F.batch_norm(x, self.mean, self.var, training=self.training, momentum=0.1, eps=1e-5)
-
-
-def with_fused_norms(module: nn.Module) -> nn.Module:
-    for parent in list(module.modules()):
-        for name, child in list(parent.named_children()):
-            if isinstance(child, pytorch_network.BatchNorm):
-                setattr(parent, name, FusedNorm(child))
-    return module
-
-
-class VGG16(nn.Module):
-    """The first activation of each stage, as the perceptual loss compares them."""
-
-    def __init__(self, params: Any) -> None:
-        super().__init__()
-        fin = 3
-        for name, width in VGG16_CONVS[:11]:
-            conv = nn.Conv2d(fin, width, 3, padding=1).requires_grad_(False)
-            conv.weight.data = torch.from_numpy(np.array(params[name]["kernel"]).transpose(3, 2, 0, 1).copy())
-            conv.bias.data = torch.from_numpy(np.array(params[name]["bias"]))
-            setattr(self, name, conv)
-            fin = width
-        self.register_buffer("mean", torch.tensor(IMAGENET_MEAN)[:, None, None])
-        self.register_buffer("std", torch.tensor(IMAGENET_STD)[:, None, None])
-
-    def forward(self, rgb: Tensor) -> list[Tensor]:
-        found, x = [], (rgb * 0.5 + 0.5 - self.mean) / self.std
-        for name, _ in VGG16_CONVS[:11]:
-            if name[5:] == "1" and name != "conv1_1":
-                x = F.max_pool2d(x, 2)
-            x = F.relu(getattr(self, name)(x))
-            if name in PERCEPTUAL_WEIGHTS:
-                found.append(x)
-        return found
-
-
-class Torch:
-    """The networks, optimizers and averages of a training run in PyTorch."""
-
-    def __init__(self, variables: Any, judge: Any, batch: Any, vgg: Any, channels_last: bool, compiled: bool = False):
-        self.order = torch.channels_last if channels_last else torch.contiguous_format
-        self.generator = PalGAN(Options(), batch["rgb"].shape[1])
-        self.discriminator = ColorDiscriminator()
-        convert.load_flax(self.generator, variables)
-        convert.load_flax(self.discriminator, judge)
-        self.vgg = None if vgg is None else VGG16(vgg).to(memory_format=self.order)
-        for module in (self.generator, self.discriminator):
-            with_fused_norms(module).to(memory_format=self.order)
-        self.average = copy.deepcopy(self.generator).requires_grad_(False)
-        self.g_adam = torch.optim.Adam(self.generator.parameters(), 1e-4, (0.0, 0.9), fused=True)
-        self.d_adam = torch.optim.Adam(self.discriminator.parameters(), 4e-4, (0.0, 0.9), fused=True)
-        given = {name: torch.from_numpy(np.array(x)) for name, x in batch.items()}
-        self.l, self.c = (self.to_nchw(given[name]) for name in ("l", "c"))
-        self.h, self.rgb = given["h"], self.to_nchw(given["rgb"].float() / 127.5 - 1)
-        if compiled:
-            for module in (self.generator, self.discriminator, self.vgg):
-                if module is not None:
-                    module.compile()
-
-    def to_nchw(self, x: Tensor) -> Tensor:
-        return x.permute(0, 3, 1, 2).contiguous(memory_format=self.order)
-
-    def train(self) -> float:
-        predicted, c_hat = self.generator(self.l, self.h)
-        rgb_hat = self.to_nchw(theirs.render(self.l.permute(0, 2, 3, 1), c_hat.permute(0, 2, 3, 1)))
-
-        self.discriminator.requires_grad_(True)
-        logits = self.discriminator(
-            torch.cat([self.c, c_hat.detach()]), torch.cat([self.rgb, rgb_hat.detach()]), torch.cat([self.h, self.h])
-        )
-        self.d_adam.zero_grad(set_to_none=True)
-        theirs.discriminator_loss(*logits.chunk(2)).backward()
-
-        self.discriminator.requires_grad_(False)
-        fake = self.discriminator(c_hat, rgb_hat, self.h)
-        loss = 10 * theirs.l1_loss(c_hat, self.c) + theirs.adversarial_loss(fake)
-        loss = loss + theirs.palette_loss(predicted, self.h)
-        if self.vgg is not None:
-            with torch.no_grad():
-                wanted = self.vgg(self.rgb)
-            pairs = zip(PERCEPTUAL_WEIGHTS.values(), self.vgg(rgb_hat), wanted, strict=True)
-            loss = loss + sum(weight * theirs.l1_loss(f, w) for weight, f, w in pairs)
-        self.g_adam.zero_grad(set_to_none=True)
-        loss.backward()
-        self.d_adam.step()
-        self.g_adam.step()
-        with torch.no_grad():
-            torch._foreach_lerp_(list(self.average.parameters()), list(self.generator.parameters()), 1e-3)
-            torch._foreach_lerp_(self.statistics(self.average), self.statistics(self.generator), 1e-3)
-        return float(loss.detach())
-
-    @staticmethod
-    def statistics(module: nn.Module) -> list[Tensor]:
-        return [buffer for name, buffer in module.named_buffers() if name.endswith(("mean", "var"))]
-
-    def colorize(self) -> np.ndarray:
-        self.generator.eval()
-        with torch.inference_mode():
-            _, c_hat = self.generator(self.l)
-        self.generator.train()
-        return c_hat.permute(0, 2, 3, 1).numpy()
-
-
-# ---- ours ------------------------------------------------------------------------------------------------------------
-
-
-class Ours:
-    """The training step and the prediction as the package makes them."""
-
-    def __init__(self, options: argparse.Namespace, vgg: Any):
-        config = default_config()
-        config.net.width = config.discriminator.width = options.width
-        config.batch_size, config.resolution = options.batch, options.resolution
-        config.loss.perceptual = float(options.perceptual)
-        generator, discriminator = build_generator(config), build_discriminator(config)
-        transformations = make_optimizers(config, Phases(STEPS, STEPS))
-
-        def start(key: jax.Array) -> Any:
-            return init_state(key, generator, discriminator, *transformations, options.resolution)
-
-        self.state = jax.jit(start)(jax.random.key(0))
-        rgb = uniform("benchmark", (options.batch, options.resolution, options.resolution, 3), 0, 256).astype(np.uint8)
-        self.batch = jax.jit(lambda rgb: lab_batch(rgb, palette_spec(config), config.ab_range))(rgb)
-        self.variables = jax.tree.map(np.array, self.state.generator)
-        self.judge = jax.tree.map(np.array, self.state.discriminator)
-        self.vgg = vgg
-        self.step = jax.jit(make_train_step(config, generator, discriminator, *transformations), donate_argnums=0)
-        self.predict = jax.jit(lambda variables, l: generator.apply(variables, l))
-
-    def train(self) -> float:
-        self.state, metrics = self.step(self.state, self.batch, self.vgg)
-        return float(jax.block_until_ready((self.state, metrics))[1]["loss/g"])
-
-    def colorize(self) -> np.ndarray:
-        return np.asarray(self.predict(self.variables, self.batch["l"])[1])
-
-
-# ---- turns -----------------------------------------------------------------------------------------------------------
 
 
 def contend(name: str, options: argparse.Namespace, pipe: Connection) -> None:
@@ -241,7 +72,7 @@ def main() -> None:
     parser.add_argument("--perceptual", action="store_true", help="train with the perceptual loss")
     parser.add_argument("--compile", action="store_true", help="torch.compile, too")
     options = parser.parse_args()
-    options.width = 1.0
+    options.width, options.precision = 1.0, "float32"
     eager, compiled = ("contiguous", "channels_last"), ("compiled", "compiled_channels_last")
     names = ("ours", *eager, *(compiled if options.compile else ()))
     context, pipes = multiprocessing.get_context("spawn"), {}

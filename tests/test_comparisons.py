@@ -1,9 +1,12 @@
 """The small modes of comparisons/: that they run and what they write, not how fast anything is."""
 
+import argparse
 import importlib.util
 import json
+import os
 import subprocess
 import sys
+import time
 
 import numpy as np
 import pytest
@@ -80,6 +83,78 @@ def test_colorizing_is_measured_beside_its_parts(tmp_path):
     assert figures["of_floor"] == pytest.approx(seconds["floor"] / seconds["command"])
     assert figures["one_by_floor"] == pytest.approx(seconds["one"] / seconds["one_floor"])
     assert figures["of_floor"] > 0 and f"{figures['of_floor']:.3f}" in done.stdout
+
+
+SIDE = {"first_step_s": 9.0, "images_per_second": 80.0, "inference_images_per_second": 200.0, "memory_gb": 3.0}
+
+
+def test_a_gpu_is_told_with_what_failed_and_beside_the_quicker_of_the_others():
+    from comparisons.gpu import table
+
+    sides = {"ours": 20.0, "pytorch_compiled": 30.0, "pytorch": 40.0}
+    figures = {name: {**SIDE, "step_ms": ms} for name, ms in sides.items()}
+    broken = {**figures, "pytorch_compiled": {"error": "the minutes were over"}}
+    parts = {name: {"images_per_second": 9.0} for name in ("metrics", "transfer", "peak")}
+    head = {"date": "2026-01-01", "device": "a card", "versions": {"jax": "1"}}
+    lines = table({**head, "bfloat16": figures, "float32": broken, "parity": {"error": "none"}, **parts}).splitlines()
+    (first,) = [line for line in lines if line.startswith("ours, bfloat16")]
+    (second,) = [line for line in lines if line.startswith("ours, float32")]
+    assert first.split()[-1] == "1.50" and second.split()[-1] == "2.00"
+    assert "pytorch compiled, float32: the minutes were over" in lines and "metrics: images per second 9" in lines
+
+
+def test_parts_of_a_gpu_are_measured_in_processes_and_given_up_in_time():
+    from comparisons.gpu import part
+
+    options = argparse.Namespace(batch=2, steps=1, quick=True)
+    assert part("transfer", options, time.monotonic() + 300)["images_per_second"] > 0
+    assert part("transfer", options, time.monotonic() + 0.05) == {"error": "the minutes were over"}
+    assert part("transfer", options, time.monotonic()) == {"error": "no time was left"}
+    assert part("parity", options, time.monotonic() + 300)["error"].startswith("KeyError"), "nothing was painted"
+
+
+@pytest.mark.skipif(importlib.util.find_spec("torch") is None, reason="no PyTorch: make test-porting")
+def test_a_gpu_is_measured_beside_pytorch(tmp_path):
+    """On whatever is here, with small networks; PyTorch compiled where a C++ compiler is."""
+    figures = tmp_path / "figures.json"
+    flags = " ".join(flag for flag in os.environ.get("XLA_FLAGS", "").split() if "device_count" not in flag)
+    command = [sys.executable, "-m", "comparisons.gpu", "--quick", "--minutes", "30", "--json", str(figures)]
+    subprocess.run(command, cwd=ROOT, env={**os.environ, "XLA_FLAGS": flags}, check=True)
+    result = json.loads(figures.read_text())
+    assert result["parity"]["largest_difference"] < 1e-5 < result["parity"]["largest_value"]
+    for precision in ("float32", "bfloat16"):
+        for side in ("ours", "pytorch"):
+            assert result[precision][side]["step_ms"] > 0 and result[precision][side]["images_per_second"] > 0
+        assert result["peak"][precision]["share_of_matrix_peak"] > 0
+    assert result["metrics"]["images_per_second"] > 0
+
+
+def test_the_table_of_sizes_is_what_its_command_prints():
+    command = [sys.executable, "-m", "comparisons.elastic", "--markdown"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout in (ROOT / "docs/performance.md").read_text()
+
+
+def test_what_preemptions_cost_is_what_they_must():
+    from comparisons.elastic import IMAGES_A_CHIP, SUMMED_MB, Assumptions, simulate, size_of
+
+    assumed = Assumptions(wait=600, start=120, compile=431, write=2e8, read=25e9)
+    sixteen = size_of(16, IMAGES_A_CHIP, SUMMED_MB, assumed)
+    assert sixteen.parts["the links"] == pytest.approx(0.46e-3, rel=0.02), "of docs/performance.md"
+    hours = sixteen.steps * sixteen.step / 3600
+    quiet = simulate(sixteen, 5000, 0, False, assumed)
+    assert (quiet.all, quiet.held, quiet.twice) == (
+        pytest.approx(hours + 1031 / 3600),
+        pytest.approx(hours + 431 / 3600),
+        0,
+    )
+    warned, surprised = (simulate(sixteen, 5000, 1, kept, assumed) for kept in (True, False))
+    # A Poisson process: as many preemptions as hours of training, each followed by 720 s of waiting.
+    assert warned.twice == 0 and warned.all == pytest.approx(quiet.all + hours * 0.2, rel=0.05)
+    assert surprised.all - warned.all == pytest.approx(1.2 * surprised.twice, rel=0.2), "what is lost is trained again"
+    assert surprised.twice == pytest.approx(hours * 5000 * sixteen.step / 3600 / 2, rel=0.25), (
+        "half of an interval each"
+    )
 
 
 @pytest.mark.parametrize("folder", ["comparisons", "porting", "tests"])

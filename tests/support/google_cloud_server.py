@@ -92,6 +92,7 @@ def google_cloud() -> Iterator[tuple[Cloud, dict[str, str]]]:
             {
                 "CLOUDSDK_API_ENDPOINT_OVERRIDES_TPU": at,
                 "CLOUDSDK_API_ENDPOINT_OVERRIDES_COMPUTE": f"{at}compute/v1/",
+                "CLOUDSDK_CORE_CHECK_GCE_METADATA": "0",
                 "CLOUDSDK_CORE_DISABLE_USAGE_REPORTING": "1",
                 "CLOUDSDK_COMPONENT_MANAGER_DISABLE_UPDATE_CHECK": "1",
             },
