@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from scipy.sparse import csr_array
 
 SIDE = 512
-"""The pixels of the longer side at which colors are spread; a smaller picture keeps its own."""
+"""The pixels of the longer side at which colors are spread, unless asked otherwise; a smaller picture keeps its own."""
 REACH = 80 / 256
 """The distance at which a given color and the network's have equal shares, in longer sides of the picture."""
 FALL = 3
@@ -162,12 +162,16 @@ class Spread:
       shares: how much of each pixel's color each of the hints' colors is, float32 (M, h, w); the network has the rest.
     """
 
-    def __init__(self, luminance: np.ndarray, hints: Hints) -> None:
-        """Spreads hints over L (H, W). Raises UserError where they do not fit it, or lie too close together."""
+    def __init__(self, luminance: np.ndarray, hints: Hints, side: int = SIDE) -> None:
+        """Spreads hints over L (H, W), reduced to `side` pixels where its longer side has more.
+
+        Raises UserError where they do not fit it, or lie too close together.
+        """
         height, width = luminance.shape
         hints.check(width, height)
         self._luminance, self._hints = luminance, hints
-        times = min(1, SIDE / max(height, width))
+        times = min(1, side / max(height, width))
+        self._side = side
         size = max(1, round(height * times)), max(1, round(width * times))
         self._small = luminance if times == 1 else shrink(luminance, *size)
         cells = self._cells(*size)
@@ -234,7 +238,7 @@ class Spread:
         change = np.einsum("mhw,mc->hwc", self.shares, given.astype(np.float32))
         change -= self.shares.sum(0)[..., None] * painted
         # It ends at edges in a larger picture, too.
-        linear = along_edges(self._small, change, blur=0.5 / SIDE, window=2 / SIDE)
+        linear = along_edges(self._small, change, blur=0.5 / self._side, window=2 / self._side)
         return LinearColors(*linear, self._luminance.shape)
 
     def _at_points(self, colors: Colors) -> np.ndarray:

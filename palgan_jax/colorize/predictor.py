@@ -17,7 +17,7 @@ from palgan_jax.colorize.engines import Engine, FlaxNetwork, choose_engine, open
 from palgan_jax.colorize.join import Layer, luminance, squash
 from palgan_jax.colorize.painting import Painting
 from palgan_jax.colorize.points import Spread
-from palgan_jax.colorize.prepared import PreparedPicture, View
+from palgan_jax.colorize.prepared import PreparedPicture, Subject, View
 from palgan_jax.colorize.regions import Region, paint_region
 from palgan_jax.colorize.result import Result
 from palgan_jax.config import from_dict, palette_spec
@@ -138,7 +138,7 @@ class Colorizer:
 
     def paint(
         self,
-        picture: Picture,
+        picture: Picture | Subject,
         painting: Painting = Painting(),
         deep: bool = False,
         turn: AbstractContextManager | None = None,
@@ -146,7 +146,7 @@ class Colorizer:
         """Paints a picture.
 
         Args:
-          picture: the picture; of its colors only the luminance counts.
+          picture: the picture; of its colors only the luminance counts. A subject keeps what it learns of it.
           painting: how.
           deep: whether its 16 bits are kept.
           turn: held while the model predicts, if it does best with one picture at a time.
@@ -160,14 +160,14 @@ class Colorizer:
 
     def paint_samples(
         self,
-        picture: Picture,
+        picture: Picture | Subject,
         painting: Painting,
         samples: Sequence[int],
         deep: bool = False,
         turn: AbstractContextManager | None = None,
     ) -> Iterator[Result]:
         """Paints versions of a picture, as `paint` does: the painting with each of these numbers as its `sample`."""
-        prepared = PreparedPicture(picture, painting)
+        prepared = PreparedPicture(picture if isinstance(picture, Subject) else Subject(picture), painting)
         for sample in samples:
             one = replace(painting, sample=sample)
             with self._taking(turn):

@@ -1,12 +1,14 @@
 """A picture, prepared for painting: what all of its paintings have in common is computed once."""
 
 from collections.abc import Sequence
+from functools import cached_property
 
 import numpy as np
 
-from palgan_jax.colorize.border import find_border
+from palgan_jax.colorize.border import Border, find_border
 from palgan_jax.colorize.join import Layer, colors_of, join, join_colors, luminance, squash, with_alpha
 from palgan_jax.colorize.painting import Painting
+from palgan_jax.colorize.points import SIDE as HINT_SIDE
 from palgan_jax.colorize.points import Spread
 from palgan_jax.data.picture import Picture
 from palgan_jax.palette.palette import Palette
@@ -32,6 +34,44 @@ class View:
         return self._squares[side]
 
 
+class Subject:
+    """A picture to be painted: what is the same for all paintings, found when it is first asked for, and kept.
+
+    Attributes:
+      picture: the picture.
+      hint_side: the pixels of the longer side at which colors that are given at pixels are spread.
+    """
+
+    def __init__(self, picture: Picture, hint_side: int = HINT_SIDE) -> None:
+        self.picture, self.hint_side = picture, hint_side
+
+    @cached_property
+    def lightness(self) -> np.ndarray:
+        """Its L (H, W) in [0, 100]."""
+        return luminance(self.picture.pixels)
+
+    @cached_property
+    def _seen(self) -> np.ndarray:
+        return self.lightness if self.picture.alpha is None else luminance(self.picture.on_white())
+
+    @cached_property
+    def border(self) -> Border | None:
+        """The border, if it is a print."""
+        return find_border(self._seen)
+
+    @cached_property
+    def whole(self) -> View:
+        """What the network sees of all of it."""
+        return View(self._seen)
+
+    @cached_property
+    def photograph(self) -> View:
+        """What the network sees of the photograph within the border."""
+        if self.border is None:
+            return self.whole
+        return View(np.ascontiguousarray(self._seen[self.border.place(*self.lightness.shape)]))
+
+
 class PreparedPicture:
     """A picture for all paintings that differ in their palettes alone.
 
@@ -42,16 +82,16 @@ class PreparedPicture:
       regions: parts with palettes of their own, within the view.
     """
 
-    def __init__(self, picture: Picture, painting: Painting) -> None:
+    def __init__(self, subject: Subject, painting: Painting) -> None:
         """Raises UserError for points outside of the picture, and for a region's mask of another shape."""
-        self._picture, self._lightness = picture, luminance(picture.pixels)
-        seen = self._lightness if picture.alpha is None else luminance(picture.on_white())
-        height, width = seen.shape
-        self.spread = None if painting.hints is None else Spread(self._lightness, painting.hints)
-        self._border = None if painting.paint_border or self.spread is not None else find_border(seen)
+        self._picture, self._lightness = subject.picture, subject.lightness
+        height, width = self._lightness.shape
+        hints = painting.hints
+        self.spread = None if hints is None else Spread(self._lightness, hints, subject.hint_side)
+        self._border = None if painting.paint_border or self.spread is not None else subject.border
+        self.view = subject.whole if self._border is None else subject.photograph
         self._place = np.s_[:, :] if self._border is None else self._border.place(height, width)
         self.regions = [region.within(height, width, self._place) for region in painting.regions]
-        self.view = View(np.ascontiguousarray(seen[self._place]))
 
     def joined(self, ab: np.ndarray, layers: Sequence[Layer], deep: bool) -> np.ndarray:
         """Joins the picture's luminance with a painting of the view, ab (R, R, 2) in Lab units, and layers over it.

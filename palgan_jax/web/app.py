@@ -30,6 +30,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from palgan_jax.colorize.encode import FORMATS, encode
 from palgan_jax.colorize.painting import Painting
 from palgan_jax.colorize.predictor import Colorizer
+from palgan_jax.colorize.prepared import Subject
 from palgan_jax.colorize.regions import Region
 from palgan_jax.data.picture import Picture
 from palgan_jax.errors import UserError, printable
@@ -206,7 +207,7 @@ class Service:
             paintings.append(Painting(regions=(Region(gray.pixels[..., 0], palette),)))
         with self._turn:
             for painting in paintings:
-                preview(self.colorizer, gray, (64, 64), painting)
+                preview(self.colorizer, Subject(gray), (64, 64), painting)
 
 
 def _lack_in_words(do: Callable[[], T], name: str) -> Callable[[], T]:

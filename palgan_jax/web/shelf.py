@@ -13,6 +13,8 @@ from PIL import Image
 from palgan_jax.colorize.border import without_border
 from palgan_jax.colorize.files import Photograph, read_photograph
 from palgan_jax.colorize.join import luminance
+from palgan_jax.colorize.points import SIDE as SPREAD_AT
+from palgan_jax.colorize.prepared import Subject
 from palgan_jax.data.decode import MAX_PIXELS, picture_size_of
 from palgan_jax.data.picture import Picture
 from palgan_jax.data.time_limit import within_time
@@ -22,6 +24,8 @@ from palgan_jax.web.about import SIDES
 
 BUDGET = 512_000_000
 """Bytes of all pictures that are held."""
+_HINT_SIDE = 256  # the longer side at which given colors are spread while something is moved
+_LEARNED = 12  # bytes a pixel of what a subject keeps, at most: L, and that of a print without its border, twice
 
 
 @dataclass(eq=False)
@@ -42,12 +46,13 @@ class Held:
     size: tuple[int, int]
     notes: tuple[str, ...]
     predicted: Palette | None
-    small: dict[int, Picture]
+    small: dict[int, Subject]
 
     @property
     def nbytes(self) -> int:
         """The memory that it takes."""
-        return len(self.data) + sum(picture.pixels.nbytes for picture in self.small.values())
+        pixels = [subject.picture.pixels for subject in self.small.values()]
+        return len(self.data) + sum(x.nbytes + _LEARNED * x.shape[0] * x.shape[1] for x in pixels)
 
     def read(self) -> Photograph:
         """Decodes the file, as `palgan colorize` does. Raises UserError where it cannot be read."""
@@ -73,7 +78,9 @@ def hold(data: bytes, name: str, predict: Callable[[np.ndarray], Palette] | None
     # As Colorizer.paint does, which looks at all 16 bits.
     seen = luminance(picture.pixels if picture.alpha is None else picture.on_white())
     predicted = predict(without_border(seen)) if predict else None
-    small = {side: Picture(_reduced(shown, side)) for side in SIDES}
+    small = {
+        side: Subject(Picture(_reduced(shown, side)), SPREAD_AT if side == SIDES[-1] else _HINT_SIDE) for side in SIDES
+    }
     return Held(data, name, (width, height), picture.notes, predicted, small)
 
 

@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 from starlette.testclient import TestClient
 
+from palgan_jax.colorize.prepared import Subject
 from palgan_jax.data.picture import Picture
 from palgan_jax.palette.palette import Palette
 from palgan_jax.palette.samples import sample_palette
@@ -320,14 +321,14 @@ def test_other_methods_and_addresses_are_answered_in_words(client):
 
 
 def test_the_oldest_pictures_are_dropped_for_new_ones():
-    small = {side: Picture(np.zeros((10, 10, 3), np.uint8)) for side in (1, 2)}
-    pictures = [app.Held(bytes(1000 - 600), str(i), (10, 10), (), None, small) for i in range(4)]
-    assert pictures[0].nbytes == 1000
-    shelf = Shelf(budget=3000)
+    small = {side: Subject(Picture(np.zeros((10, 10, 3), np.uint8))) for side in (1, 2)}
+    pictures = [app.Held(bytes(4000 - 3000), str(i), (10, 10), (), None, small) for i in range(4)]
+    assert pictures[0].nbytes == 4000
+    shelf = Shelf(budget=12_000)
     keys = [shelf.add(picture) for picture in pictures[:3]]
     assert shelf.get(keys[0]) is pictures[0]  # used just now
     keys.append(shelf.add(pictures[3]))
     assert [shelf.get(key) is not None for key in keys] == [True, False, True, True]
     assert len(set(keys)) == 4 and all(len(key) > 20 for key in keys)
-    large = app.Held(bytes(10_000), "large", (10, 10), (), None, {})
+    large = app.Held(bytes(40_000), "large", (10, 10), (), None, {})
     assert shelf.get(shelf.add(large)) is large and shelf.get(keys[3]) is None
