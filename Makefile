@@ -47,7 +47,7 @@ help:  ## what there is to make
 # The tools of clouds that are Python packages, in an environment of their own.
 .venv-launchers/stamp: Makefile
 	$(PYTHON) -m venv .venv-launchers
-	.venv-launchers/bin/python $(INSTALL) xpk==1.16.0 skypilot==0.14.1
+	.venv-launchers/bin/python $(INSTALL) xpk==1.16.0 skypilot==0.14.1 ray==2.60.0
 	touch $@
 
 demo: .venv/run.stamp  ## colorize the samples, train for a short while, resume once, draw the contact sheet

@@ -1,12 +1,12 @@
 """A server that speaks what gcloud asks of Google Cloud's TPU API (v2) and of its compute API, on this machine."""
 
-import http.server
-import json
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
+
+from tests.support.json_server import json_server
 
 MACHINES = [{"ipAddress": f"10.0.0.{n}", "accessConfig": {"externalIp": f"127.0.0.{n}"}, "port": 8470} for n in (1, 2)]
 DONE = {"name": "projects/colors/locations/us-west4-a/operations/it", "done": True, "response": {}}
@@ -65,38 +65,14 @@ class Cloud:
 def google_cloud() -> Iterator[tuple[Cloud, dict[str, str]]]:
     """Serves a cloud; yields it, and the variables that lead gcloud to it."""
     cloud = Cloud()
-
-    class Handler(http.server.BaseHTTPRequestHandler):
-        def reply(self) -> None:
-            length = int(self.headers.get("Content-Length") or 0)
-            body = json.loads(self.rfile.read(length)) if length else None
-            status, content = cloud.answer(self.command, self.path, body)
-            data = json.dumps(content).encode()
-            self.send_response(status)
-            self.send_header("Content-Type", "application/json")
-            self.send_header("Content-Length", str(len(data)))
-            self.end_headers()
-            self.wfile.write(data)
-
-        do_GET = do_POST = do_DELETE = do_PATCH = reply
-
-        def log_message(self, *_: Any) -> None:
-            """Says nothing."""
-
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    at = f"http://127.0.0.1:{server.server_port}/"
-    try:
+    with json_server(cloud.answer) as address:
         yield (
             cloud,
             {
-                "CLOUDSDK_API_ENDPOINT_OVERRIDES_TPU": at,
-                "CLOUDSDK_API_ENDPOINT_OVERRIDES_COMPUTE": f"{at}compute/v1/",
+                "CLOUDSDK_API_ENDPOINT_OVERRIDES_TPU": f"{address}/",
+                "CLOUDSDK_API_ENDPOINT_OVERRIDES_COMPUTE": f"{address}/compute/v1/",
                 "CLOUDSDK_CORE_CHECK_GCE_METADATA": "0",
                 "CLOUDSDK_CORE_DISABLE_USAGE_REPORTING": "1",
                 "CLOUDSDK_COMPONENT_MANAGER_DISABLE_UPDATE_CHECK": "1",
             },
         )
-    finally:
-        server.shutdown()
-        server.server_close()

@@ -1,7 +1,5 @@
 """A server that speaks what kubectl asks of Kubernetes' API about JobSets, on this machine."""
 
-import http.server
-import json
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+
+from tests.support.json_server import json_server
 
 GROUP, VERSION = "jobset.x-k8s.io", "v1alpha2"
 OPENAPI = f"/openapi/v3/apis/{GROUP}/{VERSION}"
@@ -61,7 +61,8 @@ class Cluster:
         self.conditions: list[dict] = []
         self.lock = threading.Lock()
 
-    def answer(self, method: str, path: str, body: Any) -> tuple[int, dict]:
+    def answer(self, method: str, address: str, body: Any) -> tuple[int, dict]:
+        path = address.partition("?")[0]
         if path in DISCOVERY:
             return 200, DISCOVERY[path]
         start = f"/apis/{GROUP}/{VERSION}/namespaces/default/jobsets"
@@ -98,35 +99,10 @@ def status(code: int, message: str) -> dict:
 @contextmanager
 def kubernetes(folder: Path) -> Iterator[tuple[Cluster, dict[str, str]]]:
     """Serves a cluster; yields it, and the variables that lead kubectl to it. Its configuration is kept in `folder`."""
-    cluster = Cluster()
-
-    class Handler(http.server.BaseHTTPRequestHandler):
-        def reply(self) -> None:
-            length = int(self.headers.get("Content-Length") or 0)
-            body = yaml.safe_load(self.rfile.read(length)) if length else None
-            code, content = cluster.answer(self.command, self.path.partition("?")[0], body)
-            data = json.dumps(content).encode()
-            self.send_response(code)
-            self.send_header("Content-Type", "application/json")
-            self.send_header("Content-Length", str(len(data)))
-            self.end_headers()
-            self.wfile.write(data)
-
-        do_GET = do_POST = do_DELETE = do_PATCH = reply
-
-        def log_message(self, *_: Any) -> None:
-            """Says nothing."""
-
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    config = folder / "kubeconfig"
-    entry = {"name": "here", "cluster": {"server": f"http://127.0.0.1:{server.server_port}"}}
-    context = {"name": "here", "context": {"cluster": "here", "user": ""}}
-    config.write_text(
-        yaml.safe_dump({"clusters": [entry], "contexts": [context], "current-context": "here", "kind": "Config"})
-    )
-    try:
+    cluster, config = Cluster(), folder / "kubeconfig"
+    with json_server(cluster.answer) as address:
+        entry = {"name": "here", "cluster": {"server": address}}
+        context = {"name": "here", "context": {"cluster": "here", "user": ""}}
+        settings = {"clusters": [entry], "contexts": [context], "current-context": "here", "kind": "Config"}
+        config.write_text(yaml.safe_dump(settings))
         yield cluster, {"KUBECONFIG": str(config)}
-    finally:
-        server.shutdown()
-        server.server_close()
