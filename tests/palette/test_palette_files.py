@@ -66,6 +66,12 @@ FILES = {
     + RGB_ACO[1],
 }
 
+DARK_RED = {
+    "cmyk.ase": ase(ase_block(b"CMYK", 0, 1, 1, 0.25)),
+    "cmyk.aco": struct.pack(">HH5H", 1, 1, 2, 65535, 0, 0, round(0.75 * 65535)),
+    "hsb.aco": struct.pack(">HH5H", 1, 1, 1, 0, 65535, round(0.75 * 65535), 0),
+}
+
 
 @pytest.mark.parametrize("name", FILES)
 def test_files_of_other_programs(tmp_path, name):
@@ -74,16 +80,9 @@ def test_files_of_other_programs(tmp_path, name):
     assert Palette.load(path).distance(Palette.from_colors(COLORS)) < 2e-3
 
 
-@pytest.mark.parametrize(
-    ("name", "data"),
-    [
-        ("cmyk.ase", ase(ase_block(b"CMYK", 0, 1, 1, 0.25))),
-        ("cmyk.aco", struct.pack(">HH5H", 1, 1, 2, 65535, 0, 0, round(0.75 * 65535))),
-        ("hsb.aco", struct.pack(">HH5H", 1, 1, 1, 0, 65535, round(0.75 * 65535), 0)),
-    ],
-)
-def test_inks_and_hues_are_read_as_the_colors_that_they_are(tmp_path, name, data):
-    (tmp_path / name).write_bytes(data)
+@pytest.mark.parametrize("name", DARK_RED)
+def test_inks_and_hues_are_read_as_the_colors_that_they_are(tmp_path, name):
+    (tmp_path / name).write_bytes(DARK_RED[name])
     assert Palette.load(tmp_path / name).distance(Palette.from_colors(["rgb(191, 0, 0)"])) < 5e-3
 
 
@@ -156,37 +155,37 @@ def changed(**values) -> bytes:
     return json.dumps(good | values).encode()
 
 
-@pytest.mark.parametrize(
-    ("name", "data", "sentence"),
-    [
-        ("x.json", changed(shares=[0.0] * 256), "x.json is no palette: .*all bins of this one are 0"),
-        ("x.json", changed(shares=[1.0] * 100), "x.json is no palette: .*256 bins"),
-        ("x.json", changed(shares=[-1.0, *[1.0] * 255]), "x.json is no palette: .*negative"),
-        ("x.json", changed(shares=[float("nan")] * 256), "x.json is no palette: .*NaN"),
-        ("x.json", changed(shares=[[1.0], [2.0, 3.0]]), "x.json is no palette: .*these are none"),
-        ("x.json", changed(shares=None), "x.json is no palette"),
-        ("x.json", changed(bins=10**9), "that `palgan palette` wrote"),
-        ("x.json", changed(sigma=0), "that `palgan palette` wrote"),
-        ("x.json", changed(kernel="box"), "that `palgan palette` wrote"),
-        ("x.json", changed(generator="other"), "that `palgan palette` wrote"),
-        ("x.json", b"[1, 2]", "that `palgan palette` wrote"),
-        ("x.json", b"{" * 100_000, "that `palgan palette` wrote"),
-        ("x.json", b"\xff\xfe", "that `palgan palette` wrote"),
-        ("x.gpl", b"GIMP Palette\n300 0 0\n", "line 2 has no color of three numbers"),
-        ("x.gpl", b"JASC-PAL\n", "its first line is not GIMP Palette"),
-        ("x.gpl", b"GIMP Palette\n", "it has no colors"),
-        ("x.txt", b"", "it has no colors"),
-        ("x.txt", b"#c04040 much", "'much' is no weight"),
-        ("x.txt", b"#c04040 -1", "the weight -1 is not positive"),
-        ("x.txt", b"#c04040 0", "not all 0"),
-        ("x.txt", b"grasgreen", "'grasgreen' is no color"),
-        ("x.ase", b"\0\0\0\0\xe0\xa5", "sprites of Aseprite"),
-        ("x.aco", struct.pack(">HH5H", 1, 1, 9, 0, 0, 0, 0), "a color of the kind 9"),
-        ("x.act", bytes(100), "100 bytes instead of 768 or 772"),
-        ("x.gpl", b"GIMP Palette\n" + b"#" * (1 << 20), "larger than 1 MB"),
-        ("x.png", b"", r"let it end in \.json"),
-    ],
-)
+MALFORMED = [
+    ("x.json", changed(shares=[0.0] * 256), "x.json is no palette: .*all bins of this one are 0"),
+    ("x.json", changed(shares=[1.0] * 100), "x.json is no palette: .*256 bins"),
+    ("x.json", changed(shares=[-1.0, *[1.0] * 255]), "x.json is no palette: .*negative"),
+    ("x.json", changed(shares=[float("nan")] * 256), "x.json is no palette: .*NaN"),
+    ("x.json", changed(shares=[[1.0], [2.0, 3.0]]), "x.json is no palette: .*these are none"),
+    ("x.json", changed(shares=None), "x.json is no palette"),
+    ("x.json", changed(bins=10**9), "that `palgan palette` wrote"),
+    ("x.json", changed(sigma=0), "that `palgan palette` wrote"),
+    ("x.json", changed(kernel="box"), "that `palgan palette` wrote"),
+    ("x.json", changed(generator="other"), "that `palgan palette` wrote"),
+    ("x.json", b"[1, 2]", "that `palgan palette` wrote"),
+    ("x.json", b"{" * 100_000, "that `palgan palette` wrote"),
+    ("x.json", b"\xff\xfe", "that `palgan palette` wrote"),
+    ("x.gpl", b"GIMP Palette\n300 0 0\n", "line 2 has no color of three numbers"),
+    ("x.gpl", b"JASC-PAL\n", "its first line is not GIMP Palette"),
+    ("x.gpl", b"GIMP Palette\n", "it has no colors"),
+    ("x.txt", b"", "it has no colors"),
+    ("x.txt", b"#c04040 much", "'much' is no weight"),
+    ("x.txt", b"#c04040 -1", "the weight -1 is not positive"),
+    ("x.txt", b"#c04040 0", "not all 0"),
+    ("x.txt", b"grasgreen", "'grasgreen' is no color"),
+    ("x.ase", b"\0\0\0\0\xe0\xa5", "sprites of Aseprite"),
+    ("x.aco", struct.pack(">HH5H", 1, 1, 9, 0, 0, 0, 0), "a color of the kind 9"),
+    ("x.act", bytes(100), "100 bytes instead of 768 or 772"),
+    ("x.gpl", b"GIMP Palette\n" + b"#" * (1 << 20), "larger than 1 MB"),
+    ("x.png", b"", r"let it end in \.json"),
+]
+
+
+@pytest.mark.parametrize(("name", "data", "sentence"), MALFORMED)
 def test_malformed_files_are_one_sentence(tmp_path, name, data, sentence):
     path = tmp_path / name
     path.write_bytes(data)

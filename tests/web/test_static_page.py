@@ -16,8 +16,10 @@ from palgan_jax.data.decode import read_rgb
 from palgan_jax.export.onnx_parts import onnx_parts
 from palgan_jax.palette.palette import Palette
 from palgan_jax.palette.samples import sample_palette
+from palgan_jax.palette.spec import PaletteSpec
 from palgan_jax.web import static_page
 from palgan_jax.web.static_page import write_page
+from tests.palette.test_palette_files import DARK_RED, FILES, MALFORMED
 from tests.support.colorize_model import tiny_weights
 from tests.support.picture_files import P3, RGB, SRGB_PARAMETERS, encoded, formula_curve, rgb_profile, scene
 from tests.support.static_page import offered, runtime_package
@@ -77,7 +79,8 @@ def page(browser, folder):
 def photograph(tmp_path):
     exif = Image.Exif()
     exif[0x0112] = 6
-    return _file(tmp_path / "old boat.jpg", encoded(scene(96, 72), "JPEG", quality=95, exif=exif))
+    # Another name in each test, by which the page is known to show it.
+    return _file(tmp_path / f"old boat, {tmp_path.name}.jpg", encoded(scene(96, 72), "JPEG", quality=95, exif=exif))
 
 
 def _file(path, content):
@@ -164,28 +167,46 @@ def test_references_and_versions_make_palettes(page, photograph, tmp_path):
     np.testing.assert_allclose(version.shares, sample_palette(predicted, 3).shares, atol=2e-6)
 
 
-@pytest.mark.parametrize("suffix", [".json", ".gpl", ".aco", ".ase", ".act", ".txt"])
-def test_palette_files_are_read_as_by_the_package(page, photograph, tmp_path, suffix):
-    if page.locator("#panel").is_hidden():
-        open_picture(page, photograph)
-    path = tmp_path / f"colors{suffix}"
-    Palette.from_colors(["teal", "#c06050", "gold"], [3, 2, 1]).save(path)
+READ = """async ([name, data, spec]) => {
+  const { paletteOfFile } = await import("./engine/palettes.js"), { Spec } = await import("./palette.js");
+  const bytes = Uint8Array.from(atob(data), (c) => c.charCodeAt(0));
+  try {
+    return Array.from((await paletteOfFile(new File([bytes], name), name, new Spec(spec))).palette);
+  } catch (error) {
+    return `${error.constructor.name}: ${error.message}`;
+  }
+}"""
+
+
+def read_in_page(page, name, data, palette):
+    spec = {**vars(palette.spec), "ab_range": palette.ab_range}
+    return page.evaluate(READ, [name, base64.b64encode(data).decode(), spec])
+
+
+def test_palette_files_are_read_as_by_the_package(page):
+    colors = Palette.from_colors(["teal", "#c06050", "gold"], [3, 2, 1])
+    other = Palette(colors.shares[::-1], PaletteSpec(sigma=0.15), 90)
+    files = FILES | DARK_RED | {"exact.json": colors.to_json(), "other.json": other.to_json()}
+    files["words.txt"] = b"teal 3\nTomato 2; #fd0\n# nothing\n//"
+    for name, data in files.items():
+        expected = Palette.from_bytes(data, name).counted_as(colors.spec)
+        np.testing.assert_allclose(read_in_page(page, name, data, colors), expected.shares, atol=1e-5, err_msg=name)
+    for name, data, _ in MALFORMED:
+        message = read_in_page(page, name, data, colors)
+        assert isinstance(message, str) and message.startswith(f"Error: {name} is ") and message.endswith("."), message
+        assert "\n" not in message
+
+
+def test_a_palette_file_is_loaded_on_the_page(page, photograph, tmp_path):
+    open_picture(page, photograph)
+    path = tmp_path / "colors.gpl"
+    Palette.from_colors(["teal", "#c06050"], [3, 2]).save(path)
     page.set_input_files("#palette-file", path)
     expect(page.locator("#palette-label")).to_have_text(path.name)
     np.testing.assert_allclose(saved_palette(page, tmp_path)[0].shares, Palette.load(path).shares, atol=2e-6)
-    page.set_input_files("#palette-file", _file(tmp_path / f"broken{suffix}", path.read_bytes()[1:6]))
-    expect(page.locator("#error span")).to_contain_text(f"broken{suffix} is no ")
+    page.set_input_files("#palette-file", _file(tmp_path / "broken.gpl", b"x"))
+    expect(page.locator("#error span")).to_contain_text("broken.gpl is no readable .gpl file")
     page.click("#error button")
-
-
-def test_words_of_css_are_colors(page, photograph, tmp_path):
-    if page.locator("#panel").is_hidden():
-        open_picture(page, photograph)
-    path = _file(tmp_path / "words.txt", b"teal 3\nTomato 2; #fd0\n# nothing\n//")
-    expected = _file(tmp_path / "hex.txt", b"#008080 3\n#ff6347 2\n#ffdd00")
-    page.set_input_files("#palette-file", path)
-    expect(page.locator("#palette-label")).to_have_text(path.name)
-    np.testing.assert_allclose(saved_palette(page, tmp_path)[0].shares, Palette.load(expected).shares, atol=2e-6)
 
 
 def test_regions_and_given_colors_are_painted_as_by_the_command(page, photograph, by_command, tmp_path):

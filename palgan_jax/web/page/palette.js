@@ -9,7 +9,7 @@ const FROM_COOL_TO_WARM = [0.135, 0.991];
 const CHROMA_COUNTS = 3, REACH = 5, ANY_COLOR = 0.05;
 const APART = 12, LEAST = 1e-3, ROUNDS = 30;
 const MOST_COLORS = 1200;
-const GENERATOR = "palgan_jax palette";
+export const GENERATOR = "palgan_jax palette";
 
 /** How a model counts palettes: the names of fields are those of palette files. */
 export class Spec {

@@ -1,7 +1,7 @@
 // Palettes beside the model's own: of pictures, of files, and drawn around another (palette/samples.py).
 
 import { labOf } from "../color.js";
-import { Palette, Spec } from "../palette.js";
+import { GENERATOR, Palette, Spec } from "../palette.js";
 import { readSmall } from "./decode.js";
 import { readSwatches } from "./swatch_files.js";
 
@@ -56,16 +56,19 @@ function paletteOfJson(text, name) {
     // It is no palette either way.
   }
   const isLength = (x) => typeof x === "number" && x > 0 && x < 1e3;
-  const kinds = ["inverse_quadratic", "gaussian", "hard"].includes(fields?.kernel) && ["sum", "max"].includes(fields.normalization);
-  const isSpec = kinds && Number.isInteger(fields.bins) && fields.bins >= 2 && fields.bins <= 64 && ["half_range", "sigma", "ab_range"].every((key) => isLength(fields[key]));
-  const { shares } = fields ?? {};
-  const isPalette = isSpec && Array.isArray(shares) && shares.length === fields.bins ** 2 && shares.every((x) => Number.isFinite(x) && x >= 0);
-  const sum = isPalette ? shares.reduce((x, y) => x + y, 0) : 0;
+  const isOurs =
+    fields?.generator === GENERATOR &&
+    ["inverse_quadratic", "gaussian", "hard"].includes(fields.kernel) &&
+    ["sum", "max"].includes(fields.normalization) &&
+    Number.isInteger(fields.bins) && fields.bins >= 2 && fields.bins <= 64 &&
+    [fields.half_range, fields.sigma, fields.ab_range].every(isLength) &&
+    Array.isArray(fields.shares) && fields.shares.length === fields.bins ** 2 &&
+    fields.shares.every((x) => Number.isFinite(x) && x >= 0);
+  const shares = isOurs ? fields.shares : [], sum = shares.reduce((x, y) => x + y, 0);
   if (!(sum > 0 && sum < Infinity)) throw new Error(`${name} is no palette that was saved here or by palgan palette: choose another file.`);
-  return new Palette(new Spec({ ...PLAIN, ...pick(fields) }), { shares: Math.abs(sum - 1) < 1e-3 ? shares : shares.map((x) => x / sum) });
+  const spec = Object.fromEntries(Object.keys(PLAIN).map((key) => [key, fields[key]]));
+  return new Palette(new Spec(spec), { shares: Math.abs(sum - 1) < 1e-3 ? shares : shares.map((x) => x / sum) });
 }
-
-const pick = (fields) => Object.fromEntries(Object.keys(PLAIN).map((key) => [key, fields[key]]));
 
 /**
  * Draws a palette around another: the shares of sample `number`, from 1 on.
