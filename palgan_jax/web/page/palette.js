@@ -20,18 +20,20 @@ export class Spec {
     this.size = this.bins ** 2;
   }
 
-  /** Returns the votes of a coordinate in Lab units for the bins of one axis. */
-  votes(x) {
-    const votes = new Float64Array(this.bins);
-    const at = x / this.ab_range;
-    let nearest = 0;
-    for (let i = 0; i < this.bins; i++) {
-      const d = (at - this.centers[i]) / this.sigma;
-      votes[i] = this.kernel === "gaussian" ? Math.exp(-0.5 * d * d) : 1 / (1 + d * d);
-      if (Math.abs(at - this.centers[i]) < Math.abs(at - this.centers[nearest])) nearest = i;
+  /** Writes the votes of a coordinate in Lab units for the bins of one axis. */
+  vote(x, votes) {
+    const { bins, centers, sigma, kernel } = this, at = x / this.ab_range;
+    if (kernel === "hard") {
+      let nearest = 0;
+      for (let i = 1; i < bins; i++) if (Math.abs(at - centers[i]) < Math.abs(at - centers[nearest])) nearest = i;
+      votes.fill(0)[nearest] = 1;
+      return;
     }
-    if (this.kernel === "hard") votes.fill(0)[nearest] = 1;
-    return votes;
+    const isGaussian = kernel === "gaussian";
+    for (let i = 0; i < bins; i++) {
+      const d = (at - centers[i]) / sigma;
+      votes[i] = isGaussian ? Math.exp(-0.5 * d * d) : 1 / (1 + d * d);
+    }
   }
 
   /** The colors that a palette is taken apart into: a grid within sRGB, with the votes of each. */
@@ -56,16 +58,17 @@ export class Spec {
 
   /** Counts the palette of colors [[a, b], ...] that weigh so much: Float64Array (bins * bins). */
   count(colors, weights, divide = true) {
-    const total = new Float64Array(this.size);
-    colors.forEach(([a, b], n) => {
+    const { bins } = this, total = new Float64Array(this.size), va = new Float64Array(bins), vb = new Float64Array(bins);
+    for (let n = 0; n < colors.length; n++) {
       const w = weights[n];
-      if (!w) return;
-      const va = this.votes(a), vb = this.votes(b);
-      for (let i = 0, k = 0; i < this.bins; i++) {
+      if (!w) continue;
+      this.vote(colors[n][0], va);
+      this.vote(colors[n][1], vb);
+      for (let i = 0, k = 0; i < bins; i++) {
         const x = w * va[i];
-        for (let j = 0; j < this.bins; j++, k++) total[k] += x * vb[j];
+        for (let j = 0; j < bins; j++, k++) total[k] += x * vb[j];
       }
-    });
+    }
     return divide ? scaled(total) : total;
   }
 }

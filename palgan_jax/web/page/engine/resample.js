@@ -63,10 +63,27 @@ export function resizeRow(data, from, across, result, to, step = 1) {
 
 /** Resizes a plane of luminance by antialiased linear interpolation, of a large one by means of blocks. */
 export function shrink(plane, toWidth, toHeight, filter = triangle) {
-  const times = [plane.width / toWidth, plane.height / toHeight];
-  const block = times.map((t) => Math.max(1, Math.trunc(t / GAP)));
-  if (block[0] === 1 && block[1] === 1) return resize(plane, toWidth, toHeight, filter);
-  return resize(means(plane, ...block), toWidth, toHeight, filter, [plane.width / block[0], plane.height / block[1]]);
+  const extent = [plane.width, plane.height];
+  while (Math.min(extent[0] / toWidth, extent[1] / toHeight) >= 2 * GAP) {
+    plane = halved(plane);
+    extent[0] /= 2, extent[1] /= 2;
+  }
+  const block = [extent[0] / toWidth, extent[1] / toHeight].map((times) => Math.max(1, Math.trunc(times / GAP)));
+  if (block[0] === 1 && block[1] === 1) return resize(plane, toWidth, toHeight, filter, extent);
+  return resize(means(plane, ...block), toWidth, toHeight, filter, [extent[0] / block[0], extent[1] / block[1]]);
+}
+
+/** Returns the means of 2 x 2 pixels; the last of an odd number of rows or columns counts twice. */
+function halved({ width, height, data }) {
+  const columns = Math.ceil(width / 2), rows = Math.ceil(height / 2), result = new Float32Array(columns * rows);
+  for (let y = 0, to = 0; y < rows; y++) {
+    const upper = 2 * y * width, lower = Math.min(2 * y + 1, height - 1) * width;
+    for (let x = 0; x < columns; x++, to++) {
+      const left = 2 * x, right = Math.min(left + 1, width - 1);
+      result[to] = (data[upper + left] + data[lower + left] + data[upper + right] + data[lower + right]) / 4;
+    }
+  }
+  return { width: columns, height: rows, data: result };
 }
 
 /** Returns the means of blocks; those at the ends are of what is there. */

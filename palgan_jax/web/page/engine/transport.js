@@ -61,16 +61,15 @@ function blurred(x, matrix, bins) {
 function lookedUp(change, [a, b], times, spec) {
   const { bins, half_range: range, ab_range: unit } = spec, last = bins - 1;
   const at = (x) => Math.min(last, Math.max(0, ((x / unit / range + 1) * last) / 2));
-  const result = [new Float32Array(a.length), new Float32Array(a.length)];
-  for (let n = 0; n < a.length; n++) {
-    const x = at(a[n]), y = at(b[n]), i = Math.min(last - 1, Math.floor(x)), j = Math.min(last - 1, Math.floor(y));
-    const u = x - i, v = y - j, corner = i * bins + j;
-    [a[n], b[n]].forEach((color, axis) => {
-      const values = change[axis];
+  return [a, b].map((plane, axis) => {
+    const values = change[axis], result = new Float32Array(plane.length);
+    for (let n = 0; n < plane.length; n++) {
+      const x = at(a[n]), y = at(b[n]), i = Math.min(last - 1, Math.floor(x)), j = Math.min(last - 1, Math.floor(y));
+      const u = x - i, v = y - j, corner = i * bins + j;
       const near = values[corner] + v * (values[corner + 1] - values[corner]);
       const far = values[corner + bins] + v * (values[corner + bins + 1] - values[corner + bins]);
-      result[axis][n] = color + times * (near + u * (far - near));
-    });
-  }
-  return result;
+      result[n] = plane[n] + times * (near + u * (far - near));
+    }
+    return result;
+  });
 }
