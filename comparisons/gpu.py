@@ -4,10 +4,10 @@
     python -m comparisons.gpu [--json FILE]           # in an environment that has both; PyTorch is left out if absent
     python -m comparisons.gpu --quick                 # a look at it, on any machine, with small networks
 
-Each part runs in a process of its own, since JAX and PyTorch both take a card's memory, and is given up when the
-minutes are over; the figures of the others stand. Both train whole steps (E, G and D forward and back, all losses but
-the perceptual one, both Adams, averages) with the same weights on the same batch, and colorize it. In float32 both use
-the card's TF32, as JAX does unless told otherwise; the networks are compared without it.
+Each part runs in a process of its own, since JAX and PyTorch both take a card's memory, and is given up when it has
+taken half of the minutes that were left; the figures of the others stand. Both train whole steps (E, G and D forward
+and back, all losses but the perceptual one, both Adams, averages) with the same weights on the same batch, and colorize
+it. In float32 both use the card's TF32, as JAX does unless told otherwise; the networks are compared without it.
 
   parity     how far the two paint apart, in float32
   step       a training step in float32 and bfloat16: ours; PyTorch eager and compiled, in channels-last order
@@ -68,7 +68,10 @@ def main() -> None:
 
 
 def part(name: str, options: argparse.Namespace, end: float) -> dict[str, Any]:
-    """Returns the figures of a part, measured by a process of its own, or its error."""
+    """Returns the figures of a part, measured by a process of its own, or its error.
+
+    It has half of the time until `end`, so that something is left for the parts after it.
+    """
     left = end - time.monotonic()
     if left <= 0:
         return {"error": "no time was left"}
@@ -79,9 +82,9 @@ def part(name: str, options: argparse.Namespace, end: float) -> dict[str, Any]:
         environment["JAX_PLATFORMS"] = "cpu"  # which draws the weights alone
     print(f"{name} ...", file=sys.stderr, flush=True)
     try:
-        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=left)
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=left / 2)
     except subprocess.TimeoutExpired:
-        return {"error": "the minutes were over"}
+        return {"error": f"took longer than {left / 2:.0f} s, half of what was left"}
     if done.returncode:
         return {"error": (done.stderr.strip() or f"ended with {done.returncode}").splitlines()[-1]}
     return json.loads(done.stdout.splitlines()[-1])

@@ -108,7 +108,7 @@ def test_parts_of_a_gpu_are_measured_in_processes_and_given_up_in_time():
 
     options = argparse.Namespace(batch=2, steps=1, quick=True)
     assert part("transfer", options, time.monotonic() + 300)["images_per_second"] > 0
-    assert part("transfer", options, time.monotonic() + 0.05) == {"error": "the minutes were over"}
+    assert "took longer than 0 s" in part("transfer", options, time.monotonic() + 0.1)["error"]
     assert part("transfer", options, time.monotonic()) == {"error": "no time was left"}
     assert part("parity", options, time.monotonic() + 300)["error"].startswith("KeyError"), "nothing was painted"
 

@@ -167,14 +167,19 @@ class Bench:
         data = [f"--config.data.{kind}=folder:{self.folder / 'photos' / kind}" for kind in ("train", "val")]
         return self.command("train", *SMALL, "--workdir", workdir, *data, *more, devices=devices, **variables)
 
-    def pair(self, workdir: Path, *more: str) -> list[Command]:
+    def pair(self, workdir: Path | str, *more: str, **variables: str) -> list[Command]:
         """Starts a run of two processes."""
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             address = f"127.0.0.1:{free.getsockname()[1]}"
         return [
             self.train(
-                workdir, *more, JAX_COORDINATOR_ADDRESS=address, JAX_NUM_PROCESSES="2", JAX_PROCESS_ID=str(number)
+                workdir,
+                *more,
+                JAX_COORDINATOR_ADDRESS=address,
+                JAX_NUM_PROCESSES="2",
+                JAX_PROCESS_ID=str(number),
+                **variables,
             )
             for number in range(2)
         ]

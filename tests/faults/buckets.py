@@ -6,13 +6,15 @@ import threading
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
-from tests.faults.bench import Bench, resumed
+from tests.faults.bench import Bench, parsed, resumed, rows
 from tests.faults.fault import fault
 from tests.support.gcs_server import BUCKET, environment, serve
 
 STOPPED = 75
 KINDS = ("", "503", "slow", "cut")
+TENSORBOARD = "--config.tensorboard=True"
 
 
 @contextmanager
@@ -51,8 +53,56 @@ def bad_bucket(bench: Bench, i: int) -> list[str]:
         return wrong + bench.compare_lines(_metrics(server, workdir), workdir)
 
 
+@fault(
+    "two processes in a bucket",
+    "stopped, they go on; metrics to the bit, and TensorBoard has all of them",
+    count=2,
+)
+def pair_in_bucket(bench: Bench, _: int) -> list[str]:
+    workdir = f"gs://{BUCKET}/runs/{bench.new().name}"
+    with bucket() as server:
+        variables = environment(server)
+        pair = bench.pair(workdir, TENSORBOARD, **variables)
+        pair[0].wait_for(lambda: pair[0].output.count("validation:") > 0)
+        pair[1].process.send_signal(signal.SIGTERM)
+        wrong = [problem for command in pair for problem in command.complaints(STOPPED)]
+        pair = bench.pair(workdir, TENSORBOARD, **variables)
+        wrong += [problem for command in pair for problem in command.complaints(0)]
+        if {resumed(command.output) for command in pair} & {0}:
+            wrong.append(f"did not go on: {pair[0].output[-800:]}")
+        whole = bench.new("whole")
+        wrong += [problem for command in bench.pair(whole) for problem in command.complaints(0)]
+        if parsed(_metrics(server, workdir)) != rows(whole):
+            wrong.append("the metrics are not those of a pair in a folder that nothing happened to")
+        return wrong + _board_complaints(server, workdir, bench.new("board"))
+
+
+def _board_complaints(server: str, workdir: str, folder: Path) -> list[str]:
+    """Returns what TensorBoard's reader misses in a run's event files, which are copied to a folder."""
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator  # loads TensorFlow
+
+    folder.mkdir()
+    for name in _names(server, f"{_within(workdir)}/tensorboard/"):
+        (folder / name.rpartition("/")[2]).write_bytes(_content(server, name))
+    steps = [event.step for event in EventAccumulator(str(folder)).Reload().Scalars("loss/g")]
+    return [] if steps == list(range(1, 13)) else [f"TensorBoard has steps {steps}"]
+
+
 def _metrics(server: str, workdir: str) -> str:
-    name = f"{workdir.removeprefix(f'gs://{BUCKET}/')}/metrics.jsonl".replace("/", "%2F")
     misbehave(server, "")
-    with urllib.request.urlopen(f"{server}/storage/v1/b/{BUCKET}/o/{name}?alt=media") as answer:
-        return answer.read().decode()
+    return _content(server, f"{_within(workdir)}/metrics.jsonl").decode()
+
+
+def _within(workdir: str) -> str:
+    return workdir.removeprefix(f"gs://{BUCKET}/")
+
+
+def _names(server: str, prefix: str) -> list[str]:
+    with urllib.request.urlopen(f"{server}/storage/v1/b/{BUCKET}/o?prefix={prefix}") as answer:
+        return [item["name"] for item in json.load(answer).get("items", ())]
+
+
+def _content(server: str, name: str) -> bytes:
+    address = f"{server}/storage/v1/b/{BUCKET}/o/{name.replace('/', '%2F')}?alt=media"
+    with urllib.request.urlopen(address) as answer:
+        return answer.read()
