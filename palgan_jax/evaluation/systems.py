@@ -144,7 +144,7 @@ class Checkpoint:
             palette = jnp.broadcast_to(self._mean, (len(luminance), len(self._mean)))  # (B, K)
         small = self._small(luminance)
         predicted, ab = self._predict(variables, small, palette)
-        if palette is not None:
+        if palette is not None and self._mean is None:  # one palette for all stands for many pictures
             ab = followed(ab, palette, predicted, self.colorizer.spec, self.colorizer.config.ab_range)
         return join_painting(luminance, small, ab), predicted if palette is None else palette
 

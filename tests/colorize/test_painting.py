@@ -311,16 +311,34 @@ def test_what_paints_is_told_apart_by_its_digest():
     assert Painting(seed=1).digest() == Painting().digest(), "a seed without samples decides nothing"
 
 
+def assert_held(points, result, photo):
+    """The result has the given colors at the points, at the luminance of the photograph."""
+    hints = Hints.at_points(points)
+    for (x, y), ab in zip(hints.places, hints.colors, strict=True):
+        wanted = lab_to_levels(np.array([[luminance(open_picture(photo))[y, x], *ab]], np.float32))
+        difference = deltaE_ciede2000(rgb2lab(wanted), rgb2lab(result.pixels[y, x][None]))
+        assert difference.max() < 2
+
+
+def test_points_and_a_region_together(colorizer, photo):
+    points = [((20, 50), "#c03030"), ((80, 10), "#3060b0")]
+    left = np.zeros((72, 96), np.uint8)
+    left[:, :48] = 255
+    alone = colorizer(photo, points=points)
+    both = colorizer(photo, points=points, regions=[(left, Palette.from_colors(["#40a040", "#908070"]))])
+    for result in (alone, both):
+        assert_held(points, result, photo)
+    change = np.abs(both.pixels.astype(int) - alone.pixels).mean(-1)
+    assert change[:, 50:].mean() < 0.5, "the region ends where its mask does"
+    assert change[:24, :24].mean() > 5, "and is painted with its palette away from the points"
+
+
 def test_points_are_held_whatever_the_palette_and_move_it(colorizer, photo):
     points = [((20, 50), "#c03030"), ((80, 10), "#3060b0")]
     automatic, held = colorizer(photo), colorizer(photo, points=points)
     assert held.image.size == automatic.image.size
     assert np.abs(luminance(held.pixels) - luminance(automatic.pixels)).max() < 1
-    hints = Hints.at_points(points)
-    for (x, y), ab in zip(hints.places, hints.colors, strict=True):
-        wanted = lab_to_levels(np.array([[luminance(open_picture(photo))[y, x], *ab]], np.float32))
-        difference = deltaE_ciede2000(rgb2lab(wanted), rgb2lab(held.pixels[y, x][None]))
-        assert difference.max() < 2
+    assert_held(points, held, photo)
     given = Palette.from_colors([color for _, color in points])
     assert held.palette.distance(given) < automatic.palette.distance(given)
     gray = colorizer(photo, points=points, saturation=0)

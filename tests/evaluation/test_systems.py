@@ -11,7 +11,9 @@ from skimage.metrics import peak_signal_noise_ratio
 from palgan_jax.colorize.edges import along_edges
 from palgan_jax.colorize.join import join, luminance
 from palgan_jax.colorize.lab_levels import lab_to_levels
+from palgan_jax.colorize.painting import Painting
 from palgan_jax.colorize.predictor import Colorizer
+from palgan_jax.data.picture import Picture
 from palgan_jax.distributed.mesh import make_mesh
 from palgan_jax.errors import UserError
 from palgan_jax.evaluation.evaluate import evaluate
@@ -81,7 +83,8 @@ def test_the_mean_palette_is_that_of_the_named_photographs_and_paints_all(truth,
     np.testing.assert_array_equal(first.palette, second.palette)
     counted = np.mean([system.colorizer.palette_of(read_picture(truth, i, at_least=256)) for i in chosen], axis=0)
     assert Palette(first.palette).distance(Palette(counted)) < 0.02
-    painted = system.colorizer(squares[1], palette=Palette(first.palette), paint_border=True).pixels
+    painting = Painting(Palette(first.palette), paint_border=True, follow=False)
+    painted = system.colorizer.paint(Picture(squares[1]), painting).pixels
     assert np.abs(second.predicted.astype(int) - painted).max() <= 2
 
 
