@@ -34,6 +34,7 @@ LONGEST = (
     "test_comparisons.py",
     "distributed/test_join.py",
     "finetune/test_finetune.py",
+    "web/test_static_page.py",
     "web/test_page.py",
     "pretrained/test_inception.py",
     "evaluation/test_command.py",
