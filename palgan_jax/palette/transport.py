@@ -61,9 +61,10 @@ def _map(p: Array, h: Array, spec: PaletteSpec) -> Array:
     along = np.maximum(np.exp(-0.5 * ((centers[:, None] - centers) / step) ** 2), _LEAST)
     near = xp.asarray(np.kron(along, along), dtype=xp.float32)  # (K, K)
     places = np.stack(np.meshgrid(centers, centers, indexing="ij"), -1).reshape(spec.size, 2)
-    floor = _FLOOR / spec.size
-    source = (p + floor)[..., None, :]
-    targets = xp.stack([h + floor, p + floor], axis=-2)  # (..., 2, K)
+    # Of one sum, also where no pixel counts.
+    p, h = (x / xp.sum(x, axis=-1, keepdims=True) for x in (p + _FLOOR / spec.size, h + _FLOOR / spec.size))
+    source = p[..., None, :]
+    targets = xp.stack([h, p], axis=-2)  # (..., 2, K)
 
     def reached(x: Array) -> Array:
         return xp.matmul(x, near, **exact(xp))

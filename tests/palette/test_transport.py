@@ -47,7 +47,8 @@ def test_what_has_its_palette_stays_and_what_has_not_comes_nearer(painting, spec
 def test_palettes_without_common_colors_and_of_single_bins_give_numbers(painting):
     for ab in (painting, np.zeros_like(painting), np.full_like(painting, 300)):
         for h in np.eye(256, dtype=np.float32)[[0, 119, 255]]:
-            assert np.isfinite(followed(ab, h, FAR_AWAY)).all()
+            for weights in (None, np.zeros(ab.shape[:2], np.float32)):
+                assert np.isfinite(followed(ab, h, FAR_AWAY, weights=weights)).all()
 
 
 def test_the_nearer_the_predicted_palette_the_less_is_moved(painting):

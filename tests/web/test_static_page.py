@@ -14,9 +14,11 @@ from playwright.sync_api import expect
 from palgan_jax.colorize.predictor import Colorizer
 from palgan_jax.data.decode import read_rgb
 from palgan_jax.export.onnx_parts import onnx_parts
+from palgan_jax.palette.histogram import histogram
 from palgan_jax.palette.palette import Palette
 from palgan_jax.palette.samples import sample_palette
 from palgan_jax.palette.spec import PaletteSpec
+from palgan_jax.palette.transport import followed
 from palgan_jax.web import static_page
 from palgan_jax.web.static_page import write_page
 from tests.palette.test_palette_files import DARK_RED, FILES, MALFORMED
@@ -234,6 +236,26 @@ def test_regions_and_given_colors_are_painted_as_by_the_command(page, photograph
     assert len(options) == 6
     assert_alike(result, by_command(photograph, *options))
     page.click("#where input >> nth=0", force=True)
+
+
+def test_colors_are_moved_to_palettes_as_by_the_package(page):
+    rng = np.random.default_rng(0)
+    ab = rng.normal(0, 20, (16, 16, 2)).astype(np.float32)
+    h, predicted = (histogram(rng.normal(0, 0.2, (9, 9, 2)).astype(np.float32)) for _ in range(2))
+    for weights in (np.ones((16, 16)), rng.uniform(0, 255, (16, 16)), np.zeros((16, 16))):
+        expected = followed(ab, h, predicted, weights=weights.astype(np.float32))
+        moved = page.evaluate(
+            """async ([a, b, h, predicted, weights, spec]) => {
+              const { followed } = await import("./engine/transport.js"), { Spec } = await import("./palette.js");
+              return followed([a, b], h, predicted, new Spec(spec), 16, weights).map((plane) => [...plane]);
+            }""",
+            [
+                *(ab[..., i].ravel().tolist() for i in range(2)),
+                *(x.ravel().tolist() for x in (h, predicted, weights)),
+                {**vars(PaletteSpec()), "ab_range": 110.0},
+            ],
+        )
+        np.testing.assert_allclose(np.stack(moved, -1).reshape(ab.shape), expected, atol=1e-2)
 
 
 def test_prints_and_transparent_pictures_are_painted_as_by_the_command(page, by_command, samples, tmp_path):

@@ -20,18 +20,21 @@ export function followed(ab, palette, predicted, spec, side, weights = null) {
       counted.push(weights ? weights[n] : 1);
     }
   }
-  const change = changes(spec.count(colors, counted), palette, spec);
+  const count = spec.count(colors, counted, false), sum = count.reduce((s, v) => s + v, 0) + 1e-6; // it may be 0
+  const change = changes(count.map((v) => v / sum), palette, spec);
   return lookedUp(change, ab, strength * spec.ab_range, spec);
 }
 
 /** Returns where the colors of bins go from p to h: [along a, along b], normalized units, of all bins. */
 function changes(p, h, spec) {
-  const { bins, centers, size } = spec, step = centers[1] - centers[0], floor = FLOOR / size;
+  const { bins, centers, size } = spec, step = centers[1] - centers[0];
   const along = Array.from(centers, (x) => Float64Array.from(centers, (y) => Math.max(LEAST, Math.exp(-0.5 * ((x - y) / step) ** 2))));
-  const source = p.map((v) => v + floor);
+  const [source, asked] = [p, h].map((palette) => {
+    const sum = palette.reduce((s, v) => s + v, FLOOR); // of one sum, also where no pixel counts
+    return Float64Array.from(palette, (v) => (v + FLOOR / size) / sum);
+  });
   const reached = (x) => blurred(blurred(x, along, bins), along, bins);
-  const ends = [h, p].map((palette) => {
-    const target = Float64Array.from(palette, (v) => v + floor);
+  const ends = [asked, source].map((target) => {
     let atTarget = new Float64Array(size).fill(1);
     for (let i = 0; i < ITERATIONS; i++) {
       const there = reached(atTarget), back = reached(source.map((v, k) => v / there[k]));
