@@ -23,7 +23,10 @@ import jax
 import numpy as np
 
 from configs.ablations import ROWS
-from palgan_jax.evaluation.results import read_results
+from palgan_jax.evaluation.evaluate import evaluate
+from palgan_jax.evaluation.protocols import find_protocol
+from palgan_jax.evaluation.systems import Checkpoint
+from palgan_jax.evaluation.truth import open_truth
 from palgan_jax.metrics.catalogue import find_metric
 from palgan_jax.metrics.confidence import paired_interval
 from palgan_jax.util.files import write_file
@@ -59,8 +62,10 @@ and without the perceptual loss), and measured on the {count} photographs for va
 Machine: {machines}.
 
 These runs say which part matters after so few steps on so few photographs. They are far too short and small to repeat
-the paper's figures, and FID means nothing on so few pictures. Intervals are of photographs (95 %, paired bootstrap,
-means over seeds), bold where they do not hold 0. They know nothing of the chance of the training: {chance}.
+the paper's figures, and FID means nothing on so few pictures. Networks are measured alone: what they paint with the
+truth's palette is not moved to it ([method](method.md#14-following-the-palette-beyond-the-paper)). Intervals are of
+photographs (95 %, paired bootstrap, means over seeds), bold where they do not hold 0. They know nothing of the chance
+of the training: {chance}.
 """
 OF_AUTOMATIC = """The row minus `palgan`. The paper's differences are those on COCO-Stuff
 ([method](method.md#10-what-the-paper-reports)); "same sign" is of PSNR, SSIM and LPIPS, and unclear where our interval
@@ -102,13 +107,15 @@ def palgan(*words: object) -> None:
 
 
 def evaluated(workdir: Path, row: str, val: Path) -> dict[str, Any]:
-    """Measures a run with its own palettes, and with those of the truth where there are palettes."""
+    """Measures a run's networks with their own palettes, and with those of the truth where there are palettes."""
     entry: dict[str, Any] = {"steps": int(json.loads((workdir / "metrics.jsonl").read_text().splitlines()[-1])["step"])}
     for palette in ("automatic",) if row in WITHOUT_PALETTE else ("automatic", "truth"):
-        folder = workdir / palette
-        words = ["--truth", f"folder:{val}", "--checkpoint", workdir, "--palette", palette, "--output", folder]
-        palgan("evaluate", *words, "--metrics", ",".join(METRICS))
-        results = read_results(folder)
+        system = Checkpoint.load(str(workdir), palette)
+        system.follows = False
+        truth, protocol = open_truth(f"folder:{val}"), find_protocol("folder")
+        results = evaluate(system, truth, protocol, workdir / palette, metrics=METRICS).evaluation
+        if results is None:
+            sys.exit("stopped; the same command goes on")
         entry["photographs"] = results.count
         entry[palette] = {name: [round(float(x), 5) for x in results.values[name]] for name in METRICS}
     return entry

@@ -86,6 +86,10 @@ class Checkpoint:
     palette: "automatic": the predicted one; "truth": the photograph's own; "random": that of another photograph;
     "mean": the same one for all, `mean` (K,).
     Raises UserError for a model that takes no palette and another choice.
+
+    Attributes:
+      follows: whether what is painted with a photograph's palette is moved to it, as for people (`palette.transport`);
+        False measures the network alone.
     """
 
     def __init__(
@@ -106,6 +110,7 @@ class Checkpoint:
         inputs: dict[str, tuple[Input, ...]] = {"truth": ("truth",), "random": ("partner",)}
         self.inputs = inputs.get(palette, ())
         self.weights = {"checkpoint": sha256}
+        self.follows = palette in ("truth", "random")  # one palette for all stands for many pictures
         self._mean = mean
         if mean is not None:
             self.weights["mean palette"] = _sha256_of(mean)
@@ -144,7 +149,7 @@ class Checkpoint:
             palette = jnp.broadcast_to(self._mean, (len(luminance), len(self._mean)))  # (B, K)
         small = self._small(luminance)
         predicted, ab = self._predict(variables, small, palette)
-        if palette is not None and self._mean is None:  # one palette for all stands for many pictures
+        if palette is not None and self.follows:
             ab = followed(ab, palette, predicted, self.colorizer.spec, self.colorizer.config.ab_range)
         return join_painting(luminance, small, ab), predicted if palette is None else palette
 
