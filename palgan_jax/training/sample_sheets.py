@@ -73,5 +73,5 @@ class SampleSheets:
 
     def _line(self, palettes: np.ndarray) -> np.ndarray:
         """Draws palettes (N, K) beside each other, with a gap; uint8 (H, W, 3)."""
-        pictures = [np.asarray(Palette(h, self._spec, self._ab_range).draw()) for h in palettes]
+        pictures = [np.asarray(Palette(h, self._spec, self._ab_range).draw(128)) for h in palettes]
         return np.concatenate([np.pad(x, ((4, 4), (4, 4), (0, 0)), constant_values=255) for x in pictures], axis=1)

@@ -23,9 +23,8 @@ from palgan_jax.checkpoint.saving import Checkpoints
 from palgan_jax.config import load_config
 from palgan_jax.data.source import open_source
 from palgan_jax.errors import ExitCode
-from palgan_jax.training import loop
+from palgan_jax.training import loop, prepare
 from palgan_jax.training.lease import Lease
-from palgan_jax.training.prepare import is_finished
 from tests.support.places import COMPILATION_CACHE, ROOT
 from tests.support.terminal import Terminal
 
@@ -161,7 +160,7 @@ def test_tensorboard_reads_the_same_numbers_the_sheets_and_the_palettes(uninterr
     drawn = np.asarray(Image.open(uninterrupted / "sheets" / "step_00000012.png").convert("RGB"))
     shown = np.asarray(Image.open(io.BytesIO(sheet.encoded_image_string)).convert("RGB"))
     assert sheet.step == 12 and np.array_equal(shown, drawn)
-    assert (palettes.width, palettes.height) == (12 * (16 * 8 + 8), 2 * (16 * 8 + 8))
+    assert (palettes.width, palettes.height) == (12 * (128 + 8), 2 * (128 + 8 + 20 + 8))
 
 
 def test_killed_and_resumed_gives_the_same_metrics_to_the_bit(uninterrupted, tmp_path):
@@ -183,7 +182,7 @@ def _complete(path: Path) -> list[dict]:
 
 def test_a_finished_run_says_so_before_it_loads_or_compiles_anything(uninterrupted, caplog, monkeypatch):
     for name in ("load_needs", "make_program", "compile_program", "train_batches", "averages"):
-        monkeypatch.setattr(loop, name, lambda *_, name=name, **__: pytest.fail(f"{name} comes too early"))
+        monkeypatch.setattr(prepare, name, lambda *_, name=name, **__: pytest.fail(f"{name} comes too early"))
     before = (uninterrupted / "metrics.jsonl").read_text()
     caplog.set_level("INFO")
     assert loop.train(load_config("tiny", [*NETWORK, "total=12 steps"]), uninterrupted) is loop.Outcome.FINISHED
@@ -196,7 +195,7 @@ def test_a_finished_run_whose_last_checkpoint_is_damaged_goes_on_from_the_one_be
     largest = max((tmp_path / "checkpoints" / "12" / "state").rglob("*"), key=lambda path: path.stat().st_size)
     largest.write_bytes(bytes(largest.stat().st_size))
     with Checkpoints(tmp_path / "checkpoints") as checkpoints:
-        assert not is_finished(checkpoints, 12) and is_finished(checkpoints, 8)
+        assert not prepare.is_finished(checkpoints, 12) and prepare.is_finished(checkpoints, 8)
     assert "12 is damaged" in caplog.text
 
 
@@ -383,7 +382,7 @@ def test_steps_are_saved_before_an_error_that_nobody_foresaw_ends_the_run(tmp_pa
 
 
 def test_what_a_run_lacks_is_named_before_its_pictures_are_looked_at(tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(loop, "open_data", lambda *_: pytest.fail("looked at pictures first"))
+    monkeypatch.setattr(prepare, "open_data", lambda *_: pytest.fail("looked at pictures first"))
     sentence = refusal(capsys, *arguments(tmp_path, "--config.best=val/beauty"))
     assert "--config.best=val/beauty is not measured: choose one of val/ab_error, val/ab_error_gray," in sentence
     assert "val/psnr_truth_palette" in sentence and "val/ssim" in sentence
@@ -395,7 +394,7 @@ def test_what_a_run_lacks_is_named_before_its_pictures_are_looked_at(tmp_path, c
 
 
 def test_a_disk_without_room_for_the_checkpoints_is_named_before_anything_is_compiled(tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(loop, "compile_program", lambda *_, **__: pytest.fail("compiled first"))
+    monkeypatch.setattr(prepare, "compile_program", lambda *_, **__: pytest.fail("compiled first"))
     sentence = refusal(capsys, *arguments(tmp_path, "--config.keep=100000000"))
     assert re.search(
         r"takes [\d.]+ .B, and [\d.]+ .B are free in .*checkpoints, too few for 100000002 of them", sentence
@@ -414,6 +413,6 @@ def test_an_error_while_a_run_is_prepared_closes_what_was_open(tmp_path, capsys,
             closed.append(self)
             super().close()
 
-    monkeypatch.setattr(loop, "Checkpoints", Noted)
+    monkeypatch.setattr(prepare, "Checkpoints", Noted)
     assert "is not measured" in refusal(capsys, *arguments(tmp_path, "--config.best=val/beauty"))
     assert len(opened) == 1 and closed == opened

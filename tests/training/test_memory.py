@@ -1,5 +1,7 @@
 """Whether a step fits the memory: real limits, real errors of XLA, and the search for the largest batch."""
 
+import functools
+import json
 import os
 import re
 import subprocess
@@ -9,14 +11,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from palgan_jax.config import default_config
+from palgan_jax.config import default_config, load_config
 from palgan_jax.errors import UserError
+from palgan_jax.training import loop, memory
 from palgan_jax.training.memory import COMPILATIONS, Need, fitting, largest_batch, too_large
 from tests.support.places import ROOT
 
 LIMITED = """
 import resource, jax, jax.numpy as jnp
-from palgan_jax.config import default_config
+from palgan_jax.config import default_config, load_config
 from palgan_jax.distributed.mesh import make_mesh
 from palgan_jax.errors import UserError
 from palgan_jax.training.compile import Program
@@ -105,3 +108,32 @@ def test_the_largest_batch_is_found_by_few_compilations(least, first, most, fixe
     assert found in compiled and len(compiled) <= COMPILATIONS and compiled[found] <= there
     exact = min(int((there - fixed) / each) // least * least, most // least * least)
     assert exact - least <= found <= most
+
+
+FITTED = [
+    "net.attention=none",
+    "net.norm=batch",
+    "net.spectral=false",
+    "data.val=",
+    "data.workers=0",
+    "eval_every=0 steps",
+]
+
+
+def test_fit_takes_the_largest_batch_for_which_there_is_memory_and_keeps_it(tmp_path, monkeypatch, one_device):
+    def limited(need_at, there, *rest):
+        need_at = functools.cache(need_at)
+        limit = 1.001 * need_at(4)  # what four pictures need is not known before steps are compiled
+        monkeypatch.setattr(memory, "room", lambda mesh, free=False: limit)
+        return largest_batch(need_at, limit, *rest)
+
+    monkeypatch.setattr(memory, "largest_batch", limited)
+
+    def run(steps: int) -> int:
+        config = load_config("tiny", [*FITTED, f"total={steps} steps"])
+        assert loop.train(config, tmp_path, fit=True) is loop.Outcome.FINISHED
+        return json.loads((tmp_path / "config.json").read_text())["batch_size"]
+
+    assert run(1) == 4
+    monkeypatch.setattr(memory, "largest_batch", lambda *_: pytest.fail("a resumed run keeps its batch"))
+    assert run(2) == 4
