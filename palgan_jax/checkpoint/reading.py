@@ -10,6 +10,7 @@ One checkpoint is one folder, `<directory>/<step>/`:
 
 import json
 import logging
+import os
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -23,7 +24,7 @@ from orbax.checkpoint import v1 as ocp
 from palgan_jax.checkpoint import checksums
 from palgan_jax.checkpoint.soundness import Damaged, check_arrays, check_description, sound_values
 from palgan_jax.checkpoint.weights import COLLECTIONS, Weights, without_canceled_biases
-from palgan_jax.errors import UserError, one_line
+from palgan_jax.errors import NO_ROOM, UserError, one_line
 from palgan_jax.util.buckets import Bucket, is_address
 
 FOLDER = "checkpoints"  # within a working directory
@@ -104,7 +105,9 @@ def first_cause(error: BaseException) -> str:
     """Returns the innermost reason of an error of Orbax, which wraps it in long messages, on one line."""
     while (inner := error.__cause__ or error.__context__) is not None:
         error = inner
-    return one_line(error, limit=160)
+    # Libraries put names of their own in front of what the system says.
+    full = (text for text in map(os.strerror, NO_ROOM) if text in str(error))
+    return next(full, one_line(error, limit=160))
 
 
 # --------------------------------------------------------------------------------------------------------- EMA weights

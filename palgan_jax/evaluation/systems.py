@@ -110,7 +110,7 @@ class Checkpoint:
         inputs: dict[str, tuple[Input, ...]] = {"truth": ("truth",), "random": ("partner",)}
         self.inputs = inputs.get(palette, ())
         self.weights = {"checkpoint": sha256}
-        self.follows = palette in ("truth", "random")  # one palette for all stands for many pictures
+        self.follows = palette != "mean"  # which stands for many pictures
         self._mean = mean
         if mean is not None:
             self.weights["mean palette"] = _sha256_of(mean)

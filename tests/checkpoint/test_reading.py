@@ -9,7 +9,7 @@ import jax
 import numpy as np
 import pytest
 
-from palgan_jax.checkpoint.reading import load_ema
+from palgan_jax.checkpoint.reading import first_cause, load_ema
 from palgan_jax.checkpoint.saving import Checkpoints
 from palgan_jax.errors import UserError
 from tests.support.checkpoint_state import CONFIG, abstract, assert_same, build, save_steps, truncate_arrays
@@ -167,3 +167,11 @@ def test_a_checkpoint_of_an_earlier_version_still_reads(tmp_path, one):
     weights = load_ema(folder, "best")
     assert weights.step == 7 and weights.config == CONFIG
     assert_same({**build().ema, "spectral": build().generator["spectral"]}, weights.variables)
+
+
+def test_a_full_disk_is_named_without_a_librarys_own_words():
+    error = ValueError(
+        'RESOURCE_EXHAUSTED: Error writing local file "4.orbax-tmp": No space left on device [at: file.cc]'
+    )
+    assert first_cause(error) == "No space left on device"
+    assert first_cause(ValueError("another")) == "another"

@@ -239,6 +239,7 @@ def test_regions_and_points_are_painted_as_by_the_command(page, photograph, by_c
 def test_a_region_is_painted_by_keys(page, photograph):
     open_picture(page, photograph)
     page.keyboard.press("3")
+    settle(page)  # the brush is ready in the next frame
     page.focus("#frame")
     with page.expect_request("**/api/preview") as request:
         page.keyboard.press(" ")
