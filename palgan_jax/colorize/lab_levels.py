@@ -70,10 +70,15 @@ def lab_to_levels(lab: np.ndarray, deep: bool = False) -> np.ndarray:
 
 def _linear(l: np.ndarray, a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """Converts Lab (N,) each to linear RGB (3, N), as `color.lab_to_linear` does."""
+    return _mixed(*_prepared(l, a, b))
+
+
+def _prepared(l: np.ndarray, a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Returns the arguments of `_mixed` for Lab (N,) each."""
     fy = (l + np.float32(16)) * np.float32(1 / 116)
     xyz = np.empty((3, len(l)), np.float32)
     _expand(fy, xyz[1])
-    return _mixed(fy, a * np.float32(1 / 500), b * np.float32(-1 / 200), xyz)
+    return fy, a * np.float32(1 / 500), b * np.float32(-1 / 200), xyz
 
 
 def _mixed(fy: np.ndarray, along_x: np.ndarray, along_z: np.ndarray, xyz: np.ndarray) -> np.ndarray:
@@ -113,10 +118,7 @@ def _chroma_share(l: np.ndarray, a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
     By bisection; the lower end is always inside, however the gamut is shaped.
     """
-    fy = (l + np.float32(16)) * np.float32(1 / 116)
-    along_x, along_z = a * np.float32(1 / 500), b * np.float32(-1 / 200)
-    xyz = np.empty((3, len(l)), np.float32)
-    _expand(fy, xyz[1])
+    fy, along_x, along_z, xyz = _prepared(l, a, b)
     low, step = np.zeros_like(fy), np.float32(1)
     for _ in range(_HALVINGS):
         step /= 2

@@ -1,5 +1,6 @@
 """Sample sheets while training: the same few pictures, colorized by the averaged weights of that step."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -59,7 +60,8 @@ class SampleSheets:
         h, ours, gray, truth = (np.asarray(x) for x in computed)
         if jax.process_index():
             return {}
-        palettes = [Palette(x, self._spec, self._ab_range) if self._has_palette else None for x in h]
+        predicted = self._palettes(h) if self._has_palette else []
+        palettes = predicted or [None] * len(h)
         rows = [
             Row(self._source.picture_name(i), gray[i], {"ours": ours[i]}, self._rgb[i], palettes[i])
             for i in range(len(ours))
@@ -69,9 +71,15 @@ class SampleSheets:
             return {}
         with Image.open(path) as sheet:
             drawn = {"sheet": np.asarray(sheet.convert("RGB"))}
-        return drawn | ({"palettes": np.concatenate([self._line(h), self._line(truth)])} if self._has_palette else {})
+        if not predicted:
+            return drawn
+        return drawn | {"palettes": np.concatenate([_line(predicted), _line(self._palettes(truth))])}
 
-    def _line(self, palettes: np.ndarray) -> np.ndarray:
-        """Draws palettes (N, K) beside each other, with a gap; uint8 (H, W, 3)."""
-        pictures = [np.asarray(Palette(h, self._spec, self._ab_range).draw(128)) for h in palettes]
-        return np.concatenate([np.pad(x, ((4, 4), (4, 4), (0, 0)), constant_values=255) for x in pictures], axis=1)
+    def _palettes(self, palettes: np.ndarray) -> list[Palette]:
+        return [Palette(h, self._spec, self._ab_range) for h in palettes]
+
+
+def _line(palettes: Sequence[Palette]) -> np.ndarray:
+    """Draws palettes beside each other, with a gap; uint8 (H, W, 3)."""
+    pictures = [np.asarray(palette.draw(128)) for palette in palettes]
+    return np.concatenate([np.pad(x, ((4, 4), (4, 4), (0, 0)), constant_values=255) for x in pictures], axis=1)
