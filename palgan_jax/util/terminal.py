@@ -114,7 +114,9 @@ def _appending(path: Path) -> Iterator[IO[str]]:
 
 
 def _write(file: IO[str], text: str) -> None:
-    with suppress(OSError):  # a full disk is no reason to hide why a run ends
+    # A full disk is no reason to hide why a run ends, nor is a file that was closed (ValueError) while a library's
+    # thread was about to tell of its error.
+    with suppress(OSError, ValueError):
         file.write("\n".join(map(printable, text.rstrip("\n").split("\n"))) + "\n")
         file.flush()
 

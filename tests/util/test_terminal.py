@@ -106,6 +106,25 @@ def test_messages_after_the_stream_was_closed_are_no_fault(monkeypatch):
     logging.basicConfig(handlers=before, force=True)
 
 
+def test_errors_of_threads_that_end_after_the_file_was_closed_are_no_fault(tmp_path):
+    # Hooks of a thread that was about to tell of its error when the `with` body was left.
+    program = """
+import sys, threading
+from pathlib import Path
+from types import SimpleNamespace
+from palgan_jax.util.terminal import recorded, show_messages
+show_messages()
+with recorded(Path(sys.argv[1])):
+    hooks = sys.unraisablehook, threading.excepthook
+error = OSError("No space left on device")
+for hook in hooks:
+    hook(SimpleNamespace(exc_type=OSError, exc_value=error, exc_traceback=None, err_msg=None, object=None, thread=None))
+"""
+    words = [sys.executable, "-c", program, str(tmp_path)]
+    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 @pytest.mark.parametrize("process", [0, 3])
 def test_a_full_disk_under_the_file_hides_no_sentence(tmp_path, process):
     (tmp_path / ("log-3.txt" if process else "log.txt")).symlink_to("/dev/full")
