@@ -47,7 +47,7 @@ def errors(colorizer, path: Path) -> dict[str, float]:
     """Returns the errors of one photograph."""
     from palgan_jax.color import bytes_to_lab
     from palgan_jax.colorize.join import colors_of
-    from palgan_jax.colorize.points import Hints, Spread
+    from palgan_jax.colorize.points import Ground, Hints, Spread
     from palgan_jax.data.decode import read_rgb
 
     square = Image.fromarray(read_rgb(path)).resize((SIDE, SIDE), Image.Resampling.BILINEAR)
@@ -58,7 +58,8 @@ def errors(colorizer, path: Path) -> dict[str, float]:
     def error(painting: np.ndarray) -> float:
         return float(np.linalg.norm(painting.reshape(truth.shape) - truth, axis=-1).mean())
 
-    painted = np.stack(colors_of(lightness, ab).rows(0, SIDE), -1).reshape(truth.shape)
+    colors = colors_of(lightness, ab)
+    painted = np.stack(colors.rows(0, SIDE), -1).reshape(truth.shape)
 
     figures = {"painted": error(painted)}
     rng = np.random.default_rng(0)
@@ -66,8 +67,8 @@ def errors(colorizer, path: Path) -> dict[str, float]:
         cells = rng.choice(SIDE * SIDE, count, replace=False)
         places = np.stack([cells % SIDE, cells // SIDE], -1)
         wanted = np.stack([_around(truth, x, y).mean((0, 1)) for x, y in places])
-        spread = Spread(lightness, Hints(places, wanted, np.arange(count)))
-        figures[f"ours_{count}"] = error(np.stack(spread.colors(ab).rows(0, SIDE), -1))
+        spread = Spread(Ground(lightness), Hints(places, wanted, np.arange(count)))
+        figures[f"ours_{count}"] = error(np.stack(spread.over(colors).rows(0, SIDE), -1))
         figures[f"levin_{count}"] = error(levin(lightness, painted, cells, wanted))
     return figures
 
@@ -78,8 +79,8 @@ def _around(truth: np.ndarray, x: int, y: int) -> np.ndarray:
 
 def seconds(path: Path) -> dict[str, float]:
     """Returns the CPU seconds of a photograph with five points: all new, and with one of them moved."""
-    from palgan_jax.colorize.join import join_colors, luminance
-    from palgan_jax.colorize.points import Hints, Spread
+    from palgan_jax.colorize.join import colors_of, join_colors, luminance
+    from palgan_jax.colorize.points import Ground, Hints, Spread
     from palgan_jax.data.decode import read_rgb
 
     picture = Image.fromarray(read_rgb(path)).resize((512, 512), Image.Resampling.BICUBIC)
@@ -88,7 +89,7 @@ def seconds(path: Path) -> dict[str, float]:
 
     def paint(lightness: np.ndarray) -> float:
         start = time.process_time()
-        join_colors(Spread(lightness, Hints.at_points(points)).colors(ab))
+        join_colors(Spread(Ground(lightness), Hints.at_points(points)).over(colors_of(lightness, ab)))
         return time.process_time() - start
 
     lightness = luminance(np.asarray(picture))

@@ -30,28 +30,32 @@ SLIGHT = 9.0
 _TAIL = 5  # deviations of the blur, beyond which its weights are nothing
 
 
-def along_edges(
-    lightness: np.ndarray, ab: np.ndarray, blur: float = BLUR, window: float = WINDOW
-) -> tuple[np.ndarray, np.ndarray]:
-    """Returns ab as a local linear function of L, the offset and the slope, (H, W, 2) each: offset + slope * L.
+class Guide:
+    """A luminance that guides colors along its edges; what all paintings of a picture share is computed once."""
 
-    lightness: L (H, W) in [0, 100], of the size of the painting.
-    ab: the painting, (H, W, 2), Lab units.
-    blur, window: as BLUR and WINDOW, of a painting of another kind.
-    """
-    height, width = lightness.shape
-    radius = window_radius(height, window)
-    blurred = _blurred(_blurred(lightness, 0, blur * height), 1, blur * width)
+    def __init__(self, lightness: np.ndarray, blur: float = BLUR, window: float = WINDOW) -> None:
+        """Takes L (H, W) in [0, 100], of the size of the paintings.
 
-    def mean(planes: np.ndarray) -> np.ndarray:  # (..., H, W)
-        return _window_means(_window_means(planes, radius).mT, radius).mT
+        blur, window: as BLUR and WINDOW, of paintings of another kind.
+        """
+        height, width = lightness.shape
+        self._radius = window_radius(height, window)
+        self._blurred = _blurred(_blurred(lightness, 0, blur * height), 1, blur * width)
+        self._mean = self._means(self._blurred)
+        self._spread = self._means(self._blurred**2) - self._mean**2 + np.float32(SLIGHT)
 
-    planes = np.ascontiguousarray(np.moveaxis(ab, -1, 0))
-    mean_l = mean(blurred)
-    variance = mean(blurred**2) - mean_l**2
-    covariance = mean(blurred * planes) - mean_l * mean(planes)
-    slope = np.moveaxis(mean(covariance / (variance + np.float32(SLIGHT))), 0, -1)
-    return ab - slope * blurred[..., None], slope
+    def along(self, ab: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Returns a painting, ab (H, W, 2) in Lab units, as a local linear function of L: offset + slope * L.
+
+        Offset and slope are (H, W, 2) each.
+        """
+        planes = np.ascontiguousarray(np.moveaxis(ab, -1, 0))
+        covariance = self._means(self._blurred * planes) - self._mean * self._means(planes)
+        slope = np.moveaxis(self._means(covariance / self._spread), 0, -1)
+        return ab - slope * self._blurred[..., None], slope
+
+    def _means(self, planes: np.ndarray) -> np.ndarray:  # (..., H, W)
+        return _window_means(_window_means(planes, self._radius).mT, self._radius).mT
 
 
 def window_radius(height: int, window: float = WINDOW) -> int:

@@ -15,7 +15,7 @@ import numpy as np
 from PIL import Image
 
 from palgan_jax.color import DARK, LIGHT_OF_RGB, light_to_lightness, srgb_to_linear
-from palgan_jax.colorize.edges import along_edges
+from palgan_jax.colorize.edges import Guide
 from palgan_jax.colorize.lab_levels import PIECE, LevelWriter
 from palgan_jax.data.levels import to_bytes
 from palgan_jax.data.picture import Picture
@@ -134,12 +134,17 @@ class LinearColors:
     def __init__(self, offset: np.ndarray, slope: np.ndarray, size: tuple[int, int]) -> None:
         """Takes ab = offset + slope * L, maps (h, w, 2), for a picture of size (H, W)."""
         (height, width), rows = size, len(offset)
+        self._offset, self._slope = offset, slope
         maps = np.concatenate([offset, slope], axis=-1)
         planes = (Image.fromarray(np.ascontiguousarray(maps[..., i], np.float32)) for i in range(4))
         # Along rows by Pillow, and down columns as a product of matrices, a third of Pillow's time.
         wide = np.stack([np.asarray(plane.resize((width, rows), Image.Resampling.BICUBIC)) for plane in planes], axis=1)
         self._wide = wide.reshape(rows, 4 * width)
         self._weights = _interpolation(rows, height)
+
+    def resized(self, size: tuple[int, int]) -> "LinearColors":
+        """Returns them for a picture of another size (H, W)."""
+        return LinearColors(self._offset, self._slope, size)
 
     def rows(self, l: np.ndarray, top: int, bottom: int) -> list[np.ndarray]:
         """Returns the a and b of rows top..bottom, whose L is l (bottom - top, W): the same shape."""
@@ -154,6 +159,24 @@ class LinearColors:
             np.matmul(weights, samples[:, part], out=stretched[:, part])
         a, b, slope_a, slope_b = np.split(stretched, 4, axis=1)
         return [a + slope_a * l, b + slope_b * l]
+
+
+class PixelColors:
+    """ab as `LinearColors` have it, at some pixels alone."""
+
+    def __init__(self, maps: tuple[int, int], size: tuple[int, int], places: np.ndarray, l: np.ndarray) -> None:
+        """Prepares for maps of a size (h, w) over a picture of (H, W): at pixels (N, 2), x and y, whose L is l (N,)."""
+        self._down, self._across = (
+            _interpolation(count, length)[at] for count, length, at in zip(maps, size, places.T[::-1], strict=True)
+        )
+        self._l = l[:, None]
+
+    def __call__(self, offset: np.ndarray, slope: np.ndarray) -> np.ndarray:
+        """Returns the ab (N, 2) that offset + slope * L, maps (h, w, 2), have at the pixels."""
+        maps = np.concatenate([offset, slope], axis=-1)
+        rows = (self._down @ maps.reshape(len(maps), -1)).reshape(-1, *maps.shape[1:])  # (N, w, 4)
+        values = np.einsum("nwc,nw->nc", rows, self._across)
+        return values[:, :2] + values[:, 2:] * self._l
 
 
 def _interpolation(count: int, size: int) -> np.ndarray:
@@ -178,6 +201,12 @@ class Colors:
     masks: list[np.ndarray]
     added: LinearColors | None = None
 
+    def resized(self, luminance: np.ndarray) -> "Colors":
+        """Returns them, without what is added, for a copy of the picture in another size, L (h, w)."""
+        size = luminance.shape
+        masks = [np.asarray(Image.fromarray(mask).resize(size[::-1])) for mask in self.masks]
+        return Colors(luminance, [painting.resized(size) for painting in self.paintings], masks)
+
     def rows(self, top: int, bottom: int) -> list[np.ndarray]:
         """Returns the a and b of rows top..bottom, flat: (N,) each."""
         l = self.luminance[top:bottom]
@@ -190,17 +219,27 @@ class Colors:
         return [plane.ravel() for plane in color]
 
 
-def colors_of(luminance: np.ndarray, ab: np.ndarray, layers: Sequence[Layer] = ()) -> Colors:
-    """Returns the colors of a painting of L (H, W), ab (h, w, 2), and of layers over it, along the edges of L."""
-    paintings = [ab, *(layer.ab for layer in layers)]
-    small = {shape: shrink(luminance, *shape) for shape in {painting.shape[:2] for painting in paintings}}
-    linear = [linear_colors(small[painting.shape[:2]], painting, luminance.shape) for painting in paintings]
+def colors_of(
+    luminance: np.ndarray,
+    ab: np.ndarray,
+    layers: Sequence[Layer] = (),
+    guide_of: Callable[[tuple[int, int]], Guide] | None = None,
+) -> Colors:
+    """Returns the colors of a painting of L (H, W), ab (h, w, 2), and of layers over it, along the edges of L.
+
+    guide_of: returns the guide of that L at a size (h, w), where it is kept for other paintings.
+    """
+    guide_of = guide_of or cache(lambda size: Guide(shrink(luminance, *size)))
+    linear = [
+        linear_colors(guide_of(painting.shape[:2]), painting, luminance.shape)
+        for painting in (ab, *(layer.ab for layer in layers))
+    ]
     return Colors(luminance, linear, [layer.mask for layer in layers])
 
 
-def linear_colors(small: np.ndarray, ab: np.ndarray, size: tuple[int, int]) -> LinearColors:
-    """Returns a painting, ab (h, w, 2), along the edges of L (h, w), for a picture of size (H, W)."""
-    return LinearColors(*along_edges(small, np.asarray(ab, np.float32)), size)
+def linear_colors(guide: Guide, ab: np.ndarray, size: tuple[int, int]) -> LinearColors:
+    """Returns a painting, ab (h, w, 2), along the edges of its guide, for a picture of size (H, W)."""
+    return LinearColors(*guide.along(np.asarray(ab, np.float32)), size)
 
 
 def join_band(luminance: np.ndarray, colors: LinearColors, first: int, deep: bool) -> np.ndarray:

@@ -11,6 +11,7 @@ import numpy as np
 from PIL import Image
 
 from palgan_jax.colorize.border import Border, find_border
+from palgan_jax.colorize.edges import Guide
 from palgan_jax.colorize.encode import encode_bands
 from palgan_jax.colorize.join import LinearColors, join_band, linear_colors, luminance, with_alpha
 from palgan_jax.colorize.metadata import Metadata
@@ -77,7 +78,7 @@ def colorize_bands(
     place = border.place(*size) if border else (slice(0, source.height), slice(0, source.width))
     _, ab = colorizer.paint_small(seen.resized(side, side, place), painting, turn)
     inner = place[0].stop - place[0].start, place[1].stop - place[1].start
-    colors = linear_colors(shown.resized(ab.shape[0], ab.shape[1], place), ab, inner)
+    colors = linear_colors(Guide(shown.resized(ab.shape[0], ab.shape[1], place)), ab, inner)
     shape = (source.height, source.width, 4 if source.has_alpha else 3)
     dtype = np.dtype(np.uint16 if source.is_deep else np.uint8)
     return encode_bands(_painted(source, colors, place, border), shape, dtype, metadata)

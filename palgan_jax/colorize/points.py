@@ -13,17 +13,16 @@ linear system of Levin et al. ("Colorization using optimization", SIGGRAPH 2004)
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from PIL import Image
 
-from palgan_jax.colorize.edges import along_edges
-from palgan_jax.colorize.join import Colors, Layer, LinearColors, colors_of, shrink
+from palgan_jax.colorize.edges import Guide
+from palgan_jax.colorize.join import Colors, LinearColors, PixelColors, shrink
 from palgan_jax.data.decode import MAX_PIXELS, decode_picture
 from palgan_jax.data.file_bytes import read_bytes
 from palgan_jax.data.levels import to_bytes
@@ -155,6 +154,30 @@ def parse_point(text: str) -> tuple[tuple[int, int], str]:
     return (int(x), int(y)), color
 
 
+class Ground:
+    """A picture's luminance, as colors are spread over it; what all its hints share is computed once.
+
+    Attributes:
+      luminance: L (H, W).
+      small: L (h, w), reduced.
+      guide: what lets given colors end at edges in a larger picture, too.
+    """
+
+    def __init__(self, luminance: np.ndarray, side: int = SIDE) -> None:
+        """Reduces L (H, W) to `side` pixels where its longer side has more."""
+        height, width = luminance.shape
+        times = min(1, side / max(height, width))
+        self.luminance, self.small = luminance, luminance
+        if times < 1:
+            self.small = shrink(luminance, max(1, round(height * times)), max(1, round(width * times)))
+        self.guide = Guide(self.small, blur=0.5 / side, window=2 / side)
+        self._bytes = np.ascontiguousarray(self.small, np.float32).tobytes()
+
+    def distances(self, cells: tuple[int, ...]) -> np.ndarray:
+        """Returns how far each pixel of the small L is from the nearest of the cells, in longer sides: (h, w)."""
+        return _distances(self._bytes, self.small.shape, cells)
+
+
 class Spread:
     """Hints, spread over the picture that they are for.
 
@@ -162,29 +185,21 @@ class Spread:
       shares: how much of each pixel's color each of the hints' colors is, float32 (M, h, w); the network has the rest.
     """
 
-    def __init__(self, luminance: np.ndarray, hints: Hints, side: int = SIDE) -> None:
-        """Spreads hints over L (H, W), reduced to `side` pixels where its longer side has more.
-
-        Raises UserError where they do not fit it, or lie too close together.
-        """
-        height, width = luminance.shape
+    def __init__(self, ground: Ground, hints: Hints) -> None:
+        """Raises UserError where the hints do not fit the picture, or lie too close together."""
+        height, width = ground.luminance.shape
         hints.check(width, height)
-        self._luminance, self._hints = luminance, hints
-        times = min(1, side / max(height, width))
-        self._side = side
-        size = max(1, round(height * times)), max(1, round(width * times))
-        self._small = luminance if times == 1 else shrink(luminance, *size)
-        cells = self._cells(*size)
-        key = np.ascontiguousarray(self._small, np.float32).tobytes(), size
+        self._ground, self._hints = ground, hints
+        cells = self._cells(*ground.small.shape)
         with np.errstate(divide="ignore"):
-            weights = np.stack([(_distances(*key, own) / REACH) ** -float(FALL) for own in cells])  # (M, h, w)
+            weights = np.stack([(ground.distances(own) / REACH) ** -float(FALL) for own in cells])  # (M, h, w)
         weights = np.minimum(weights, 1e30)
         self.shares = (weights / (1 + weights.sum(0))).astype(np.float32)
 
     def _cells(self, height: int, width: int) -> list[tuple[int, ...]]:
         """Returns the pixels of the small picture that each color has, as flat indices."""
         hints = self._hints
-        x, y = (hints.places * (width, height) // self._luminance.shape[::-1]).T
+        x, y = (hints.places * (width, height) // self._ground.luminance.shape[::-1]).T
         # Of several colors in one pixel of the small picture, the one with the most pixels.
         pairs, counts = np.unique(np.stack([y * width + x, hints.color_of]), axis=1, return_counts=True)
         order = np.lexsort((-counts, pairs[0]))
@@ -210,41 +225,37 @@ class Spread:
         count = count_colors(self._hints.colors, area, palette.spec, palette.ab_range)
         return palette.mix(Palette(count, palette.spec, palette.ab_range), min(1.0, float(area.sum())))
 
-    def colors(self, ab: np.ndarray, layers: Sequence[Layer] = ()) -> Colors:
-        """Returns the colors of a painting, ab (R, R, 2) in Lab units, and of layers over it, with the hints' over all.
+    def over(self, colors: Colors) -> Colors:
+        """Returns the picture's colors with those of the hints over them.
 
         At points, they have the given ab to within a quarter of a unit, whatever the picture's size.
         """
-        height, width = self._small.shape
-        layers_here = [
-            Layer(layer.ab, np.asarray(Image.fromarray(layer.mask).resize((width, height)))) for layer in layers
-        ]
-        small = colors_of(self._small, ab, layers_here)
-        painted = np.stack(small.rows(0, height), -1).reshape(height, width, 2)
-        whole = colors_of(self._luminance, ab, layers)
-        given, wanted = self._hints.colors, self._hints.colors
-        for _ in range(_ROUNDS):
-            whole.added = self._change(painted, given)
-            if len(self._hints.places) > len(wanted):  # strokes, whose pixels need not be met one by one
-                break
-            error = wanted - self._at_points(whole)
-            if np.abs(error).max() < _MET:
-                break
-            given = np.clip(given + error, -128, 128)
-        return whole
+        small, size = self._ground.small, self._ground.luminance.shape
+        painted = np.stack(colors.resized(small).rows(0, len(small)), -1).reshape(*small.shape, 2)
+        given = wanted = self._hints.colors
+        change = self._change(painted, given)
+        if len(self._hints.places) == len(wanted):  # the pixels of strokes need not be met one by one
+            places = self._hints.places[np.argsort(self._hints.color_of)]
+            added_at = PixelColors(small.shape, size, places, self._ground.luminance[places[:, 1], places[:, 0]])
+            missing = wanted - _at(places, colors)
+            for _ in range(_ROUNDS):
+                error = missing - added_at(*change)
+                if np.abs(error).max() < _MET:
+                    break
+                given = np.clip(given + error, -128, 128)
+                change = self._change(painted, given)
+        return replace(colors, added=LinearColors(*change, size))
 
-    def _change(self, painted: np.ndarray, given: np.ndarray) -> LinearColors:
-        """Returns what makes a painting (h, w, 2) have the given colors (M, 2)."""
+    def _change(self, painted: np.ndarray, given: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Returns what makes a painting (h, w, 2) have the given colors (M, 2), as offset and slope, (h, w, 2) each."""
         change = np.einsum("mhw,mc->hwc", self.shares, given.astype(np.float32))
         change -= self.shares.sum(0)[..., None] * painted
-        # It ends at edges in a larger picture, too.
-        linear = along_edges(self._small, change, blur=0.5 / self._side, window=2 / self._side)
-        return LinearColors(*linear, self._luminance.shape)
+        return self._ground.guide.along(change)
 
-    def _at_points(self, colors: Colors) -> np.ndarray:
-        """Returns the ab (M, 2) at the pixels of the hints."""
-        order = np.argsort(self._hints.color_of)
-        return np.array([[plane[x] for plane in colors.rows(y, y + 1)] for x, y in self._hints.places[order]])
+
+def _at(places: np.ndarray, colors: Colors) -> np.ndarray:
+    """Returns the ab (N, 2) of a picture at pixels (N, 2)."""
+    return np.array([[plane[x] for plane in colors.rows(y, y + 1)] for x, y in places])
 
 
 @lru_cache(maxsize=2 * _MOST_COLORS)

@@ -191,16 +191,11 @@ class Colorizer:
             palette = spread.moved(palette or self._predicted(view))
         elif size != self.resolution:
             palette = palette or self._predicted(view)
+        used, ab = self._painted(view, palette and palette.counted_as(*kind).counts(), size)
         if palette is None:
-            used, ab = self.predict(view.square(size))
             palette = view.predicted = Palette(used, *kind)
         else:
             palette = palette.counted_as(*kind)
-            used = palette.counts()
-            if size == self.resolution:
-                _, ab = self.predict(view.square(size), used)
-            else:
-                ab = self.repaint(view.square(size), used, size)
         # What points move the palette by is theirs, and the rest of the picture keeps its own colors.
         if wished is not None and painting.follow:
             ab = self._followed(ab, wished, view)
@@ -212,6 +207,20 @@ class Colorizer:
             layer = layer._replace(ab=self._followed(layer.ab, region.palette, view, shown))
             layers.append(layer._replace(ab=painting.saturation * layer.ab))
         return palette, painting.saturation * ab, layers
+
+    def _painted(self, view: View, h: np.ndarray | None, size: int) -> tuple[np.ndarray, np.ndarray]:
+        """Paints a photograph with a palette (K,), or the predicted one: returns it, and ab (size, size, 2).
+
+        The last painting is kept: while a region, or how colorful all is, changes, it stays the same.
+        """
+        key, last = (size, b"" if h is None else h.tobytes()), view.painted
+        if last is None or last[0] != key:
+            if h is None or size == self.resolution:
+                used, ab = self.predict(view.square(self.resolution), h)
+            else:
+                used, ab = h, self.repaint(view.square(size), h, size)
+            view.painted = last = key, used, ab
+        return last[1:]
 
     def _followed(self, ab: np.ndarray, palette: Palette, view: View, weights: np.ndarray | None = None) -> np.ndarray:
         kind = self.spec, self.config.ab_range

@@ -6,10 +6,11 @@ from functools import cached_property
 import numpy as np
 
 from palgan_jax.colorize.border import Border, find_border
-from palgan_jax.colorize.join import Layer, colors_of, join, join_colors, luminance, squash, with_alpha
+from palgan_jax.colorize.edges import Guide
+from palgan_jax.colorize.join import Layer, colors_of, join, join_colors, luminance, shrink, squash, with_alpha
 from palgan_jax.colorize.painting import Painting
 from palgan_jax.colorize.points import SIDE as HINT_SIDE
-from palgan_jax.colorize.points import Spread
+from palgan_jax.colorize.points import Ground, Spread
 from palgan_jax.data.picture import Picture
 from palgan_jax.palette.palette import Palette
 
@@ -19,6 +20,7 @@ class View:
 
     Attributes:
       predicted: the palette that was predicted for it; None before that.
+      painted: how it was painted last: its size and its palette, as bytes, and the palette and ab; None before that.
     """
 
     def __init__(self, lightness: np.ndarray) -> None:
@@ -26,6 +28,7 @@ class View:
         self._lightness = lightness
         self._squares: dict[int, np.ndarray] = {}
         self.predicted: Palette | None = None
+        self.painted: tuple[tuple[int, bytes], np.ndarray, np.ndarray] | None = None
 
     def square(self, side: int) -> np.ndarray:
         """Returns the L of the photograph, squashed to (side, side)."""
@@ -44,11 +47,23 @@ class Subject:
 
     def __init__(self, picture: Picture, hint_side: int = HINT_SIDE) -> None:
         self.picture, self.hint_side = picture, hint_side
+        self._guides: dict[tuple[int, int], Guide] = {}
 
     @cached_property
     def lightness(self) -> np.ndarray:
         """Its L (H, W) in [0, 100]."""
         return luminance(self.picture.pixels)
+
+    @cached_property
+    def ground(self) -> Ground:
+        """What colors that are given at pixels are spread over."""
+        return Ground(self.lightness, self.hint_side)
+
+    def guide(self, size: tuple[int, int]) -> Guide:
+        """Returns what guides paintings of a size (h, w) along the edges of the picture."""
+        if size not in self._guides:
+            self._guides[size] = Guide(shrink(self.lightness, *size))
+        return self._guides[size]
 
     @cached_property
     def _seen(self) -> np.ndarray:
@@ -84,10 +99,10 @@ class PreparedPicture:
 
     def __init__(self, subject: Subject, painting: Painting) -> None:
         """Raises UserError for points outside of the picture, and for a region's mask of another shape."""
-        self._picture, self._lightness = subject.picture, subject.lightness
+        self._subject, self._picture, self._lightness = subject, subject.picture, subject.lightness
         height, width = self._lightness.shape
         hints = painting.hints
-        self.spread = None if hints is None else Spread(self._lightness, hints, subject.hint_side)
+        self.spread = None if hints is None else Spread(subject.ground, hints)
         self._border = None if painting.paint_border or self.spread is not None else subject.border
         self.view = subject.whole if self._border is None else subject.photograph
         self._place = np.s_[:, :] if self._border is None else self._border.place(height, width)
@@ -101,7 +116,9 @@ class PreparedPicture:
         deep = deep and self._picture.pixels.dtype == np.uint16
         lightness, height, width = self._lightness, *self._lightness.shape
         if self._border is None:
-            colors = colors_of(lightness, ab, layers) if self.spread is None else self.spread.colors(ab, layers)
+            colors = colors_of(lightness, ab, layers, self._subject.guide)
+            if self.spread is not None:
+                colors = self.spread.over(colors)
             return with_alpha(join_colors(colors, deep), self._picture)
         nothing = np.zeros_like(ab)
         border = Layer(nothing, np.ascontiguousarray(self._border.mask(height, width)[self._place]))

@@ -32,7 +32,7 @@ def join_painting(luminance: jax.Array, small: jax.Array, ab: jax.Array) -> jax.
 
 
 def along_edges(lightness: jax.Array, ab: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Returns offset and slope (B, H, W, 2) for L (B, H, W) and ab (B, H, W, 2), as `colorize.edges.along_edges`."""
+    """Returns offset and slope (B, H, W, 2) for L (B, H, W) and ab (B, H, W, 2), as `colorize.edges.Guide`."""
     height, width = lightness.shape[1:]
     blurred = jnp.einsum("ih,jw,bhw->bij", _blur_matrix(height), _blur_matrix(width), lightness, precision=HIGHEST)
     blurred = blurred[..., None]  # (B, H, W, 1)

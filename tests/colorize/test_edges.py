@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter, uniform_filter
 
-from palgan_jax.colorize.edges import BLUR, SLIGHT, WINDOW, along_edges
+from palgan_jax.colorize.edges import BLUR, SLIGHT, WINDOW, Guide
 from palgan_jax.colorize.join import Colors, LinearColors, join, join_colors, luminance
 from palgan_jax.data.decode import read_rgb
 from palgan_jax.metrics.bleeding import color_bleeding
@@ -13,7 +13,7 @@ SIDE = 128
 
 
 def sharpened(lightness: np.ndarray, ab: np.ndarray) -> np.ndarray:
-    offset, slope = along_edges(lightness, ab)
+    offset, slope = Guide(lightness).along(ab)
     return offset + slope * lightness[..., None]
 
 

@@ -11,11 +11,13 @@ from skimage.color import deltaE_ciede2000, rgb2lab
 import palgan_jax
 from palgan_jax import Colorizer, Palette, open_picture
 from palgan_jax.colorize import jax_network, predictor
+from palgan_jax.colorize.call_options import read_picture
 from palgan_jax.colorize.files import is_result
 from palgan_jax.colorize.join import luminance
 from palgan_jax.colorize.lab_levels import lab_to_levels
 from palgan_jax.colorize.painting import Painting
 from palgan_jax.colorize.points import Hints
+from palgan_jax.colorize.prepared import Subject
 from palgan_jax.colorize.regions import Region
 from palgan_jax.data.in_memory import take_picture
 from palgan_jax.errors import UserError
@@ -363,3 +365,27 @@ def test_points_of_the_command_and_pictures_of_strokes(palgan, photo, tmp_path):
     for wrong, sentence in (("20,50", "there is no file"), ("2,5=what", "is no color"), ("200,5=red", "is outside of")):
         code, _, errors = palgan(photo, options=["--point", wrong], output=tmp_path / "wrong")
         assert code == 2 and any(sentence in line for line in errors), errors
+
+
+def test_a_subject_that_was_painted_before_is_painted_as_a_new_one(colorizer, photo):
+    picture, _ = read_picture(photo)
+    mask = np.zeros(picture.pixels.shape[:2], np.uint8)
+    mask[:30, :40] = 255
+    red, blue = Palette.from_colors(["#c03030"]), Palette.from_colors(["#3050a0", "gray"])
+    paintings = [
+        Painting(),
+        Painting(saturation=1.4),
+        Painting(red),
+        Painting(red, regions=(Region(mask, blue),)),
+        Painting(regions=(Region(mask, red),)),
+        Painting(hints=Hints.at_points([((10, 60), "#30a030")])),
+        Painting(red, hints=Hints.at_points([((90, 5), "#30a030"), ((3, 4), "navy")])),
+        Painting(resolution=128),
+        Painting(red, resolution=128, saturation=0.5),
+        Painting(),
+    ]
+    kept = Subject(picture)
+    for painting in paintings:
+        again, anew = (colorizer.paint(subject, painting) for subject in (kept, Subject(picture)))
+        np.testing.assert_array_equal(again.pixels, anew.pixels)
+        assert again.palette == anew.palette

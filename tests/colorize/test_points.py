@@ -11,7 +11,7 @@ from skimage.color import deltaE_ciede2000, rgb2lab
 from palgan_jax.colorize import points as module
 from palgan_jax.colorize.join import colors_of, join, join_colors, luminance
 from palgan_jax.colorize.lab_levels import lab_to_levels
-from palgan_jax.colorize.points import EDGE, Hints, Spread, parse_point
+from palgan_jax.colorize.points import EDGE, Ground, Hints, Spread, parse_point
 from palgan_jax.data.decode import read_rgb
 from palgan_jax.errors import UserError
 
@@ -38,7 +38,7 @@ def test_the_result_has_the_given_colors_at_the_pixels(samples, name, times):
     height, width = lightness.shape
     rng = np.random.default_rng(1)
     points = [((int(rng.integers(width)), int(rng.integers(height))), color) for color in COLORS]
-    rgb = join_colors(Spread(lightness, Hints.at_points(points)).colors(painting()))
+    rgb = join_colors(Spread(Ground(lightness), Hints.at_points(points)).over(colors_of(lightness, painting())))
     assert difference_at(points, lightness, rgb).max() < 2
     assert difference_at(points, lightness, join(lightness, painting())).max() > 10  # as it was without them
     assert np.abs(luminance(rgb) - lightness).max() < 0.5
@@ -49,17 +49,17 @@ def test_a_color_stays_within_the_outline_that_it_is_given_in():
     disc = np.hypot(y - 100, x - 100) < 60
     lightness = np.where(disc, 40, 70).astype(np.float32)
     ab = np.zeros((64, 64, 2), np.float32)
-    spread = Spread(lightness, Hints.at_points([((100, 100), "#c03030")]))
+    spread = Spread(Ground(lightness), Hints.at_points([((100, 100), "#c03030")]))
     (share,) = spread.shares
     assert share[disc].min() > 0.7 and share[~disc].max() < 0.3
     assert spread.area() == pytest.approx([share.mean()])
-    color = rgb2lab(join_colors(spread.colors(ab)))[..., 1:]
+    color = rgb2lab(join_colors(spread.over(colors_of(lightness, ab))))[..., 1:]
     assert color[100, 155, 0] > 30 and color[100, 165, 0] < 20 and np.abs(color[:, 280]).max() < 6
 
 
 def test_two_colors_share_the_picture_by_their_distances():
     lightness = np.full((40, 200), 50, np.float32)
-    spread = Spread(lightness, Hints.at_points([((20, 20), "red"), ((180, 20), "blue")]))
+    spread = Spread(Ground(lightness), Hints.at_points([((20, 20), "red"), ((180, 20), "blue")]))
     red, blue = spread.shares[:, 20]
     assert red[20] == pytest.approx(1) and blue[180] == pytest.approx(1)
     np.testing.assert_allclose(red[20:181], blue[20:181][::-1], atol=1e-5)
@@ -89,10 +89,10 @@ def test_distances_are_those_of_networkx(data):
 def test_moving_one_point_searches_once(samples):
     lightness = luminance(read_rgb(samples / "dog.jpg"))
     points = [((30 * i + 5, 40), color) for i, color in enumerate(COLORS)]
-    Spread(lightness, Hints.at_points(points))
+    Spread(Ground(lightness), Hints.at_points(points))
     before = module._distances.cache_info()
     points[2] = ((100, 100), points[2][1])
-    Spread(lightness, Hints.at_points(points))
+    Spread(Ground(lightness), Hints.at_points(points))
     after = module._distances.cache_info()
     assert (after.misses - before.misses, after.hits - before.hits) == (1, len(COLORS) - 1)
 
@@ -105,7 +105,7 @@ def test_strokes_are_the_pixels_that_are_painted():
     hints = Hints.of_strokes(strokes)
     assert len(hints.colors) == 2 and len(hints.places) == 100 and hints.size == (90, 60)
     lightness = np.random.default_rng(0).uniform(40, 60, (60, 90)).astype(np.float32)
-    rgb = join_colors(Spread(lightness, hints).colors(np.zeros((64, 64, 2), np.float32)))
+    rgb = join_colors(Spread(Ground(lightness), hints).over(colors_of(lightness, np.zeros((64, 64, 2), np.float32))))
     color = rgb2lab(rgb)[..., 1:]
     for (y, x), i in (((10, 30), 1), ((50, 50), 0)):
         np.testing.assert_allclose(color[y, x], hints.colors[i], atol=4)
@@ -127,7 +127,7 @@ def test_strokes_are_the_pixels_that_are_painted():
 )
 def test_points_that_make_no_sense_are_one_sentence(points, sentence):
     with pytest.raises(UserError, match=sentence):
-        Spread(np.full((30, 40), 50, np.float32), Hints.at_points(points))
+        Spread(Ground(np.full((30, 40), 50, np.float32)), Hints.at_points(points))
 
 
 def test_strokes_that_make_no_sense_are_one_sentence():
@@ -142,7 +142,7 @@ def test_strokes_that_make_no_sense_are_one_sentence():
         Hints.of_strokes(noise)
     strokes[3, 3] = 255
     with pytest.raises(UserError, match=r"40 x 30 pixels, and the photograph has 80 x 60"):
-        Spread(np.full((60, 80), 50, np.float32), Hints.of_strokes(strokes))
+        Spread(Ground(np.full((60, 80), 50, np.float32)), Hints.of_strokes(strokes))
 
 
 def test_a_point_is_written_as_a_pixel_and_a_color():
@@ -155,7 +155,10 @@ def test_a_point_is_written_as_a_pixel_and_a_color():
 def test_colors_that_are_spread_at_half_the_size_are_nearly_the_same(samples):
     lightness = luminance(read_rgb(samples / "dog.jpg"))
     points = [((256, 200), "#c03030"), ((60, 80), "#3030c0"), ((400, 400), "#30a030")]
-    planes = [Spread(lightness, Hints.at_points(points), side).colors(painting()).rows(0, 512) for side in (512, 256)]
+    planes = [
+        Spread(Ground(lightness, side), Hints.at_points(points)).over(colors_of(lightness, painting())).rows(0, 512)
+        for side in (512, 256)
+    ]
     fine, coarse = (np.stack(plane, -1).reshape(512, 512, 2) for plane in planes)
     plain = np.stack(colors_of(lightness, painting()).rows(0, 512), -1).reshape(512, 512, 2)
     assert np.abs(fine - coarse).mean() < 0.1 * np.abs(fine - plain).mean()

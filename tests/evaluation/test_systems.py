@@ -8,7 +8,7 @@ from PIL import Image
 from skimage.color import lab2rgb, rgb2lab
 from skimage.metrics import peak_signal_noise_ratio
 
-from palgan_jax.colorize.edges import along_edges
+from palgan_jax.colorize.edges import Guide
 from palgan_jax.colorize.join import join, luminance
 from palgan_jax.colorize.lab_levels import lab_to_levels
 from palgan_jax.colorize.painting import Painting
@@ -33,7 +33,7 @@ from tests.support.small_evaluation import COUNT, SIDE, SMALL
 def test_the_device_joins_as_the_host_does(squares):
     lightness, rng = luminance(squares[0])[:64, :64], np.random.default_rng(0)
     ab = rng.normal(0, 30, (64, 64, 2)).astype(np.float32)
-    (ours, slope), theirs = along_edges_on_device(lightness[None], ab[None]), along_edges(lightness, ab)
+    (ours, slope), theirs = along_edges_on_device(lightness[None], ab[None]), Guide(lightness).along(ab)
     np.testing.assert_allclose(slope[0], theirs[1], atol=1e-4)
     np.testing.assert_allclose(ours[0], theirs[0], atol=0.02)
     lab = np.concatenate([lightness[..., None], ab], -1).reshape(-1, 3)

@@ -11,7 +11,7 @@ import { counts } from "./palettes.js";
 import { encodePng } from "./png.js";
 import { grown, maskOfSize } from "./regions.js";
 import { FILTERS, crop, shrink } from "./resample.js";
-import { SIDE, Spread, Ways } from "./spread.js";
+import { SIDES, Spread, Ways } from "./spread.js";
 import { followed } from "./transport.js";
 
 const BAND = 1 << 19; // pixels of a result that are written at a time
@@ -32,7 +32,8 @@ export class Picture {
     picture.photograph = picture.viewOf(decoded, picture.border?.box(width, height) ?? whole);
     picture.whole = picture.border ? picture.viewOf(decoded, whole) : picture.photograph;
     picture.small = new Map(sides.map((side) => [side, shrink(decoded.seen, ...fitted(width, height, side), FILTERS.lanczos)]));
-    picture.forPoints = shrink(decoded.lightness, ...fitted(width, height, SIDE));
+    picture.forPoints = new Map(Object.values(SIDES).map((side) => [side, shrink(decoded.lightness, ...fitted(width, height, side))]));
+    picture.ways = new Map();
     await picture.predict(picture.photograph);
     return picture;
   }
@@ -59,7 +60,8 @@ export class Picture {
   /** Paints what is wished for at the size of a preview: ImageData. */
   async preview(wish, side) {
     const lightness = this.small.get(side), { width, height } = lightness;
-    const paint = await this.painter(wish, lightness), rgba = new Uint8ClampedArray(4 * width * height).fill(255);
+    const forPoints = side === Math.max(...this.small.keys()) ? SIDES.still : SIDES.moving;
+    const paint = await this.painter(wish, lightness, forPoints), rgba = new Uint8ClampedArray(4 * width * height).fill(255);
     paint(0, height, rgba, 4);
     return new ImageData(rgba, width, height);
   }
@@ -67,7 +69,7 @@ export class Picture {
   /** Paints what is wished for in full size: a Blob of a PNG. */
   async result(wish) {
     const { lightness, alpha } = await readLuminance(this.file, this.name), { width, height } = lightness;
-    const paint = await this.painter(wish, lightness), channels = alpha ? 4 : 3;
+    const paint = await this.painter(wish, lightness, SIDES.still), channels = alpha ? 4 : 3;
     return encodePng(width, height, channels, Math.max(1, Math.floor(BAND / width)), (top, bottom) => {
       const pixels = new Uint8Array((bottom - top) * width * channels);
       paint(top, bottom, pixels, channels);
@@ -76,45 +78,56 @@ export class Picture {
     });
   }
 
-  /** Prepares painting on an L of any size: returns paint(top, bottom, pixels, channels), which writes rows. */
-  async painter(wish, lightness) {
+  /**
+   * Prepares painting on an L of any size: returns paint(top, bottom, pixels, channels), which writes rows.
+   * forPoints: the pixels of the longer side at which colors of points are spread.
+   */
+  async painter(wish, lightness, forPoints) {
     const { width, height } = lightness, { saturation = 1 } = wish;
-    const spread = wish.points?.length ? this.spreadOf(wish.points) : null;
+    const spread = wish.points?.length ? this.spreadOf(wish.points, forPoints) : null;
     const view = spread ? this.whole : this.photograph, border = spread ? null : this.border;
     const box = border?.box(width, height) ?? { left: 0, top: 0, right: width, bottom: height };
     const predicted = await this.predict(view);
     let palette = wish.palette ? this.paletteOf(wish.palette) : null;
     if (spread) palette = spread.moved(palette ?? this.paletteOf(predicted));
     const used = palette ? counts(palette) : predicted;
-    const saturated = (ab) => ab.map((plane) => plane.map((v) => saturation * v));
-    let ab = await this.network.paint(view.features, used);
+    const maps = (ab) => view.edges.along(ab.map((plane) => plane.map((v) => saturation * v)));
+    let ab = await this.painted(view, used);
     // What points move the palette by is theirs, and the rest of the picture keeps its own colors.
     if (wish.palette) ab = this.followed(ab, wish.palette, predicted);
-    ab = saturated(ab);
-    const layers = [];
+    const painting = maps(ab), layers = [];
     for (const region of wish.regions ?? []) {
       const mask = crop(maskOfSize(region.mask, width, height), box);
       const other = counts(this.paletteOf(region.palette)), { side } = this.network;
       const painted = await this.network.paint(view.features, used, other, grown(mask, side));
       const shown = shrink({ ...mask, data: Float32Array.from(mask.data) }, side, side).data;
-      layers.push({ ab: saturated(this.followed(painted, region.palette, predicted, shown)), mask });
+      layers.push({ maps: maps(this.followed(painted, region.palette, predicted, shown)), mask });
     }
     const part = border ? crop(lightness, box) : lightness;
-    const colors = this.joined(part, view, ab, layers);
+    const colors = this.joined(part, painting, layers);
     if (border) colors.layers.push({ colors: null, mask: border.mask(width, height) });
     if (spread) {
-      const { forPoints } = this, size = [forPoints.width, forPoints.height];
-      const reduced = layers.map(({ ab, mask }) => ({ ab, mask: maskOfSize(mask, ...size, FILTERS.cubic) }));
-      spread.addTo(colors, rowsOf(this.joined(forPoints, view, ab, reduced)), [this.width, this.height]);
+      const { small } = spread.ways, size = [small.width, small.height];
+      const reduced = layers.map(({ maps, mask }) => ({ maps, mask: maskOfSize(mask, ...size, FILTERS.cubic) }));
+      spread.addTo(colors, rowsOf(this.joined(small, painting, reduced)), [this.width, this.height]);
     }
     return (top, bottom, pixels, channels) => writeRows(lightness, colors, box, top, bottom, pixels, channels);
   }
 
-  joined(lightness, view, ab, layers) {
+  /** Paints a view with a palette; the last painting is kept, since it stays while a region or a saturation changes. */
+  async painted(view, used) {
+    if (!view.last || used.some((v, k) => v !== view.last.used[k])) {
+      view.last = { used, ab: await this.network.paint(view.features, used) };
+    }
+    return view.last.ab;
+  }
+
+  /** Stretches a painting and layers over it, as linear functions of L, over an L of any size. */
+  joined(lightness, painting, layers) {
     const { side } = this.network, size = [lightness.width, lightness.height];
-    const stretched = (ab) => new LinearColors(view.edges.along(ab), [side, side], size);
-    const over = layers.map((layer) => ({ colors: stretched(layer.ab), mask: layer.mask.data }));
-    return new Colors(lightness, stretched(ab), over);
+    const stretched = (maps) => new LinearColors(maps, [side, side], size);
+    const over = layers.map(({ maps, mask }) => ({ colors: stretched(maps), mask: mask.data }));
+    return new Colors(lightness, stretched(painting), over);
   }
 
   followed(ab, shares, predicted, weights) {
@@ -125,9 +138,9 @@ export class Picture {
     return new Palette(this.spec, { shares });
   }
 
-  spreadOf(points) {
-    this.ways ??= new Ways(this.forPoints);
-    return new Spread(this.ways, points, [this.width, this.height]);
+  spreadOf(points, side) {
+    if (!this.ways.has(side)) this.ways.set(side, new Ways(this.forPoints.get(side), side));
+    return new Spread(this.ways.get(side), points, [this.width, this.height]);
   }
 }
 

@@ -5,16 +5,16 @@ import { Palette } from "../palette.js";
 import { Edges } from "./edges.js";
 import { LinearColors, colorAt } from "./join.js";
 
-export const SIDE = 512; // pixels of the longer side at which colors are spread
+export const SIDES = { moving: 256, still: 512 }; // pixels of the longer side at which colors are spread
 const REACH = 80 / 256, FALL = 3, EDGE = 4, MOST_WEIGHT = 1e30;
 const ROUNDS = 5, MET = 0.25, MOST_AB = 128, MOST_KEPT = 128;
 
 /** Where colors may go in a picture, from pixel to pixel: their distances along edges. */
 export class Ways {
-  /** small: the picture's L, a plane of at most SIDE pixels a side. */
-  constructor(small) {
+  /** small: the picture's L, a plane of at most so many pixels a side. */
+  constructor(small, side) {
     this.small = small;
-    this.edges = new Edges(small, 0.5 / SIDE, 2 / SIDE); // the colors end at those of a larger picture, too
+    this.edges = new Edges(small, 0.5 / side, 2 / side); // the colors end at those of a larger picture, too
     this.kept = new Map();
     this.steps = [[1, 0], [0, 1], [1, 1], [-1, 1]].map(([dx, dy]) => this.step(dx, dy));
   }
