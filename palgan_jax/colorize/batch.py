@@ -104,10 +104,10 @@ class Worker:
 
     def _do(self, job: Job, pixels: int) -> tuple[Path, tuple[str, ...]]:
         in_parts = bool(self._painting.hints or self._painting.regions or job.version.on_sheet)
-        if pixels >= LARGE and job.kind == "png" and not in_parts and not is_pipe(job.source.path):
+        if pixels >= LARGE and not in_parts and not is_pipe(job.source.path):
             with open_bands(job.source.path, job.source.page) as bands:
                 if bands is not None:
-                    return self._do_large(job, bands), bands.notes
+                    return self._do_large(job, bands), (*bands.notes, *_lost(bands.has_alpha, job))
         name = str(job.source)
         self._go_on()
         data = read_bytes(job.source.path)
@@ -125,7 +125,7 @@ class Worker:
         self._go_on()
         target = self._write(job.target, lambda: result)
         self._record(job, target, (len(data), sha256(data).hexdigest()), (len(result), sha256(result).hexdigest()))
-        return target, (*photograph.picture.notes, *_lost(photograph.picture, job))
+        return target, (*photograph.picture.notes, *_lost(photograph.picture.alpha is not None, job))
 
     def _sheet(self, picture: Picture, samples: int) -> np.ndarray:
         """Paints a picture, as it lies on white paper and small, with its own palette and with samples."""
@@ -148,7 +148,9 @@ class Worker:
         painting = replace(self._painting, sample=job.version.sample)
 
         def pieces() -> Iterator[bytes]:
-            for piece in colorize_bands(self._colorizer, bands, metadata, painting, self._predicting):
+            for piece in colorize_bands(
+                self._colorizer, bands, metadata, painting, self._predicting, job.kind, self._quality, str(path)
+            ):
                 self._go_on()
                 yield piece
 
@@ -185,10 +187,10 @@ class Worker:
             raise Stopped
 
 
-def _lost(picture: Picture, job: Job) -> list[str]:
+def _lost(has_alpha: bool, job: Job) -> list[str]:
     """Returns a sentence about what of a picture the format of its result cannot hold."""
     format_ = FORMATS[job.kind]
-    if picture.alpha is not None and not format_.takes_alpha and not job.version.on_sheet:
+    if has_alpha and not format_.takes_alpha and not job.version.on_sheet:
         return [
             f"{job.source} is transparent in part: as {format_.title}, it lies on white (--format png keeps it so)."
         ]

@@ -6,6 +6,7 @@ with the parts for EXIF and GPS, which it cannot write beside compressed pixels.
 
 import io
 import struct
+import tempfile
 import zlib
 from collections.abc import Iterable, Iterator
 from typing import Any
@@ -14,6 +15,8 @@ import numpy as np
 from PIL import ExifTags, Image, TiffImagePlugin
 
 _BAND = 1 << 20  # values that are filtered at once
+_IN_MEMORY = 1 << 26  # bytes of a TIFF that wait there
+_LARGEST_TIFF = 0xF0000000
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
 
@@ -92,36 +95,71 @@ def tiff(pixels: np.ndarray, exif: Image.Exif, xmp: bytes, profile: bytes, dpi: 
 
     Raises ValueError for a file of more than 4 GB.
     """
-    height, width, channels = pixels.shape
-    rows = max(1, _BAND // (width * channels))
-    strips = [_strip(pixels[top : top + rows]) for top in range(0, height, rows)]
-    if sum(map(len, strips)) > 0xF0000000:
-        raise ValueError("more than 4 GB")
-    directory = TiffImagePlugin.ImageFileDirectory_v2(prefix=b"II")
-    for tag, value in exif.items():
-        part = tag in (ExifTags.IFD.Exif, ExifTags.IFD.GPSInfo)
-        directory[tag] = exif.get_ifd(tag) if part and not isinstance(value, dict) else value
-    starts = np.cumsum([0, *(len(strip) + len(strip) % 2 for strip in strips)])[:-1]
-    directory[0x0100], directory[0x0101] = width, height
-    directory[0x0102] = (8 * pixels.itemsize,) * channels
-    directory[0x0103], directory[0x0106] = 8, 2  # deflate, RGB
-    directory[0x0111], directory[0x0115] = tuple(map(int, starts)), channels
-    directory[0x0116], directory[0x0117] = rows, tuple(map(len, strips))
-    directory[0x011C], directory[0x013D] = 1, 2  # all channels together, differences of neighbors
-    for tag in (0x0111, 0x0117):
-        directory.tagtype[tag] = 4
-    if dpi is not None:
-        directory[0x011A], directory[0x011B], directory[0x0128] = (*dpi, 2)
-    if channels == 4:
-        directory[0x0152] = 2  # colors are as they are under the opacity
-    if xmp:
-        directory[0x02BC] = xmp
-        directory.tagtype[0x02BC] = 1
-    directory[0x8773] = profile
-    directory.tagtype[0x8773] = 7
-    file = io.BytesIO()
-    directory.save(file)
-    return file.getvalue() + b"".join(strip + b"\0" * (len(strip) % 2) for strip in strips)
+    return b"".join(tiff_of_bands([pixels], pixels.shape, pixels.dtype, exif, xmp, profile, dpi))
+
+
+def tiff_of_bands(
+    bands: Iterable[np.ndarray],
+    shape: tuple[int, int, int],
+    dtype: np.dtype,
+    exif: Image.Exif,
+    xmp: bytes,
+    profile: bytes,
+    dpi: tuple[float, float] | None,
+) -> Iterator[bytes]:
+    """Yields the pieces of a TIFF as `tiff` encodes it, of uint8 or uint16 bands of rows (h, W, 3 or 4).
+
+    shape: (H, W, 3 or 4) of all of them. The directory says where all strips are, and goes first: until it can be
+    written, those of a large picture wait in a temporary file.
+    """
+    height, width, channels = shape
+    rows, lengths = max(1, _BAND // (width * channels)), []
+    with tempfile.SpooledTemporaryFile(_IN_MEMORY) as waiting:
+        for part in _parts(bands, rows):
+            strip = _strip(part)
+            lengths.append(len(strip))
+            if sum(lengths) > _LARGEST_TIFF:
+                raise ValueError("more than 4 GB")
+            waiting.write(strip + b"\0" * (len(strip) % 2))
+        directory = TiffImagePlugin.ImageFileDirectory_v2(prefix=b"II")
+        for tag, value in exif.items():
+            has_own = tag in (ExifTags.IFD.Exif, ExifTags.IFD.GPSInfo)
+            directory[tag] = exif.get_ifd(tag) if has_own and not isinstance(value, dict) else value
+        starts = np.cumsum([0, *(length + length % 2 for length in lengths)])[:-1]
+        directory[0x0100], directory[0x0101] = width, height
+        directory[0x0102] = (8 * dtype.itemsize,) * channels
+        directory[0x0103], directory[0x0106] = 8, 2  # deflate, RGB
+        directory[0x0111], directory[0x0115] = tuple(map(int, starts)), channels
+        directory[0x0116], directory[0x0117] = rows, tuple(lengths)
+        directory[0x011C], directory[0x013D] = 1, 2  # all channels together, differences of neighbors
+        for tag in (0x0111, 0x0117):
+            directory.tagtype[tag] = 4
+        if dpi is not None:
+            directory[0x011A], directory[0x011B], directory[0x0128] = (*dpi, 2)
+        if channels == 4:
+            directory[0x0152] = 2  # colors are as they are under the opacity
+        if xmp:
+            directory[0x02BC] = xmp
+            directory.tagtype[0x02BC] = 1
+        directory[0x8773] = profile
+        directory.tagtype[0x8773] = 7
+        file = io.BytesIO()
+        directory.save(file)
+        yield file.getvalue()
+        waiting.seek(0)
+        while piece := waiting.read(_BAND):
+            yield piece
+
+
+def _parts(bands: Iterable[np.ndarray], rows: int) -> Iterator[np.ndarray]:
+    """Yields bands of so many rows each, of bands of any; the last may have fewer."""
+    rest: list[np.ndarray] = []
+    for band in bands:
+        whole = np.concatenate([*rest, band]) if rest else band
+        end = len(whole) // rows * rows
+        yield from (whole[top : top + rows] for top in range(0, end, rows))
+        rest = [whole[end:]] if end < len(whole) else []
+    yield from rest
 
 
 def _strip(rows: np.ndarray) -> bytes:

@@ -7,6 +7,7 @@ they are: each result has the format and the suffix of its picture, where that c
 
 import functools
 import io
+import itertools
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import PurePath
@@ -15,7 +16,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageCms, PngImagePlugin
 
-from palgan_jax.colorize.deep_formats import png16, png_of_bands, tiff
+from palgan_jax.colorize.deep_formats import png16, png_of_bands, tiff, tiff_of_bands
 from palgan_jax.colorize.metadata import Metadata
 from palgan_jax.data.levels import to_bytes
 from palgan_jax.errors import UserError, one_line
@@ -79,10 +80,19 @@ def encode(pixels: np.ndarray, metadata: Metadata, kind: str, quality: int | Non
 
     Raises UserError where the format cannot hold the picture.
     """
+    return _encode(_held(pixels, kind), metadata, kind, quality, name)
+
+
+def _held(pixels: np.ndarray, kind: str) -> np.ndarray:
+    """Returns what a format can hold of a picture's pixels: on white paper, where it has no transparency."""
+    if FORMATS[kind].takes_alpha or pixels.shape[-1] == 3:
+        return pixels
+    picture = Image.fromarray(to_bytes(pixels))
+    return np.asarray(Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture).convert("RGB"))
+
+
+def _encode(pixels: np.ndarray | Image.Image, metadata: Metadata, kind: str, quality: int | None, name: str) -> bytes:
     quality = quality or FORMATS[kind].quality
-    if not FORMATS[kind].takes_alpha and pixels.shape[-1] == 4:
-        picture = Image.fromarray(to_bytes(pixels))
-        pixels = np.asarray(Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture).convert("RGB"))
     problem: Exception | None = None
     for said in (metadata, Metadata(_least(metadata.exif), dpi=metadata.dpi)):
         try:
@@ -91,7 +101,11 @@ def encode(pixels: np.ndarray, metadata: Metadata, kind: str, quality: int | Non
             # Once more without metadata: some are larger than the format takes.
             problem = problem or error
     assert problem is not None
-    raise UserError(
+    raise _unfit(name, kind, problem)
+
+
+def _unfit(name: str, kind: str, problem: Exception) -> UserError:
+    return UserError(
         f"{name} cannot be written as {FORMATS[kind].title} ({one_line(problem)}): choose another --format."
     )
 
@@ -111,22 +125,52 @@ def _png(pixels: np.ndarray, said: Metadata, _: int | None) -> bytes:
 
 
 def encode_bands(
-    bands: Iterable[np.ndarray], shape: tuple[int, int, int], dtype: np.dtype, said: Metadata
+    bands: Iterable[np.ndarray],
+    shape: tuple[int, int, int],
+    said: Metadata,
+    kind: str,
+    quality: int | None,
+    name: str,
 ) -> Iterator[bytes]:
-    """Yields the pieces of the PNG of a picture that comes in bands of rows, which is never in memory as a whole.
+    """Yields the pieces of the file of a picture that comes in bands of rows.
+
+    As PNG and TIFF, it is never in memory as a whole; as the others, its 8 bits are.
 
     Args:
-      bands: (h, W, 3 or 4) each, from the top on; uint8 or uint16.
+      bands: (h, W, 3 or 4) each, from the top on; uint8, or uint16, which PNG and TIFF keep.
       shape: (H, W, 3 or 4) of all of them.
-      dtype: their type.
-      said: what the file says beside the pixels; as much of it as PNG can hold.
+      said, kind, quality, name: see `encode`.
+
+    Raises UserError where the format cannot hold the picture.
     """
+    if kind not in ("png", "tiff"):
+        yield _encode(_whole(bands, shape, kind), said, kind, quality, name)
+        return
     try:
-        options = _png_options(said)
-        _by_pillow(np.zeros((1, 1, 3), np.uint8), "PNG", **options)
+        _ENCODERS[kind](np.zeros((1, 1, 3), np.uint8), said, None)
     except Exception:
-        options = _png_options(Metadata(_least(said.exif), dpi=said.dpi))
-    return png_of_bands(bands, shape, dtype, _PNG_LEVEL, **options)
+        said = Metadata(_least(said.exif), dpi=said.dpi)  # as `encode` does
+    bands = iter(bands)
+    first = next(bands)
+    bands = itertools.chain([first], bands)
+    if kind == "png":
+        yield from png_of_bands(bands, shape, first.dtype, _PNG_LEVEL, **_png_options(said))
+        return
+    try:
+        yield from tiff_of_bands(bands, shape, first.dtype, *_tiff_options(said))
+    except ValueError as error:
+        raise _unfit(name, kind, error) from error
+
+
+def _whole(bands: Iterable[np.ndarray], shape: tuple[int, int, int], kind: str) -> Image.Image:
+    """Returns what a format can hold of a picture that comes in bands of rows, with 8 bits."""
+    height, width, channels = shape
+    picture = Image.new("RGBA" if channels == 4 and FORMATS[kind].takes_alpha else "RGB", (width, height))
+    top = 0
+    for band in bands:
+        picture.paste(Image.fromarray(_held(to_bytes(band), kind)), (0, top))
+        top += len(band)
+    return picture
 
 
 def _png_options(said: Metadata) -> dict[str, Any]:
@@ -149,7 +193,7 @@ def _png_options(said: Metadata) -> dict[str, Any]:
     return {"pnginfo": chunks, "exif": said.exif.tobytes(), **_dpi(said)}
 
 
-def _jpeg(pixels: np.ndarray, said: Metadata, quality: int | None) -> bytes:
+def _jpeg(pixels: np.ndarray | Image.Image, said: Metadata, quality: int | None) -> bytes:
     options: dict[str, Any] = {"icc_profile": srgb_profile(), "exif": said.exif.tobytes(), **_dpi(said)}
     if said.xmp:
         options["xmp"] = said.xmp
@@ -159,13 +203,13 @@ def _jpeg(pixels: np.ndarray, said: Metadata, quality: int | None) -> bytes:
     return _by_pillow(pixels, "JPEG", quality=quality, subsampling="4:4:4", **options)
 
 
-def _webp(pixels: np.ndarray, said: Metadata, quality: int | None) -> bytes:
+def _webp(pixels: np.ndarray | Image.Image, said: Metadata, quality: int | None) -> bytes:
     options = {"exif": said.exif.tobytes(), "xmp": said.xmp, "icc_profile": srgb_profile(), "method": 4}
     lossless = {"lossless": True, "exact": True, "quality": 50} if quality == 100 else {"quality": quality}
     return _by_pillow(pixels, "WEBP", **options, **lossless)
 
 
-def _avif(pixels: np.ndarray, said: Metadata, quality: int | None) -> bytes:
+def _avif(pixels: np.ndarray | Image.Image, said: Metadata, quality: int | None) -> bytes:
     options: dict[str, Any] = {"exif": _without_orientation(said.exif).tobytes(), "icc_profile": srgb_profile()}
     if said.xmp:
         options["xmp"] = said.xmp
@@ -173,7 +217,11 @@ def _avif(pixels: np.ndarray, said: Metadata, quality: int | None) -> bytes:
 
 
 def _tiff(pixels: np.ndarray, said: Metadata, _: int | None) -> bytes:
-    return tiff(pixels, _without_orientation(said.exif), said.xmp, srgb_profile(), said.dpi)
+    return tiff(pixels, *_tiff_options(said))
+
+
+def _tiff_options(said: Metadata) -> tuple[Image.Exif, bytes, bytes, tuple[float, float] | None]:
+    return _without_orientation(said.exif), said.xmp, srgb_profile(), said.dpi
 
 
 _ENCODERS = {"png": _png, "jpeg": _jpeg, "webp": _webp, "avif": _avif, "tiff": _tiff}
@@ -188,9 +236,10 @@ def _without_orientation(exif: Image.Exif) -> Image.Exif:
     return copy
 
 
-def _by_pillow(pixels: np.ndarray, kind: str, **options: Any) -> bytes:
+def _by_pillow(pixels: np.ndarray | Image.Image, kind: str, **options: Any) -> bytes:
     file = io.BytesIO()
-    Image.fromarray(to_bytes(pixels)).save(file, kind, **options)
+    picture = pixels if isinstance(pixels, Image.Image) else Image.fromarray(to_bytes(pixels))
+    picture.save(file, kind, **options)
     return file.getvalue()
 
 

@@ -12,7 +12,7 @@ from PIL import Image
 
 from palgan_jax.colorize.border import Border, find_border
 from palgan_jax.colorize.edges import Guide
-from palgan_jax.colorize.encode import encode_bands
+from palgan_jax.colorize.encode import FORMATS, encode_bands
 from palgan_jax.colorize.join import LinearColors, join_band, linear_colors, luminance, with_alpha
 from palgan_jax.colorize.metadata import Metadata
 from palgan_jax.colorize.painting import Painting
@@ -65,8 +65,14 @@ def colorize_bands(
     metadata: Metadata,
     painting: Painting,
     turn: AbstractContextManager,
+    kind: str,
+    quality: int | None,
+    name: str,
 ) -> Iterator[bytes]:
-    """Yields the pieces of the result's PNG; painting and turn are those of `Colorizer.paint`."""
+    """Yields the pieces of the result's file.
+
+    painting and turn are those of `Colorizer.paint`; kind, quality and name those of `encode`.
+    """
     shown, on_white = (Blocks(source.height, source.width, _SIDE * colorizer.resolution) for _ in range(2))
     seen = on_white if source.has_alpha else shown
     for band in source.bands():
@@ -80,12 +86,12 @@ def colorize_bands(
     inner = place[0].stop - place[0].start, place[1].stop - place[1].start
     colors = linear_colors(Guide(shown.resized(ab.shape[0], ab.shape[1], place)), ab, inner)
     shape = (source.height, source.width, 4 if source.has_alpha else 3)
-    dtype = np.dtype(np.uint16 if source.is_deep else np.uint8)
-    return encode_bands(_painted(source, colors, place, border), shape, dtype, metadata)
+    deep = source.is_deep and FORMATS[kind].takes_16_bits
+    return encode_bands(_painted(source, colors, place, border, deep), shape, metadata, kind, quality, name)
 
 
 def _painted(
-    source: TiffBands, colors: LinearColors, place: tuple[slice, slice], border: Border | None
+    source: TiffBands, colors: LinearColors, place: tuple[slice, slice], border: Border | None, deep: bool
 ) -> Iterator[np.ndarray]:
     """Yields bands of the result: colors in the rows and columns `place`, and gray on the border."""
     top, gray = 0, np.zeros((2, 2, 2), np.float32)
@@ -95,14 +101,12 @@ def _painted(
         bottom = top + len(lightness)
         first, last = max(top, place[0].start), min(bottom, place[0].stop)
         if border is None:
-            rgb = join_band(lightness, colors, top, source.is_deep)
+            rgb = join_band(lightness, colors, top, deep)
         else:
-            rgb = join_band(lightness, none, top, source.is_deep)
+            rgb = join_band(lightness, none, top, deep)
             if first < last:
                 inner = np.s_[first - top : last - top, place[1]]
-                painted = join_band(
-                    np.ascontiguousarray(lightness[inner]), colors, first - place[0].start, source.is_deep
-                )
+                painted = join_band(np.ascontiguousarray(lightness[inner]), colors, first - place[0].start, deep)
                 is_border = border.mask(source.height, source.width, top, bottom)[inner] > 0
                 rgb[inner] = np.where(is_border[..., None], rgb[inner], painted)
         top = bottom

@@ -4,13 +4,15 @@ import tracemalloc
 
 import numpy as np
 import pytest
+import tifffile
 from PIL import Image
 
-from palgan_jax.colorize import batch
+from palgan_jax.colorize import batch, deep_formats
 from palgan_jax.colorize.join import luminance
 from palgan_jax.colorize.large import Blocks
 from palgan_jax.data import tiff_bands
 from palgan_jax.data.decode import decode_picture
+from palgan_jax.data.levels import to_bytes
 from tests.support import picture_files as made
 from tests.support.picture_files import tiff
 
@@ -75,6 +77,29 @@ def test_bands_give_what_the_whole_gives(palgan, tmp_path, in_bands, monkeypatch
         assert paper.max() < 0.002 and photograph[:, 60:-60].mean() > 0.02
 
 
+@pytest.mark.parametrize("kind", ["rgb-16", "rgba-16", "rgb-8"])
+@pytest.mark.parametrize("form", ["tiff", "jpeg", "webp", "avif"])
+def test_each_format_takes_bands(palgan, tmp_path, in_bands, monkeypatch, form, kind):
+    (tmp_path / "x.tif").write_bytes(KINDS[kind])
+    monkeypatch.setattr(deep_formats, "_IN_MEMORY", 1000)
+    monkeypatch.setattr(deep_formats, "_BAND", 3500)
+    done = palgan(tmp_path / "x.tif", options=["--format", form])
+    assert done[0] == 0 and sum(in_bands) == 2 * 150
+    assert ("it lies on white" in "".join(done[2])) == (form == "jpeg" and kind == "rgba-16")
+    monkeypatch.setattr(batch, "LARGE", 10**9)
+    assert palgan(tmp_path / "x.tif", options=["--format", form], output=tmp_path / "whole")[0] == 0
+    paths = [next((tmp_path / folder).glob("x.*")) for folder in ("out", "whole")]
+    ours, whole = (decode_picture(path.read_bytes(), name="x") for path in paths)
+    assert ours.pixels.dtype == whole.pixels.dtype == (np.uint16 if form == "tiff" and kind != "rgb-8" else np.uint8)
+    assert (ours.alpha is None) == (whole.alpha is None)
+    if ours.alpha is not None:
+        assert np.abs(ours.alpha.astype(int) - whole.alpha).max() <= (0 if form in ("tiff", "webp") else 2)
+    shown = [to_bytes(picture.on_white()).astype(int) for picture in (ours, whole)]
+    assert np.abs(shown[0] - shown[1]).mean() < 3
+    if form == "tiff":
+        assert tifffile.imread(paths[0]).shape == (150, 200, 4 if kind == "rgba-16" else 3)
+
+
 def test_a_second_run_finds_the_result_and_damage_is_told(palgan, tmp_path, in_bands):
     (tmp_path / "x.tif").write_bytes(KINDS["rgb-16"])
     palgan(tmp_path / "x.tif")
@@ -103,14 +128,16 @@ def test_blocks_count_by_their_area(size):
     assert np.abs(reduced - exact).max() < 0.15 and np.corrcoef(reduced.ravel(), exact.ravel())[0, 1] > 0.9
 
 
-def test_memory_does_not_grow_with_the_picture(palgan, tmp_path, in_bands, monkeypatch):
+@pytest.mark.parametrize("form", ["png", "tiff"])
+def test_memory_does_not_grow_with_the_picture(palgan, tmp_path, in_bands, monkeypatch, form):
     monkeypatch.setattr(tiff_bands, "_BAND", 1 << 16)
+    monkeypatch.setattr(deep_formats, "_IN_MEMORY", 1)
     peaks = {}
     for height in (1100, 2200):
         rows = np.linspace(0, 65535, height).astype(np.uint16)[:, None, None]
         (tmp_path / f"{height}.tif").write_bytes(tiff(np.tile(rows, (1, 1100, 3)), "rgb", rowsperstrip=32))
         tracemalloc.start()
-        assert palgan(tmp_path / f"{height}.tif")[0] == 0
+        assert palgan(tmp_path / f"{height}.tif", options=["--format", form])[0] == 0
         peaks[height] = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
     assert peaks[2200] < peaks[1100] + 2_000_000  # where the picture grew by 7.3 MB, and its L by 4.8 MB
