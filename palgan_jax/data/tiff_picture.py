@@ -47,12 +47,12 @@ def decode_tiff(
         try:
             picture = Image.open(io.BytesIO(tiff_pages.with_page_first(data, page)), formats=("TIFF",))
         except Exception as error:
-            raise _unsupported(name, tiff_samples.unsupported(page, layout)) or error from None
+            raise _unsupported(name, page, layout) or error from None
         with picture:
             picture.load()  # Pillow turns TIFFs by itself
             stored.take(picture)
             return stored.upright(1)
-    problem = _unsupported(name, tiff_samples.unsupported(page, layout))
+    problem = _unsupported(name, page, layout)
     if problem:
         raise problem
     colors = tiff_samples.colors_of(tiff_samples.read_samples(data, page, layout), page, layout)
@@ -72,9 +72,8 @@ def _merged(mode: str, channels: list[Image.Image]) -> Image.Image:
     return Image.merge(mode, channels)
 
 
-def _unsupported(name: str, layout: str) -> UserError | None:
-    return (
-        UserError(f"{name} is a TIFF of {layout}, which is not supported: save it with 8 or 16 bits.")
-        if layout
-        else None
-    )
+def _unsupported(name: str, page: tiff_pages.Page, layout: tiff_samples.Layout) -> UserError | None:
+    if not (what := tiff_samples.unsupported(page, layout)):
+        return None
+    other = "with 8 or 16 bits" if tiff_samples.is_of_bytes(page) else "without compression, or with LZW or deflate"
+    return UserError(f"{name} is a TIFF of {what}, which is not supported: save it {other}.")

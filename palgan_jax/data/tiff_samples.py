@@ -9,6 +9,7 @@ import io
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 
 import numpy as np
 from PIL import Image
@@ -20,9 +21,11 @@ _MOST_SAMPLES = 16
 _PACKED = {1: "", 5: "LZW", 8: "deflate", 32946: "deflate", 32773: "PackBits", 34925: "LZMA", 50000: "Zstandard"}
 """Compressions that work on bytes, whatever these mean."""
 _OTHER_COMPRESSIONS = {
-    2: "CCITT", 3: "CCITT fax 3", 4: "CCITT fax 4", 6: "old JPEG", 7: "JPEG", 34712: "JPEG 2000", 34887: "LERC",
-    50001: "WebP", 50002: "JPEG XL", 52546: "JPEG XL",
+    2: "CCITT", 3: "CCITT fax 3", 4: "CCITT fax 4", 6: "old JPEG", 7: "JPEG", 33003: "JPEG 2000", 33004: "JPEG 2000",
+    33005: "JPEG 2000", 34676: "SGI LogLuv", 34677: "SGI LogLuv", 34712: "JPEG 2000", 34887: "LERC", 50001: "WebP",
+    50002: "JPEG XL", 52546: "JPEG XL",
 }  # fmt: skip
+_MAYBE_MISSING = {50001: "webp"}
 _WHITE_IS_0, _BLACK_IS_0, _RGB, _PALETTE, _CMYK, _YCBCR, _LAB = 0, 1, 2, 3, 5, 6, 8
 _COLORS = {_WHITE_IS_0: 1, _BLACK_IS_0: 1, _RGB: 3, _PALETTE: 1, _CMYK: 4, _LAB: 3}
 _ASSOCIATED, _UNASSOCIATED = 1, 2
@@ -79,8 +82,8 @@ def layout_of(page: Page) -> Layout:
 
 def is_left_to_pillow(page: Page, layout: Layout) -> bool:
     """Returns True for pages that Pillow reads rightly: bilevel ones, and unsigned ones of up to 8 bits."""
-    if page.number(Tag.COMPRESSION, 1) not in _PACKED:
-        return True
+    if not is_of_bytes(page):
+        return not lacks_codec(page)
     if layout.format != UNSIGNED or (page.big and page.order == ">"):  # Pillow takes such a BigTIFF for none
         return False
     if layout.samples == 1 and layout.photometric in (_WHITE_IS_0, _BLACK_IS_0, _PALETTE):
@@ -97,13 +100,32 @@ def is_left_to_pillow(page: Page, layout: Layout) -> bool:
     return known.get(layout.photometric, False)
 
 
+def is_of_bytes(page: Page) -> bool:
+    """Returns True where a page is stored as it is, or in a compression that works on bytes, whatever these mean."""
+    return page.number(Tag.COMPRESSION, 1) in _PACKED
+
+
+@cache
+def _pillow_packs(compression: str) -> bool:
+    try:
+        Image.new("RGB", (8, 8)).save(io.BytesIO(), "TIFF", compression=compression)
+    except Exception:
+        return False
+    return True
+
+
+def lacks_codec(page: Page) -> bool:
+    """Returns True for a compression that Pillow knows by name, and that the libtiff it was built with has not."""
+    name = _MAYBE_MISSING.get(page.number(Tag.COMPRESSION, 1))
+    return name is not None and not _pillow_packs(name)
+
+
 def unsupported(page: Page, layout: Layout) -> str:
     """Returns what of a layout is not supported, in words; "" where all is."""
     compression = page.number(Tag.COMPRESSION, 1)
     colors = _COLORS.get(layout.photometric)
-    if compression not in _PACKED:
-        kind = _OTHER_COMPRESSIONS.get(compression, f"of the kind {compression}")
-        return f"{kind} compression of {layout.bits}-bit samples"
+    if not is_of_bytes(page):
+        return f"{layout.bits}-bit samples in {_OTHER_COMPRESSIONS.get(compression, f'compression {compression}')}"
     if colors is None:
         return "YCbCr of this layout" if layout.photometric == _YCBCR else f"the color space {layout.photometric}"
     if layout.samples < colors or layout.samples > _MOST_SAMPLES:

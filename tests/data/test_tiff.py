@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from skimage.color import lab2rgb
 
+from palgan_jax.data import tiff_samples
 from palgan_jax.data.decode import decode_picture, decode_rgb, picture_size_of
 from palgan_jax.data.picture import Picture
 from palgan_jax.errors import UserError
@@ -346,16 +347,28 @@ def test_circles_of_pages_end():
             "20 samples",
         ),
         (lambda: made.plain_tiff([bytes(48 * 2)] * 40, 48, 16, 1, 32844), "color space 32844"),
-        (lambda: made.plain_tiff([bytes(48 * 4)] * 40, 48, 32, 1, 1, t259=34887), "LERC compression"),
+        (lambda: made.plain_tiff([bytes(48 * 4)] * 40, 48, 32, 1, 1, t259=34887), "32-bit samples in LERC"),
+        (lambda: made.plain_tiff([bytes(48 * 6)] * 40, 48, 16, 3, 2, t259=33004), "16-bit samples in JPEG 2000"),
+        (lambda: made.plain_tiff([bytes(48 * 6)] * 40, 48, 16, 3, 2, t259=4711), "16-bit samples in compression 4711"),
         (lambda: made.plain_tiff([bytes(48 * 8)] * 40, 48, 16, 4, 5, t332=2), "inks other than CMYK"),
     ],
-    ids=["complex", "samples", "space", "compression", "inks"],
+    ids=["complex", "samples", "space", "LERC", "JPEG 2000", "compression", "inks"],
 )
 def test_what_is_not_supported_is_named(data, what):
-    with pytest.raises(
-        UserError, match=f"^x is a TIFF of .*{what}.*, which is not supported: save it with 8 or 16 bits"
-    ):
+    other = "without compression, or with LZW or deflate" if " in " in what else "with 8 or 16 bits"
+    with pytest.raises(UserError, match=f"^x is a TIFF of (the )?{what}.*, which is not supported: save it {other}.$"):
         decode_rgb(data(), name="x")
+
+
+def test_a_codec_that_libtiff_may_lack_is_named_or_works():
+    rgb, packed = made.scene(48, 40), io.BytesIO()
+    Image.fromarray(rgb).save(packed, "WEBP", lossless=True, exact=True)
+    data = made.plain_tiff([packed.getvalue()], 48, 8, 3, 2, t259=50001, t257=40, t278=40)
+    if tiff_samples._pillow_packs("webp"):
+        assert np.array_equal(decode_rgb(data, name="x"), rgb)
+    else:
+        with pytest.raises(UserError, match=r"a TIFF of 8-bit samples in WebP, .* without compression, or with LZW"):
+            decode_rgb(data, name="x")
 
 
 def test_what_a_tiff_unpacks_to_is_limited():
