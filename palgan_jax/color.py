@@ -29,6 +29,11 @@ _RGB_FROM_XYZ = np.linalg.inv(_XYZ_FROM_RGB)
 _WHITE_D65 = np.array([0.95047, 1.0, 1.08883])
 RGB_FROM_WHITE_XYZ = _RGB_FROM_XYZ * _WHITE_D65
 """Linear RGB from XYZ as shares of the white's, (3, 3)."""
+_WHITE_D50 = np.array([0.96422, 1.0, 0.82521])
+_D65_FROM_D50 = np.array(
+    [[0.9555766, -0.0230393, 0.0631636], [-0.0282895, 1.0099416, 0.0210077], [0.0122982, -0.0204830, 1.3299098]]
+)
+"""XYZ under D65 of what looks the same under D50, by the method of Bradford (Lindbloom, brucelindbloom.com)."""
 _CUBE_ROOT_FROM = 0.008856
 DARK = 0.2068966
 """The cube root of Lab is one above this (L of 8), and linear below."""
@@ -76,7 +81,11 @@ def linear_to_srgb(linear: Array) -> Array:
 def rgb_to_lab(rgb: Array) -> Array:
     """Converts sRGB (..., 3) in [0, 1] to Lab (..., 3), L in [0, 100] (method: section 1; reference: scikit-image)."""
     xp = namespace(rgb)
-    xyz = _apply_matrix(_XYZ_FROM_RGB, srgb_to_linear(xp.asarray(rgb, dtype=xp.float32)))
+    return _xyz_to_lab(_apply_matrix(_XYZ_FROM_RGB, srgb_to_linear(xp.asarray(rgb, dtype=xp.float32))))
+
+
+def _xyz_to_lab(xyz: Array) -> Array:
+    xp = namespace(xyz)
     f = _compress(xyz / xp.asarray(_WHITE_D65, dtype=xp.float32))
     fx, fy, fz = f[..., 0], f[..., 1], f[..., 2]
     return xp.stack([116 * fy - 16, 500 * (fx - fy), 200 * (fy - fz)], axis=-1)
@@ -110,13 +119,22 @@ def lab_to_rgb(lab: Array) -> Array:
 
 def lab_to_linear(lab: Array) -> Array:
     """Converts Lab (..., 3) to linear RGB (..., 3), not clamped."""
+    return _apply_matrix(_RGB_FROM_XYZ, _lab_to_xyz(lab, _WHITE_D65))
+
+
+def lab_under_d65(lab: Array) -> Array:
+    """Converts Lab (..., 3) under the white D50, which print and Adobe's programs mean, to Lab under D65."""
+    return _xyz_to_lab(_apply_matrix(_D65_FROM_D50, _lab_to_xyz(lab, _WHITE_D50)))
+
+
+def _lab_to_xyz(lab: Array, white: np.ndarray) -> Array:
     xp = namespace(lab)
     lab = xp.asarray(lab, dtype=xp.float32)
     fy = (lab[..., 0] + 16) / 116
     fx = fy + lab[..., 1] / 500
     fz = xp.maximum(fy - lab[..., 2] / 200, 0.0)
     f = xp.stack([fx, fy, fz], axis=-1)
-    return _apply_matrix(_RGB_FROM_XYZ, expand(f) * xp.asarray(_WHITE_D65, dtype=xp.float32))
+    return expand(f) * xp.asarray(white, dtype=xp.float32)
 
 
 def gamut_share(lab: "jax.Array", halvings: int = 12) -> "jax.Array":

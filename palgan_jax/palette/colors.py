@@ -26,7 +26,7 @@ def parse_color(text: str) -> np.ndarray:
         raise UserError(
             f"{text!r} is no color that is known here: write it as #5a7a3a, or by its name in CSS, such as teal."
         ) from None
-    return ab_of_rgb(np.array(rgb[:3]) / 255)
+    return ab_of_rgb(np.clip(np.array(rgb[:3]) / 255, 0, 1))  # as in CSS, which allows rgb(300, 0, 0)
 
 
 def ab_of_rgb(rgb: np.ndarray) -> np.ndarray:

@@ -2,8 +2,8 @@
 
 None of these formats has weights. What is written here has each color's share as its name (`12.5 %`), and in .act,
 where colors have no names, each color as many times as its share needs; both are read again as weights. Other names
-count nothing: all colors weigh the same. CMYK, which has no profile here, is read as inks that subtract from white, a
-guess.
+count nothing: all colors weigh the same. Lab is that of the white D50, as in Photoshop. CMYK, which has no profile
+here, is read as inks that subtract from white, a guess.
 """
 
 import colorsys
@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
+from palgan_jax.color import lab_under_d65
 from palgan_jax.errors import UserError, one_line
 from palgan_jax.palette.colors import ab_of_rgb, parse_color
 from palgan_jax.palette.swatches import Swatch
@@ -174,7 +175,8 @@ def _aco_color(space: int, values: Sequence[int]) -> np.ndarray:
     if space == 2:
         return ab_of_rgb(parts[:3] * parts[3])  # 0 is all of an ink
     if space == 7:
-        return np.array(struct.unpack(">2h", struct.pack(">2H", *values[1:3]))) / 100
+        a, b = np.array(struct.unpack(">2h", struct.pack(">2H", *values[1:3]))) / 100
+        return _ab_of_lab(values[0] / 100, a, b)
     if space == 8:
         return np.zeros(2)
     raise _Malformed(f"it has a color of the kind {space}, where RGB, HSB, CMYK, Lab and gray are known")
@@ -217,11 +219,17 @@ def _ase_color(block: bytes) -> Weighted:
     if not np.isfinite(values).all():
         raise _Malformed("a color has values that are no numbers")
     if model == b"LAB ":
-        return np.clip(values[1:], -128, 127), weight
+        return _ab_of_lab(100 * values[0], *values[1:]), weight
     values = np.clip(values, 0, 1)
     if model == b"Gray":
         return np.zeros(2), weight
     return ab_of_rgb(values if model == b"RGB " else (1 - values[:3]) * (1 - values[3])), weight
+
+
+def _ab_of_lab(l: float, a: float, b: float) -> np.ndarray:
+    """Returns the ab (2,) of Lab under D50; what is beyond its ranges is drawn to their ends."""
+    lab = np.clip([l, a, b], [0, -128, -128], [100, 127, 127]).astype(np.float32)
+    return lab_under_d65(lab)[1:].astype(np.float64)
 
 
 def _write_ase(swatches: Sequence[Swatch], title: str) -> bytes:

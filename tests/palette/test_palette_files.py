@@ -5,9 +5,9 @@ import struct
 
 import numpy as np
 import pytest
+from coloraide import Color
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from skimage.color import rgb2lab
 
 from palgan_jax import Palette
 from palgan_jax.errors import UserError
@@ -34,7 +34,7 @@ def ase(*blocks: bytes) -> bytes:
 GROUP = struct.pack(">HI", 0xC001, 2 + 12) + struct.pack(">H", 6) + utf16("group"), struct.pack(">HI", 0xC002, 0)
 RGB_ASE = [ase_block(b"RGB ", *(int(c[i : i + 2], 16) / 255 for i in (1, 3, 5))) for c in COLORS]
 RGB_ACO = [struct.pack(">5H", 0, *(257 * int(c[i : i + 2], 16) for i in (1, 3, 5)), 0) for c in COLORS]
-LAB_RED = rgb2lab(np.array([192, 64, 64]) / 255)
+LAB_RED = Color(COLORS[0]).convert("lab").coords()  # that of CSS is under D50, as Adobe's
 FILES = {
     "plain.gpl": b"GIMP Palette\nName: three\nColumns: 3\n#\n192  64  64\tred\n 64  96 192 blue\n144 144 144\n",
     "windows.gpl": b"GIMP Palette\r\n192 64 64\r\n64 96 192\tnot 50 % of it\r\n144 144 144\r\n",
@@ -54,7 +54,7 @@ FILES = {
         1,
         2,
         7,
-        5000,
+        round(100 * LAB_RED[0]),
         *struct.unpack(">2H", struct.pack(">2h", *(round(x * 100) for x in LAB_RED[1:]))),
         0,
         8,

@@ -3,6 +3,8 @@
 export const XYZ_FROM_RGB = [[0.412453, 0.357580, 0.180423], [0.212671, 0.715160, 0.072169], [0.019334, 0.119193, 0.950227]];
 export const WHITE = [0.95047, 1.0, 1.08883];
 export const RGB_FROM_XYZ = inverse(XYZ_FROM_RGB);
+const WHITE_D50 = [0.96422, 1.0, 0.82521];
+const D65_FROM_D50 = [[0.9555766, -0.0230393, 0.0631636], [-0.0282895, 1.0099416, 0.0210077], [0.0122982, -0.0204830, 1.3299098]];
 const SHOWN_LIGHTNESS = 65; // a palette knows no luminance: colors are shown at the L nearest to this one
 
 function inverse([[a, b, c], [d, e, f], [g, h, i]]) {
@@ -26,18 +28,24 @@ export const srgbOf = (v) => (v > 0.0031308 ? 1.055 * v ** (1 / 2.4) - 0.055 : v
 export const lightnessOf = (y) => 116 * compress(y) - 16;
 
 /** Converts sRGB, three numbers in [0, 1], to [L, a, b]. */
-export function labOf(rgb) {
-  const [fx, fy, fz] = product(XYZ_FROM_RGB, rgb.map(linearOf)).map((v, i) => compress(v / WHITE[i]));
+export const labOf = (rgb) => labOfXyz(product(XYZ_FROM_RGB, rgb.map(linearOf)));
+
+function labOfXyz(xyz) {
+  const [fx, fy, fz] = xyz.map((v, i) => compress(v / WHITE[i]));
   return [116 * fy - 16, 500 * (fx - fy), 200 * (fy - fz)];
 }
 
-/** Converts Lab to sRGB, three numbers that leave [0, 1] where the color is out of gamut. */
-export function rgbOf(l, a, b) {
+function xyzOf(l, a, b, white) {
   const fy = (l + 16) / 116;
   const f = [fy + a / 500, fy, Math.max(fy - b / 200, 0)];
-  const linear = product(RGB_FROM_XYZ, f.map((v, i) => expand(v) * WHITE[i]));
-  return linear.map(srgbOf);
+  return f.map((v, i) => expand(v) * white[i]);
 }
+
+/** Converts Lab to sRGB, three numbers that leave [0, 1] where the color is out of gamut. */
+export const rgbOf = (l, a, b) => product(RGB_FROM_XYZ, xyzOf(l, a, b, WHITE)).map(srgbOf);
+
+/** Converts Lab under the white D50, which Adobe's programs mean, to [L, a, b] under D65. */
+export const labUnderD65 = (l, a, b) => labOfXyz(product(D65_FROM_D50, xyzOf(l, a, b, WHITE_D50)));
 
 /** Returns "#rrggbb" of sRGB, clamped. */
 export function hexOf(rgb) {

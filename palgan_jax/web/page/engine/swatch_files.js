@@ -1,7 +1,7 @@
 // Files of swatches: GIMP's .gpl, Adobe's .aco, .ase and .act, and lists of colors (.txt, .hex). See
 // palette/swatch_files.py, whose reader this is.
 
-import { labOf } from "../color.js";
+import { labOf, labUnderD65 } from "../color.js";
 
 const COLORS_OF_ACT = 256;
 
@@ -23,6 +23,8 @@ export function readSwatches(buffer, suffix, name) {
 }
 
 const abOf = (rgb) => labOf(rgb).slice(1);
+const within = (v, low, high) => Math.max(low, Math.min(high, v));
+const abOfLab = ([l, a, b]) => labUnderD65(within(l, 0, 100), within(a, -128, 127), within(b, -128, 127)).slice(1);
 const text = (view) => new TextDecoder().decode(view);
 
 function weightOf(name) {
@@ -102,7 +104,7 @@ function acoColor(view, at) {
   if (space === 0) return abOf([x, y, z]);
   if (space === 1) return abOf(rgbOfHsv(x, y, z));
   if (space === 2) return abOf([x * k, y * k, z * k]); // 0 is all of an ink
-  if (space === 7) return [view.getInt16(at + 4) / 100, view.getInt16(at + 6) / 100];
+  if (space === 7) return abOfLab([view.getUint16(at + 2), view.getInt16(at + 4), view.getInt16(at + 6)].map((v) => v / 100));
   if (space === 8) return [0, 0];
   throw new Malformed(`it has a color of the kind ${space}, where RGB, HSB, CMYK, Lab and gray are known`);
 }
@@ -136,8 +138,8 @@ function aseColor(block) {
   if (!count) throw new Malformed(`it has a color of the kind '${model}', where RGB, CMYK, LAB and Gray are known`);
   const stated = Array.from({ length: count }, (_, i) => block.getFloat32(at + 4 + 4 * i));
   if (!stated.every(Number.isFinite)) throw new Malformed("a color has values that are no numbers");
-  if (model === "LAB ") return { color: stated.slice(1).map((v) => Math.max(-128, Math.min(127, v))), weight };
-  const [x, y, z, k] = stated.map((v) => Math.max(0, Math.min(1, v)));
+  if (model === "LAB ") return { color: abOfLab([100 * stated[0], stated[1], stated[2]]), weight };
+  const [x, y, z, k] = stated.map((v) => within(v, 0, 1));
   const color = { "RGB ": () => abOf([x, y, z]), CMYK: () => abOf([x, y, z].map((v) => (1 - v) * (1 - k))), Gray: () => [0, 0] };
   return { color: color[model](), weight };
 }

@@ -1,0 +1,155 @@
+"""Colors, their edits and files of them, beside what coloraide, swatch and Pillow make of them."""
+
+import io
+
+import numpy as np
+import pytest
+import swatch
+from coloraide import Color
+from coloraide.css.color_names import name2val_map
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL.GimpPaletteFile import GimpPaletteFile
+
+from palgan_jax import Palette
+from palgan_jax.color import lab_under_d65
+from palgan_jax.palette import edits
+from palgan_jax.palette.colors import hex_of, parse_color, shown_rgb, within_gamut
+from palgan_jax.palette.swatch_files import read_swatches
+
+TYPOS = {"mediumpurple": "#9370db", "palevioletred": "#db7093"}
+"""Names that coloraide 8.13 has with 216 in the place of the 219 of CSS."""
+share = st.floats(0, 1, width=32)
+ab = st.tuples(*2 * [st.floats(-80, 80)])
+srgb = st.integers(0, 0xFFFFFF).map(lambda number: Color(f"#{number:06x}"))
+
+
+def ab_of(color: Color) -> list[float]:
+    return color.convert("lab-d65").coords()[1:]
+
+
+def test_the_names_of_css():
+    for name in set(name2val_map) - {"transparent"}:
+        np.testing.assert_allclose(parse_color(name), ab_of(Color(TYPOS.get(name, name))), atol=0.02, err_msg=name)
+
+
+@settings(max_examples=50)
+@given(srgb)
+def test_colors_as_css_writes_them(color):
+    for text in (color.to_string(hex=True, upper=True), color.to_string(comma=True), color.to_string(hex=True) + "80"):
+        np.testing.assert_allclose(parse_color(text), ab_of(color), atol=0.02)
+
+
+@pytest.mark.parametrize("text", ["rgb(300, 0, 0)", "rgb(99999999999, 0, 0)", f"rgb({10**40}, 0, 0)"])
+def test_levels_beyond_255_are_255_as_in_css(text):
+    np.testing.assert_array_equal(parse_color(text), parse_color("red"))
+
+
+@settings(max_examples=50)
+@given(srgb)
+def test_lab_under_d50_is_adapted(color):
+    ours = lab_under_d65(np.array(color.convert("lab").coords(), np.float32))
+    np.testing.assert_allclose(ours, color.convert("lab-d65").coords(), atol=0.02)
+
+
+@settings(max_examples=50)
+@given(ab, ab)
+def test_nearness_is_by_cie94(one, other):
+    distance = Color("lab-d65", [60, *one]).delta_e(Color("lab-d65", [60, *other]), method="94")
+    near = edits.nearness(np.array([other]), np.array(one), 20.0)[0]
+    assert near == pytest.approx(0.5 + 0.5 * np.cos(np.pi * np.clip(distance / 10 - 1, 0, 1)), abs=1e-6)
+
+
+@settings(max_examples=50)
+@given(srgb, st.floats(-180, 180), st.floats(0, 0.9))
+def test_a_shift_turns_hues_and_scales_chromas(color, hue, chroma):
+    moved = color.convert("lch-d65").set("h", lambda h: h + hue).set("c", lambda c: c * chroma)
+    (ours,) = edits.shift(np.array([ab_of(color)]), hue, chroma, 0.0)
+    (truth,) = within_gamut(np.array([ab_of(moved)]))
+    np.testing.assert_allclose(ours, truth, atol=1e-6)
+
+
+def test_warmth_is_the_white_of_d50():
+    d50 = Color("xyz-d65", Color("white").convert("xyz-d50").coords())  # as it is, not adapted
+    (ours,) = edits.shift(np.zeros((1, 2)), 0.0, 1.0, 17.9)
+    np.testing.assert_allclose(ours, ab_of(d50), atol=0.1)
+
+
+@pytest.mark.parametrize("hue", range(5, 365, 45))
+def test_the_gamut_holds_what_srgb_shows_and_no_more(hue):
+    (most,) = within_gamut(200 * np.array([[np.cos(np.radians(hue)), np.sin(np.radians(hue))]]))
+
+    def shown(chroma: float) -> bool:
+        colors = (Color("lab-d65", [lightness, *(chroma * most)]) for lightness in np.arange(1, 100, 0.5))
+        return any(color.in_gamut("srgb") for color in colors)
+
+    assert shown(0.97) and not shown(1.03)
+
+
+@settings(max_examples=50)
+@given(ab)
+def test_colors_are_shown_as_they_are(at):
+    inside = 0.97 * within_gamut(np.array([at]))
+    shown = Color(hex_of(shown_rgb(inside)[0]))
+    assert np.hypot(*(np.array(ab_of(shown)) - inside[0])) < 1, "as near as bytes are"
+
+
+def in_lab(color: Color) -> tuple[float, ...]:
+    lightness, a, b = color.convert("lab").coords()
+    return lightness / 100, a, b
+
+
+MODELS = {
+    "RGB": (st.tuples(share, share, share), lambda v: Color("srgb", v)),
+    "CMYK": (
+        st.tuples(share, share, share, share),
+        lambda v: Color("srgb", [(1 - ink) * (1 - v[3]) for ink in v[:3]]),
+    ),
+    "Gray": (st.tuples(share), lambda v: Color("srgb", 3 * [v[0]])),
+    "LAB": (srgb.map(in_lab), lambda v: Color("lab", [100 * v[0], *v[1:]])),
+}
+names = st.text(st.characters(codec="utf-8", max_codepoint=0xFFFF, exclude_characters="%"), max_size=4)
+"""Of characters of two bytes in UTF-16: of others swatch writes a wrong length."""
+stated = st.sampled_from(sorted(MODELS)).flatmap(lambda mode: st.tuples(st.just(mode), MODELS[mode][0]))
+
+
+@settings(max_examples=60)
+@given(st.lists(stated, min_size=1, max_size=6), st.integers(0, 6), names)
+def test_adobes_swatches_are_read_as_swatch_writes_them(colors, loose, name):
+    """Colors of all models, some within a group."""
+    entries = [
+        {"name": name, "type": "Process", "data": {"mode": mode, "values": list(values)}} for mode, values in colors
+    ]
+    groups = [{"name": "group", "type": "Color Group", "swatches": entries[loose:]}] if entries[loose:] else []
+    read, weights = read_swatches(swatch.dumps(entries[:loose] + groups), ".ase", "x.ase")
+    np.testing.assert_allclose(read, [ab_of(MODELS[mode][1](values)) for mode, values in colors], atol=0.05)
+    assert set(weights) == {1}
+
+
+PALETTE = Palette.from_colors(["#c04040", "teal", "gold", "#909090"], [4, 3, 2, 1])
+
+
+def test_what_is_written_is_read_by_others(tmp_path):
+    swatches = PALETTE.swatches(4)
+    expected = [[int(one.color[i : i + 2], 16) for i in (1, 3, 5)] for one in swatches]
+    PALETTE.save(tmp_path / "x.ase", 4)
+    read = swatch.parse(tmp_path / "x.ase")
+    assert [entry["data"]["mode"] for entry in read] == 4 * ["RGB"]
+    np.testing.assert_allclose([entry["data"]["values"] for entry in read], np.array(expected) / 255, atol=1e-6)
+    assert [entry["name"] for entry in read] == [f"{100 * one.share:.4g} %" for one in swatches]
+    (colors, mode) = GimpPaletteFile(io.BytesIO(PALETTE.to_bytes("x.gpl", 4))).getpalette()
+    assert mode == "RGB" and list(colors[:12]) == np.ravel(expected).tolist()
+
+
+def test_the_swatches_of_another_program():
+    """What adobe-color-swatch 1.0 writes: an RGB, an HSB, a gray and a CMYK color, the last with a share as name."""
+    data = bytes.fromhex(
+        "0001 0004 0000c0c04040404000000001 9ff0aaabc0c00000 000815a1000000000000 0002ffff00000000bfbf"
+        "0002 0004 0000c0c0404040400000 00000004 0072006500640000 00019ff0aaabc0c00000 00000005 0062006c007500650000"
+        "000815a1000000000000 00000005 0067007200610079 0000 0002ffff00000000bfbf 00000005 00320035002000250000"
+    )
+    read, weights = read_swatches(data, ".aco", "x.aco")
+    blue = Color("hsv", [360 * 0x9FF0 / 65535, 2 / 3, 0xC0 / 255])
+    inks = Color("srgb", [0xBF / 255, 0, 0])
+    np.testing.assert_allclose(read, [*map(ab_of, (Color("#c04040"), blue, Color("gray"), inks))], atol=0.05)
+    assert weights.tolist() == [1, 1, 1, 25]
