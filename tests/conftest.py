@@ -19,6 +19,7 @@ from hypothesis import settings
 
 LONGEST = (
     "faults/test_faults.py",
+    "training/test_stopping.py",
     "training/test_loop.py",
     "training/test_step.py",
     "training/test_start.py",

@@ -9,7 +9,7 @@ from pathlib import Path
 from tests.faults.bench import Bench, Command, last_step, resumed, rows, saved_steps
 from tests.faults.fault import faults
 
-PHASES = ("start", "compile", "step", "save", "validation")
+PHASES = ("step", "compile", "save", "validation", "start")
 SHORTEST, STARTED, COMPILED = 0.1, "compiling the training step", "curves and samples:"
 
 
