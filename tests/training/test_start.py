@@ -15,8 +15,10 @@ from palgan_jax.checkpoint.weights_file import save_weights
 from palgan_jax.config import flatten, from_dict, load_config, read_config
 from palgan_jax.training.start import find_model, follow, load_start
 from tests.support.checkpoint_state import CONFIG, build
+from tests.support.training_runs import NETWORK
 
-SHORT = [f"--config.{name}=1 steps" for name in ("log_every", "checkpoint_every")]
+SHORT = [f"--config.{override}" for override in NETWORK]
+SHORT += [f"--config.{name}=1 steps" for name in ("log_every", "checkpoint_every")]
 SHORT += ["--config.total=2 steps", "--config.sheet_every=0 steps", "--config.data.val=", "--config.data.workers=0"]
 # With these rates a step changes nothing but statistics. All runs here are one program: compiling is what they cost.
 SHORT += ["--config.optim.g_lr=0", "--config.optim.d_lr=0"]
@@ -32,7 +34,7 @@ def refusal(capsys, *command: str) -> str:
 
 
 @pytest.fixture(scope="module")
-def first(tmp_path_factory):
+def first(tmp_path_factory, one_device):
     workdir = tmp_path_factory.mktemp("first")
     assert train(workdir) == 0
     return workdir
@@ -88,7 +90,7 @@ def test_networks_follow_the_model_and_all_else_the_config(first, tmp_path):
 
 
 def test_another_discriminator_than_that_of_the_run_begins_anew(first):
-    fields = [f"start={first}", "discriminator.kind=patch"]
+    fields = [f"start={first}", "discriminator.kind=projection"]
     assert load_start(follow(read_config("tiny", fields), fields)).discriminator == {}
 
 
@@ -102,8 +104,8 @@ def test_a_weights_file_brings_no_discriminator_and_another_network_is_refused(f
     assert (config.net.width, config.discriminator.width) == (1 / 16, 0.125)
 
     run = tmp_path / "run"
-    other = refusal(capsys, run, "--from", str(file), "--config.net.norm=batch")
-    assert other.startswith("palgan: error: --config.net.norm=batch does not fit the model to start from, step 2 of")
+    other = refusal(capsys, run, "--from", str(file), "--config.net.norm=instance")
+    assert other.startswith("palgan: error: --config.net.norm=instance does not fit the model to start from, step 2 of")
     assert "there is no checkpoint at" in refusal(capsys, run, "--from", str(tmp_path / "nowhere"))
 
 
