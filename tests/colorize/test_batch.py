@@ -20,6 +20,8 @@ from palgan_jax.colorize.record import RECORD_FILE
 from palgan_jax.data.decode import read_rgb
 from tests.support.places import COMPILATION_CACHE, ROOT
 
+PATIENCE = 600
+"""Seconds: a busy machine fails no test."""
 ENVIRONMENT = {**os.environ, "JAX_COMPILATION_CACHE_DIR": str(COMPILATION_CACHE)}
 
 
@@ -106,7 +108,7 @@ def test_ctrl_c_says_what_is_done_and_the_same_command_goes_on(album, checkpoint
     first = [process.stdout.readline() for _ in range(3)]
     assert " -> out/" in first[-1], first
     process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=60)
+    out, err = process.communicate(timeout=PATIENCE)
     assert process.returncode == 130 and "Traceback" not in err
     done = sorted(path.name for path in Path("out").glob("*.png"))
     assert 2 <= len(done) < 60
@@ -124,22 +126,22 @@ def test_ctrl_c_says_what_is_done_and_the_same_command_goes_on(album, checkpoint
 
 
 def test_at_ctrl_c_pictures_in_hand_are_told_and_no_other_begins():
-    begun, told = [], []
+    begun, told, stopped = [], [], []
 
     class SlowWorker:
-        stop = threading.Event()
+        stop, all_begun = threading.Event(), threading.Barrier(3)
 
         def __call__(self, job, _):
             begun.append(job)
+            self.all_begun.wait(PATIENCE)
             if job == 2:
                 os.kill(os.getpid(), signal.SIGINT)
-            self.stop.wait(10)
+            stopped.append(self.stop.wait(PATIENCE))
             return Outcome(job)
 
     jobs = [(number, 1) for number in range(20)]
-    start = time.monotonic()
     assert do_jobs(jobs, SlowWorker(), 3, told.append, lambda: None) is False
-    assert time.monotonic() - start < 5
+    assert stopped == [True] * 3
     assert sorted(begun) == [0, 1, 2] == sorted(outcome.job for outcome in told)
 
 
@@ -197,6 +199,6 @@ def test_pictures_share_the_memory():
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(30)
+        thread.join(PATIENCE)
     assert 0 < most <= 100 and held == 0
     assert pixels_at_once() >= 64_000_000

@@ -1,5 +1,4 @@
 import shutil
-import time
 from dataclasses import replace
 
 import numpy as np
@@ -175,12 +174,10 @@ def test_a_folder_that_vanishes_ends_with_a_sentence(fragile, workers):
     with train_batches(source, resolution=SIDE, batch_size=BATCH, seed=3, workers=workers, cache=False) as batches:
         next(batches)
         shutil.rmtree(root)
-        started = time.monotonic()
         with pytest.raises(DataStopped, match=rf"^{root} with the pictures of {source.name} is gone: bring it back"):
             for _ in range(100):
                 next(batches)
         assert type(batches.position) is int and batches.position < 40 * BATCH
-        assert time.monotonic() - started < 10
 
 
 def test_pictures_that_all_vanish_end_with_a_sentence(fragile):

@@ -45,7 +45,7 @@ def test_two_processes_exchange_votes_numbers_bytes_and_errors():
         for number in range(2)
     ]  # fmt: skip
     for process in processes:
-        output = process.communicate(timeout=60)[0]
+        output = process.communicate(timeout=600)[0]
         assert process.returncode == 0
         assert json.loads(output.splitlines()[-1]) == [
             True, False, True, False, 3, ["a", "bcd"], "xy", "there is no folder x\u00e4: name another.",

@@ -1,4 +1,4 @@
-"""Several real processes: who is joined, and how all of them end together. Whole runs are in training/test_loop.py."""
+"""Several real processes: who is joined, and how all of them end together. Whole runs are in training/."""
 
 import http.server
 import os
@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 
 import pytest
 
@@ -43,7 +42,7 @@ try:
         if action == "gathers":
             multihost_utils.process_allgather(np.ones(3))
         if action != "is through":
-            time.sleep(120)
+            time.sleep(3600)
 except Exception as error:
     sys.exit(report(error))
 """
@@ -87,14 +86,12 @@ def started():
 
 
 @pytest.mark.parametrize("actions", ENDS, ids=", ".join)
-def test_all_processes_end_within_a_minute(started, actions):
+def test_all_processes_end_with_one_of_them(started, actions):
     processes = started[actions]
     for process in processes.values():
         assert "joined\n" in iter(process.stdout.readline, "")
-    begin = time.monotonic()
     for number, code in ENDS[actions].items():
-        assert processes[number].wait(timeout=60) == code
-    assert time.monotonic() - begin < 60
+        assert processes[number].wait(timeout=600) == code
     written = {number: processes[number].stderr.read() for number in ENDS[actions]}
     for number, code in ENDS[actions].items():
         if code == -signal.SIGABRT or actions == ("gathers", "is killed"):
@@ -113,7 +110,7 @@ def test_a_death_is_found_before_a_minute_is_over():
 @pytest.mark.parametrize("actions", [("waits", None), (None, "waits")], ids=["the first waits", "another waits"])
 def test_a_process_that_never_comes_is_told_in_one_sentence(actions):
     ((number, process),) = start(*actions, PALGAN_JOIN_SECONDS="2").items()
-    errors = process.communicate(timeout=60)[1]
+    errors = process.communicate(timeout=600)[1]
     assert process.returncode == ExitCode.FAULT
     (sentence,) = re.findall("palgan: error: .*", errors)
     waited = rf"process {number} of 2 has waited 2 s for all processes of the run to join at 127\.0\.0\.1:\d+: see "

@@ -103,7 +103,7 @@ def test_a_vm_of_which_nothing_is_known_is_not_taken_for_gone(cloud):
 
 
 def wait_for(condition: Callable[[], bool]) -> None:
-    end = time.monotonic() + 30
+    end = time.monotonic() + 300
     while not condition():
         assert time.monotonic() < end, "nothing happened"
         time.sleep(0.05)
@@ -128,7 +128,7 @@ def test_a_training_that_runs_is_followed_and_not_begun_twice(cloud):
     wait_for(lambda: cloud.count("gcloud", follow) == 2)
     assert second.poll() is None
     (cloud.folder / "enough").touch()
-    assert second.wait(timeout=20) == 0
+    assert second.wait(timeout=300) == 0
     assert "finished at step 12" in (cloud.folder / "said").read_text()
     assert cloud.count("python") == 2 and cloud.count("uv", "pip") == 2
 
@@ -140,7 +140,7 @@ def test_a_training_can_be_stopped(cloud):
     logs = [cloud.folder / machine / "palgan_run/log" for machine in ("worker0", "worker1")]
     wait_for(lambda: all(log.exists() and log.read_text() for log in logs))
     assert cloud.launch("tpu_vm.sh", "--stop").returncode == 0
-    assert process.wait(timeout=20) == 75
+    assert process.wait(timeout=300) == 75
     assert "saved" in (cloud.folder / "said").read_text().splitlines()
 
 

@@ -78,5 +78,5 @@ def test_the_container_of_xpk_passes_signals_arguments_and_the_code_on(manifest,
     first = next(line for line in process.stdout if line.startswith("begun"))
     assert first.endswith("--config.data.train=folder:it's a b\n")
     process.send_signal(signal.SIGTERM)
-    rest = process.communicate(timeout=60)[0]
+    rest = process.communicate(timeout=600)[0]
     assert process.returncode == 75 and "saved" in rest.splitlines()

@@ -243,7 +243,7 @@ def test_a_prepared_set_trains_without_tensorflow_and_tfds(imagenet, tmp_path):
 
 
 def wait_for(condition, process: subprocess.Popen) -> None:
-    end = time.monotonic() + 120
+    end = time.monotonic() + 600
     while not condition():
         assert process.poll() is None, process.communicate()[1]
         assert time.monotonic() < end, "nothing happened"

@@ -65,7 +65,7 @@ class World:
     def run(self, script: str, *arguments: str, **variables: str) -> subprocess.CompletedProcess:
         command = ["bash", str(LAUNCH / script), *arguments]
         environment = self.variables | variables
-        return subprocess.run(command, env=environment, cwd=self.folder, capture_output=True, text=True, timeout=60)
+        return subprocess.run(command, env=environment, cwd=self.folder, capture_output=True, text=True, timeout=600)
 
     def launch(self, script: str, *arguments: str, **variables: str) -> subprocess.CompletedProcess:
         return self.run(script, *arguments, **NEEDED[script] | variables)

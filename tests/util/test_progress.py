@@ -31,7 +31,7 @@ def run(code: str, terminal: bool) -> tuple[str, str]:
         termios.tcsetwinsize(ours, (24, 80))
     process = subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, stdout=subprocess.PIPE, stderr=theirs, text=True)
     os.close(theirs)
-    output, _ = process.communicate(timeout=60)
+    output, _ = process.communicate(timeout=600)
     written = b""
     try:
         while piece := os.read(ours, 65536):

@@ -53,6 +53,6 @@ def test_it_listens_on_this_machine_alone_and_ends_quietly(checkpoint):
         with httpx2.Client(base_url=address) as client:
             assert client.get("/api/model").status_code == 200
             process.send_signal(signal.SIGINT)
-            out, err = process.communicate(timeout=60)
+            out, err = process.communicate(timeout=600)
     assert process.returncode == 130
     assert err == "" and "Traceback" not in out
