@@ -58,14 +58,18 @@ def _joined() -> Iterator[int]:
     import jax
 
     _initialize()
-    count, number = jax.process_count(), jax.process_index()
+    try:
+        count, number = jax.process_count(), jax.process_index()  # the processes tell each other of their devices
+    except Exception as error:
+        end_process(report(ProcessesMissing(ABOUT) if _is_partner_death(error) else error))
     log.info("process %d of %d: %d device(s) of %d", number, count, jax.local_device_count(), jax.device_count())
     try:
         yield number
     except BaseException as error:
-        code = report(ProcessesMissing(ABOUT) if _is_partner_death(error) else error)
+        is_death = _is_partner_death(error)
+        code = report(ProcessesMissing(ABOUT) if is_death else error)
         print(f"palgan: process {number} of {count} ends, and with it all others", file=sys.stderr)
-        if isinstance(error, UserError):
+        if isinstance(error, UserError) and not is_death:
             # The others may be at their end too, and are not to take this process for dead; or they are in a
             # collective, where they would wait for it in vain.
             _end_after(FAREWELL_SECONDS, lambda: code)
@@ -75,9 +79,15 @@ def _joined() -> Iterator[int]:
 
 
 def _is_partner_death(error: BaseException) -> bool:
-    """Returns True for an error of a collective that another process has left; JAX gives it several types."""
+    """Returns True for an error of a collective that another process has left; JAX gives it several types.
+
+    A sentence of ours may be about it, too: where that which failed is a save, for example.
+    """
+    cause = error.__cause__ or error.__context__
+    if cause is not None and _is_partner_death(cause):
+        return True
     told = isinstance(error, UserError) or not isinstance(error, Exception)
-    return not told and re.search(r"\bGloo \w+ failed|coordination service|\bUNAVAILABLE\b", str(error)) is not None
+    return not told and re.search(r"\bGloo [\w-]+ failed|coordination service|\bUNAVAILABLE\b", str(error)) is not None
 
 
 def _initialize() -> None:

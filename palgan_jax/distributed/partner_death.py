@@ -17,6 +17,7 @@ ABOUT = (
 )
 _REPORT = re.compile(rb"[EFW]\d{4} \d\d:\d\d:\d\d\S* +\d+ (coordination|preemption|client\.h|gloo)")
 _END = b"Terminating process because the JAX distributed service detected fatal errors"
+_STACK = re.compile(rb"\*\*\* Check failure stack trace|\s+@ +0x|\s+@ +\(unknown\)")
 _OTHER_LINE = re.compile(rb"\d{4}-\d\d-\d\d |palgan: ")
 
 
@@ -50,17 +51,18 @@ def told_in_a_sentence() -> Iterator[None]:
 
 def _copy() -> None:
     """Copies standard input to standard output, but for JAX's report."""
-    within = ended = False
+    reported = within = ended = told = False
     while line := sys.stdin.buffer.readline():
-        ended = ended or _END in line
+        ended, told = ended or _END in line, told or ABOUT.encode() in line
         if _REPORT.match(line):
-            within = True
+            reported = within = True
         elif within and _OTHER_LINE.match(line):
             within = False
-        if not within:
+        # Another thread may write its sentence in the midst of the report, before the stack.
+        if not within and not (reported and _STACK.match(line)):
             sys.stdout.buffer.write(line)
             sys.stdout.buffer.flush()
-    if ended:
+    if ended and not told:  # Python may have seen it, too
         sys.stdout.write(f"palgan: error: {ABOUT}\n")
 
 

@@ -10,7 +10,7 @@ import threading
 
 import pytest
 
-from palgan_jax.distributed import join
+from palgan_jax.distributed import join, partner_death
 from palgan_jax.distributed.join import HEARTBEAT_SECONDS, joined
 from palgan_jax.distributed.partner_death import ABOUT
 from palgan_jax.errors import ExitCode, UserError
@@ -21,11 +21,25 @@ CLUSTER = re.compile(r"JAX_(COORDINATOR|NUM|PROCESS)|SLURM_|OMPI_|TPU_|MEGASCALE
 
 PROCESS = """
 import os, signal, sys, time
+from pathlib import Path
+import jax
 import numpy as np
 from jax.experimental import multihost_utils
 from palgan_jax.distributed.join import joined
 from palgan_jax.errors import UserError, report
 
+initialize = jax.distributed.initialize
+
+def initialize_all(*arguments, **options):
+    initialize(*arguments, **options)
+    together, number = Path(os.environ["TOGETHER"]), int(os.environ["JAX_PROCESS_ID"])
+    (together / str(number)).touch()
+    if sys.argv[1] == "dies on joining":
+        while not (together / str(1 - number)).exists():
+            time.sleep(0.02)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+jax.distributed.initialize = initialize_all
 try:
     with joined("auto"):
         multihost_utils.process_allgather(np.ones(3))
@@ -75,10 +89,14 @@ ENDS = {
 """What the processes of a run do, and the exit codes of those that are left to end by themselves."""
 
 
+JOINING = [("dies on joining", "waits"), ("waits", "dies on joining")]
+"""Runs of which one process dies before the others know its devices."""
+
+
 @pytest.fixture(scope="module")
-def started():
+def started(tmp_path_factory):
     """Starts all runs at once, since they do little but wait."""
-    runs = {actions: start(*actions) for actions in ENDS}
+    runs = {actions: start(*actions, TOGETHER=str(tmp_path_factory.mktemp("run"))) for actions in (*ENDS, *JOINING)}
     yield runs
     for process in (process for run in runs.values() for process in run.values()):
         process.kill()
@@ -103,13 +121,49 @@ def test_all_processes_end_with_one_of_them(started, actions):
         assert end == "palgan: process 1 of 2 ends, and with it all others"
 
 
+@pytest.mark.parametrize("actions", JOINING, ids=", ".join)
+def test_a_death_before_the_devices_are_known_is_told_in_one_sentence(started, actions):
+    process = started[actions][actions.index("waits")]
+    errors = process.communicate(timeout=600)[1]
+    assert process.returncode in (ExitCode.FAULT, -signal.SIGABRT)
+    assert errors.splitlines() == [f"palgan: error: {ABOUT}"]
+
+
+@pytest.mark.parametrize("collective", ["AllGather", "all-reduce"])
+def test_a_death_during_a_save_is_no_lack_of_room(collective):
+    try:
+        try:
+            raise ValueError(f"UNKNOWN: Gloo {collective} failed: [pair.cc:538] Read error: Connection reset by peer")
+        except ValueError as error:
+            raise UserError("a checkpoint cannot be written: make room.") from error
+    except UserError as error:
+        assert join._is_partner_death(error)
+    assert not join._is_partner_death(UserError("Gloo AllGather failed"))
+    assert not join._is_partner_death(ValueError("the service failed"))
+
+
+def test_a_stack_after_another_threads_sentence_is_left_out():
+    lines = [
+        "F1129 23:15:24.520384   11617 client.h:77] Terminating process because the JAX distributed service failed",
+        "RPC: /xla.coordination.CoordinationService/PollForError",
+        "palgan: process 1 of 2 ends, and with it all others",
+        "*** Check failure stack trace: ***",
+        "    @     0x7f39b3840634  absl::lts_20260107::log_internal::LogMessage::SendToLog()",
+        "    @     0x7f39bb4a71f5  (unknown)",
+        "2026-11-29 23:15:25,001 process 1: saved",
+    ]
+    text = "".join(f"{line}\n" for line in lines)
+    copied = subprocess.run([sys.executable, "-S", partner_death.__file__], input=text, capture_output=True, text=True)
+    assert copied.stdout.splitlines() == [lines[2], lines[6]]
+
+
 def test_a_death_is_found_before_a_minute_is_over():
     assert 10 <= HEARTBEAT_SECONDS <= 45
 
 
 @pytest.mark.parametrize("actions", [("waits", None), (None, "waits")], ids=["the first waits", "another waits"])
-def test_a_process_that_never_comes_is_told_in_one_sentence(actions):
-    ((number, process),) = start(*actions, PALGAN_JOIN_SECONDS="2").items()
+def test_a_process_that_never_comes_is_told_in_one_sentence(tmp_path, actions):
+    ((number, process),) = start(*actions, PALGAN_JOIN_SECONDS="2", TOGETHER=str(tmp_path)).items()
     errors = process.communicate(timeout=600)[1]
     assert process.returncode == ExitCode.FAULT
     (sentence,) = re.findall("palgan: error: .*", errors)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from palgan_jax.distributed.partner_death import ABOUT
 from tests.faults.bench import Bench, Command, last_step, resumed, rows, saved_steps
 from tests.faults.fault import NotHere, fault, faults
 
@@ -69,6 +70,9 @@ def killed_partner(bench: Bench, count: int) -> list[str]:
         slowest = max(slowest, time.monotonic() - begin)
         if code is None or (code == 0 and last_step(workdir) < 12):
             wrong.append(f"the other process ended with {code}: {commands[1 - victim].output[-800:]}")
+        said = commands[1 - victim].sentences()
+        if code and (len(said) != 1 or ABOUT not in said[0]):
+            wrong.append(f"says {said} and not {ABOUT!r}")
         wrong += commands[1 - victim].foreign()
         if i % 4 and resumed(commands[0].output) != expected:
             wrong.append(f"went on from {resumed(commands[0].output)} and not {expected}")
