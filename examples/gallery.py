@@ -5,6 +5,7 @@ It also draws docs/sheet.jpg, which the README shows: every third sample with it
     python examples/gallery.py
 
 All 24 samples are shown, by how much the automatic colors are better than none; those that are worse are called so.
+Old photographs, whose colors nobody knows, follow.
 """
 
 import argparse
@@ -24,7 +25,7 @@ from palgan_jax.metrics.psnr import psnr
 from palgan_jax.pages import Row, read_credits, write_sheet
 
 ROOT = Path(__file__).resolve().parent.parent
-SAMPLES, REFERENCES = ROOT / "examples" / "samples", ROOT / "examples" / "photos"
+SAMPLES, REFERENCES, OLD = (ROOT / "examples" / name for name in ("samples", "photos", "old"))
 PAINTED_LIKE = ("leaves.jpg", "sky-03.jpg")
 EDIT = "shift chroma=1.6"
 TILE, GAP = 150, 4  # pixels: the longer side of a picture, and what is between two
@@ -59,6 +60,9 @@ def main() -> int:
     sheet = draw_sheet([entry.row for entry in entries[::3]])
     entries.sort(key=lambda entry: -entry.gain)
     files = {f"{entry.name}.jpg": entry.picture for entry in entries} | {"references.jpg": in_a_row(references)}
+    for path in sorted(OLD.glob("*.jpg")):
+        picture = open_picture(path)
+        files[path.name] = in_a_row([picture, *versions(picture, colorizer(picture).pixels, colorizer, references)])
     total = sum(map(len, files.values()))
     if total > MOST_BYTES:
         sys.exit(f"the pictures have {total:,} bytes, more than {MOST_BYTES:,}: lower QUALITY or TILE")
@@ -79,10 +83,17 @@ def draw(path: Path, colorizer: Colorizer, references: list[np.ndarray], credit:
     gray = join(luminance(truth), np.zeros((2, 2, 2), np.float32))
     predicted = colorizer(truth)
     automatic = predicted.pixels
-    others = [colorizer(truth, reference=reference).pixels for reference in references]
-    picture = in_a_row([gray, automatic, *others, colorizer(truth, edit=EDIT).pixels, truth])
+    picture = in_a_row([gray, *versions(truth, automatic, colorizer, references), truth])
     row = Row(path.stem, gray, {"ours": automatic}, truth, predicted.palette)
     return Entry(path.stem, credit, picture, decibels(automatic, truth), decibels(gray, truth), row)
+
+
+def versions(
+    picture: np.ndarray, automatic: np.ndarray, colorizer: Colorizer, references: list[np.ndarray]
+) -> list[np.ndarray]:
+    """Returns a picture as it is colored automatically, with the palette of each reference, and edited."""
+    others = [colorizer(picture, reference=reference).pixels for reference in references]
+    return [automatic, *others, colorizer(picture, edit=EDIT).pixels]
 
 
 def draw_sheet(rows: list[Row]) -> bytes:
@@ -139,6 +150,18 @@ def page(entries: list[Entry], references: str, source: str) -> str:
     lines += [f"## Failures, no better than gray: {len(failures)}", ""]
     for entry in reversed(failures):
         lines += described(entry)
+    old = read_credits(OLD / "ATTRIBUTION.md")
+    lines += [
+        f"## Old photographs: {len(old)}",
+        "",
+        "Sepia and faded, or scratched and stained, as they were scanned; nobody knows their colors. From left to",
+        "right: as it is; automatic; with the palettes of the two references; automatic with the edit. The automatic",
+        f"colors are pale here, so that `{EDIT}` is worth a try. `examples/old` has the photographs, and says",
+        "where they are from.",
+        "",
+    ]
+    for name, credit in old.items():
+        lines += [f"**{Path(name).stem}** ({credit})", "", f"![{Path(name).stem}](gallery/{name})", ""]
     return "\n".join(lines).rstrip() + "\n"
 
 

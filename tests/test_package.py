@@ -303,6 +303,7 @@ def test_configs_and_photographs_travel_with_the_package():
         "bundled",
         "configs",
         "lists",
+        "old",
         "photos",
         "samples",
         "page",
@@ -316,7 +317,7 @@ def attributed(folder):
     return {row[0]: row for row in cells[2:]}
 
 
-@pytest.mark.parametrize("name", ["photos", "samples"])
+@pytest.mark.parametrize("name", ["photos", "samples", "old"])
 def test_each_bundled_photograph_has_its_attribution(name):
     folder = ROOT / "examples" / name
     rows = attributed(folder)
