@@ -16,12 +16,11 @@ from PIL import Image
 
 from palgan_jax.color import DARK, LIGHT_OF_RGB, light_to_lightness, srgb_to_linear
 from palgan_jax.colorize.edges import Guide
-from palgan_jax.colorize.lab_levels import PIECE, LevelWriter
+from palgan_jax.colorize.lab_levels import PIECE, LevelWriter, product
 from palgan_jax.data.levels import to_bytes
 from palgan_jax.data.picture import Picture
 from palgan_jax.util.threads import available_cores
 
-_ONE_THREAD = 1 << 17  # multiplications of a product that OpenBLAS leaves to one thread: the others have other work
 _GAP = 3.0  # how many times larger than the result the means of blocks are, which interpolation makes it of
 
 
@@ -151,12 +150,7 @@ class LinearColors:
         weights = self._weights[top:bottom]
         used = np.flatnonzero(weights.any(axis=0))
         near = slice(used[0], used[-1] + 1)
-        weights, samples = np.ascontiguousarray(weights[:, near]), self._wide[near]
-        stretched = np.empty((len(weights), samples.shape[1]), np.float32)
-        columns = max(1, _ONE_THREAD // weights.size)
-        for first in range(0, samples.shape[1], columns):
-            part = slice(first, first + columns)
-            np.matmul(weights, samples[:, part], out=stretched[:, part])
+        stretched = product(np.ascontiguousarray(weights[:, near]), self._wide[near])
         a, b, slope_a, slope_b = np.split(stretched, 4, axis=1)
         return [a + slope_a * l, b + slope_b * l]
 

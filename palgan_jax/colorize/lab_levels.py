@@ -19,7 +19,7 @@ PIECE = 1 << 15
 _HALVINGS = 12  # of the interval of chroma that fits
 _STEPS = 1 << 16  # of light, in the tables of the sRGB curve
 _RGB = RGB_FROM_WHITE_XYZ.astype(np.float32)
-_COLUMNS = 1 << 13  # of a product of matrices that OpenBLAS leaves to one thread: the others have other work
+_ONE_THREAD = 1 << 17  # multiplications of a product that OpenBLAS leaves to one thread
 
 
 class LevelWriter:
@@ -89,11 +89,20 @@ def _mixed(fy: np.ndarray, along_x: np.ndarray, along_z: np.ndarray, xyz: np.nda
     _expand(fy + along_x, xyz[0])
     fz = fy + along_z
     _expand(np.maximum(fz, 0, out=fz), xyz[2])
-    light = np.empty_like(xyz)
-    for first in range(0, xyz.shape[1], _COLUMNS):
-        part = slice(first, first + _COLUMNS)
-        np.matmul(_RGB, xyz[:, part], out=light[:, part])
-    return light
+    return product(_RGB, xyz)
+
+
+def product(matrix: np.ndarray, columns: np.ndarray) -> np.ndarray:
+    """Multiplies a matrix (M, K) with many columns (K, N) on one thread: the others have other work.
+
+    OpenBLAS, which shares large products among threads of its own, is given parts.
+    """
+    result = np.empty((len(matrix), columns.shape[1]), np.float32)
+    width = max(1, _ONE_THREAD // matrix.size)
+    for first in range(0, columns.shape[1], width):
+        part = slice(first, first + width)
+        np.matmul(matrix, columns[:, part], out=result[:, part])
+    return result
 
 
 def _expand(f: np.ndarray, light: np.ndarray) -> None:
