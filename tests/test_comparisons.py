@@ -190,3 +190,15 @@ def test_ablations_are_told_as_differences_of_the_same_photographs():
     assert "| `vae`" in automatic and "| `vae`" not in truth
     assert f"{base['psnr'].mean() + 0.25:.2f}" in automatic
     assert "differ by up to: PSNR 0.50" in automatic
+
+
+def test_scratches_are_added_and_thin_ones_are_hidden():
+    from comparisons.scratches import hidden, scratched
+
+    even = np.full((300, 400), 50, np.float32)
+    light, heavy = (scratched(even, tears, np.random.default_rng(0)) for tears in (False, True))
+    shares = [np.mean(np.abs(lightness - even) > 15) for lightness in (light, hidden(light), hidden(heavy), heavy)]
+    assert 0 < shares[1] < shares[0] and shares[2] < shares[3] < 0.5
+    lines = even.copy()
+    lines[:, 100], lines[50:53, 200:203] = 90, 5
+    assert np.array_equal(hidden(lines), even)
