@@ -37,7 +37,7 @@ def numbers(folder: Path) -> dict[str, dict[str, float]]:
 
 
 @pytest.fixture(scope="module")
-def mean(photographs, tmp_path_factory) -> Path:
+def mean(photographs, tmp_path_factory, one_device) -> Path:
     """The results of a baseline, in one process."""
     folder = tmp_path_factory.mktemp("results") / "mean"
     arguments = ["evaluate", "--truth", photographs, "--output", folder, "--baseline", "mean", *METRICS_HERE]

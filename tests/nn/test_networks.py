@@ -1,5 +1,7 @@
 """The networks: sizes, shapes, their alternatives, and their parts against slow references."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -138,27 +140,29 @@ def test_only_the_batch_norm_ignores_the_palette(norm):
 @pytest.mark.parametrize(("model", "bins"), [("palgan", 256), ("autoencoder", 256), ("vae", 64)])
 def test_models(model, bins):
     net = PalGAN(model, bins, TINY)
-    l, c = jnp.zeros((2, 64, 64, 1)), jnp.zeros((2, 64, 64, 2))
-    variables = filled(jax.eval_shape(lambda l, c: net.init(KEY, l, c, method="everything"), l, c))
-    code, ab = net.apply(variables, l)
+    l, c = pictures(64), pictures(64, channels=2)
+    variables = jax.eval_shape(lambda l, c: net.init(KEY, l, c, method="everything"), l, c)
+    code, ab = jax.eval_shape(net.apply, variables, l)
     assert code.shape == (2, bins)
     assert ab.shape == (2, 64, 64, 2)
     if model == "vae":
-        mean, log_variance = net.apply(variables, l, c, method="posterior")
+        mean, log_variance = jax.eval_shape(partial(net.apply, method="posterior"), variables, l, c)
         assert mean.shape == log_variance.shape == (2, bins)
 
 
 def test_use_predicted_takes_the_predicted_palette_where_it_is_marked():
-    net = PalGAN(width=TINY)
+    net = PalGAN(width=TINY, attention="none")
     l = jax.random.normal(KEY, (2, 64, 64, 1)) * 0.3
-    variables = jax.jit(net.init)(KEY, l)
-    rng = np.random.default_rng(0)
-    louder = jax.tree.map(lambda p: p + rng.normal(0, 0.1, p.shape).astype(np.float32), variables["params"])
-    variables = {**variables, "params": louder}
     given_palette = jnp.eye(256)[:2]
-    _, automatic = net.apply(variables, l)
-    _, painted = net.apply(variables, l, given_palette)
-    _, mixed = net.apply(variables, l, given_palette, False, jnp.array([True, False]))
+
+    @jax.jit
+    def paint(variables):
+        _, automatic = net.apply(variables, l)
+        _, painted = net.apply(variables, l, given_palette)
+        _, mixed = net.apply(variables, l, given_palette, False, jnp.array([True, False]))
+        return automatic, painted, mixed
+
+    automatic, painted, mixed = paint(filled(jax.eval_shape(net.init, KEY, l)))
     np.testing.assert_allclose(mixed[0], automatic[0], atol=1e-5)
     np.testing.assert_allclose(mixed[1], painted[1], atol=1e-5)
     assert float(jnp.abs(automatic - painted).max()) > 1e-3
@@ -319,10 +323,9 @@ def test_upsample_is_bilinear_with_half_pixel_centers():
     np.testing.assert_allclose(upsample(x)[0, 0, :, 0], [0, 1, 3, 4], atol=1e-6)
 
 
-@given(st.integers(1, 6), st.integers(1, 6), st.integers(0, 100))
-@settings(max_examples=10)
-def test_all_devices_upsample_the_same(height, width, seed):
-    rng = np.random.default_rng(seed)
+@pytest.mark.parametrize(("height", "width"), [(1, 1), (1, 5), (2, 3), (6, 4)])
+def test_all_devices_upsample_the_same(height, width):
+    rng = np.random.default_rng(0)
     x, g = (jnp.asarray(rng.normal(size=(2, n * height, n * width, 3)), jnp.float32) for n in (1, 2))
     wanted, pull_back = jax.vjp(upsampling._upsample_by_products, x)
     for other in (upsampling._upsample_by_convolution, upsampling._upsample_by_sums):
@@ -331,10 +334,9 @@ def test_all_devices_upsample_the_same(height, width, seed):
         np.testing.assert_allclose(other_pull_back(g)[0], pull_back(g)[0], atol=1e-6)
 
 
-@given(st.integers(1, 6), st.integers(1, 6), st.integers(0, 100))
-@settings(max_examples=10)
-def test_a_convolution_of_the_upsampled_picture_without_making_it(height, width, seed):
-    rng = np.random.default_rng(seed)
+@pytest.mark.parametrize(("height", "width"), [(1, 1), (1, 5), (2, 3), (6, 4)])
+def test_a_convolution_of_the_upsampled_picture_without_making_it(height, width):
+    rng = np.random.default_rng(0)
     x, kernel = (jnp.asarray(rng.normal(size=s), jnp.float32) for s in ((2, height, width, 3), (3, 3, 3, 2)))
     expected = jax.lax.conv_general_dilated(
         upsample(x), kernel, (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC")
@@ -345,8 +347,8 @@ def test_a_convolution_of_the_upsampled_picture_without_making_it(height, width,
 def test_bfloat16_stays_close_to_float32():
     l = jax.random.normal(KEY, (2, 64, 64, 1)) * 0.3
     variables = filled(jax.eval_shape(PalGAN(width=TINY).init, KEY, l))
-    h, ab = PalGAN(width=TINY).apply(variables, l)
-    h16, ab16 = PalGAN(width=TINY, dtype=jnp.bfloat16).apply(variables, l)
+    h, ab = jax.jit(PalGAN(width=TINY).apply)(variables, l)
+    h16, ab16 = jax.jit(PalGAN(width=TINY, dtype=jnp.bfloat16).apply)(variables, l)
     assert h16.dtype == ab16.dtype == jnp.float32
     np.testing.assert_allclose(h16, h, atol=1e-4)
     np.testing.assert_allclose(ab16, ab, atol=0.05)

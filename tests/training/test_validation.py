@@ -27,7 +27,7 @@ from tests.support.colorize_model import tiny_weights
 from tests.support.inception import torch_shapes
 from tests.support.metric_recipe import inception_state
 
-SIDE, COUNT = 64, 10
+SIDE, COUNT, BATCH = 64, 3, 2
 
 
 # scikit-image warns of colors that no light has; the random network paints them.
@@ -54,7 +54,7 @@ def constants() -> Averages:
 def validation(squares, metrics: str) -> Validation:
     colorizer = Colorizer(tiny_weights())
     config = from_dict({**tiny_weights().config, "eval_metrics": metrics})
-    batches = eval_batches(squares[0], resolution=SIDE, batch_size=8)
+    batches = eval_batches(squares[0], resolution=SIDE, batch_size=BATCH)
     mesh = make_mesh(devices=jax.devices()[:1])
     return Validation(config, colorizer.network, mesh, constants(), batches, load_metric_networks(config))
 

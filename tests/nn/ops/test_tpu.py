@@ -45,11 +45,17 @@ def assert_same_gradients(function, other, *arguments, tolerance: float = 1e-5):
 
     The tolerance is that of the largest number.
     """
-    expected, expected_pull_back = jax.vjp(other, *arguments)
-    actual, pull_back = jax.vjp(function, *arguments)
+
+    def values_and_gradients(function, g, *arguments):
+        values, pull_back = jax.vjp(function, *arguments)
+        return values, pull_back(g)
+
+    run = jax.jit(values_and_gradients, static_argnums=0)
+    g = normal(9, *jax.eval_shape(other, *arguments).shape)
+    expected, expected_gradients = run(other, g, *arguments)
+    actual, gradients = run(function, g, *arguments)
     np.testing.assert_allclose(actual, expected, atol=tolerance * float(jnp.abs(expected).max()))
-    g = normal(9, *expected.shape)
-    for ours, theirs in zip(jax.tree.leaves(pull_back(g)), jax.tree.leaves(expected_pull_back(g)), strict=True):
+    for ours, theirs in zip(jax.tree.leaves(gradients), jax.tree.leaves(expected_gradients), strict=True):
         np.testing.assert_allclose(ours, theirs, atol=tolerance * (1e-3 + float(jnp.abs(theirs).max())))
 
 
@@ -275,10 +281,10 @@ def test_all_networks_paint_the_same(one, norm, attention, local):
     variables = strong(net, l)
     for_tpus = net.clone(columns=2, tpus=one)
     paint = jax.jit(painted, static_argnums=2)
+    program = str(paint.trace(variables["params"], variables, for_tpus, l, h).jaxpr)
     _, (ab, updates) = paint(variables["params"], variables, for_tpus, l, h)
     _, (ab_too, updates_too) = paint(variables["params"], variables, net, l, h)
     assert float(jnp.std(ab)) > 1e-3
-    program = str(jax.make_jaxpr(painted, static_argnums=2)(variables["params"], variables, for_tpus, l, h))
     assert program.count("pallas_call[") == (attention in ("global", "self"))
     np.testing.assert_allclose(ab, ab_too, atol=1e-4)
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4), updates, updates_too)
