@@ -30,14 +30,14 @@ def ab_of(color: Color) -> list[float]:
 
 def test_the_names_of_css():
     for name in set(name2val_map) - {"transparent"}:
-        np.testing.assert_allclose(parse_color(name), ab_of(Color(TYPOS.get(name, name))), atol=0.02, err_msg=name)
+        np.testing.assert_allclose(parse_color(name), ab_of(Color(TYPOS.get(name, name))), atol=0.03, err_msg=name)
 
 
 @settings(max_examples=50)
 @given(srgb)
 def test_colors_as_css_writes_them(color):
     for text in (color.to_string(hex=True, upper=True), color.to_string(comma=True), color.to_string(hex=True) + "80"):
-        np.testing.assert_allclose(parse_color(text), ab_of(color), atol=0.02)
+        np.testing.assert_allclose(parse_color(text), ab_of(color), atol=0.03)
 
 
 @pytest.mark.parametrize("text", ["rgb(300, 0, 0)", "rgb(99999999999, 0, 0)", f"rgb({10**40}, 0, 0)"])
@@ -49,7 +49,7 @@ def test_levels_beyond_255_are_255_as_in_css(text):
 @given(srgb)
 def test_lab_under_d50_is_adapted(color):
     ours = lab_under_d65(np.array(color.convert("lab").coords(), np.float32))
-    np.testing.assert_allclose(ours, color.convert("lab-d65").coords(), atol=0.02)
+    np.testing.assert_allclose(ours, color.convert("lab-d65").coords(), atol=0.03)
 
 
 @settings(max_examples=50)
