@@ -202,3 +202,18 @@ def test_scratches_are_added_and_thin_ones_are_hidden():
     lines = even.copy()
     lines[:, 100], lines[50:53, 200:203] = 90, 5
     assert np.array_equal(hidden(lines), even)
+
+
+def test_regression_of_roots_is_that_of_its_normal_equations():
+    from comparisons.palette_prediction import LEVELS, roots
+
+    draw = np.random.default_rng(0)
+    features = draw.normal(3, 2, (30, sum(LEVELS))).astype(np.float32)
+    palettes = draw.dirichlet(np.full(256, 0.3), 30)
+    predicted = roots(None, 0.03)(features[:20], palettes[:20])(features[20:])
+    sizes = np.repeat(LEVELS, LEVELS)
+    x, z = ((part - features[:20].mean(0)) / features[:20].std(0) / np.sqrt(sizes) for part in np.split(features, [20]))
+    targets = np.sqrt(palettes[:20])
+    weights = np.linalg.solve(x.T @ x + 0.03 * 20 * np.eye(len(sizes)), x.T @ (targets - targets.mean(0)))
+    squares = np.maximum(targets.mean(0) + z @ weights, 1e-4) ** 2
+    np.testing.assert_allclose(predicted, squares / squares.sum(1, keepdims=True), rtol=0.02, atol=1e-5)
