@@ -26,7 +26,9 @@ def on_two_tasks(tmp_path: Path):
     def run(*command: str) -> subprocess.CompletedProcess:
         words = [str(ENVIRONMENT / "python"), str(LAUNCH / "ray_tasks.py"), "--nodes", "2", "--attempts", "3", "--"]
         variables = {"JAX_PLATFORMS": "cpu", "XLA_FLAGS": QUICK_COMPILATION, "RAY_AUTH_MODE": "disabled"}
-        environment = {**os.environ, **variables, "RAY_USAGE_STATS_ENABLED": "0", "HOME": str(tmp_path)}
+        # On a busy machine, the half minute that Ray waits for its own processes is short.
+        variables |= {"RAY_USAGE_STATS_ENABLED": "0", "RAY_raylet_start_wait_time_s": "600"}
+        environment = {**os.environ, **variables, "HOME": str(tmp_path)}
         return subprocess.run(
             [*words, *command], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=1800
         )
