@@ -11,6 +11,7 @@ from collections.abc import Collection, Sequence
 from palgan_jax import __version__
 from palgan_jax.completion import DescribedParser
 from palgan_jax.errors import UserError, flush_output, print_any_name, report
+from palgan_jax.util.platforms import leave_out_absent_tpus
 from palgan_jax.util.terminal import show_messages
 
 COMMANDS = {
@@ -38,6 +39,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Runs one command; returns its exit code, one of `errors.ExitCode`."""
     print_any_name()
     show_messages()
+    leave_out_absent_tpus()
     arguments = list(sys.argv[1:] if argv is None else argv)
     try:
         parser = _parser([word for word in arguments if not word.startswith("-")][:1])

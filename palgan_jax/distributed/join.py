@@ -9,10 +9,10 @@ import re
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 from palgan_jax.distributed.partner_death import ABOUT, told_in_a_sentence
 from palgan_jax.errors import ExitCode, ProcessesMissing, UserError, report
+from palgan_jax.util.platforms import has_tpu_devices
 from palgan_jax.util.signals import end_process
 
 log = logging.getLogger(__name__)
@@ -139,8 +139,7 @@ def _names_several_processes() -> bool:
 
 def _has_tpu() -> bool:
     """Tells whether TPUs are attached to this machine and can be used, without taking them."""
-    attached = any(Path("/dev").glob("accel[0-9]*")) or any(Path("/dev/vfio").glob("[0-9]*"))
-    return attached and importlib.util.find_spec("libtpu") is not None
+    return has_tpu_devices() and importlib.util.find_spec("libtpu") is not None
 
 
 def _metadata(key: str) -> str:

@@ -1,0 +1,56 @@
+"""Whether JAX looks for TPUs where there are none."""
+
+import os
+import subprocess
+import sys
+from importlib.util import find_spec
+
+import pytest
+
+from palgan_jax.util import platforms
+from tests.support.places import ROOT
+
+PROGRAM = """
+import sys
+from palgan_jax.cli import main
+assert main(["info"]) == 0
+import jax
+sys.exit(jax.default_backend() != "cpu")
+"""
+
+
+@pytest.mark.skipif(find_spec("libtpu") is None or platforms.has_tpu_devices(), reason="needs libtpu without a TPU")
+def test_commands_on_a_pc_with_libtpu_are_quiet():
+    environment = {name: value for name, value in os.environ.items() if name != "JAX_PLATFORMS"}
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM], cwd=ROOT, env=environment, capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("name", ["JAX_PLATFORMS", "TPU_ACCELERATOR_TYPE", "JAX_FORCE_TPU_INIT"])
+def test_an_environment_that_names_a_tpu_has_its_way(monkeypatch, name):
+    for known in ("JAX_PLATFORMS", *platforms._NAMES_A_TPU):
+        monkeypatch.setenv(known, "")  # so that it is as before afterwards
+        monkeypatch.delenv(known)
+    monkeypatch.setattr(platforms, "find_spec", lambda _: True)
+    monkeypatch.setattr(platforms, "has_tpu_devices", lambda: False)
+    monkeypatch.setattr(platforms, "entry_points", lambda group: [])
+    monkeypatch.setenv(name, "tpu")
+    platforms.leave_out_absent_tpus()
+    assert os.environ.get("JAX_PLATFORMS") == ("tpu" if name == "JAX_PLATFORMS" else None)
+
+
+@pytest.mark.parametrize("plugins", [[], ["cuda"]])
+@pytest.mark.parametrize("attached", [False, True])
+@pytest.mark.parametrize("libtpu", [None, True])
+def test_tpus_are_left_out_where_nothing_else_is(monkeypatch, libtpu, attached, plugins):
+    for known in ("JAX_PLATFORMS", *platforms._NAMES_A_TPU):
+        monkeypatch.setenv(known, "")  # so that it is as before afterwards
+        monkeypatch.delenv(known)
+    monkeypatch.setattr(platforms, "find_spec", lambda _: libtpu)
+    monkeypatch.setattr(platforms, "has_tpu_devices", lambda: attached)
+    monkeypatch.setattr(platforms, "entry_points", lambda group: plugins)
+    platforms.leave_out_absent_tpus()
+    left_out = libtpu and not attached and not plugins
+    assert os.environ.get("JAX_PLATFORMS") == ("cpu" if left_out else None)
