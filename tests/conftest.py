@@ -36,6 +36,7 @@ LONGEST = (
     "distributed/test_join.py",
     "training/test_pretrained.py",
     "training/test_start.py",
+    "training/test_memory.py",
     "evaluation/test_command.py",
     "web/test_static_page.py",
     "web/test_page.py",

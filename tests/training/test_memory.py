@@ -13,9 +13,10 @@ from hypothesis import strategies as st
 
 from palgan_jax.config import default_config, load_config
 from palgan_jax.errors import UserError
-from palgan_jax.training import loop, memory
+from palgan_jax.training import loop, memory, prepare
 from palgan_jax.training.memory import COMPILATIONS, Need, fitting, largest_batch, too_large
 from tests.support.places import ROOT
+from tests.support.training_runs import NETWORK
 
 LIMITED = """
 import resource, jax, jax.numpy as jnp
@@ -110,14 +111,11 @@ def test_the_largest_batch_is_found_by_few_compilations(least, first, most, fixe
     assert exact - least <= found <= most
 
 
-FITTED = [
-    "net.attention=none",
-    "net.norm=batch",
-    "net.spectral=false",
-    "data.val=",
-    "data.workers=0",
-    "eval_every=0 steps",
-]
+FITTED = [*NETWORK, "data.val=", "data.workers=0", "eval_every=0 steps"]
+
+
+class Prepared(Exception):
+    """Has the batch for which a run is about to trace its program."""
 
 
 def test_fit_takes_the_largest_batch_for_which_there_is_memory_and_keeps_it(tmp_path, monkeypatch, one_device):
@@ -129,11 +127,15 @@ def test_fit_takes_the_largest_batch_for_which_there_is_memory_and_keeps_it(tmp_
 
     monkeypatch.setattr(memory, "largest_batch", limited)
 
-    def run(steps: int) -> int:
-        config = load_config("tiny", [*FITTED, f"total={steps} steps"])
-        assert loop.train(config, tmp_path, fit=True) is loop.Outcome.FINISHED
-        return json.loads((tmp_path / "config.json").read_text())["batch_size"]
+    def run(steps: int) -> loop.Outcome:
+        return loop.train(load_config("tiny", [*FITTED, f"total={steps} steps"]), tmp_path, fit=True)
 
-    assert run(1) == 4
+    def prepared(config, *_):
+        raise Prepared(config.batch_size)
+
+    assert run(1) is loop.Outcome.FINISHED
+    assert json.loads((tmp_path / "config.json").read_text())["batch_size"] == 4
     monkeypatch.setattr(memory, "largest_batch", lambda *_: pytest.fail("a resumed run keeps its batch"))
-    assert run(2) == 4
+    monkeypatch.setattr(prepare, "make_program", prepared)
+    with pytest.raises(Prepared, match=r"^4$"):
+        run(2)
