@@ -148,11 +148,17 @@ class Worker:
         painting = replace(self._painting, sample=job.version.sample)
 
         def pieces() -> Iterator[bytes]:
-            for piece in colorize_bands(
-                self._colorizer, bands, metadata, painting, self._predicting, job.kind, self._quality, str(path)
-            ):
-                self._go_on()
-                yield piece
+            return colorize_bands(
+                self._colorizer,
+                bands,
+                metadata,
+                painting,
+                self._predicting,
+                job.kind,
+                self._quality,
+                str(path),
+                self._go_on,
+            )
 
         target = self._write(job.target, pieces)
         facts = [(file.stat().st_size, file_sha256(file)) for file in (path, target)]

@@ -14,6 +14,8 @@ from typing import Any
 import numpy as np
 from PIL import ExifTags, Image, TiffImagePlugin
 
+from palgan_jax.errors import UserError, one_line
+
 _BAND = 1 << 20  # values that are filtered at once
 _IN_MEMORY = 1 << 26  # bytes of a TIFF that wait there
 _LARGEST_TIFF = 0xF0000000
@@ -110,7 +112,7 @@ def tiff_of_bands(
     """Yields the pieces of a TIFF as `tiff` encodes it, of uint8 or uint16 bands of rows (h, W, 3 or 4).
 
     shape: (H, W, 3 or 4) of all of them. The directory says where all strips are, and goes first: until it can be
-    written, those of a large picture wait in a temporary file.
+    written, those of a large picture wait in a temporary file. Raises UserError where that cannot be written.
     """
     height, width, channels = shape
     rows, lengths = max(1, _BAND // (width * channels)), []
@@ -120,7 +122,13 @@ def tiff_of_bands(
             lengths.append(len(strip))
             if sum(lengths) > _LARGEST_TIFF:
                 raise ValueError("more than 4 GB")
-            waiting.write(strip + b"\0" * (len(strip) % 2))
+            try:
+                waiting.write(strip + b"\0" * (len(strip) % 2))
+            except OSError as error:
+                raise UserError(
+                    f"a large TIFF needs room for temporary files ({one_line(error)}): make some, or name another "
+                    "folder by the variable TMPDIR."
+                ) from error
         directory = TiffImagePlugin.ImageFileDirectory_v2(prefix=b"II")
         for tag, value in exif.items():
             has_own = tag in (ExifTags.IFD.Exif, ExifTags.IFD.GPSInfo)

@@ -1,7 +1,5 @@
 """What runs the network: JAX, or ONNX Runtime, which compiles nothing and needs no JAX."""
 
-import os
-from importlib.metadata import entry_points
 from importlib.util import find_spec
 from typing import Any, Literal, Protocol, get_args, runtime_checkable
 
@@ -10,6 +8,7 @@ import numpy as np
 from palgan_jax.checkpoint.weights import Weights
 from palgan_jax.errors import UserError, lacking
 from palgan_jax.palette.regions import Regions
+from palgan_jax.util.platforms import may_have_accelerator
 
 Engine = Literal["jax", "onnx"]
 NAMES: dict[Engine, str] = {"jax": "JAX", "onnx": "ONNX Runtime"}
@@ -76,9 +75,8 @@ def _automatic(installed: list[Engine], weights: Weights) -> Engine:
 
 
 def _has_accelerator() -> bool:
-    """Returns whether JAX has one. It is imported only where it has a plugin for one, since that takes a while."""
-    plugins = bool(entry_points(group="jax_plugins")) or find_spec("libtpu") is not None
-    if not plugins or os.environ.get("JAX_PLATFORMS") == "cpu":
+    """Returns whether JAX has one. It is imported only where that may be, since it takes a while."""
+    if not may_have_accelerator():
         return False
     import jax
 

@@ -4,7 +4,7 @@ What is in memory is a band of the picture, and the picture reduced by whole blo
 counts by its area), from which the network's picture is made, and in which the border of a print is looked for.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 
 import numpy as np
@@ -68,14 +68,17 @@ def colorize_bands(
     kind: str,
     quality: int | None,
     name: str,
+    go_on: Callable[[], None],
 ) -> Iterator[bytes]:
     """Yields the pieces of the result's file.
 
-    painting and turn are those of `Colorizer.paint`; kind, quality and name those of `encode`.
+    painting and turn are those of `Colorizer.paint`; kind, quality and name those of `encode`; go_on is called before
+    each band, and raises where the work is to be left.
     """
     shown, on_white = (Blocks(source.height, source.width, _SIDE * colorizer.resolution) for _ in range(2))
     seen = on_white if source.has_alpha else shown
     for band in source.bands():
+        go_on()
         shown.add(luminance(band.pixels))
         if source.has_alpha:
             seen.add(luminance(band.on_white()))
@@ -87,16 +90,22 @@ def colorize_bands(
     colors = linear_colors(Guide(shown.resized(ab.shape[0], ab.shape[1], place)), ab, inner)
     shape = (source.height, source.width, 4 if source.has_alpha else 3)
     deep = source.is_deep and FORMATS[kind].takes_16_bits
-    return encode_bands(_painted(source, colors, place, border, deep), shape, metadata, kind, quality, name)
+    return encode_bands(_painted(source, colors, place, border, deep, go_on), shape, metadata, kind, quality, name)
 
 
 def _painted(
-    source: TiffBands, colors: LinearColors, place: tuple[slice, slice], border: Border | None, deep: bool
+    source: TiffBands,
+    colors: LinearColors,
+    place: tuple[slice, slice],
+    border: Border | None,
+    deep: bool,
+    go_on: Callable[[], None],
 ) -> Iterator[np.ndarray]:
     """Yields bands of the result: colors in the rows and columns `place`, and gray on the border."""
     top, gray = 0, np.zeros((2, 2, 2), np.float32)
     none = LinearColors(gray, gray, (source.height, source.width))
     for band in source.bands():
+        go_on()
         lightness = luminance(band.pixels)
         bottom = top + len(lightness)
         first, last = max(top, place[0].start), min(bottom, place[0].stop)

@@ -213,13 +213,13 @@ class Colorizer:
 
         The last painting is kept: while a region, or how colorful all is, changes, it stays the same.
         """
-        key, last = (size, b"" if h is None else h.tobytes()), view.painted
+        key, last = (size, b"" if h is None else h.tobytes()), view.last_painting
         if last is None or last[0] != key:
             if h is None or size == self.resolution:
                 used, ab = self.predict(view.square(self.resolution), h)
             else:
                 used, ab = h, self.repaint(view.square(size), h, size)
-            view.painted = last = key, used, ab
+            view.last_painting = last = key, used, ab
         return last[1:]
 
     def _followed(self, ab: np.ndarray, palette: Palette, view: View, weights: np.ndarray | None = None) -> np.ndarray:

@@ -20,7 +20,7 @@ class View:
 
     Attributes:
       predicted: the palette that was predicted for it; None before that.
-      painted: how it was painted last: its size and its palette, as bytes, and the palette and ab; None before that.
+      last_painting: how it was painted last: its size and palette, as bytes, and the palette and ab; None before that.
     """
 
     def __init__(self, lightness: np.ndarray) -> None:
@@ -28,7 +28,7 @@ class View:
         self._lightness = lightness
         self._squares: dict[int, np.ndarray] = {}
         self.predicted: Palette | None = None
-        self.painted: tuple[tuple[int, bytes], np.ndarray, np.ndarray] | None = None
+        self.last_painting: tuple[tuple[int, bytes], np.ndarray, np.ndarray] | None = None
 
     def square(self, side: int) -> np.ndarray:
         """Returns the L of the photograph, squashed to (side, side)."""
@@ -38,7 +38,7 @@ class View:
 
 
 class Subject:
-    """A picture to be painted: what is the same for all paintings, found when it is first asked for, and kept.
+    """A picture to be painted, by one Colorizer: what is the same for all paintings is computed once, and kept.
 
     Attributes:
       picture: the picture.

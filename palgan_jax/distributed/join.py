@@ -26,6 +26,7 @@ keep a process from sending them."""
 FAREWELL_SECONDS = 10
 """A process that ends with bad input waits so long for the others to end as well."""
 
+_COLLECTIVE = r"\bGloo [\w-]+ failed|coordination service"
 _ADDRESS, _COUNT, _NUMBER = "JAX_COORDINATOR_ADDRESS", "JAX_NUM_PROCESSES", "JAX_PROCESS_ID"
 
 
@@ -83,11 +84,14 @@ def _is_partner_death(error: BaseException) -> bool:
 
     A sentence of ours may be about it, too: where that which failed is a save, for example.
     """
-    cause = error.__cause__ or error.__context__
-    if cause is not None and _is_partner_death(cause):
-        return True
-    told = isinstance(error, UserError) or not isinstance(error, Exception)
-    return not told and re.search(r"\bGloo [\w-]+ failed|coordination service|\bUNAVAILABLE\b", str(error)) is not None
+    if not isinstance(error, UserError):
+        return isinstance(error, Exception) and re.search(rf"{_COLLECTIVE}|\bUNAVAILABLE\b", str(error)) is not None
+    cause = error.__cause__
+    while cause is not None:
+        if re.search(_COLLECTIVE, str(cause)):  # buckets may be unavailable, too
+            return True
+        cause = cause.__cause__ or (None if cause.__suppress_context__ else cause.__context__)
+    return False
 
 
 def _initialize() -> None:

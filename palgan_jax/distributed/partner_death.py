@@ -51,18 +51,18 @@ def told_in_a_sentence() -> Iterator[None]:
 
 def _copy() -> None:
     """Copies standard input to standard output, but for JAX's report."""
-    reported = within = ended = told = False
+    after_report = within = ended = has_sentence = False
     while line := sys.stdin.buffer.readline():
-        ended, told = ended or _END in line, told or ABOUT.encode() in line
+        ended, has_sentence = ended or _END in line, has_sentence or ABOUT.encode() in line
         if _REPORT.match(line):
-            reported = within = True
+            after_report = within = True
         elif within and _OTHER_LINE.match(line):
             within = False
         # Another thread may write its sentence in the midst of the report, before the stack.
-        if not within and not (reported and _STACK.match(line)):
+        if not within and not (after_report and _STACK.match(line)):
             sys.stdout.buffer.write(line)
             sys.stdout.buffer.flush()
-    if ended and not told:  # Python may have seen it, too
+    if ended and not has_sentence:  # Python may have seen it, too
         sys.stdout.write(f"palgan: error: {ABOUT}\n")
 
 

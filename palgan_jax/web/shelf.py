@@ -25,7 +25,10 @@ from palgan_jax.web.about import SIDES
 BUDGET = 512_000_000
 """Bytes of all pictures that are held."""
 _HINT_SIDE = 256  # the longer side at which given colors are spread while something is moved
-_LEARNED = 12  # bytes a pixel of what a subject keeps, at most: L, and that of a print without its border, twice
+# Bytes of what a subject keeps, at most. A pixel: L, and that of a print without its border, twice. A pixel at the size
+# at which given colors are spread: L, as bytes, too, and what guides along its edges. For the rest, what a network of
+# 256 x 256 sees of it, twice, guides along, and has painted last.
+_LEARNED, _SPREAD, _OF_NETWORK = 12, 20, 2_400_000
 
 
 @dataclass(eq=False)
@@ -51,12 +54,18 @@ class Held:
     @property
     def nbytes(self) -> int:
         """The memory that it takes."""
-        pixels = [subject.picture.pixels for subject in self.small.values()]
-        return len(self.data) + sum(x.nbytes + _LEARNED * x.shape[0] * x.shape[1] for x in pixels)
+        return len(self.data) + sum(map(_nbytes, self.small.values()))
 
     def read(self) -> Photograph:
         """Decodes the file, as `palgan colorize` does. Raises UserError where it cannot be read."""
         return read_within_time(self.data, self.name)
+
+
+def _nbytes(subject: Subject) -> int:
+    pixels = subject.picture.pixels
+    height, width = pixels.shape[:2]
+    share = min(1.0, subject.hint_side / max(height, width)) ** 2
+    return pixels.nbytes + _OF_NETWORK + int(height * width * (_LEARNED + share * _SPREAD))
 
 
 def read_within_time(data: bytes, name: str) -> Photograph:

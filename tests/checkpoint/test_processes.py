@@ -55,7 +55,7 @@ def two_processes(folder: Path, task: str) -> list[dict]:
         ]
         for process in processes:
             stack.callback(process.kill)
-        outputs = [process.communicate(timeout=120)[0] for process in processes]
+        outputs = [process.communicate(timeout=600)[0] for process in processes]
     assert [process.returncode for process in processes] == [0, 0], outputs
     return [json.loads(output.split("RESULT")[1]) for output in outputs]
 

@@ -13,6 +13,7 @@ from palgan_jax.colorize.predictor import Colorizer
 from palgan_jax.data.decode import read_rgb
 from palgan_jax.errors import UserError
 from palgan_jax.palette.palette import Palette
+from palgan_jax.util import platforms
 from tests.support.colorize_model import tiny_weights
 
 RED = Palette.from_colors(["#c03030", "#806040"])
@@ -107,14 +108,15 @@ def test_auto_takes_what_is_there_and_sooner_done(monkeypatch):
     assert choose_engine("auto", tiny_weights()) == "onnx"
 
 
-def test_an_accelerator_is_asked_for_only_where_jax_has_a_plugin(monkeypatch):
+def test_an_accelerator_is_asked_for_only_where_there_may_be_one(monkeypatch):
     asked = []
     monkeypatch.setattr("jax.default_backend", lambda: asked.append(1) or "gpu")
-    monkeypatch.setattr(engines_module, "entry_points", lambda group: [])
+    monkeypatch.setattr(platforms, "entry_points", lambda group: [])
+    monkeypatch.setattr(platforms, "find_spec", lambda _: None)
     installed(monkeypatch, "jax", "flax", "onnx", "onnxruntime")
     monkeypatch.delenv("JAX_PLATFORMS")
     assert choose_engine("auto", tiny_weights()) == "onnx" and not asked
-    monkeypatch.setattr(engines_module, "entry_points", lambda group: ["a plugin"])
+    monkeypatch.setattr(platforms, "entry_points", lambda group: ["a plugin"])
     assert choose_engine("auto", tiny_weights()) == "jax" and asked
     monkeypatch.setenv("JAX_PLATFORMS", "cpu")
     assert choose_engine("auto", tiny_weights()) == "onnx"

@@ -1,5 +1,6 @@
 """TIFFs that are colorized in bands: the same results as at once, and bounded memory."""
 
+import re
 import tracemalloc
 
 import numpy as np
@@ -141,3 +142,30 @@ def test_memory_does_not_grow_with_the_picture(palgan, tmp_path, in_bands, monke
         peaks[height] = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
     assert peaks[2200] < peaks[1100] + 2_000_000  # where the picture grew by 7.3 MB, and its L by 4.8 MB
+
+
+@pytest.mark.parametrize("form", ["png", "tiff", "jpeg"])
+def test_a_stop_is_answered_before_the_next_band(palgan, tmp_path, in_bands, monkeypatch, form):
+    (tmp_path / "x.tif").write_bytes(KINDS["rgb-16"])
+    asked = []
+
+    def go_on(self):
+        asked.append(len(in_bands))
+        if len(asked) == 6:
+            raise batch.Stopped
+
+    monkeypatch.setattr(batch.Worker, "_go_on", go_on)
+    palgan(tmp_path / "x.tif", options=["--format", form])
+    assert len(asked) == 6 and asked[-1] == len(in_bands) < 2 * 150 / 11
+    assert not [path for path in (tmp_path / "out").glob("*") if path.name.startswith("x")]
+
+
+def test_a_temporary_folder_that_cannot_be_used_is_one_sentence(palgan, tmp_path, in_bands, monkeypatch):
+    (tmp_path / "x.tif").write_bytes(KINDS["rgb-16"])
+    monkeypatch.setattr(deep_formats, "_IN_MEMORY", 1)
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "absent"))
+    code, _, errors = palgan(tmp_path / "x.tif", options=["--format=tiff"])
+    assert code == 2 and len(errors) == 1
+    assert re.search(
+        r"large TIFF needs room for temporary files \(No such file.*\): make some, or name another", errors[0]
+    )

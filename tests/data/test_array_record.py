@@ -414,7 +414,7 @@ except UserError as error: print(error)
     environment = {**os.environ, "CLOUD_STORAGE_EMULATOR_ENDPOINT": f"http://127.0.0.1:{server.server_port}"}
     try:
         result = subprocess.run(
-            [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False, timeout=60
+            [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False, timeout=600
         )
     finally:
         server.shutdown()

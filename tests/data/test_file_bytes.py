@@ -22,7 +22,7 @@ pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="the files of Un
 
 
 def run(word: str, **options) -> subprocess.CompletedProcess:
-    return subprocess.run([sys.executable, "-c", READ, word], cwd=ROOT, capture_output=True, timeout=120, **options)
+    return subprocess.run([sys.executable, "-c", READ, word], cwd=ROOT, capture_output=True, timeout=600, **options)
 
 
 @pytest.mark.parametrize("word", ["-", "/dev/stdin", "/dev/fd/0"])

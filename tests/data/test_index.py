@@ -310,7 +310,7 @@ def run_two(output: Path, *folders: list[Path]) -> list[list[str]]:
         for i in range(2)
     ]
     try:
-        written = [process.communicate(timeout=120) for process in processes]
+        written = [process.communicate(timeout=600) for process in processes]
     finally:
         for process in processes:
             process.kill()

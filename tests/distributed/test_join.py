@@ -138,8 +138,20 @@ def test_a_death_during_a_save_is_no_lack_of_room(collective):
             raise UserError("a checkpoint cannot be written: make room.") from error
     except UserError as error:
         assert join._is_partner_death(error)
+    assert join._is_partner_death(RuntimeError("UNAVAILABLE: recvmsg: Connection reset by peer"))
     assert not join._is_partner_death(UserError("Gloo AllGather failed"))
     assert not join._is_partner_death(ValueError("the service failed"))
+    assert not join._is_partner_death(KeyboardInterrupt("Gloo AllGather failed"))
+
+
+def test_a_bucket_that_is_unavailable_is_no_death():
+    try:
+        try:
+            raise ValueError("UNAVAILABLE: CURL error: Could not connect to server")
+        except ValueError as error:
+            raise UserError("gs://bucket/run cannot be written: see to the network.") from error
+    except UserError as error:
+        assert not join._is_partner_death(error)
 
 
 def test_a_stack_after_another_threads_sentence_is_left_out():

@@ -39,7 +39,7 @@ print(json.dumps({
 def parsed(line: str, world: World) -> subprocess.CompletedProcess:
     command = [str(ENVIRONMENT / "python"), "-c", PARSE, *shlex.split(line)[1:]]
     environment = {"HOME": str(world.home), "PATH": f"{ENVIRONMENT}:/usr/bin:/bin"}
-    return subprocess.run(command, env=environment, cwd=world.folder, capture_output=True, text=True, timeout=120)
+    return subprocess.run(command, env=environment, cwd=world.folder, capture_output=True, text=True, timeout=600)
 
 
 def test_skypilot_reads_the_task_and_takes_the_command(world: World):

@@ -52,7 +52,7 @@ def manifest(world: World) -> dict:
     line = world.launch("xpk.sh", "--dry-run", "--", "--config.data.train=folder:it's a b").stdout.splitlines()[0]
     command = [find("xpk"), *shlex.split(line)[1:], "--dry-run", "--skip-validation"]
     environment = {"HOME": str(world.home), "PATH": f"{ENVIRONMENT}:/usr/bin:/bin"}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stdout + done.stderr
     text = re.search(r"^apiVersion: jobset.*?(?=^\[XPK\])", done.stdout, re.MULTILINE | re.DOTALL)
     return yaml.safe_load(text[0])

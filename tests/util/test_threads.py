@@ -45,7 +45,7 @@ def test_overlapping_threads_restore_a_setting_of_the_process():
     first_inside, second_inside = threading.Event(), threading.Event()
 
     def second() -> None:
-        first_inside.wait(10)
+        assert first_inside.wait(600)
         with shared:
             second_inside.set()
             time.sleep(0.05)
@@ -54,6 +54,6 @@ def test_overlapping_threads_restore_a_setting_of_the_process():
     thread.start()
     with shared:
         first_inside.set()
-        second_inside.wait(10)
+        assert second_inside.wait(600)
     thread.join()
     assert warnings.filters == before

@@ -10,13 +10,17 @@ import pytest
 from PIL import Image
 from starlette.testclient import TestClient
 
+from palgan_jax.colorize.painting import Painting
+from palgan_jax.colorize.points import Hints
+from palgan_jax.colorize.predictor import Colorizer
 from palgan_jax.colorize.prepared import Subject
 from palgan_jax.data.picture import Picture
 from palgan_jax.palette.palette import Palette
 from palgan_jax.palette.samples import sample_palette
 from palgan_jax.web import app
 from palgan_jax.web.app import PAGE, Service, application
-from palgan_jax.web.shelf import Shelf
+from palgan_jax.web.previews import preview
+from palgan_jax.web.shelf import Shelf, hold
 from tests.support.colorize_model import tiny_weights
 from tests.support.picture_files import ALPHA16, RGB, RGB16, chunk, encoded, png
 from tests.web.conftest import LOCAL, colorizer_of
@@ -323,12 +327,42 @@ def test_other_methods_and_addresses_are_answered_in_words(client):
 def test_the_oldest_pictures_are_dropped_for_new_ones():
     small = {side: Subject(Picture(np.zeros((10, 10, 3), np.uint8))) for side in (1, 2)}
     pictures = [app.Held(bytes(4000 - 3000), str(i), (10, 10), (), None, small) for i in range(4)]
-    assert pictures[0].nbytes == 4000
-    shelf = Shelf(budget=12_000)
+    each = pictures[0].nbytes
+    shelf = Shelf(budget=3 * each)
     keys = [shelf.add(picture) for picture in pictures[:3]]
     assert shelf.get(keys[0]) is pictures[0]  # used just now
     keys.append(shelf.add(pictures[3]))
     assert [shelf.get(key) is not None for key in keys] == [True, False, True, True]
     assert len(set(keys)) == 4 and all(len(key) > 20 for key in keys)
-    large = app.Held(bytes(40_000), "large", (10, 10), (), None, {})
+    large = app.Held(bytes(4 * each), "large", (10, 10), (), None, {})
     assert shelf.get(shelf.add(large)) is large and shelf.get(keys[3]) is None
+
+
+def bytes_of(thing: object, known: set[int]) -> int:
+    """Sums the arrays and bytes that a thing holds, each once."""
+    if id(thing) in known:
+        return 0
+    known.add(id(thing))
+    if isinstance(thing, np.ndarray):
+        return thing.nbytes if thing.base is None else bytes_of(thing.base, known)
+    if isinstance(thing, bytes):
+        return len(thing)
+    if isinstance(thing, dict):
+        return sum(bytes_of(value, known) for value in thing.values())
+    if isinstance(thing, list | tuple):
+        return sum(bytes_of(value, known) for value in thing)
+    return sum(bytes_of(value, known) for value in getattr(thing, "__dict__", {}).values())
+
+
+@pytest.mark.parametrize("size", [(64, 64), (1280, 100), (1000, 1400)])
+def test_what_a_picture_keeps_is_counted(size):
+    colorizer, file = Colorizer.load("bundled", engine="onnx"), io.BytesIO()
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (*size, 3), np.uint8)).save(file, "JPEG")
+    held = hold(file.getvalue(), "x", None)
+    counted = held.nbytes
+    palette = Palette.from_colors(["teal", "gold"])
+    point = Hints.at_points([((5, 7), "#c03030")])
+    for small in held.small.values():
+        for painting in (Painting(), Painting(palette), Painting(hints=point)):
+            preview(colorizer, small, held.size, painting)
+    assert counted / 4 < bytes_of(held, set()) <= counted
