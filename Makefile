@@ -5,7 +5,8 @@ PYTHON_NEWEST ?= $(shell for python in python3.13 python3.12 python3; do \
 	$$python -c 'import sys; sys.exit(sys.version_info < (3, 12))' 2>/dev/null && echo $$python && break; done)
 BIN := .venv/bin
 NEWEST := .venv-newest/bin
-JOBS ?= 2
+# On two cores, since some tests wait for processes; each job takes up to 4 GB.
+JOBS ?= 3
 FUZZ_FIRST ?= 100000
 FUZZ_COUNT ?= 20000
 INSTALL := -m pip install --quiet --disable-pip-version-check

@@ -168,7 +168,7 @@ class PixelColors:
     def __call__(self, offset: np.ndarray, slope: np.ndarray) -> np.ndarray:
         """Returns the ab (N, 2) that offset + slope * L, maps (h, w, 2), have at the pixels."""
         maps = np.concatenate([offset, slope], axis=-1)
-        rows = (self._down @ maps.reshape(len(maps), -1)).reshape(-1, *maps.shape[1:])  # (N, w, 4)
+        rows = product(self._down, maps.reshape(len(maps), -1)).reshape(-1, *maps.shape[1:])  # (N, w, 4)
         values = np.einsum("nwc,nw->nc", rows, self._across)
         return values[:, :2] + values[:, 2:] * self._l
 
@@ -211,6 +211,13 @@ class Colors:
         if self.added is not None:
             color = [x + y for x, y in zip(color, self.added.rows(l, top, bottom), strict=True)]
         return [plane.ravel() for plane in color]
+
+
+def ab_of(colors: Colors) -> np.ndarray:
+    """Returns all colors of a picture: ab (H, W, 2)."""
+    height, width = colors.luminance.shape
+    bands = [np.stack(colors.rows(top, bottom), axis=-1) for top, bottom in _bands(height, width)]
+    return np.concatenate(bands).reshape(height, width, 2)
 
 
 def colors_of(

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from palgan_jax.colorize.edges import Guide
-from palgan_jax.colorize.join import Colors, LinearColors, PixelColors, shrink
+from palgan_jax.colorize.join import Colors, LinearColors, PixelColors, ab_of, shrink
 from palgan_jax.data.decode import MAX_PIXELS, decode_picture
 from palgan_jax.data.file_bytes import read_bytes
 from palgan_jax.data.levels import to_bytes
@@ -231,7 +231,7 @@ class Spread:
         At points, they have the given ab to within a quarter of a unit, whatever the picture's size.
         """
         small, size = self._ground.small, self._ground.luminance.shape
-        painted = np.stack(colors.resized(small).rows(0, len(small)), -1).reshape(*small.shape, 2)
+        painted = ab_of(colors.resized(small))
         given = wanted = self._hints.colors
         change = self._change(painted, given)
         if len(self._hints.places) == len(wanted):  # the pixels of strokes need not be met one by one
