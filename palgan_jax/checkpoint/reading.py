@@ -8,10 +8,13 @@ One checkpoint is one folder, `<directory>/<step>/`:
 - `checksums.json`: length and CRC-32 of every file of the two parts.
 """
 
+import gc
 import json
 import logging
 import os
 import re
+import traceback
+import warnings
 from collections.abc import Mapping
 from typing import Any
 
@@ -149,11 +152,22 @@ def _load_inference(folder: epath.Path) -> Weights:
     except Damaged:
         raise
     except Exception as error:  # whatever damage that its checksums agree with makes of it
+        _let_go(error)
         raise Damaged(f"its arrays cannot be read ({first_cause(error)})") from error
     variables = {**{collection: {} for collection in COLLECTIONS}, **unflatten_dict(flat, sep="/")}
     variables = without_canceled_biases(variables, note["config"])
     source = f"step {note['step']} of {folder}"
     return Weights(variables, note["config"], note["step"], note["metrics"], str(folder), source)
+
+
+def _let_go(error: BaseException) -> None:
+    """Frees what a failed read of Orbax has begun, which would warn of coroutines later, wherever that is."""
+    with warnings.catch_warnings(action="ignore", category=RuntimeWarning):
+        cause: BaseException | None = error
+        while cause is not None:
+            traceback.clear_frames(cause.__traceback__)
+            cause = cause.__cause__ or cause.__context__
+        gc.collect()
 
 
 def load_discriminator(folder: Any) -> dict[str, Any]:

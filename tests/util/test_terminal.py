@@ -47,7 +47,7 @@ os.write(2, b"on the terminal again\\n")
 sys.exit(code)
 """
 RAW = ("E1125 of a library in C++", "of another process")
-OTHERS = (*RAW, "of a library in Python", "of a warning", "ZeroDivisionError")
+OTHERS = (*RAW, "of a library in Python", "UserWarning: of a warning", "ZeroDivisionError")
 STAMPED = r"^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3} process 3: of our own$"
 
 
