@@ -87,7 +87,9 @@ def draw(output: Path, workdir: Path) -> Path:
     from palgan_jax.colorize.predictor import Colorizer
     from palgan_jax.data.decode import read_rgb
     from palgan_jax.pages import Curve, Row, read_credits, write_sheet
+    from palgan_jax.util.platforms import leave_out_absent_tpus
 
+    leave_out_absent_tpus()
     bundled, trained = Colorizer.load(), Colorizer.load(workdir)
     credits, rows = read_credits(SAMPLES / "ATTRIBUTION.md"), []
     for path in sorted(SAMPLES.glob("*.jpg")):
