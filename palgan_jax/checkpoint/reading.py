@@ -15,7 +15,7 @@ import os
 import re
 import traceback
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import jax
@@ -104,10 +104,17 @@ def find_damage(folder: epath.Path) -> str | None:
     return None
 
 
+def _with_causes(error: BaseException) -> Iterator[BaseException]:
+    """Yields an error, and what it came of, one after another."""
+    cause: BaseException | None = error
+    while cause is not None:
+        yield cause
+        cause = cause.__cause__ or cause.__context__
+
+
 def first_cause(error: BaseException) -> str:
     """Returns the innermost reason of an error of Orbax, which wraps it in long messages, on one line."""
-    while (inner := error.__cause__ or error.__context__) is not None:
-        error = inner
+    *_, error = _with_causes(error)
     # Libraries put names of their own in front of what the system says.
     full = (text for text in map(os.strerror, NO_ROOM) if text in str(error))
     return next(full, one_line(error, limit=160))
@@ -163,10 +170,8 @@ def _load_inference(folder: epath.Path) -> Weights:
 def _let_go(error: BaseException) -> None:
     """Frees what a failed read of Orbax has begun, which would warn of coroutines later, wherever that is."""
     with warnings.catch_warnings(action="ignore", category=RuntimeWarning):
-        cause: BaseException | None = error
-        while cause is not None:
+        for cause in _with_causes(error):
             traceback.clear_frames(cause.__traceback__)
-            cause = cause.__cause__ or cause.__context__
         gc.collect()
 
 

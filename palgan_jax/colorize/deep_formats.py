@@ -120,8 +120,6 @@ def tiff_of_bands(
         for part in _parts(bands, rows):
             strip = _strip(part)
             lengths.append(len(strip))
-            if sum(lengths) > _LARGEST_TIFF:
-                raise ValueError("more than 4 GB")
             try:
                 waiting.write(strip + b"\0" * (len(strip) % 2))
             except OSError as error:
@@ -129,6 +127,8 @@ def tiff_of_bands(
                     f"a large TIFF needs room for temporary files ({one_line(error)}): make some, or name another "
                     "folder by the variable TMPDIR."
                 ) from error
+            if waiting.tell() > _LARGEST_TIFF:
+                raise ValueError("more than 4 GB")
         directory = TiffImagePlugin.ImageFileDirectory_v2(prefix=b"II")
         for tag, value in exif.items():
             has_own = tag in (ExifTags.IFD.Exif, ExifTags.IFD.GPSInfo)

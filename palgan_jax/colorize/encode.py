@@ -7,7 +7,6 @@ they are: each result has the format and the suffix of its picture, where that c
 
 import functools
 import io
-import itertools
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import PurePath
@@ -127,6 +126,7 @@ def _png(pixels: np.ndarray, said: Metadata, _: int | None) -> bytes:
 def encode_bands(
     bands: Iterable[np.ndarray],
     shape: tuple[int, int, int],
+    dtype: np.dtype,
     said: Metadata,
     kind: str,
     quality: int | None,
@@ -139,6 +139,7 @@ def encode_bands(
     Args:
       bands: (h, W, 3 or 4) each, from the top on; uint8, or uint16, which PNG and TIFF keep.
       shape: (H, W, 3 or 4) of all of them.
+      dtype: their type.
       said, kind, quality, name: see `encode`.
 
     Raises UserError where the format cannot hold the picture.
@@ -150,14 +151,11 @@ def encode_bands(
         _ENCODERS[kind](np.zeros((1, 1, 3), np.uint8), said, None)
     except Exception:
         said = Metadata(_least(said.exif), dpi=said.dpi)  # as `encode` does
-    bands = iter(bands)
-    first = next(bands)
-    bands = itertools.chain([first], bands)
     if kind == "png":
-        yield from png_of_bands(bands, shape, first.dtype, _PNG_LEVEL, **_png_options(said))
+        yield from png_of_bands(bands, shape, dtype, _PNG_LEVEL, **_png_options(said))
         return
     try:
-        yield from tiff_of_bands(bands, shape, first.dtype, *_tiff_options(said))
+        yield from tiff_of_bands(bands, shape, dtype, *_tiff_options(said))
     except ValueError as error:
         raise _unfit(name, kind, error) from error
 

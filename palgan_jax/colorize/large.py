@@ -90,7 +90,10 @@ def colorize_bands(
     colors = linear_colors(Guide(shown.resized(ab.shape[0], ab.shape[1], place)), ab, inner)
     shape = (source.height, source.width, 4 if source.has_alpha else 3)
     deep = source.is_deep and FORMATS[kind].takes_16_bits
-    return encode_bands(_painted(source, colors, place, border, deep, go_on), shape, metadata, kind, quality, name)
+    dtype = np.dtype(np.uint16 if deep else np.uint8)
+    return encode_bands(
+        _painted(source, colors, place, border, deep, go_on), shape, dtype, metadata, kind, quality, name
+    )
 
 
 def _painted(

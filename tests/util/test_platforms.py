@@ -31,15 +31,25 @@ def test_commands_on_a_pc_with_libtpu_are_quiet(monkeypatch):
     assert (done.returncode, done.stderr) == (0, "")
 
 
-@pytest.mark.parametrize("name", ["JAX_PLATFORMS", "TPU_ACCELERATOR_TYPE", "JAX_FORCE_TPU_INIT"])
-def test_an_environment_that_names_a_tpu_has_its_way(monkeypatch, name):
+@pytest.fixture
+def machine(monkeypatch):
+    """Sets what a machine has, in an environment that names no platform."""
     for known in ("JAX_PLATFORMS", *platforms._NAMES_A_TPU):
         monkeypatch.setenv(known, "")  # so that it is as before afterwards
         monkeypatch.delenv(known)
-    monkeypatch.setattr(platforms, "find_spec", lambda _: True)
-    monkeypatch.setattr(platforms, "has_tpu_devices", lambda: False)
-    monkeypatch.setattr(platforms, "_has_google_accelerator", lambda: False)
-    monkeypatch.setattr(platforms, "entry_points", lambda group: [])
+
+    def has(libtpu, attached=False, plugins=()):
+        monkeypatch.setattr(platforms, "find_spec", lambda _: libtpu)
+        monkeypatch.setattr(platforms, "has_tpu_devices", lambda: attached)
+        monkeypatch.setattr(platforms, "_has_google_accelerator", lambda: False)
+        monkeypatch.setattr(platforms, "entry_points", lambda group: plugins)
+
+    return has
+
+
+@pytest.mark.parametrize("name", ["JAX_PLATFORMS", "TPU_ACCELERATOR_TYPE", "JAX_FORCE_TPU_INIT"])
+def test_an_environment_that_names_a_tpu_has_its_way(machine, monkeypatch, name):
+    machine(libtpu=True)
     monkeypatch.setenv(name, "tpu")
     platforms.leave_out_absent_tpus()
     assert os.environ.get("JAX_PLATFORMS") == ("tpu" if name == "JAX_PLATFORMS" else None)
@@ -48,14 +58,8 @@ def test_an_environment_that_names_a_tpu_has_its_way(monkeypatch, name):
 @pytest.mark.parametrize("plugins", [[], ["cuda"]])
 @pytest.mark.parametrize("attached", [False, True])
 @pytest.mark.parametrize("libtpu", [None, True])
-def test_tpus_are_left_out_where_nothing_else_is(monkeypatch, libtpu, attached, plugins):
-    for known in ("JAX_PLATFORMS", *platforms._NAMES_A_TPU):
-        monkeypatch.setenv(known, "")  # so that it is as before afterwards
-        monkeypatch.delenv(known)
-    monkeypatch.setattr(platforms, "find_spec", lambda _: libtpu)
-    monkeypatch.setattr(platforms, "has_tpu_devices", lambda: attached)
-    monkeypatch.setattr(platforms, "_has_google_accelerator", lambda: False)
-    monkeypatch.setattr(platforms, "entry_points", lambda group: plugins)
+def test_tpus_are_left_out_where_nothing_else_is(machine, libtpu, attached, plugins):
+    machine(libtpu, attached, plugins)
     platforms.leave_out_absent_tpus()
     left_out = libtpu and not attached and not plugins
     assert os.environ.get("JAX_PLATFORMS") == ("cpu" if left_out else None)
