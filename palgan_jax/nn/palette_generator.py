@@ -13,8 +13,6 @@ from palgan_jax.palette.histogram import as_distribution
 
 Head = Literal["palette", "code", "none"]
 
-"""M1 to M4, the outputs of the first four convolutions, go to the palette assignment generator."""
-
 
 class PaletteGenerator(nn.Module):
     """Six convolutions of stride 2 and a dense layer with a sigmoid (method: section 3).
