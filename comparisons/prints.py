@@ -18,7 +18,9 @@ from PIL import Image, ImageFilter
 HEIGHT, WIDTH = 450, 600
 
 
-def make_print(lab: np.ndarray, faded: bool, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def make_print(
+    lab: np.ndarray, faded: bool, rng: np.random.Generator, grain: float = 1.2
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Returns L (H, W) of a print of a photograph's Lab, the ab (H, W, 2), and where the photograph is (H, W)."""
     pads, paper, angle = rng.integers(20, 55, (2, 2)), float(rng.uniform(88, 97)), float(rng.uniform(-1.2, 1.2))
 
@@ -30,7 +32,7 @@ def make_print(lab: np.ndarray, faded: bool, rng: np.random.Generator) -> tuple[
     lightness = 35 + 0.55 * lightness if faded else lightness
     ab = np.stack([turned(lab[..., i], 0) for i in (1, 2)], -1)
     inside = turned(np.ones(lab.shape[:2]), 0) > 0.8
-    return (lightness + rng.normal(0, 1.2, lightness.shape)).astype(np.float32), ab, inside
+    return (lightness + rng.normal(0, grain, lightness.shape)).astype(np.float32), ab, inside
 
 
 def main() -> None:

@@ -62,7 +62,9 @@ def main() -> int:
     files = {f"{entry.name}.jpg": entry.picture for entry in entries} | {"references.jpg": in_a_row(references)}
     for path in sorted(OLD.glob("*.jpg")):
         picture = open_picture(path)
-        files[path.name] = in_a_row([picture, *versions(picture, colorizer(picture).pixels, colorizer, references)])
+        restored = colorizer(picture, restore_contrast=True).pixels
+        others = versions(picture, restored, colorizer, references, restore_contrast=True)
+        files[path.name] = in_a_row([picture, colorizer(picture).pixels, *others])
     total = sum(map(len, files.values()))
     if total > MOST_BYTES:
         sys.exit(f"the pictures have {total:,} bytes, more than {MOST_BYTES:,}: lower QUALITY or TILE")
@@ -89,11 +91,11 @@ def draw(path: Path, colorizer: Colorizer, references: list[np.ndarray], credit:
 
 
 def versions(
-    picture: np.ndarray, automatic: np.ndarray, colorizer: Colorizer, references: list[np.ndarray]
+    picture: np.ndarray, automatic: np.ndarray, colorizer: Colorizer, references: list[np.ndarray], **options: bool
 ) -> list[np.ndarray]:
     """Returns a picture as it is colored automatically, with the palette of each reference, and edited."""
-    others = [colorizer(picture, reference=reference).pixels for reference in references]
-    return [automatic, *others, colorizer(picture, edit=EDIT).pixels]
+    others = [colorizer(picture, reference=reference, **options).pixels for reference in references]
+    return [automatic, *others, colorizer(picture, edit=EDIT, **options).pixels]
 
 
 def draw_sheet(rows: list[Row]) -> bytes:
@@ -155,9 +157,9 @@ def page(entries: list[Entry], references: str, source: str) -> str:
         f"## Old photographs: {len(old)}",
         "",
         "Sepia and faded, or scratched and stained, as they were scanned; nobody knows their colors. From left to",
-        "right: as it is; automatic; with the palettes of the two references; automatic with the edit. The automatic",
-        f"colors are pale here, so that `{EDIT}` is worth a try. `examples/old` has the photographs, and says",
-        "where they are from.",
+        "right: as it is; automatic; then with `--restore-contrast`: automatic; with the palettes of the two",
+        f"references; automatic with the edit. The automatic colors are pale here, so that `{EDIT}` is worth",
+        "a try. `examples/old` has the photographs, and says where they are from.",
         "",
     ]
     for name, credit in old.items():

@@ -24,7 +24,8 @@ WIDTH, SHEET_WIDTH, SIDE = 400, 800, 320  # pixels
 def main() -> int:
     with tempfile.TemporaryDirectory() as folder:
         samples = Path(folder) / "examples" / "samples"
-        shutil.copytree(SAMPLES, samples)
+        for name in ("samples", "old"):
+            shutil.copytree(SAMPLES.parent / name, samples.parent / name)
         shutil.copytree(PICTURES, Path(folder) / "docs" / "colorize")
         for command in commands(PAGE.read_text()):
             run(command, samples)
@@ -34,6 +35,8 @@ def main() -> int:
         shutil.copyfile(samples / "parrot.png", PICTURES / "parrot.png")
         parts = (samples / "air-balloon.jpg", PICTURES / "balloon.png", samples / "red.png")
         side_by_side(parts, PICTURES / "regions.jpg")
+        prints = (samples.parent / "old" / "expedition-1897.jpg", samples / "faded.jpg", samples / "restored.jpg")
+        side_by_side(prints, PICTURES / "contrast.jpg")
     return 0
 
 
@@ -41,7 +44,8 @@ def commands(text: str) -> list[str]:
     """Returns the commands on the page that write into the folder of the samples."""
     blocks = re.findall(r"^```\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
     lines = [line for block in blocks for line in block.splitlines()]
-    return [line for line in lines if line.startswith("palgan ") and "old" not in line and "street" not in line]
+    elsewhere = ("palgan colorize old", "palgan colorize street")
+    return [line for line in lines if line.startswith("palgan ") and not line.startswith(elsewhere)]
 
 
 def run(command: str, folder: Path) -> None:
@@ -59,11 +63,13 @@ def shrink(source: Path, target: Path, width: int) -> None:
 
 
 def side_by_side(sources: tuple[Path, ...], target: Path) -> None:
-    """Writes pictures beside each other, as squares."""
-    row = Image.new("RGB", (SIDE * len(sources), SIDE))
+    """Writes pictures beside each other, in the shape of the first."""
+    with Image.open(sources[0]) as first:
+        size = SIDE, round(SIDE * first.height / first.width)
+    row = Image.new("RGB", (SIDE * len(sources), size[1]))
     for i, source in enumerate(sources):
         with Image.open(source) as picture:
-            row.paste(picture.convert("RGB").resize((SIDE, SIDE), Image.Resampling.LANCZOS), (i * SIDE, 0))
+            row.paste(picture.convert("RGB").resize(size, Image.Resampling.LANCZOS), (i * SIDE, 0))
     row.save(target, quality=88)
 
 

@@ -88,6 +88,13 @@ class Border:
         left, top, right, bottom = self.box(height, width)
         return slice(top, bottom), slice(left, right)
 
+    def inside(self, height: int, width: int, inset: float) -> tuple[slice, slice]:
+        """Returns rows and columns of a rectangle within the photograph, a share `inset` of the sides from its ends."""
+        (x0, y0), (x1, y1), (x2, y2), (x3, y3) = self.corners(height, width)
+        left, right = max(x0, x3) + inset * width, min(x1, x2) - inset * width
+        top, bottom = max(y0, y1) + inset * height, min(y2, y3) - inset * height
+        return slice(int(np.ceil(top)), int(bottom)), slice(int(np.ceil(left)), int(right))
+
     def mask(self, height: int, width: int, top: int = 0, bottom: int | None = None) -> np.ndarray:
         """Returns the mask of the border in rows of a picture of this size: uint8 (h, width), 255 on it."""
         mask = Image.new("L", (width, (height if bottom is None else bottom) - top), 255)

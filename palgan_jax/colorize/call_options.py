@@ -38,6 +38,7 @@ class Options(TypedDict, total=False):
         the region is, or an array of bools; a palette is one, a file of one, or a picture whose colors are taken.
       resolution: the side of the square that the network paints, a multiple of 64 up to 1024.
       paint_border: True paints the border of a print, too, which stays gray otherwise.
+      restore_contrast: True stretches a faded print from black to white first; otherwise luminance stays as it is.
     """
 
     palette: Palette | str | os.PathLike
@@ -51,6 +52,7 @@ class Options(TypedDict, total=False):
     regions: Sequence[tuple[Readable, Palette | Readable]]
     resolution: int
     paint_border: bool
+    restore_contrast: bool
 
 
 def painting_of(options: Options, spec: PaletteSpec, ab_range: float) -> Painting:
@@ -83,6 +85,7 @@ def painting_of(options: Options, spec: PaletteSpec, ab_range: float) -> Paintin
         regions=tuple(regions),
         resolution=options.get("resolution"),
         paint_border=options.get("paint_border", False),
+        restore_contrast=options.get("restore_contrast", False),
     )
 
 

@@ -150,7 +150,7 @@ def run(args: argparse.Namespace) -> int:
         colorizer = Colorizer(weights, engine)
     say(f"Loaded {colorizer.source}, run by {NAMES[colorizer.engine]}.")
     summary.facts["checkpoint"] = colorizer.source
-    painting = wanted.painting(colorizer, lambda: _predictions(colorizer, good, max_pixels))
+    painting = wanted.painting(colorizer, lambda: _predictions(colorizer, good, max_pixels, args.restore_contrast))
     for text in wanted.notes:
         note(text)
     model = weights_digest(weights)
@@ -220,10 +220,11 @@ def _look_at(
     return sizes
 
 
-def _predictions(colorizer: "Colorizer", sources: "Sequence[Source]", max_pixels: int) -> "list[Palette]":
+def _predictions(
+    colorizer: "Colorizer", sources: "Sequence[Source]", max_pixels: int, restore_contrast: bool
+) -> "list[Palette]":
     """Predicts the palettes of all pictures that can be read; of the others, those who colorize them will tell."""
-    from palgan_jax.colorize.border import without_border
-    from palgan_jax.colorize.join import luminance
+    from palgan_jax.colorize.prepared import Subject
     from palgan_jax.data.decode import decode_picture
     from palgan_jax.data.file_bytes import read_bytes
     from palgan_jax.util.threads import available_cores, ordered_map
@@ -231,10 +232,11 @@ def _predictions(colorizer: "Colorizer", sources: "Sequence[Source]", max_pixels
     def read(source: "Source") -> "np.ndarray | None":
         try:
             options = {"at_least": colorizer.resolution, "max_pixels": max_pixels, "page": source.page}
-            rgb = decode_picture(read_bytes(source.path), name=str(source), **options).on_white()
+            subject = Subject(decode_picture(read_bytes(source.path), name=str(source), **options))
         except UserError:
             return None
-        return without_border(luminance(rgb))
+        view = (subject.restored if restore_contrast else subject).photograph
+        return view.square(colorizer.resolution)
 
     cores = available_cores()
     pictures = ordered_map(read, sources, cores, 2 * cores)

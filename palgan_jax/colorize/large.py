@@ -11,6 +11,7 @@ import numpy as np
 from PIL import Image
 
 from palgan_jax.colorize.border import Border, find_border
+from palgan_jax.colorize.contrast import UNCHANGED, Contrast, Tones
 from palgan_jax.colorize.edges import Guide
 from palgan_jax.colorize.encode import FORMATS, encode_bands
 from palgan_jax.colorize.join import LinearColors, join_band, linear_colors, luminance, with_alpha
@@ -75,41 +76,46 @@ def colorize_bands(
     painting and turn are those of `Colorizer.paint`; kind, quality and name those of `encode`; go_on is called before
     each band, and raises where the work is to be left.
     """
-    shown, on_white = (Blocks(source.height, source.width, _SIDE * colorizer.resolution) for _ in range(2))
-    seen = on_white if source.has_alpha else shown
+    size = source.height, source.width
+    shown, on_white = (Blocks(*size, _SIDE * colorizer.resolution) for _ in range(2))
+    seen, tones = on_white if source.has_alpha else shown, Tones(*size)
     for band in source.bands():
         go_on()
-        shown.add(luminance(band.pixels))
+        lightness = luminance(band.pixels)
+        shown.add(lightness)
+        tones.add(lightness, band.alpha)
         if source.has_alpha:
             seen.add(luminance(band.on_white()))
-    side, size = painting.resolution or colorizer.resolution, (source.height, source.width)
-    border = None if painting.paint_border else find_border(seen.means())
+    side, print_border = painting.resolution or colorizer.resolution, find_border(seen.means())
+    contrast = tones.full_contrast(print_border) if painting.restore_contrast else UNCHANGED
+    border = None if painting.paint_border else print_border
     place = border.place(*size) if border else (slice(0, source.height), slice(0, source.width))
-    _, ab = colorizer.paint_small(seen.resized(side, side, place), painting, turn)
+    _, ab = colorizer.paint_small(contrast(seen.resized(side, side, place)), painting, turn)
     inner = place[0].stop - place[0].start, place[1].stop - place[1].start
-    colors = linear_colors(Guide(shown.resized(ab.shape[0], ab.shape[1], place)), ab, inner)
+    colors = linear_colors(Guide(contrast(shown.resized(ab.shape[0], ab.shape[1], place))), ab, inner)
     shape = (source.height, source.width, 4 if source.has_alpha else 3)
     deep = source.is_deep and FORMATS[kind].takes_16_bits
     dtype = np.dtype(np.uint16 if deep else np.uint8)
     return encode_bands(
-        _painted(source, colors, place, border, deep, go_on), shape, dtype, metadata, kind, quality, name
+        _painted(source, contrast, colors, place, border, deep, go_on), shape, dtype, metadata, kind, quality, name
     )
 
 
 def _painted(
     source: TiffBands,
+    contrast: Contrast,
     colors: LinearColors,
     place: tuple[slice, slice],
     border: Border | None,
     deep: bool,
     go_on: Callable[[], None],
 ) -> Iterator[np.ndarray]:
-    """Yields bands of the result: colors in the rows and columns `place`, and gray on the border."""
+    """Yields bands of the result: of this contrast, colors in the rows and columns `place`, and gray on the border."""
     top, gray = 0, np.zeros((2, 2, 2), np.float32)
     none = LinearColors(gray, gray, (source.height, source.width))
     for band in source.bands():
         go_on()
-        lightness = luminance(band.pixels)
+        lightness = contrast(luminance(band.pixels))
         bottom = top + len(lightness)
         first, last = max(top, place[0].start), min(bottom, place[0].stop)
         if border is None:

@@ -33,6 +33,8 @@ class Painting:
       resolution: the side of the square that the network paints, a multiple of 64 up to 1024; None for the model's own,
         at which palettes are predicted in any case.
       paint_border: whether the border of a print is painted as the photograph is; otherwise it stays gray.
+      restore_contrast: whether the luminance of a faded print is stretched to nearly its full range before all else
+        (`contrast`); otherwise it stays as it is.
       follow: whether the painting's colors are moved until they have the palette (`palette.transport`); one that stands
         for many pictures is not made for it.
 
@@ -49,6 +51,7 @@ class Painting:
     regions: tuple[Region, ...] = ()
     resolution: int | None = None
     paint_border: bool = False
+    restore_contrast: bool = False
     follow: bool = True
 
     def __post_init__(self) -> None:
@@ -79,7 +82,7 @@ class Painting:
         drawn = (self.sample, self.temperature, self.seed) if self.sample else None
         hints = None if self.hints is None else self.hints.digest()
         regions = [region.digest() for region in self.regions]
-        rest = (hints, regions, self.resolution, self.paint_border)
+        rest = (hints, regions, self.resolution, self.paint_border, self.restore_contrast)
         return sha256(json.dumps([palette, edits, self.saturation, drawn, *rest]).encode()).hexdigest()
 
 

@@ -63,6 +63,11 @@ def add_painting_options(parser: argparse.ArgumentParser) -> None:
         "--paint-border", action="store_true", help="paint the border of a print, too (default: it stays gray)"
     )
     group.add_argument(
+        "--restore-contrast",
+        action="store_true",
+        help="stretch a faded print from black to white first (default: its luminance stays as it is)",
+    )
+    group.add_argument(
         "--samples", metavar="K", type=int, default=0, help="paint K more versions of each picture, and a sheet of them"
     )
     group.add_argument("--seed", metavar="N", type=int, default=0, help="choose other samples (default: 0)")
@@ -115,6 +120,7 @@ class Wanted:
             hints,
             resolution=args.resolution,
             paint_border=args.paint_border,
+            restore_contrast=args.restore_contrast,
         )
         check_samples(args.samples, args.temperature)
 

@@ -6,6 +6,7 @@ from functools import cached_property
 import numpy as np
 
 from palgan_jax.colorize.border import Border, find_border
+from palgan_jax.colorize.contrast import UNCHANGED, Contrast, Tones
 from palgan_jax.colorize.edges import Guide
 from palgan_jax.colorize.join import Layer, colors_of, join, join_colors, luminance, shrink, squash, with_alpha
 from palgan_jax.colorize.painting import Painting
@@ -45,14 +46,27 @@ class Subject:
       hint_side: the pixels of the longer side at which colors that are given at pixels are spread.
     """
 
-    def __init__(self, picture: Picture, hint_side: int = HINT_SIDE) -> None:
-        self.picture, self.hint_side = picture, hint_side
+    def __init__(self, picture: Picture, hint_side: int = HINT_SIDE, contrast: Contrast = UNCHANGED) -> None:
+        """Takes a picture, and what its luminance goes through before all else."""
+        self.picture, self.hint_side, self._contrast = picture, hint_side, contrast
         self._guides: dict[tuple[int, int], Guide] = {}
 
     @cached_property
     def lightness(self) -> np.ndarray:
         """Its L (H, W) in [0, 100]."""
-        return luminance(self.picture.pixels)
+        return self._contrast(luminance(self.picture.pixels))
+
+    @cached_property
+    def restored(self) -> "Subject":
+        """The same picture with its contrast restored: itself where it has all of it."""
+        tones = Tones(*self.lightness.shape)
+        tones.add(self.lightness, self.picture.alpha)
+        contrast = tones.full_contrast(self.border)
+        if contrast == UNCHANGED:
+            return self
+        restored = Subject(self.picture, self.hint_side, contrast)
+        restored.border = self.border
+        return restored
 
     @cached_property
     def ground(self) -> Ground:
@@ -67,7 +81,9 @@ class Subject:
 
     @cached_property
     def _seen(self) -> np.ndarray:
-        return self.lightness if self.picture.alpha is None else luminance(self.picture.on_white())
+        if self.picture.alpha is None:
+            return self.lightness
+        return self._contrast(luminance(self.picture.on_white()))
 
     @cached_property
     def border(self) -> Border | None:
@@ -99,6 +115,7 @@ class PreparedPicture:
 
     def __init__(self, subject: Subject, painting: Painting) -> None:
         """Raises UserError for points outside of the picture, and for a region's mask of another shape."""
+        subject = subject.restored if painting.restore_contrast else subject
         self._subject, self._picture, self._lightness = subject, subject.picture, subject.lightness
         height, width = self._lightness.shape
         hints = painting.hints
