@@ -15,6 +15,7 @@ from palgan_jax.export.pytorch_network import (
     PaletteAssignmentGenerator,
     PaletteGenerator,
     PalNorm,
+    shrink,
 )
 from porting import convert
 from porting import torch_losses as losses
@@ -69,6 +70,8 @@ def build(case: Case) -> nn.Module:
         module: nn.Module = PaletteGenerator(Options(width=o["width"], resolution=shapes["l"][1]))
     elif case.kind == "assignment_generator":
         module = PaletteAssignmentGenerator(Options(**o))
+        if "shares" in shapes:
+            mix_palettes(module)
     elif case.kind == "palgan":
         module = PalGAN(Options(**o), shapes["l"][1])
     elif case.kind == "discriminator":
@@ -82,6 +85,22 @@ def build(case: Case) -> nn.Module:
     else:
         raise ValueError(f"no PyTorch module for a case of kind {case.kind}")
     return with_drawn_weights(module)
+
+
+def mix_palettes(module: nn.Module) -> None:
+    """Lets a network take palettes (B, N, K) and their shares of each pixel (B, N, H, W) in the place of a palette.
+
+    Each PalNorm is computed with every palette, and what these change of its plain norm is mixed by the shares.
+    """
+
+    def mixed(plain: nn.Module, whole: Callable[..., Tensor], x: Tensor, h: tuple[Tensor, Tensor], l: Tensor) -> Tensor:
+        palettes, shares, n = h[0].unbind(1), shrink(h[1], x).split(1, 1), plain(x)
+        parts = [share * (whole(x, palette, l) - n) for palette, share in zip(palettes, shares, strict=True)]
+        return n + torch.stack(parts).sum(0)
+
+    for part in module.modules():
+        if isinstance(part, PalNorm):
+            part.forward = partial(mixed, part.norm, part.forward)
 
 
 def with_drawn_weights(module: nn.Module) -> nn.Module:
@@ -132,7 +151,8 @@ def call(case: Case, module: nn.Module, i: dict[str, Tensor]) -> dict[str, Tenso
         h, maps = module(i["l"])
         return {"h": h, **{f"m{k + 1}": tap for k, tap in enumerate(maps)}}
     if case.kind == "assignment_generator":
-        return {"out": module(i["l"], [i["m1"], i["m2"], i["m3"], i["m4"]], i["h"])}
+        h = i["h"] if "h" in i else (i["palettes"], i["shares"])
+        return {"out": module(i["l"], [i["m1"], i["m2"], i["m3"], i["m4"]], h)}
     if case.kind == "palgan":
         h, ab = module(i["l"])
         return {"h": h, "ab": ab}

@@ -59,6 +59,8 @@ def draw_inputs(case: Case, salt: int) -> dict[str, np.ndarray]:
             recipe.spread(name, shape) * np.geomspace(0.01, 1, shape[-1], dtype="f4")
         ),
         "palette": lambda name, shape: recipe.palette(name, *shape),
+        # Of several parts, or how much of each pixel is each part's.
+        "palettes": lambda name, shape: recipe.palette(name, int(np.prod(shape[:-1])), shape[-1]).reshape(shape),
     }
     return {name: kinds[kind](f"{case.name}/{name}/{salt}", shape) for name, (kind, shape) in case.inputs.items()}
 
@@ -96,17 +98,19 @@ def function_case() -> Case:
 
 
 def network_cases(width: float, size: int, batch: int = 2) -> list[Case]:
-    """E, G, both, and both discriminators, at a width and a picture size (a multiple of 64)."""
+    """E, G, G with regions, both, and both discriminators, at a width and a picture size (a multiple of 64)."""
 
     def scaled(channels: int) -> int:
         return max(4, round(channels * width))
 
     l, h = ("l", (batch, size, size, 1)), ("palette", (batch, 256))
     taps = {f"m{i + 1}": ("features", (batch, size >> (i + 1), size >> (i + 1), scaled(32 << i))) for i in range(4)}
+    regions = {"palettes": ("palettes", (batch, 3, 256)), "shares": ("palettes", (batch, size, size, 3))}
     pictures = {"ab": ("ab", (batch, size, size, 2)), "rgb": ("rgb", (batch, size, size, 3)), "h": h}
     return [
         Case("palette_generator", "palette_generator", {"l": l}, {"width": width}, ("eval",)),
         Case("assignment_generator", "assignment_generator", {"l": l, **taps, "h": h}, {"width": width}),
+        Case("regions", "assignment_generator", {"l": l, **taps, **regions}, {"width": width}, ("eval",)),
         Case("palgan", "palgan", {"l": l}, {"width": width}),
         Case("discriminator_projection", "discriminator", pictures, {"width": width}),
         Case("discriminator_sqrt", "discriminator", pictures, {"width": width, "palette": "sqrt"}),

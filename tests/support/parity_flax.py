@@ -16,6 +16,7 @@ from palgan_jax.nn.attention import ChromaticAttention
 from palgan_jax.nn.build import build_discriminator, build_generator
 from palgan_jax.nn.norms import PalNorm
 from palgan_jax.palette.histogram import entropy, hellinger, histogram
+from palgan_jax.palette.regions import Regions
 from palgan_jax.palette.spec import PaletteSpec
 from palgan_jax.training import losses
 from palgan_jax.training.state import init_state
@@ -69,7 +70,8 @@ def _arguments(kind: str, i: dict[str, Any], train: bool) -> tuple[Any, ...]:
     if kind == "palette_generator":
         return (i["l"],)
     if kind == "assignment_generator":
-        return i["l"], [i["m1"], i["m2"], i["m3"], i["m4"]], i["h"], train
+        h = i["h"] if "h" in i else Regions(i["palettes"], i["shares"])
+        return i["l"], [i["m1"], i["m2"], i["m3"], i["m4"]], h, train
     if kind == "palgan":
         return i["l"], None, train
     return *(i[name] for name in ARGUMENTS[kind]), train
