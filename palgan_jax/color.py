@@ -38,6 +38,8 @@ _CUBE_ROOT_FROM = 0.008856
 DARK = 0.2068966
 """The cube root of Lab is one above this (L of 8), and linear below."""
 _LINEAR_SLOPE = 7.787
+DARK_SLOPE = 1 / _LINEAR_SLOPE
+"""Light by the cube root of Lab where that is linear."""
 _LINEAR_OFFSET = 16.0 / 116.0
 LEAST_LIGHT, MOST_LIGHT = -1e-5, 1 + 1e-4
 """Between these, linear R, G and B are inside the sRGB gamut: rounding leaves [0, 1] by a tenth of a level at most."""

@@ -42,10 +42,10 @@ def luminance(rgb: np.ndarray) -> np.ndarray:
     def convert(first: int, last: int) -> None:
         for top, bottom in _bands(last - first, width):
             band, l = rgb[first + top : first + bottom], result[first + top : first + bottom]
-            r, g, b = (np.ascontiguousarray(band[..., i]) for i in range(3))
-            if np.array_equal(r, g) and np.array_equal(g, b):  # as most that are colorized
-                l[:] = gray.take(g)
+            if _is_gray(band):  # as most that are colorized
+                gray.take(np.ascontiguousarray(band[..., 1]), out=l, mode="clip")
                 continue
+            r, g, b = (np.ascontiguousarray(band[..., i]) for i in range(3))
             y = red.take(r)
             y += green.take(g)
             y += blue.take(b)
@@ -57,6 +57,14 @@ def luminance(rgb: np.ndarray) -> np.ndarray:
 
     _on_all_cores(convert, height, width)
     return result
+
+
+def _is_gray(rgb: np.ndarray) -> bool:
+    """Tells whether the channels of a band (H, W, 3) are the same: in one go along memory, as it lies there."""
+    flat = np.ascontiguousarray(rgb).reshape(-1)
+    same = flat[1:] == flat[:-1]
+    same[2::3] = True  # blue of a pixel, and red of the next one
+    return bool(same.all())
 
 
 def _on_all_cores(work: Callable[[int, int], None], height: int, width: int) -> None:
@@ -137,22 +145,26 @@ class LinearColors:
         maps = np.concatenate([offset, slope], axis=-1)
         planes = (Image.fromarray(np.ascontiguousarray(maps[..., i], np.float32)) for i in range(4))
         # Along rows by Pillow, and down columns as a product of matrices, a third of Pillow's time.
-        wide = np.stack([np.asarray(plane.resize((width, rows), Image.Resampling.BICUBIC)) for plane in planes], axis=1)
-        self._wide = wide.reshape(rows, 4 * width)
+        self._wide = [np.asarray(plane.resize((width, rows), Image.Resampling.BICUBIC)) for plane in planes]
         self._weights = _interpolation(rows, height)
+        used = self._weights != 0
+        self._first, self._last = used.argmax(axis=1), rows - used[:, ::-1].argmax(axis=1)
 
     def resized(self, size: tuple[int, int]) -> "LinearColors":
         """Returns them for a picture of another size (H, W)."""
         return LinearColors(self._offset, self._slope, size)
 
-    def rows(self, l: np.ndarray, top: int, bottom: int) -> list[np.ndarray]:
-        """Returns the a and b of rows top..bottom, whose L is l (bottom - top, W): the same shape."""
-        weights = self._weights[top:bottom]
-        used = np.flatnonzero(weights.any(axis=0))
-        near = slice(used[0], used[-1] + 1)
-        stretched = product(np.ascontiguousarray(weights[:, near]), self._wide[near])
-        a, b, slope_a, slope_b = np.split(stretched, 4, axis=1)
-        return [a + slope_a * l, b + slope_b * l]
+    def rows(self, l: np.ndarray, top: int, bottom: int) -> np.ndarray:
+        """Returns the ab (2, bottom - top, W) of rows top..bottom, whose L is l (bottom - top, W)."""
+        near = slice(self._first[top:bottom].min(), self._last[top:bottom].max())
+        weights = np.ascontiguousarray(self._weights[top:bottom, near])
+        maps = np.empty((4, *l.shape), np.float32)
+        for i, wide in enumerate(self._wide):
+            product(weights, wide[near], maps[i])
+        ab, slope = maps[:2], maps[2:]
+        slope *= l
+        ab += slope
+        return ab
 
 
 class PixelColors:
@@ -201,22 +213,23 @@ class Colors:
         masks = [np.asarray(Image.fromarray(mask).resize(size[::-1])) for mask in self.masks]
         return Colors(luminance, [painting.resized(size) for painting in self.paintings], masks)
 
-    def rows(self, top: int, bottom: int) -> list[np.ndarray]:
-        """Returns the a and b of rows top..bottom, flat: (N,) each."""
+    def rows(self, top: int, bottom: int) -> np.ndarray:
+        """Returns the ab (2, N) of the pixels of rows top..bottom."""
         l = self.luminance[top:bottom]
         color, *over = (painting.rows(l, top, bottom) for painting in self.paintings)
         for part, mask in zip(over, self.masks, strict=True):
-            share = mask[top:bottom] * np.float32(1 / 255)
-            color = [x + share * (y - x) for x, y in zip(color, part, strict=True)]
+            part -= color
+            part *= mask[top:bottom] * np.float32(1 / 255)
+            color += part
         if self.added is not None:
-            color = [x + y for x, y in zip(color, self.added.rows(l, top, bottom), strict=True)]
-        return [plane.ravel() for plane in color]
+            color += self.added.rows(l, top, bottom)
+        return color.reshape(2, -1)
 
 
 def ab_of(colors: Colors) -> np.ndarray:
     """Returns all colors of a picture: ab (H, W, 2)."""
     height, width = colors.luminance.shape
-    bands = [np.stack(colors.rows(top, bottom), axis=-1) for top, bottom in _bands(height, width)]
+    bands = [colors.rows(top, bottom).T for top, bottom in _bands(height, width)]
     return np.concatenate(bands).reshape(height, width, 2)
 
 
@@ -249,8 +262,8 @@ def join_band(luminance: np.ndarray, colors: LinearColors, first: int, deep: boo
     Returns sRGB (h, W, 3): uint8, or uint16 where `deep`.
     """
 
-    def rows(top: int, bottom: int) -> list[np.ndarray]:
-        return [plane.ravel() for plane in colors.rows(luminance[top:bottom], first + top, first + bottom)]
+    def rows(top: int, bottom: int) -> np.ndarray:
+        return colors.rows(luminance[top:bottom], first + top, first + bottom).reshape(2, -1)
 
     return _joined(luminance, rows, deep)
 
@@ -260,8 +273,8 @@ def join_colors(colors: Colors, deep: bool = False) -> np.ndarray:
     return _joined(colors.luminance, colors.rows, deep)
 
 
-def _joined(luminance: np.ndarray, rows: Callable[[int, int], Sequence[np.ndarray]], deep: bool) -> np.ndarray:
-    """Joins L (H, W) with colors; rows(top, bottom) returns a and b of rows top to bottom, flat."""
+def _joined(luminance: np.ndarray, rows: Callable[[int, int], np.ndarray], deep: bool) -> np.ndarray:
+    """Joins L (H, W) with colors; rows(top, bottom) returns the ab (2, N) of rows top to bottom."""
     height, width = luminance.shape
     rgb = np.empty((height, width, 3), np.uint16 if deep else np.uint8)
 

@@ -3,8 +3,8 @@
 A color outside the sRGB gamut goes towards gray at constant L until it is inside, where a plain clamp would change how
 light it is. Rounding to bytes moves L by less than 0.3.
 
-Work goes over planes of L, a and b in pieces that stay in a processor's cache; the sRGB curve is a table, since powers
-take longer than all the rest.
+Work goes over planes of L, a and b in pieces that stay in a processor's cache, in arrays that are used again for the
+next piece; the sRGB curve is a table, since powers take longer than all the rest.
 """
 
 from collections.abc import Sequence
@@ -12,13 +12,14 @@ from functools import cache
 
 import numpy as np
 
-from palgan_jax.color import DARK, LEAST_LIGHT, MOST_LIGHT, RGB_FROM_WHITE_XYZ, expand, linear_to_srgb
+from palgan_jax.color import DARK, DARK_SLOPE, LEAST_LIGHT, MOST_LIGHT, RGB_FROM_WHITE_XYZ, linear_to_srgb
 
 PIECE = 1 << 15
 """Pixels that are worked on at a time."""
 _HALVINGS = 12  # of the interval of chroma that fits
-_STEPS = 1 << 16  # of light, in the tables of the sRGB curve
-_RGB = RGB_FROM_WHITE_XYZ.astype(np.float32)
+_STEPS = round(-1 / LEAST_LIGHT)  # of light, in the tables of the sRGB curve
+_RGB_STEPS = (_STEPS * RGB_FROM_WHITE_XYZ).astype(np.float32)
+_MOST_STEPS = int(_STEPS * MOST_LIGHT)  # in gamut; of less than no light, a part of a step is, too
 _ONE_THREAD = 1 << 17  # multiplications of a product that OpenBLAS leaves to one thread
 
 
@@ -27,6 +28,7 @@ class LevelWriter:
 
     def __init__(self, levels: np.ndarray) -> None:
         self._levels = levels
+        self._light = _Light(min(PIECE, len(levels)))
         self._waiting: list[tuple[np.ndarray, list[np.ndarray]]] = []
         self._count = 0
 
@@ -34,11 +36,12 @@ class LevelWriter:
         """Writes colors, L, a and b of which are float32 (M,), to the pixels from `start` on."""
         for first in range(0, len(lab[0]), PIECE):
             piece = [plane[first : first + PIECE] for plane in lab]
-            light = _linear(*piece)
             begin = start + first
-            _write_levels(light, self._levels[begin : begin + len(piece[0])])
-            outside = np.flatnonzero(~_in_gamut(light))
-            if len(outside):
+            self._light.take(*piece)
+            self._light.write(self._levels[begin : begin + len(piece[0])])
+            is_outside = self._light.outside()
+            if is_outside.any():
+                outside = np.flatnonzero(is_outside)
                 self._waiting.append((outside + begin, [plane[outside] for plane in piece]))
                 self._count += len(outside)
                 if self._count >= PIECE:
@@ -50,12 +53,12 @@ class LevelWriter:
             return
         places, colors = zip(*self._waiting, strict=True)
         self._waiting, self._count = [], 0
-        place, (l, a, b) = np.concatenate(places), map(np.concatenate, zip(*colors, strict=True))
+        place, lab = np.concatenate(places), [np.concatenate(planes) for planes in zip(*colors, strict=True)]
         levels = np.empty((len(place), 3), self._levels.dtype)
-        for first in range(0, len(place), PIECE // 4):  # more planes are in hand
-            part = slice(first, first + PIECE // 4)
-            share = _chroma_share(l[part], a[part], b[part])
-            _write_levels(_linear(l[part], share * a[part], share * b[part]), levels[part])
+        for first in range(0, len(place), PIECE):
+            part = slice(first, first + PIECE)
+            self._light.take_in_gamut(*(plane[part] for plane in lab))
+            self._light.write(levels[part])
         self._levels[place] = levels
 
 
@@ -68,36 +71,102 @@ def lab_to_levels(lab: np.ndarray, deep: bool = False) -> np.ndarray:
     return levels
 
 
-def _linear(l: np.ndarray, a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Converts Lab (N,) each to linear RGB (3, N), as `color.lab_to_linear` does."""
-    return _mixed(*_prepared(l, a, b))
+class _Light:
+    """The linear R, G and B of up to `size` colors, in steps of the tables, in arrays that are used again."""
+
+    def __init__(self, size: int) -> None:
+        self._floats = np.empty(10 * size, np.float32)
+        self._integers = np.empty(3 * size, np.int32)
+        self._flags = np.empty(3 * size, np.bool_)
+
+    def take(self, l: np.ndarray, a: np.ndarray, b: np.ndarray) -> None:
+        """Takes Lab (N,) each, as `color.lab_to_linear` converts it."""
+        self._take_gray(l)
+        np.multiply(a, np.float32(1 / 500), out=self._roots[0])
+        np.multiply(b, np.float32(-1 / 200), out=self._roots[1])
+        self._mix()
+
+    def take_in_gamut(self, l: np.ndarray, a: np.ndarray, b: np.ndarray) -> None:
+        """Takes Lab (N,) each, with the largest share of its chroma that is in gamut, as `color.gamut_share` has it.
+
+        By bisection; the lower end is always inside, however the gamut is shaped.
+        """
+        self._take_gray(l)
+        chroma = np.stack([a * np.float32(1 / 500), b * np.float32(-1 / 200)])
+        share, step = np.zeros_like(l), np.float32(1)
+        for _ in range(_HALVINGS):
+            step /= 2
+            share += step
+            np.multiply(chroma, share, out=self._roots)
+            self._mix()
+            share -= step * self.outside()
+        np.multiply(chroma, share, out=self._roots)
+        self._mix()
+
+    def _take_gray(self, l: np.ndarray) -> None:
+        """Takes the L (N,) of colors, and makes room for as many."""
+        count = len(l)
+        planes = self._floats[: 10 * count].reshape(10, count)
+        self._gray, gray, self._roots, self._xyz, self._rgb = *planes[:2], planes[2:4], planes[4:7], planes[7:]
+        self._steps = self._integers[: 3 * count].reshape(3, count)
+        self._is_out = self._flags[: 3 * count].reshape(3, count)
+        np.multiply(l, np.float32(1 / 116), out=self._gray)
+        self._gray += np.float32(16 / 116)
+        np.copyto(gray, self._gray)
+        _expand(gray, self._xyz[1])
+
+    def _mix(self) -> None:
+        """Computes R, G and B, of how far the cube roots of X and Z are from that of Y."""
+        self._roots += self._gray
+        for roots, light in zip(self._roots, self._xyz[::2], strict=True):
+            _expand(roots, light)
+        product(_RGB_STEPS, self._xyz, self._rgb)
+        self._steps[:] = self._rgb
+
+    def outside(self) -> np.ndarray:
+        """Returns which colors (N,) are out of the gamut; valid until others are taken."""
+        # Below 0, as an unsigned integer, is far above 1.
+        np.greater(self._steps.view(np.uint32), np.uint32(_MOST_STEPS), out=self._is_out)
+        red, green, blue = self._is_out
+        return red | green | blue
+
+    def write(self, levels: np.ndarray) -> None:
+        """Rounds R, G and B, clamped, to sRGB levels (N, 3)."""
+        table = _levels_of_light(levels.dtype.type)
+        if levels.dtype == np.uint8:
+            for i, steps in enumerate(self._steps):
+                levels[:, i] = table.take(steps, mode="clip")  # half the time of an index in brackets
+            return
+        np.clip(self._rgb, 0, _STEPS, out=self._rgb)
+        for i, light in enumerate(self._rgb):
+            below = np.minimum(light.astype(np.int32), _STEPS - 1)
+            start = table.take(below)
+            levels[:, i] = start + (light - below) * (table.take(below + 1) - start) + np.float32(0.5)
 
 
-def _prepared(l: np.ndarray, a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Returns the arguments of `_mixed` for Lab (N,) each."""
-    fy = (l + np.float32(16)) * np.float32(1 / 116)
-    xyz = np.empty((3, len(l)), np.float32)
-    _expand(fy, xyz[1])
-    return fy, a * np.float32(1 / 500), b * np.float32(-1 / 200), xyz
+def _expand(roots: np.ndarray, light: np.ndarray) -> None:
+    """Writes what `color.expand` returns of Lab's roots (N,), or of 0 where they are less; changes the roots."""
+    least = roots.min(initial=1)
+    curved = roots
+    if least < DARK:  # below, light is linear: a straight line, beside the cube of what is not dark
+        if least < 0:
+            np.maximum(roots, 0, out=roots)
+        curved = np.clip(roots, np.float32(DARK), np.float32(np.inf))
+        roots -= curved
+        roots *= np.float32(DARK_SLOPE)
+    np.multiply(curved, curved, out=light)
+    light *= curved
+    if curved is not roots:
+        light += roots
 
 
-def _mixed(fy: np.ndarray, along_x: np.ndarray, along_z: np.ndarray, xyz: np.ndarray) -> np.ndarray:
-    """Converts colors to linear RGB (3, N), of roots of light (N,): that of Y, and how far X and Z are from it.
-
-    xyz: (3, N), shares of the white's light, of which the middle one is known and the others are written here.
-    """
-    _expand(fy + along_x, xyz[0])
-    fz = fy + along_z
-    _expand(np.maximum(fz, 0, out=fz), xyz[2])
-    return product(_RGB, xyz)
-
-
-def product(matrix: np.ndarray, columns: np.ndarray) -> np.ndarray:
+def product(matrix: np.ndarray, columns: np.ndarray, result: np.ndarray | None = None) -> np.ndarray:
     """Multiplies a matrix (M, K) with many columns (K, N) on one thread: the others have other work.
 
     OpenBLAS, which shares large products among threads of its own, is given parts.
     """
-    result = np.empty((len(matrix), columns.shape[1]), np.float32)
+    if result is None:
+        result = np.empty((len(matrix), columns.shape[1]), np.float32)
     width = max(1, _ONE_THREAD // matrix.size)
     for first in range(0, columns.shape[1], width):
         part = slice(first, first + width)
@@ -105,57 +174,14 @@ def product(matrix: np.ndarray, columns: np.ndarray) -> np.ndarray:
     return result
 
 
-def _expand(f: np.ndarray, light: np.ndarray) -> None:
-    """Writes what `color.expand` returns into `light`; few colors are so dark that its linear part is needed."""
-    np.multiply(f, f, out=light)
-    light *= f
-    if f.min(initial=1) < DARK:
-        dark = np.flatnonzero(f < DARK)
-        light[dark] = expand(f[dark])
-
-
-def _in_gamut(light: np.ndarray) -> np.ndarray:
-    red, green, blue = light
-    low, high = np.minimum(red, green), np.maximum(red, green)
-    np.minimum(low, blue, out=low)
-    np.maximum(high, blue, out=high)
-    return (low >= np.float32(LEAST_LIGHT)) & (high <= np.float32(MOST_LIGHT))
-
-
-def _chroma_share(l: np.ndarray, a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Returns the largest share (N,) of the chroma of colors that is in gamut, as `color.gamut_share` does.
-
-    By bisection; the lower end is always inside, however the gamut is shaped.
-    """
-    fy, along_x, along_z, xyz = _prepared(l, a, b)
-    low, step = np.zeros_like(fy), np.float32(1)
-    for _ in range(_HALVINGS):
-        step /= 2
-        share = low + step
-        low += step * _in_gamut(_mixed(fy, share * along_x, share * along_z, xyz))
-    return low
-
-
-def _write_levels(light: np.ndarray, levels: np.ndarray) -> None:
-    """Rounds linear R, G and B (N,), clamped to [0, 1], to sRGB levels (N, 3)."""
-    table = _levels_of_light(levels.dtype.type)
-    for i, channel in enumerate(light):
-        step = channel * np.float32(_STEPS)
-        np.clip(step, 0, _STEPS, out=step)
-        if levels.dtype == np.uint8:
-            step += np.float32(0.5)
-            levels[:, i] = table.take(step.astype(np.int32))  # half the time of an index in brackets
-        else:
-            below = np.minimum(step.astype(np.int32), _STEPS - 1)
-            start = table.take(below)
-            levels[:, i] = start + (step - below) * (table.take(below + 1) - start) + np.float32(0.5)
-
-
 @cache
 def _levels_of_light(kind: type[np.integer]) -> np.ndarray:
     """Returns the levels of light in even steps from 0 to 1, (_STEPS + 1,).
 
-    Bytes are rounded: a step is at most a 20th of a level. Levels of 16 bits are float32, to be interpolated between.
+    Bytes are those of the middle of each step, which is at most a 30th of a level. Levels of 16 bits are float32, to
+    be interpolated between.
     """
-    levels = np.iinfo(kind).max * linear_to_srgb(np.linspace(0, 1, _STEPS + 1))
-    return np.round(levels).astype(kind) if kind is np.uint8 else levels.astype(np.float32)
+    top = np.iinfo(kind).max
+    if kind is np.uint8:
+        return np.round(top * linear_to_srgb((np.arange(_STEPS + 1) + 0.5) / _STEPS)).clip(0, top).astype(kind)
+    return (top * linear_to_srgb(np.linspace(0, 1, _STEPS + 1))).astype(np.float32)

@@ -28,6 +28,14 @@ def test_luminance_is_scikit_images(samples):
     np.testing.assert_allclose(luminance(rgb), _luminance_of(rgb), atol=1e-3)
 
 
+@pytest.mark.parametrize("place", [(0, 0), (20, 33), (39, 49)])
+@pytest.mark.parametrize("channel", [0, 1, 2])
+def test_one_colored_pixel_of_a_gray_picture_has_its_luminance(place, channel):
+    rgb = np.repeat(np.random.default_rng(0).integers(0, 256, (40, 50, 1), dtype=np.uint8), 3, axis=2)
+    rgb[(*place, channel)] ^= 128
+    np.testing.assert_allclose(luminance(rgb), _luminance_of(rgb), atol=1e-3)
+
+
 @given(
     lab=arrays.arrays(np.float32, st.tuples(st.integers(1, 40), st.just(3)), elements=st.floats(-150, 150, width=32))
 )
