@@ -4,6 +4,10 @@ Colors are ab, float64 (..., 2), in Lab units. A palette knows no luminance: wha
 to 65 at which it exists in sRGB.
 """
 
+import colorsys
+import math
+import re
+from collections.abc import Mapping
 from functools import cache
 
 import numpy as np
@@ -13,20 +17,70 @@ from palgan_jax.color import lab_to_rgb, rgb_to_lab
 from palgan_jax.errors import UserError
 
 _SHOWN_LIGHTNESS = 65.0
+_FUNCTION = re.compile(r"((?:rgb|hsl)a?|hwb)\((.*)\)", re.IGNORECASE)
+_NUMBER = re.compile(r"([+-]?(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?)(\D*)", re.ASCII)
+IN_PARENTHESES = r"\([^()\r\n]*\)"
+WORD = re.compile(rf"(?:{IN_PARENTHESES}|\S)+")
+"""A word, which a color with spaces in its parentheses is, too."""
 
 
 def parse_color(text: str) -> np.ndarray:
-    """Returns the ab (2,) of a color that is written as in CSS: `#5a7a3a`, `#573`, `teal`, `rgb(90, 122, 58)`.
+    """Returns the ab (2,) of a color that is written as in CSS, in sRGB.
 
-    Raises UserError for anything else.
+    That is `#5a7a3a`, `#573`, `teal`, `rgb(90 122 58)`, `rgb(90, 122, 58)`, `rgb(35% 48% 23%)`, `hsl(120deg 30% 40%)`
+    or `hwb(90 23% 52%)`. Raises UserError for anything else, and for a color that is not opaque.
     """
+    function = _FUNCTION.fullmatch(text.strip())
     try:
-        rgb = ImageColor.getrgb(text.strip())
+        *rgb, alpha = _function(*function.groups()) if function else _word(text.strip())
+        if not np.isfinite(rgb).all():  # of numbers that are too large to be multiplied
+            raise ValueError
     except ValueError:
         raise UserError(
-            f"{text!r} is no color that is known here: write it as #5a7a3a, or by its name in CSS, such as teal."
+            f"{text!r} is no color that is known here: write it as #5a7a3a, as rgb(90 122 58), or by its name in CSS, "
+            "such as teal."
         ) from None
-    return ab_of_rgb(np.clip(np.array(rgb[:3]) / 255, 0, 1))  # as in CSS, which allows rgb(300, 0, 0)
+    if alpha < 1:
+        raise UserError(f"{text!r} is not opaque, and a palette has opaque colors alone: leave the opacity out.")
+    return ab_of_rgb(np.clip(rgb, 0, 1))  # as in CSS, which allows rgb(300, 0, 0)
+
+
+def _word(text: str) -> list[float]:
+    """Returns red, green, blue and opacity, up to 1, of a name, of hex digits, or of Pillow's hsv()."""
+    levels = ImageColor.getrgb(text)
+    return [level / 255 for level in (*levels[:3], levels[3] if len(levels) > 3 else 255)]
+
+
+def _function(name: str, arguments: str) -> list[float]:
+    """Returns red, green, blue and opacity, up to 1, of rgb(), hsl() or hwb(), with commas or without.
+
+    Source: CSS Color Module Level 4, sections 5, 7 and 8. Raises ValueError for anything else.
+    """
+    if "," in arguments:
+        first, second, third, *opacity = arguments.split(",")
+    else:
+        colors, *opacity = arguments.split("/")
+        first, second, third = colors.split()
+    alpha = _number(",".join(opacity) if opacity else "1", {"": 1, "%": 100})
+    if name.lower().startswith("rgb"):
+        return [*(_number(part, {"": 255, "%": 100}) for part in (first, second, third)), alpha]
+    hue = _number(first, {"": 360, "deg": 360, "grad": 400, "rad": math.tau, "turn": 1}) % 1
+    one, other = (_number(part, {"": 100, "%": 100}) for part in (second, third))
+    if name.lower().startswith("hsl"):
+        return [*colorsys.hls_to_rgb(hue, other, max(0, one)), alpha]
+    white, black = np.array([one, other]) / max(1, one + other)
+    return [*(white + (1 - white - black) * level for level in colorsys.hsv_to_rgb(hue, 1, 1)), alpha]
+
+
+def _number(text: str, units: Mapping[str, float]) -> float:
+    """Returns a number with one of the units, as a share of how many of that make the whole; 0 for none."""
+    text = text.strip().lower()
+    match = _NUMBER.fullmatch(text)
+    if text == "none":
+        return 0.0
+    if not match or match[2] not in units or not math.isfinite(float(match[1])):
+        raise ValueError
+    return float(match[1]) / units[match[2]]
 
 
 def ab_of_rgb(rgb: np.ndarray) -> np.ndarray:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from operator import methodcaller
 
 from palgan_jax.errors import UserError
-from palgan_jax.palette.colors import parse_color
+from palgan_jax.palette.colors import WORD, parse_color
 from palgan_jax.palette.palette import Palette
 
 
@@ -36,7 +36,7 @@ def parse_edits(text: str) -> Edits:
     """
     steps = []
     for part in filter(None, (part.strip() for part in text.split(";"))):
-        verb, *words = part.split()
+        verb, *words = WORD.findall(part)
         if verb == "shift" and words:
             numbers = dict(_named_number(word, part) for word in words)
             steps.append(methodcaller("shift", **numbers))

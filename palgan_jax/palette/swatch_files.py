@@ -16,7 +16,7 @@ import numpy as np
 
 from palgan_jax.color import lab_under_d65
 from palgan_jax.errors import UserError, one_line
-from palgan_jax.palette.colors import ab_of_rgb, parse_color
+from palgan_jax.palette.colors import IN_PARENTHESES, WORD, ab_of_rgb, parse_color
 from palgan_jax.palette.swatches import Swatch
 
 MOST_BYTES = 1 << 20
@@ -98,8 +98,8 @@ def _read_list(data: bytes) -> list[Weighted]:
     if link := re.fullmatch(r"\s*https?://(?:www\.)?coolors\.co/(?:palette/)?([0-9a-fA-F-]+)\s*", text):
         text = link[1].replace("-", "\n")
     swatches = []
-    for part in re.split(r"[\n\r,;]+", text):
-        words = part.split()
+    for part in re.findall(rf"(?:{IN_PARENTHESES}|[^\n\r,;])+", text):
+        words = WORD.findall(part)
         if not words or words[0] in ("#", "//"):
             continue
         color = f"#{words[0]}" if re.fullmatch(r"[0-9a-fA-F]{6}", words[0]) else words[0]

@@ -7,14 +7,16 @@ import pytest
 import swatch
 from coloraide import Color
 from coloraide.css.color_names import name2val_map
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from PIL.GimpPaletteFile import GimpPaletteFile
 
 from palgan_jax import Palette
 from palgan_jax.color import lab_under_d65
+from palgan_jax.errors import UserError
 from palgan_jax.palette import edits
 from palgan_jax.palette.colors import hex_of, parse_color, shown_rgb, within_gamut
+from palgan_jax.palette.edit_words import parse_edits
 from palgan_jax.palette.swatch_files import read_swatches
 
 TYPOS = {"mediumpurple": "#9370db", "palevioletred": "#db7093"}
@@ -34,10 +36,70 @@ def test_the_names_of_css():
 
 
 @settings(max_examples=50)
-@given(srgb)
-def test_colors_as_css_writes_them(color):
-    for text in (color.to_string(hex=True, upper=True), color.to_string(comma=True), color.to_string(hex=True) + "80"):
-        np.testing.assert_allclose(parse_color(text), ab_of(color), atol=0.03)
+@given(srgb, st.booleans(), st.booleans(), st.booleans())
+def test_colors_as_css_writes_them(color, comma, percent, opacity):
+    options = {"comma": comma, "percent": percent, "alpha": opacity, "precision": 7, "none": True}
+    texts = [color.to_string(hex=True, upper=True), color.to_string(hex=True) + "ff"]
+    texts += [color.convert(space).to_string(**options) for space in ("srgb", "hsl", "hwb")]
+    for text in texts:
+        np.testing.assert_allclose(parse_color(text), ab_of(color), atol=0.03, err_msg=text)
+
+
+NUMBERS = st.sampled_from(["0", "12", "200.5", "+.5", "1e2", "-3", "40%", "130%", "none"])
+HUES = st.sampled_from(["30", "-40deg", "0.4turn", "120grad", "2RAD", "1000", "none"])
+
+
+@settings(max_examples=100)
+@given(st.sampled_from(["rgb", "RGBA", "hsl", "hwb"]), HUES, st.lists(NUMBERS, min_size=3, max_size=3), st.booleans())
+def test_colors_as_people_write_them(name, hue, numbers, comma):
+    first, second, third = numbers if name.lower().startswith("rgb") else [hue, *numbers[1:]]
+    assume(name != "hsl" or second != "-3")  # 0 by CSS, and coloraide takes it as it is
+    comma = comma and name != "hwb" and "none" not in (first, second, third)  # CSS has neither
+    between = " , " if comma else "  "
+    text = f" {name}( {first}{between}{second}{between}{third} / 1)"
+    text = text.replace(" / 1", "") if comma else text
+    try:
+        color = Color(text.strip())
+    except ValueError:  # it has no numbers with commas where others are percentages, nor hsl(30, 20, 10)
+        assert comma
+        return
+    np.testing.assert_allclose(parse_color(text), ab_of(color.convert("srgb").fit("srgb", method="clip")), atol=0.03)
+
+
+@pytest.mark.parametrize(
+    "arguments", ["", "1 2", "1 2 3 4", "1, 2 3", "1 2 3 /", "1 2 3 / 1 / 1", "1 2 3deg", "nan 0 0", "1_0 2 3", "٣ 2 3"]
+)
+def test_what_css_refuses(arguments):
+    for name in ("rgb", "hsl", "hwb"):
+        with pytest.raises(ValueError, match="is not a valid color"):
+            Color(f"{name}({arguments})")
+        with pytest.raises(UserError, match="is no color that is known here"):
+            parse_color(f"{name}({arguments})")
+
+
+@pytest.mark.parametrize(
+    "text", ["rgb(90 122 58 / 50%)", "hsl(90, 36%, 35%, 0.5)", "#5a7a3a80", "#57a8", "rgb(1 2 3 / 0)"]
+)
+def test_colors_are_opaque(text):
+    assert Color(text).alpha() < 1
+    with pytest.raises(UserError, match="is not opaque"):
+        parse_color(text)
+
+
+def test_numbers_without_end_are_no_colors():
+    for text in ("hsl(0 1e300 1e300)", "hsl(1e999 50 50)", f"rgb({10**400} 0 0)"):
+        with pytest.raises(UserError, match="is no color that is known here"):
+            parse_color(text)
+
+
+def test_colors_with_spaces_are_words_of_edits_and_lists():
+    palette = Palette.from_colors(["#c04040", "teal", "gold"])
+    edited = parse_edits("boost rgb(192 64 64) 2; remove  rgb(255, 215, 0)  20")(palette)
+    assert edited.distance(parse_edits("boost #c04040 2; remove gold 20")(palette)) < 1e-3
+    text = b"rgb(192 64 64) 2, rgb(0, 128, 128)\nhsl(50.59deg 100% 50%) 50%; teal"
+    read, weights = read_swatches(text, ".txt", "x.txt")
+    np.testing.assert_allclose(read, [parse_color(color) for color in ("#c04040", "teal", "gold", "teal")], atol=0.1)
+    assert weights.tolist() == [2, 1, 50, 1]
 
 
 @pytest.mark.parametrize("text", ["rgb(300, 0, 0)", "rgb(99999999999, 0, 0)", f"rgb({10**40}, 0, 0)"])

@@ -40,6 +40,7 @@ FILES = {
     "windows.gpl": b"GIMP Palette\r\n192 64 64\r\n64 96 192\tnot 50 % of it\r\n144 144 144\r\n",
     "plain.txt": b"# three colors\n#c04040\n4060C0\n\n#909090\n",
     "words.hex": b"#c04040 1, #4060c0 1; #909090 100%\n".replace(b"100%", b"1"),
+    "notations.txt": b"rgb(192 64 64)\nrgb(64, 96, 192) 1; hwb(30deg 56.470588% 43.529412%)",
     "link.txt": b"https://coolors.co/c04040-4060c0-909090",
     "plain.aco": struct.pack(">HH", 1, 3) + b"".join(RGB_ACO),
     "both.aco": struct.pack(">HH", 1, 3)
@@ -177,6 +178,8 @@ MALFORMED = [
     ("x.txt", b"#c04040 -1", "the weight -1 is not positive"),
     ("x.txt", b"#c04040 0", "not all 0"),
     ("x.txt", b"grasgreen", "'grasgreen' is no color"),
+    ("x.txt", b"rgb(192 64", "'rgb\\(192' is no color"),
+    ("x.txt", b"#c0404080", "is not opaque"),
     ("x.ase", b"\0\0\0\0\xe0\xa5", "sprites of Aseprite"),
     ("x.aco", struct.pack(">HH5H", 1, 1, 9, 0, 0, 0, 0), "a color of the kind 9"),
     ("x.act", bytes(100), "100 bytes instead of 768 or 772"),

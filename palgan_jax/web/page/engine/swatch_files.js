@@ -57,8 +57,8 @@ function readGpl(view) {
 function readList(view) {
   const content = text(view), link = content.match(/^\s*https?:\/\/(?:www\.)?coolors\.co\/(?:palette\/)?([0-9a-fA-F-]+)\s*$/);
   const swatches = [];
-  for (const part of (link ? link[1].replaceAll("-", "\n") : content).split(/[\n\r,;]+/)) {
-    const words = part.trim().split(/\s+/);
+  for (const part of (link ? link[1].replaceAll("-", "\n") : content).match(/(?:\([^()\r\n]*\)|[^\n\r,;])+/g) ?? []) {
+    const words = part.match(/(?:\([^()\r\n]*\)|\S)+/g) ?? [];
     if (!words[0] || ["#", "//"].includes(words[0])) continue;
     const stated = words.slice(1).join("").replace(/%$/, "") || "1", weight = Number(stated);
     if (!(weight >= 0 && weight < Infinity)) throw new Malformed(`'${stated}' is no weight`);
