@@ -20,6 +20,7 @@ from palgan_jax.colorize.record import Entry, Records
 from palgan_jax.data.formats import PICTURE_SUFFIXES
 from palgan_jax.errors import UserError
 from palgan_jax.util.files import file_sha256
+from palgan_jax.util.windows_names import check_path
 
 _WRITTEN = frozenset(suffix for format_ in FORMATS.values() for suffix in format_.suffixes)
 
@@ -195,8 +196,10 @@ def named_file(output: Path, sources: Sequence[Source], count: int) -> bool:
       sources: the pictures.
       count: how many pictures were named, unreadable ones included.
 
-    Raises UserError where the name of a file stands for many pictures, and for a format that is not written.
+    Raises UserError where the name of a file stands for many pictures, for a format that is not written, and for a name
+    that Windows takes for something else, there.
     """
+    check_path(output)
     if output.is_dir() or output.suffix.lower() not in PICTURE_SUFFIXES | _WRITTEN:
         return False
     if output.suffix.lower() not in _WRITTEN:

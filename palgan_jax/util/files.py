@@ -1,5 +1,6 @@
 """Writes files whole or not at all, makes folders, and computes digests."""
 
+import errno
 import hashlib
 import os
 from collections.abc import Iterable
@@ -8,6 +9,7 @@ from pathlib import Path
 from uuid import uuid4
 
 from palgan_jax.errors import UserError, one_line
+from palgan_jax.util.windows_names import check_path, fault_of
 
 
 def write_file(path: Path, content: bytes | Iterable[bytes]) -> None:
@@ -16,12 +18,13 @@ def write_file(path: Path, content: bytes | Iterable[bytes]) -> None:
     What is too large for memory comes in pieces. Raises UserError, and leaves nothing behind, where it cannot be
     written.
     """
+    check_path(path)
     temporary = _temporary(path.parent)
     try:
         _fill(temporary, content)
         temporary.replace(path)
     except OSError as error:
-        raise UserError(f"{path} cannot be written ({one_line(error)}): choose another place.") from error
+        raise _refusal(path, error) from error
     finally:
         # Where nothing can be written, nothing can be removed either, and the first error has said so.
         with suppress(OSError):
@@ -35,6 +38,7 @@ def write_new_file(path: Path, content: bytes | Iterable[bytes]) -> None:
 
     Raises FileExistsError where there is one, and UserError where it cannot be written.
     """
+    check_path(path)
     temporary = _temporary(path.parent)
     try:
         _fill(temporary, content)
@@ -48,10 +52,20 @@ def write_new_file(path: Path, content: bytes | Iterable[bytes]) -> None:
     except FileExistsError:
         raise
     except OSError as error:
-        raise UserError(f"{path} cannot be written ({one_line(error)}): choose another place.") from error
+        raise _refusal(path, error) from error
     finally:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
+
+
+def _refusal(path: Path, error: OSError) -> UserError:
+    fault = fault_of(path.name) if error.errno == errno.EINVAL else None
+    if fault:
+        return UserError(
+            f"{path} cannot be written, since its name {fault}, which the file system there does not take: rename the "
+            "picture, or choose another place."
+        )
+    return UserError(f"{path} cannot be written ({one_line(error)}): choose another place.")
 
 
 def _fill(path: Path, content: bytes | Iterable[bytes]) -> None:
@@ -74,6 +88,7 @@ def user_path(text: str) -> Path:
 
 def make_folder(path: Path) -> None:
     """Makes a folder, with those above it, unless it exists. Raises UserError where it cannot be written to."""
+    check_path(path)
     try:
         path.mkdir(parents=True, exist_ok=True)
         probe = _temporary(path)
