@@ -17,7 +17,8 @@ from palgan_jax.errors import UserError
 from palgan_jax.palette import edits
 from palgan_jax.palette.colors import hex_of, parse_color, shown_rgb, within_gamut
 from palgan_jax.palette.edit_words import parse_edits
-from palgan_jax.palette.swatch_files import read_swatches
+from palgan_jax.palette.swatch_files import read_swatches, write_swatches
+from palgan_jax.palette.swatches import Swatch
 
 TYPOS = {"mediumpurple": "#9370db", "palevioletred": "#db7093"}
 """Names that coloraide 8.13 has with 216 in the place of the 219 of CSS."""
@@ -201,6 +202,23 @@ def test_what_is_written_is_read_by_others(tmp_path):
     assert [entry["name"] for entry in read] == [f"{100 * one.share:.4g} %" for one in swatches]
     (colors, mode) = GimpPaletteFile(io.BytesIO(PALETTE.to_bytes("x.gpl", 4))).getpalette()
     assert mode == "RGB" and list(colors[:12]) == np.ravel(expected).tolist()
+
+
+def test_a_color_table_as_another_program_has_it():
+    """What anypalette 0.6.0 (npm) reads of ours, and what it writes; the last four bytes are those of Adobe's spec.
+
+    These are the number of colors, and which of them is transparent.
+    """
+    read = {"#c04040": 102, "#008080": 77, "#ffd700": 51, "#909090": 26}
+    ours = [Swatch(color, (0.0, 0.0), share) for color, share in zip(read, (0.4, 0.3, 0.2, 0.1), strict=True)]
+    colors = b"".join(bytes.fromhex(color[1:]) * count for color, count in read.items())
+    assert write_swatches(ours, ".act", "x.act") == colors + bytes.fromhex("0100 ffff")
+    table = bytes.fromhex("c04040 008080 909090") + bytes(759)
+    for tail, count in ((b"", 256), (bytes.fromhex("0003 ffff"), 3)):
+        found, _ = read_swatches(table + tail, ".act", "x.act")
+        assert len(found) == count
+        expected = [ab_of(Color(color)) for color in ("#c04040", "teal", "#909090", *["black"] * (count - 3))]
+        np.testing.assert_allclose(found, expected, atol=0.03)
 
 
 def test_the_swatches_of_another_program():
