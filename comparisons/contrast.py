@@ -13,6 +13,7 @@ border. Intervals are of 95 %.
 """
 
 import argparse
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -32,26 +33,11 @@ def psnr(lightness: np.ndarray, truth: np.ndarray) -> float:
     return float(-10 * np.log10(np.mean((lightness / 100 - truth / 100) ** 2)))
 
 
-def main() -> None:
-    """Prints the figures."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("folders", type=Path, nargs="+")
-    parser.add_argument("--every", type=int, default=2)
-    parser.add_argument("--checkpoint")
-    args = parser.parse_args()
-
-    from palgan_jax import Colorizer
-    from palgan_jax.color import bytes_to_lab, colorfulness, lightness_to_srgb
+def ways_to_restore() -> dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]]:
+    """Returns ways from the bytes of a print (H, W), and where its photograph is (H, W), to its L, by their names."""
     from palgan_jax.colorize.join import luminance
     from palgan_jax.colorize.prepared import Subject
-    from palgan_jax.data.decode import read_rgb
     from palgan_jax.data.picture import Picture
-
-    def bytes_of(lightness: np.ndarray) -> np.ndarray:
-        return np.round(255 * lightness_to_srgb(np.clip(lightness, 0, 100))).astype(np.uint8)
-
-    def ab_of(pixels: np.ndarray) -> np.ndarray:
-        return bytes_to_lab(pixels)[:, 1:]
 
     def restored(gray: np.ndarray, _: np.ndarray) -> np.ndarray:
         return Subject(Picture(gray)).restored.lightness
@@ -74,7 +60,7 @@ def main() -> None:
         changed[place] = np.round(255 * exposure.equalize_adapthist(gray[place]))
         return luminance(changed)
 
-    ways = {
+    return {
         "as it is": lambda gray, _: luminance(gray),
         "restored": restored,
         "autocontrast": autocontrast(0),
@@ -82,7 +68,27 @@ def main() -> None:
         f"rescale_intensity, {CUT} %": rescaled,
         "CLAHE": equalized,
     }
-    colorizer = Colorizer.load(args.checkpoint)
+
+
+def main() -> None:
+    """Prints the figures."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folders", type=Path, nargs="+")
+    parser.add_argument("--every", type=int, default=2)
+    parser.add_argument("--checkpoint")
+    args = parser.parse_args()
+
+    from palgan_jax import Colorizer
+    from palgan_jax.color import bytes_to_lab, colorfulness, lightness_to_srgb
+    from palgan_jax.data.decode import read_rgb
+
+    def bytes_of(lightness: np.ndarray) -> np.ndarray:
+        return np.round(255 * lightness_to_srgb(np.clip(lightness, 0, 100))).astype(np.uint8)
+
+    def ab_of(pixels: np.ndarray) -> np.ndarray:
+        return bytes_to_lab(pixels)[:, 1:]
+
+    colorizer, ways = Colorizer.load(args.checkpoint), ways_to_restore()
     paths = [path for folder in args.folders for path in photographs(folder, 1)]
     tones: list[np.ndarray] = []
     decibels, colors = ({kind: [] for kind in KINDS} for _ in range(2))

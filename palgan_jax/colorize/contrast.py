@@ -19,7 +19,7 @@ from palgan_jax.colorize.border import Border
 _SHARE = 0.5
 """Of the photograph's pixels, percent: those that may be darker, or lighter, than its darkest and lightest."""
 _DARKEST, _LIGHTEST = 5.0, 95.0
-"""Where these go, L: the medians over 81 photographs of our days (`comparisons/prints.py`)."""
+"""Where these go, L: the medians over 81 photographs of our days (`comparisons/contrast.py`)."""
 _MOST = 4.0
 """The steepest stretch."""
 _INSET = 0.02
