@@ -5,7 +5,6 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable
 
 import pytest
 
@@ -14,6 +13,7 @@ from palgan_jax.distributed.preemption import ONE_PRESS_SECONDS, StopRequest
 from palgan_jax.errors import ExitCode
 from tests.support.places import ROOT
 from tests.support.terminal import Terminal
+from tests.support.waiting import wait_for
 
 BUSY = """
 import logging, sys, threading, time
@@ -73,14 +73,6 @@ def send(*numbers: signal.Signals) -> None:
     for number in numbers:
         os.kill(os.getpid(), number)
         time.sleep(0.05)
-
-
-def wait_for(condition: Callable[[], bool]) -> None:
-    """Waits until another thread has answered."""
-    end = time.monotonic() + 240
-    while not condition():
-        assert time.monotonic() < end, "nothing happened"
-        time.sleep(0.01)
 
 
 def test_signals_that_mean_the_same_are_one_request(ended, caplog, monkeypatch):

@@ -10,7 +10,8 @@ import pytest
 from tests.support.launch_tools import needs, takes_minutes
 from tests.support.launch_world import LAUNCH
 from tests.support.places import QUICK_COMPILATION, ROOT
-from tests.support.slurm_cluster import slurm_cluster, wait_for
+from tests.support.slurm_cluster import slurm_cluster
+from tests.support.waiting import wait_for
 
 pytestmark = [needs("sbatch", "slurmctld", "slurmd", "munged"), takes_minutes]
 SMALL = [

@@ -2,13 +2,12 @@
 
 import re
 import subprocess
-import time
-from collections.abc import Callable
 
 import pytest
 
 from tests.support.launch_world import CLOUD, GOOGLE, LAUNCH, World
 from tests.support.places import ROOT
+from tests.support.waiting import wait_for
 
 
 def losing(what: str, times: int) -> str:
@@ -100,13 +99,6 @@ def test_a_vm_of_which_nothing_is_known_is_not_taken_for_gone(cloud):
     result = cloud.launch("tpu_vm.sh", PALGAN_ATTEMPTS="2")
     assert result.returncode == 75 and "cannot be reached, and costs until --delete" in result.stderr
     assert "is gone" not in result.stderr
-
-
-def wait_for(condition: Callable[[], bool]) -> None:
-    end = time.monotonic() + 300
-    while not condition():
-        assert time.monotonic() < end, "nothing happened"
-        time.sleep(0.05)
 
 
 def in_background(cloud: World) -> subprocess.Popen:

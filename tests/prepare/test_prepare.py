@@ -12,7 +12,6 @@ import signal
 import subprocess
 import sys
 import tarfile
-import time
 from pathlib import Path
 
 import numpy as np
@@ -41,6 +40,7 @@ from tests.support.miniature_sets import (
     write_tar,
 )
 from tests.support.places import COMPILATION_CACHE, ROOT
+from tests.support.waiting import wait_for
 
 TRAIN, VALIDATION = "ILSVRC2012_img_train.tar", "ILSVRC2012_img_val.tar"
 
@@ -242,14 +242,6 @@ def test_a_prepared_set_trains_without_tensorflow_and_tfds(imagenet, tmp_path):
 # ------------------------------------------------------------------------------------------------- interrupted, resumed
 
 
-def wait_for(condition, process: subprocess.Popen) -> None:
-    end = time.monotonic() + 600
-    while not condition():
-        assert process.poll() is None, process.communicate()[1]
-        assert time.monotonic() < end, "nothing happened"
-        time.sleep(0.002)
-
-
 def test_killed_broken_off_and_gone_on_with(imagenet, archives, tmp_path):
     """Interrupted and killed in the middle of train, stopped by a bad archive after train, then to the end."""
     manual, data = tmp_path / "archives", tmp_path / "data"
@@ -258,7 +250,7 @@ def test_killed_broken_off_and_gone_on_with(imagenet, archives, tmp_path):
     for number in (signal.SIGINT, signal.SIGKILL):
         for _ in range(5):
             process = start("imagenet", "--manual-dir", manual, "--data-dir", data)
-            wait_for(lambda: list(work.glob("train/imagenet2012/*incomplete*")), process)
+            wait_for(lambda: list(work.glob("train/imagenet2012/*incomplete*")), process, every=0.002)
             process.send_signal(number)
             output = process.communicate()[1]
             if process.returncode:

@@ -3,12 +3,12 @@
 import secrets
 import socket
 import subprocess
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from tests.support.launch_tools import find
+from tests.support.waiting import wait_for
 
 CONFIG = """ClusterName=palgan
 SlurmctldHost={host}(127.0.0.1)
@@ -80,10 +80,3 @@ def slurm_cluster(folder: Path) -> Iterator[dict[str, str]]:
         for daemon in reversed(daemons):
             daemon.terminate()
             daemon.wait(300)
-
-
-def wait_for(condition, seconds: float = 600) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "nothing happened"
-        time.sleep(0.2)

@@ -4,12 +4,12 @@ import json
 import os
 import subprocess
 import sys
-import time
 from collections.abc import Sequence
 from pathlib import Path
 
 from tests.support.addresses import free_address
 from tests.support.places import COMPILATION_CACHE, ROOT
+from tests.support.waiting import PATIENCE, wait_for
 
 TIMES = (
     "images_per_second",
@@ -35,9 +35,6 @@ FAST = [
 ]
 LONG = ["--config.total=100000 steps", "--config.checkpoint_every=0 steps", "--config.eval_every=0 steps"]
 """The length is part of what is compiled: all runs are as long as one of these two."""
-
-PATIENCE = 600
-"""Seconds; how long things take on a busy machine is not tested."""
 
 
 def arguments(workdir: Path, *more: str) -> list[str]:
@@ -72,14 +69,6 @@ def start_two(workdir: Path, *more: str, own: Sequence[Sequence[str]] = ((), ())
     """Starts the same command in two processes that join each other; `own` is what each gets beside it."""
     cluster = {"JAX_COORDINATOR_ADDRESS": free_address(), "JAX_NUM_PROCESSES": "2"}
     return [start(workdir, *more, *own[i], **cluster, JAX_PROCESS_ID=str(i)) for i in range(2)]
-
-
-def wait_for(condition, process: subprocess.Popen) -> None:
-    end = time.monotonic() + PATIENCE
-    while not condition():
-        assert process.poll() is None, process.communicate()[1]
-        assert time.monotonic() < end, "nothing happened"
-        time.sleep(0.02)
 
 
 def wait_for_step(workdir: Path, step: int, process: subprocess.Popen) -> None:

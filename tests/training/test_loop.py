@@ -23,7 +23,8 @@ from palgan_jax.training import loop, prepare
 from palgan_jax.training.lease import Lease
 from tests.support.places import ROOT
 from tests.support.terminal import Terminal
-from tests.support.training_runs import NETWORK, PATIENCE, TIMES, arguments, command, environment, finish, lines, start
+from tests.support.training_runs import NETWORK, TIMES, arguments, command, environment, finish, lines, start
+from tests.support.waiting import PATIENCE
 
 
 @pytest.fixture(scope="module")
