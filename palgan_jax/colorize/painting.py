@@ -82,7 +82,9 @@ class Painting:
         drawn = (self.sample, self.temperature, self.seed) if self.sample else None
         hints = None if self.hints is None else self.hints.digest()
         regions = [region.digest() for region in self.regions]
-        rest = (hints, regions, self.resolution, self.paint_border, self.restore_contrast)
+        rest = [hints, regions, self.resolution, self.paint_border]
+        if self.restore_contrast:  # or nothing, so that what earlier versions made is still known to be done
+            rest.append("restored")
         return sha256(json.dumps([palette, edits, self.saturation, drawn, *rest]).encode()).hexdigest()
 
 

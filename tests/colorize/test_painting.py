@@ -389,3 +389,9 @@ def test_a_subject_that_was_painted_before_is_painted_as_a_new_one(colorizer, ph
         again, anew = (colorizer.paint(subject, painting) for subject in (kept, Subject(picture)))
         np.testing.assert_array_equal(again.pixels, anew.pixels)
         assert again.palette == anew.palette
+
+
+def test_what_earlier_versions_made_is_known_by_its_digest():
+    assert Painting().digest().startswith("ab8867b01dd7dfd3")
+    assert Painting(saturation=1.2, paint_border=True).digest().startswith("32193dc2d62c5c4b")
+    assert Painting(restore_contrast=True).digest() != Painting().digest()
