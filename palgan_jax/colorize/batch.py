@@ -16,9 +16,9 @@ from queue import SimpleQueue
 import numpy as np
 from PIL import Image
 
-from palgan_jax.colorize.encode import FORMATS, encode
+from palgan_jax.colorize.encode import FORMATS, encode, encode_bands
 from palgan_jax.colorize.files import metadata_of, read_photograph
-from palgan_jax.colorize.large import LARGE, colorize_bands
+from palgan_jax.colorize.large import LARGE, paint_bands
 from palgan_jax.colorize.metadata import no_metadata
 from palgan_jax.colorize.painting import Painting
 from palgan_jax.colorize.predictor import Colorizer
@@ -148,17 +148,9 @@ class Worker:
         painting = replace(self._painting, sample=job.version.sample)
 
         def pieces() -> Iterator[bytes]:
-            return colorize_bands(
-                self._colorizer,
-                bands,
-                metadata,
-                painting,
-                self._predicting,
-                job.kind,
-                self._quality,
-                str(path),
-                self._go_on,
-            )
+            deep = FORMATS[job.kind].takes_16_bits
+            painted = paint_bands(self._colorizer, bands, painting, deep, self._predicting, self._go_on)
+            return encode_bands(painted, metadata, job.kind, self._quality, str(path))
 
         target = self._write(job.target, pieces)
         facts = [(file.stat().st_size, file_sha256(file)) for file in (path, target)]

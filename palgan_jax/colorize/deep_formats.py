@@ -8,7 +8,8 @@ import io
 import struct
 import tempfile
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -22,36 +23,50 @@ _LARGEST_TIFF = 0xF0000000
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
 
-def png16(pixels: np.ndarray, level: int, **options: Any) -> bytes:
-    """Encodes uint16 (H, W, 3 or 4) as PNG.
+class TooLarge(Exception):
+    """A format does not take a file of this size."""
+
+
+@dataclass(frozen=True, eq=False)
+class Bands:
+    """A picture that comes in bands of rows.
+
+    Attributes:
+      rows: the bands (h, W, 3 or 4), from the top on; the fourth channel is the opacity.
+      shape: (H, W, 3 or 4) of all of them.
+      dtype: uint8 or uint16.
+    """
+
+    rows: Iterable[np.ndarray]
+    shape: tuple[int, ...]
+    dtype: np.dtype
+
+    @classmethod
+    def of(cls, pixels: np.ndarray) -> "Bands":
+        """Returns a whole picture as one band."""
+        return cls([pixels], pixels.shape, pixels.dtype)
+
+
+def png_of_bands(bands: Bands, level: int, **options: Any) -> Iterator[bytes]:
+    """Yields the pieces of a PNG.
 
     Args:
-      pixels: the picture; the fourth channel is its opacity.
+      bands: the picture.
       level: zlib's, 1 to 9.
       options: those of Pillow's PNG writer that are about metadata.
     """
-    return b"".join(png_of_bands([pixels], pixels.shape, pixels.dtype, level, **options))
-
-
-def png_of_bands(
-    bands: Iterable[np.ndarray], shape: tuple[int, int, int], dtype: np.dtype, level: int, **options: Any
-) -> Iterator[bytes]:
-    """Yields the pieces of a PNG as `png16` encodes it, of uint8 or uint16 bands of rows (h, W, 3 or 4).
-
-    shape: (H, W, 3 or 4) of all of them.
-    """
-    height, width, channels = shape
+    height, width, channels = bands.shape
     small = io.BytesIO()
     Image.new("RGBA" if channels == 4 else "RGB", (1, 1)).save(small, "PNG", **options)
     yield _SIGNATURE
     for kind, content in _chunks(small.getvalue()):
         if kind == b"IHDR":
-            content = struct.pack(">IIB", width, height, 8 * dtype.itemsize) + content[9:]
+            content = struct.pack(">IIB", width, height, 8 * bands.dtype.itemsize) + content[9:]
         if kind != b"IDAT":
             yield _chunk(kind, content)
             continue
         compressor = zlib.compressobj(level)
-        for rows in _filtered_rows(bands, width * channels * dtype.itemsize):
+        for rows in _filtered_rows(bands.rows, width * channels * bands.dtype.itemsize):
             if packed := compressor.compress(rows):
                 yield _chunk(kind, packed)
         yield _chunk(kind, compressor.flush())
@@ -85,39 +100,27 @@ def _chunk(kind: bytes, content: bytes) -> bytes:
     return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
 
 
-def tiff(pixels: np.ndarray, exif: Image.Exif, xmp: bytes, profile: bytes, dpi: tuple[float, float] | None) -> bytes:
-    """Encodes uint8 or uint16 (H, W, 3 or 4) as TIFF: deflated strips of differences, the fourth channel as opacity.
+def tiff_of_bands(
+    bands: Bands, exif: Image.Exif, xmp: bytes, profile: bytes, dpi: tuple[float, float] | None
+) -> Iterator[bytes]:
+    """Yields the pieces of a TIFF: deflated strips of differences.
+
+    The directory says where all strips are, and goes first: until it can be written, those of a large picture wait in a
+    temporary file.
 
     Args:
-      pixels: the picture.
+      bands: the picture.
       exif: its directories for EXIF and GPS become those of the TIFF.
       xmp: an XMP packet; empty for none.
       profile: the ICC profile.
       dpi: pixels per inch across and down; None where it is unknown.
 
-    Raises ValueError for a file of more than 4 GB.
+    Raises UserError where the temporary file cannot be written, and TooLarge for a file of more than 4 GB.
     """
-    return b"".join(tiff_of_bands([pixels], pixels.shape, pixels.dtype, exif, xmp, profile, dpi))
-
-
-def tiff_of_bands(
-    bands: Iterable[np.ndarray],
-    shape: tuple[int, int, int],
-    dtype: np.dtype,
-    exif: Image.Exif,
-    xmp: bytes,
-    profile: bytes,
-    dpi: tuple[float, float] | None,
-) -> Iterator[bytes]:
-    """Yields the pieces of a TIFF as `tiff` encodes it, of uint8 or uint16 bands of rows (h, W, 3 or 4).
-
-    shape: (H, W, 3 or 4) of all of them. The directory says where all strips are, and goes first: until it can be
-    written, those of a large picture wait in a temporary file. Raises UserError where that cannot be written.
-    """
-    height, width, channels = shape
+    _, width, channels = bands.shape
     rows, lengths = max(1, _BAND // (width * channels)), []
     with tempfile.SpooledTemporaryFile(_IN_MEMORY) as waiting:
-        for part in _parts(bands, rows):
+        for part in _parts(bands.rows, rows):
             strip = _strip(part)
             lengths.append(len(strip))
             try:
@@ -128,35 +131,56 @@ def tiff_of_bands(
                     "folder by the variable TMPDIR."
                 ) from error
             if waiting.tell() > _LARGEST_TIFF:
-                raise ValueError("more than 4 GB")
-        directory = TiffImagePlugin.ImageFileDirectory_v2(prefix=b"II")
-        for tag, value in exif.items():
-            has_own = tag in (ExifTags.IFD.Exif, ExifTags.IFD.GPSInfo)
-            directory[tag] = exif.get_ifd(tag) if has_own and not isinstance(value, dict) else value
-        starts = np.cumsum([0, *(length + length % 2 for length in lengths)])[:-1]
-        directory[0x0100], directory[0x0101] = width, height
-        directory[0x0102] = (8 * dtype.itemsize,) * channels
-        directory[0x0103], directory[0x0106] = 8, 2  # deflate, RGB
-        directory[0x0111], directory[0x0115] = tuple(map(int, starts)), channels
-        directory[0x0116], directory[0x0117] = rows, tuple(lengths)
-        directory[0x011C], directory[0x013D] = 1, 2  # all channels together, differences of neighbors
-        for tag in (0x0111, 0x0117):
-            directory.tagtype[tag] = 4
-        if dpi is not None:
-            directory[0x011A], directory[0x011B], directory[0x0128] = (*dpi, 2)
-        if channels == 4:
-            directory[0x0152] = 2  # colors are as they are under the opacity
-        if xmp:
-            directory[0x02BC] = xmp
-            directory.tagtype[0x02BC] = 1
-        directory[0x8773] = profile
-        directory.tagtype[0x8773] = 7
+                raise TooLarge("more than 4 GB")
+        directory = _own_directory(exif)
+        _describe_strips(directory, bands, rows, lengths)
+        _describe_picture(directory, xmp, profile, dpi)
         file = io.BytesIO()
         directory.save(file)
         yield file.getvalue()
         waiting.seek(0)
         while piece := waiting.read(_BAND):
             yield piece
+
+
+def _own_directory(exif: Image.Exif) -> TiffImagePlugin.ImageFileDirectory_v2:
+    """Returns a directory with the tags of EXIF, and those for EXIF and GPS below it."""
+    directory = TiffImagePlugin.ImageFileDirectory_v2(prefix=b"II")
+    for tag, value in exif.items():
+        has_own = tag in (ExifTags.IFD.Exif, ExifTags.IFD.GPSInfo)
+        directory[tag] = exif.get_ifd(tag) if has_own and not isinstance(value, dict) else value
+    return directory
+
+
+def _describe_strips(
+    directory: TiffImagePlugin.ImageFileDirectory_v2, bands: Bands, rows: int, lengths: Sequence[int]
+) -> None:
+    """Says how the pixels lie in strips of so many rows and bytes, each of which begins at an even place."""
+    height, width, channels = bands.shape
+    starts = np.cumsum([0, *(length + length % 2 for length in lengths)])[:-1]
+    directory[0x0100], directory[0x0101] = width, height
+    directory[0x0102] = (8 * bands.dtype.itemsize,) * channels
+    directory[0x0103], directory[0x0106] = 8, 2  # deflate, RGB
+    directory[0x0111], directory[0x0115] = tuple(map(int, starts)), channels
+    directory[0x0116], directory[0x0117] = rows, tuple(lengths)
+    directory[0x011C], directory[0x013D] = 1, 2  # all channels together, differences of neighbors
+    for tag in (0x0111, 0x0117):
+        directory.tagtype[tag] = 4
+    if channels == 4:
+        directory[0x0152] = 2  # colors are as they are under the opacity
+
+
+def _describe_picture(
+    directory: TiffImagePlugin.ImageFileDirectory_v2, xmp: bytes, profile: bytes, dpi: tuple[float, float] | None
+) -> None:
+    """Says what is known of the picture beside EXIF."""
+    if dpi is not None:
+        directory[0x011A], directory[0x011B], directory[0x0128] = (*dpi, 2)
+    if xmp:
+        directory[0x02BC] = xmp
+        directory.tagtype[0x02BC] = 1
+    directory[0x8773] = profile
+    directory.tagtype[0x8773] = 7
 
 
 def _parts(bands: Iterable[np.ndarray], rows: int) -> Iterator[np.ndarray]:

@@ -7,7 +7,7 @@ they are: each result has the format and the suffix of its picture, where that c
 
 import functools
 import io
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import PurePath
 from typing import Any
@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageCms, PngImagePlugin
 
-from palgan_jax.colorize.deep_formats import png16, png_of_bands, tiff, tiff_of_bands
+from palgan_jax.colorize.deep_formats import Bands, TooLarge, png_of_bands, tiff_of_bands
 from palgan_jax.colorize.metadata import Metadata
 from palgan_jax.data.levels import to_bytes
 from palgan_jax.errors import UserError, one_line
@@ -119,56 +119,47 @@ def _least(exif: Image.Exif) -> Image.Exif:
 
 def _png(pixels: np.ndarray, said: Metadata, _: int | None) -> bytes:
     if pixels.dtype == np.uint16:
-        return png16(pixels, _PNG_LEVEL, **_png_options(said))
+        return b"".join(_png_of_bands(Bands.of(pixels), said))
     return _by_pillow(pixels, "PNG", compress_level=_PNG_LEVEL, **_png_options(said))
 
 
-def encode_bands(
-    bands: Iterable[np.ndarray],
-    shape: tuple[int, int, int],
-    dtype: np.dtype,
-    said: Metadata,
-    kind: str,
-    quality: int | None,
-    name: str,
-) -> Iterator[bytes]:
+def encode_bands(bands: Bands, said: Metadata, kind: str, quality: int | None, name: str) -> Iterator[bytes]:
     """Yields the pieces of the file of a picture that comes in bands of rows.
 
     As PNG and TIFF, it is never in memory as a whole; as the others, its 8 bits are.
 
     Args:
-      bands: (h, W, 3 or 4) each, from the top on; uint8, or uint16, which PNG and TIFF keep.
-      shape: (H, W, 3 or 4) of all of them.
-      dtype: their type.
+      bands: the picture.
       said, kind, quality, name: see `encode`.
 
     Raises UserError where the format cannot hold the picture.
     """
-    if kind not in ("png", "tiff"):
-        yield _encode(_whole(bands, shape, kind), said, kind, quality, name)
+    if kind not in _BAND_ENCODERS:
+        yield _encode(_whole(bands, kind), said, kind, quality, name)
         return
     try:
         _ENCODERS[kind](np.zeros((1, 1, 3), np.uint8), said, None)
     except Exception:
         said = Metadata(_least(said.exif), dpi=said.dpi)  # as `encode` does
-    if kind == "png":
-        yield from png_of_bands(bands, shape, dtype, _PNG_LEVEL, **_png_options(said))
-        return
     try:
-        yield from tiff_of_bands(bands, shape, dtype, *_tiff_options(said))
-    except ValueError as error:
+        yield from _BAND_ENCODERS[kind](bands, said)
+    except TooLarge as error:
         raise _unfit(name, kind, error) from error
 
 
-def _whole(bands: Iterable[np.ndarray], shape: tuple[int, int, int], kind: str) -> Image.Image:
+def _whole(bands: Bands, kind: str) -> Image.Image:
     """Returns what a format can hold of a picture that comes in bands of rows, with 8 bits."""
-    height, width, channels = shape
+    height, width, channels = bands.shape
     picture = Image.new("RGBA" if channels == 4 and FORMATS[kind].takes_alpha else "RGB", (width, height))
     top = 0
-    for band in bands:
+    for band in bands.rows:
         picture.paste(Image.fromarray(_held(to_bytes(band), kind)), (0, top))
         top += len(band)
     return picture
+
+
+def _png_of_bands(bands: Bands, said: Metadata) -> Iterator[bytes]:
+    return png_of_bands(bands, _PNG_LEVEL, **_png_options(said))
 
 
 def _png_options(said: Metadata) -> dict[str, Any]:
@@ -215,14 +206,15 @@ def _avif(pixels: np.ndarray | Image.Image, said: Metadata, quality: int | None)
 
 
 def _tiff(pixels: np.ndarray, said: Metadata, _: int | None) -> bytes:
-    return tiff(pixels, *_tiff_options(said))
+    return b"".join(_tiff_of_bands(Bands.of(pixels), said))
 
 
-def _tiff_options(said: Metadata) -> tuple[Image.Exif, bytes, bytes, tuple[float, float] | None]:
-    return _without_orientation(said.exif), said.xmp, srgb_profile(), said.dpi
+def _tiff_of_bands(bands: Bands, said: Metadata) -> Iterator[bytes]:
+    return tiff_of_bands(bands, _without_orientation(said.exif), said.xmp, srgb_profile(), said.dpi)
 
 
 _ENCODERS = {"png": _png, "jpeg": _jpeg, "webp": _webp, "avif": _avif, "tiff": _tiff}
+_BAND_ENCODERS = {"png": _png_of_bands, "tiff": _tiff_of_bands}  # that need no whole picture
 
 
 def _without_orientation(exif: Image.Exif) -> Image.Exif:

@@ -12,10 +12,9 @@ from PIL import Image
 
 from palgan_jax.colorize.border import Border, find_border
 from palgan_jax.colorize.contrast import UNCHANGED, Contrast, Tones
+from palgan_jax.colorize.deep_formats import Bands
 from palgan_jax.colorize.edges import Guide
-from palgan_jax.colorize.encode import FORMATS, encode_bands
 from palgan_jax.colorize.join import LinearColors, join_band, linear_colors, luminance, with_alpha
-from palgan_jax.colorize.metadata import Metadata
 from palgan_jax.colorize.painting import Painting
 from palgan_jax.colorize.predictor import Colorizer
 from palgan_jax.data.tiff_bands import TiffBands
@@ -60,21 +59,18 @@ class Blocks:
         return np.asarray(resized, np.float32)
 
 
-def colorize_bands(
+def paint_bands(
     colorizer: Colorizer,
     source: TiffBands,
-    metadata: Metadata,
     painting: Painting,
+    deep: bool,
     turn: AbstractContextManager,
-    kind: str,
-    quality: int | None,
-    name: str,
     go_on: Callable[[], None],
-) -> Iterator[bytes]:
-    """Yields the pieces of the result's file.
+) -> Bands:
+    """Paints a picture: its bands are computed as they are taken.
 
-    painting and turn are those of `Colorizer.paint`; kind, quality and name those of `encode`; go_on is called before
-    each band, and raises where the work is to be left.
+    painting, deep and turn are those of `Colorizer.paint`; go_on is called before each band, and raises where the work
+    is to be left.
     """
     size = source.height, source.width
     shown, on_white = (Blocks(*size, _SIDE * colorizer.resolution) for _ in range(2))
@@ -93,12 +89,9 @@ def colorize_bands(
     _, ab = colorizer.paint_small(contrast(seen.resized(side, side, place)), painting, turn)
     inner = place[0].stop - place[0].start, place[1].stop - place[1].start
     colors = linear_colors(Guide(contrast(shown.resized(ab.shape[0], ab.shape[1], place))), ab, inner)
-    shape = (source.height, source.width, 4 if source.has_alpha else 3)
-    deep = source.is_deep and FORMATS[kind].takes_16_bits
-    dtype = np.dtype(np.uint16 if deep else np.uint8)
-    return encode_bands(
-        _painted(source, contrast, colors, place, border, deep, go_on), shape, dtype, metadata, kind, quality, name
-    )
+    deep = deep and source.is_deep
+    painted = _painted(source, contrast, colors, place, border, deep, go_on)
+    return Bands(painted, (*size, 4 if source.has_alpha else 3), np.dtype(np.uint16 if deep else np.uint8))
 
 
 def _painted(

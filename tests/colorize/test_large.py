@@ -174,3 +174,12 @@ def test_a_temporary_folder_that_cannot_be_used_is_one_sentence(palgan, tmp_path
     assert re.search(
         r"large TIFF needs room for temporary files \(No such file.*\): make some, or name another", errors[0]
     )
+
+
+def test_a_result_that_the_format_does_not_take_is_one_sentence(palgan, tmp_path, in_bands, monkeypatch):
+    (tmp_path / "x.tif").write_bytes(KINDS["rgb-16"])
+    monkeypatch.setattr(deep_formats, "_LARGEST_TIFF", 1000)
+    code, _, errors = palgan(tmp_path / "x.tif", options=["--format=tiff"])
+    assert code == 2 and len(errors) == 1
+    assert "cannot be written as TIFF (more than 4 GB): choose another --format." in errors[0]
+    assert not list((tmp_path / "out").glob("x*"))

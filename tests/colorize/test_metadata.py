@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import ExifTags, Image, ImageCms, PngImagePlugin
 
-from palgan_jax.colorize.deep_formats import tiff
+from palgan_jax.colorize.deep_formats import Bands, tiff_of_bands
 from palgan_jax.colorize.encode import FORMATS, encode, format_of_suffix, result_suffix
 from palgan_jax.colorize.files import read_photograph
 from palgan_jax.colorize.metadata import Metadata, is_marked, read_metadata
@@ -63,7 +63,7 @@ def test_captions_dates_and_resolution_are_kept_from_every_format_to_every_forma
     else:
         options["xmp"] = XMP
     if source == "tiff":  # Pillow has no way to write such letters
-        data = tiff(PIXELS, camera_exif(), XMP, b"", (600, 300))
+        data = b"".join(tiff_of_bands(Bands.of(PIXELS), camera_exif(), XMP, b"", (600, 300)))
         metadata = read_metadata(Image.open(io.BytesIO(data)), turned=True)
     else:
         options["exif"] = options["exif"].tobytes()
@@ -87,7 +87,8 @@ def test_captions_dates_and_resolution_are_kept_from_every_format_to_every_forma
 
 
 def test_a_png_has_the_texts_that_viewers_look_for():
-    metadata = read_metadata(Image.open(io.BytesIO(tiff(PIXELS, camera_exif(), b"", b"", (600, 600)))), turned=False)
+    data = b"".join(tiff_of_bands(Bands.of(PIXELS), camera_exif(), b"", b"", (600, 600)))
+    metadata = read_metadata(Image.open(io.BytesIO(data)), turned=False)
     result = opened(encode(PIXELS, metadata, "png", None, "x"))
     assert result.text == {
         "Description": "Das Müllerhaus", "Author": "A. Person", "Copyright": "CC0",
