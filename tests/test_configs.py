@@ -39,7 +39,8 @@ RIVALS = {
     "pretrained": {"net.encoder": "efficientnet_lite0"},
 }
 FILES = sorted(path.stem for path in (ROOT / "configs").glob("*.py") if path.stem != "ablations")
-NAMES = [*FILES, *(f"ablations:{row}" for row in ABLATIONS)]
+RECIPES = ("pretrained:gpu", "pretrained:paint,gpu", "imagenet256:pretrained")
+NAMES = [*FILES, *(f"ablations:{row}" for row in ABLATIONS), "pretrained:paint", *RECIPES]
 TOGETHER = (
     ("autoencoder", "patch_discriminator", "attention_global"),
     ("vae", "attention_none"),
@@ -106,22 +107,25 @@ def generator_terms(metrics):
     return [float(v) for name, v in metrics.items() if name.startswith("loss/") and name not in ("loss/g", "loss/d")]
 
 
-def check(before, after, metrics):
+def check(before, after, metrics, fixed=()):
+    """Asserts that all kernels learn but those whose path holds a word of `fixed`, which stay as they are."""
     assert all(np.isfinite(value) for value in metrics.values()), metrics
     assert after.step == 1
     assert metrics["loss/g"] == pytest.approx(sum(generator_terms(metrics)), rel=1e-5)
     # Kernels only: the discriminator's last biases get -1 from the real pictures and +1 from the fakes.
-    for old, new in ((before.generator, after.generator), (before.discriminator, after.discriminator)):
+    for name in ("generator", "discriminator"):
+        old, new = (getattr(state, name)["params"] for state in (before, after))
         kernels = [
-            (jax.tree_util.keystr(path), leaf, changed)
+            (f"['{name}']{jax.tree_util.keystr(path)}", leaf, changed)
             for (path, leaf), changed in zip(
-                jax.tree_util.tree_leaves_with_path(old["params"]), jax.tree.leaves(new["params"]), strict=True
+                jax.tree_util.tree_leaves_with_path(old), jax.tree.leaves(new), strict=True
             )
             if "kernel" in jax.tree_util.keystr(path)
         ]
         assert len(kernels) > 4
         for path, leaf, changed in kernels:
-            assert (leaf != changed).any(), path
+            assert leaf.dtype == changed.dtype == np.float32
+            assert (leaf != changed).any() == (not any(f"['{word}']" in path for word in fixed)), path
 
 
 @pytest.mark.parametrize("rows", TOGETHER, ids=" ".join)
@@ -136,21 +140,32 @@ def test_all_ablations_are_tried():
     assert sorted(row for rows in TOGETHER for row in rows) == sorted(ABLATIONS)
 
 
-def test_the_default_model_makes_a_step_with_the_perceptual_loss(pictures):
-    """The small variants leave it out, the large configs do not; random weights serve as well as learned ones.
-
-    That the small variants train without it, and "pretrained" from the published encoder, is tried by whole runs.
-    """
-    config = load("coco256", "runlocal")
-    config.loss.perceptual = 2.0
+def random_vgg():
+    """Weights of the perceptual loss, which the small variants leave out, and the large configs do not."""
     rng, vgg, channels = np.random.default_rng(0), {}, 3
     for name, width in VGG16_CONVS:
         kernel = rng.normal(0, (2 / (9 * channels)) ** 0.5, (3, 3, channels, width)).astype(np.float32)
         vgg[name] = {"kernel": kernel, "bias": np.zeros(width, np.float32)}
         channels = width
-    before, after, metrics = one_step(config, pictures, vgg)
+    return vgg
+
+
+def test_the_recipes_for_accelerators_make_a_step_in_bfloat16(pictures):
+    """That of the paper's scale learns all; the second run of the bundled model on a GPU, G and what leads to it.
+
+    That "pretrained" trains from the published encoder, and small variants in float32, is tried by whole runs.
+    """
+    config = load("imagenet256", "pretrained")
+    assert config.precision == "bfloat16" and config.batch_size == 64
+    config.resolution = 64
+    before, after, metrics = one_step(config, pictures, random_vgg())
     check(before, after, metrics)
-    assert metrics["loss/perceptual"] > 0
+    assert all(metrics[f"loss/{term}"] > 0 for term in ("palette", "cells", "perceptual")) and metrics["loss/d"] > 0
+
+    config = load("pretrained", "paint,gpu")
+    assert config.precision == "bfloat16" and config.batch_size == 32
+    config.resolution = 64
+    check(*one_step(config, pictures), fixed=("encoder", "picture", "cell", "discriminator"))
 
 
 @pytest.mark.parametrize("name", [name for name in FILES if name != "pretrained"])
@@ -195,6 +210,38 @@ def test_the_second_run_of_the_pretrained_model_trains_g_alone():
     assert second.loss.palette == second.loss.cells == second.optim.weight_decay == 0
     assert not parameters_of_blocks(second.net.frozen_blocks)
     assert second.net.palette_dropout == first.net.palette_dropout and second.predicted_share == first.predicted_share
+
+
+def test_on_a_gpu_the_second_run_sees_larger_batches_at_rates_for_them():
+    """The square root scaling rule of Malladi et al., 2022, definition 5.1: k = batch / batch."""
+    changed = {}
+    for run in ("", "paint"):
+        ours, small = (
+            flatten(load("pretrained", ",".join(filter(None, (run, "gpu"))))),
+            flatten(load("pretrained", run)),
+        )
+        changed[run] = {name: (small[name], value) for name, value in ours.items() if value != small[name]}
+    assert changed[""] == {"precision": ("float32", "bfloat16")}
+    paint = changed["paint"]
+    k = paint["batch_size"][1] / paint["batch_size"][0]
+    assert paint["optim.g_lr"][1] == pytest.approx(k**0.5 * paint["optim.g_lr"][0])
+    for name in ("optim.b1", "optim.b2", "ema"):
+        before, after = paint[name]
+        assert 1 - after == pytest.approx(k * (1 - before))
+    assert {n for n in paint if not n.endswith("_every")} == {
+        "precision", "batch_size", "total", "optim.g_lr", "optim.b1", "optim.b2", "ema",
+    }  # fmt: skip
+
+
+def test_imagenet_with_the_pretrained_encoder_changes_what_belongs_to_the_palette():
+    ours, paper = flatten(load("imagenet256", "pretrained")), flatten(load("imagenet256"))
+    changed = {name: value for name, value in ours.items() if value != paper[name]}
+    assert changed.pop("net.encoder") == "efficientnet_lite0"
+    assert set(changed) == {
+        "loss.palette", "loss.palette_kind", "loss.cells", "loss.entropy", "optim.encoder_rate", "optim.encoder_from",
+    }  # fmt: skip
+    few = flatten(load("pretrained"))
+    assert all(changed[name] == few[name] for name in changed if name != "optim.encoder_from")
 
 
 @pytest.mark.parametrize("name", ["imagenet256", "coco256"])
