@@ -43,10 +43,10 @@ Fit = Callable[[np.ndarray, np.ndarray], Callable[[np.ndarray], np.ndarray]]
 """fit(features (N, F), palettes (N, K)) -> predict(features (M, F)) -> palettes (M, K)."""
 
 
-def crops(paths: list[Path]) -> np.ndarray:
+def crops(paths: list[Path], seed: int = 0) -> np.ndarray:
     """Returns a random part of each photograph, uint8 (N, SIDE, SIDE, 3)."""
     out, rule = np.zeros((len(paths), SIDE, SIDE, 3), np.uint8), CropRule(0.3)
-    for path, draw, square in zip(paths, rule.draws(0, 0, len(paths)), out, strict=True):
+    for path, draw, square in zip(paths, rule.draws(seed, 0, len(paths)), out, strict=True):
         rgb = read_rgb(path)
         take_crop(rgb, rule.box(draw, rgb.shape[1], rgb.shape[0]), draw.mirrored, square)
     return out
@@ -157,13 +157,17 @@ WAYS: dict[str, Fit] = {
 }
 
 
-def main() -> None:
-    """Prints the figures."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def folders(description: str | None) -> argparse.Namespace:
+    """Reads the names of the folders of photographs from the command line: train, val and samples."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     for folder in ("train", "val", "samples"):
         parser.add_argument(folder, type=Path)
-    args = parser.parse_args()
+    return parser.parse_args()
 
+
+def main() -> None:
+    """Prints the figures."""
+    args = folders(__doc__)
     colorizer = Colorizer.load(engine="jax")
     paths = photographs(args.train, 1)
     versions = whole(paths), crops(paths)

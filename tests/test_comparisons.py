@@ -217,3 +217,12 @@ def test_regression_of_roots_is_that_of_its_normal_equations():
     weights = np.linalg.solve(x.T @ x + 0.03 * 20 * np.eye(len(sizes)), x.T @ (targets - targets.mean(0)))
     squares = np.maximum(targets.mean(0) + z @ weights, 1e-4) ** 2
     np.testing.assert_allclose(predicted, squares / squares.sum(1, keepdims=True), rtol=0.02, atol=1e-5)
+
+
+def test_film_that_is_measured_on_is_blind_to_red_and_the_other_is_not():
+    from comparisons.old_film import on_film
+
+    rgb = np.zeros((2, 32, 32, 3), np.uint8)
+    rgb[0, ..., 0] = rgb[1, ..., 2] = 220
+    (red, blue), (lighter_red, darker_blue) = (on_film(rgb, 0, blind).mean(axis=(1, 2, 3)) for blind in (True, False))
+    assert red < lighter_red - 50 and blue > darker_blue + 50

@@ -85,6 +85,7 @@ RANGES = {
     "optim.b1": (0, 0.999999),
     "optim.b2": (0, 0.999999),
     "data.luminance_jitter": (0, 1),
+    "data.film_share": (0, 1),
     "data.min_scale": (TINY, 1),
     "data.near_gray": (0, HUGE),
     "data.max_unreadable": (0, 1),

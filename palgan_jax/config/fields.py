@@ -114,6 +114,7 @@ def default_config() -> ConfigDict:
     config.data.val = ""
     config.data.tfds_dir = ""  # where prepared tfds sets lie; empty: $TFDS_DATA_DIR, or ~/tensorflow_datasets
     config.data.luminance_jitter = 0.0  # how much the tones of pictures are changed, 0 to 1
+    config.data.film_share = 0.0  # share of the pictures whose luminance is that of film that sees no red
     config.data.min_scale = 0.5  # smallest share of the picture's area that a crop keeps
     config.data.near_gray = 5.0  # pictures whose range of a + range of b is smaller are left out
     config.data.max_unreadable = 0.01  # share of the pictures; above it the run stops

@@ -20,7 +20,7 @@ PALETTE, CELLS = 2.0, 1.0
 
 AS_TRAINED = (
     "resolution", "render_leak", "ema", "predicted_share", "recolored_share", "loss", "optim", "data.luminance_jitter",
-    "data.min_scale",
+    "data.film_share", "data.min_scale",
 )  # fmt: skip
 """Fields (or groups of fields) that stay as in the training of the model, beside those that make it what it is."""
 

@@ -18,6 +18,7 @@ from palgan_jax.nn.pretrained_palette_generator import CELLS
 from palgan_jax.palette.histogram import histogram
 from palgan_jax.training import losses
 from palgan_jax.training.augmentation import jittered, recolored
+from palgan_jax.training.film import partly_on_film
 from palgan_jax.training.state import TrainState
 
 Batch = dict[str, jax.Array]
@@ -116,6 +117,9 @@ def _draw(config: ConfigDict, state: TrainState, batch_size: int) -> Draws:
         draws["tone"] = jax.random.uniform(key(6), (batch_size, 3))
     if config.recolored_share > 0:
         draws["recolor"] = jax.random.uniform(key(7), (batch_size, 4))
+    if config.data.film_share > 0:
+        draws["film"] = jax.random.uniform(key(8), (batch_size, 5))
+        draws["grain"] = jax.random.split(key(9), batch_size)
     return draws
 
 
@@ -127,6 +131,8 @@ def _make_forward(config: ConfigDict, generator: nn.Module, discriminator: nn.Mo
     spec, weight, dtype = palette_spec(config), config.loss, activations_dtype(config)
 
     def forward(g_params, d_params, state: TrainState, batch: Batch, draws: Draws, vgg: Any):
+        if "film" in draws:
+            batch = partly_on_film(batch, draws["film"], draws["grain"], config.data.film_share, spec, config.ab_range)
         l, h = batch["l"], batch["h"]  # (B, H, W, 1), (B, K)
         if "tone" in draws:
             l = jittered(l, draws["tone"], config.data.luminance_jitter)
@@ -150,7 +156,7 @@ def _make_forward(config: ConfigDict, generator: nn.Module, discriminator: nn.Mo
             terms["consistency"] = weight.consistency * losses.palette_consistency(c_hat, painted_with, spec)
 
         rgb = bytes_to_signed(batch["rgb"])  # (B, H, W, 3)
-        if draws.keys() & {"tone", "recolor"} or config.net.paint_stride > 1:
+        if draws.keys() & {"tone", "recolor", "film"} or config.net.paint_stride > 1:
             rgb = render(small_l, c, config.ab_range, config.render_leak)
         rgb_hat = render(small_l, c_hat, config.ab_range, config.render_leak)  # (B, H, W, 3), [-1, 1] in gamut
         if weight.perceptual:

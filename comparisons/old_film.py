@@ -1,0 +1,164 @@
+"""Measures whether palettes of old film are predicted better where photographs rendered as old film were learned from.
+
+    python -m comparisons.old_film TRAIN VAL SAMPLES
+
+TRAIN, VAL and SAMPLES are folders of photographs. Palettes are regressed on features of ImageNet's encoder, which stays
+as it is, as in `comparisons.palette_prediction` ("roots"). Each photograph of TRAIN stands there whole, and as a crop
+with changed tones. Rows differ in what is learned from besides, as many pictures again: nothing, other crops and tones,
+the same with grain, blur and JPEG, or the same on film as `data.film_share` makes it (`palgan_jax/training/film.py`);
+and, of the last two, the crops alone. Film that is measured on is blind to red, too, and has been a JPEG.
+
+Told are the Hellinger distance from the truth's palette, over TRAIN with each third predicted from the other two, and
+for VAL and SAMPLES that distance, the mean distance of ab from the truth's in what the bundled G paints with the
+palettes, and colorfulness: of pictures as they are, and on film. Behind them stand the first two over the row that
+learned from nothing besides, paired, with half of the 95 % interval.
+"""
+
+import cv2
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from comparisons.figures import photographs
+from comparisons.palette_prediction import FOLDS, Fit, crops, folders, make_features, roots, whole
+from palgan_jax import Colorizer
+from palgan_jax.color import (
+    AB_RANGE,
+    LIGHT_OF_RGB,
+    bytes_to_lab,
+    colorfulness,
+    lightness_to_srgb,
+    linear_to_srgb,
+    rgb_to_bytes,
+    srgb_to_linear,
+)
+from palgan_jax.colorize.join import join, luminance
+from palgan_jax.data.device import lab_batch
+from palgan_jax.palette.histogram import hellinger, of_picture
+from palgan_jax.palette.spec import PaletteSpec
+from palgan_jax.pretrained.load import load_efficientnet_lite0
+from palgan_jax.training.film import BLUE, BLUR, GRAIN, RED, partly_on_film
+
+WAYS = {"linear": roots(None, 0.03), "kernel": roots(5**0.5, 0.001)}
+
+
+def film_weights(rng: np.random.Generator) -> np.ndarray:
+    """Draws the weights (3,) of linear R, G and B in the gray of a film."""
+    red, blue = rng.uniform(*RED), rng.uniform(*BLUE)
+    return np.array([red, (1 - red) * (1 - blue), (1 - red) * blue])
+
+
+def developed(rgb: np.ndarray, weights: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Returns the gray of a picture, uint8 (H, W, 3), by weights of linear light, with blur, grain and JPEG's traces.
+
+    Its three channels are equal: uint8 (H, W, 3).
+    """
+    light = srgb_to_linear(rgb.astype(np.float32) / 255) @ weights.astype(np.float32)
+    gray = linear_to_srgb(cv2.GaussianBlur(light, (0, 0), rng.uniform(*BLUR)))
+    grain = cv2.GaussianBlur(rng.normal(size=gray.shape).astype(np.float32), (0, 0), 0.7)
+    noisy = rgb_to_bytes(gray + rng.uniform(*GRAIN) * grain / grain.std())
+    _, file = cv2.imencode(".jpg", noisy, [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(60, 96))])
+    return np.repeat(cv2.imdecode(file, cv2.IMREAD_GRAYSCALE)[..., None], 3, axis=-1)
+
+
+def on_film(pictures: np.ndarray, seed: int, blind: bool = True) -> np.ndarray:
+    """Returns pictures, uint8 (N, H, W, 3), as films of so many kinds show them; all colors alike if not `blind`."""
+    rng = np.random.default_rng(seed)
+    return np.stack([developed(rgb, film_weights(rng) if blind else LIGHT_OF_RGB, rng) for rgb in pictures])
+
+
+def as_trained(pictures: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the gray of pictures, uint8 (N, H, W, 3), on film as training makes it, and the palettes (N, K)."""
+    spec, kinds = PaletteSpec(), np.random.default_rng(seed).uniform(size=(len(pictures), 5)).astype(np.float32)
+
+    @jax.jit
+    def shown(rgb: jax.Array, kind: jax.Array, key: jax.Array) -> tuple[jax.Array, jax.Array]:
+        batch = lab_batch(rgb[None], spec, AB_RANGE)
+        batch = partly_on_film(batch, kind[None], key[None], 1, spec, AB_RANGE)
+        gray = rgb_to_bytes(lightness_to_srgb(100 * batch["l"][0] + 50))
+        return jnp.repeat(gray, 3, axis=-1), batch["h"][0]
+
+    pairs = [
+        shown(*one) for one in zip(pictures, kinds, jax.random.split(jax.random.key(seed), len(kinds)), strict=True)
+    ]
+    return np.stack([gray for gray, _ in pairs]), np.stack([h for _, h in pairs])
+
+
+def main() -> None:
+    """Prints the figures."""
+    args = folders(__doc__)
+    colorizer = Colorizer.load(engine="jax")
+    features = make_features(colorizer, load_efficientnet_lite0())
+    paths = photographs(args.train, 1)
+    draw = np.random.default_rng(0)
+    fold = draw.permutation(len(paths)) % FOLDS
+    tones = [draw.uniform(size=(len(paths), 3)).astype(np.float32) for _ in range(3)]
+
+    def palettes(pictures: np.ndarray) -> np.ndarray:
+        return np.concatenate([of_picture(rgb[None]) for rgb in pictures])
+
+    first, second, third = whole(paths), crops(paths), crops(paths, 1)
+    h = np.stack([palettes(first), palettes(second)])
+    x = np.stack([features(first), features(second, tones[0])])
+    pairs = {
+        "crops, tones": ((first, h[0]), (third, palettes(third))),
+        "grain": ((on_film(first, 1, False), h[0]), (on_film(third, 2, False), palettes(third))),
+        "film": (as_trained(first, 1), as_trained(third, 2)),
+    }
+    targets = {row: np.stack([palette for _, palette in pair]) for row, pair in pairs.items()}
+    besides = {
+        row: np.stack([features(rgb, tone) for (rgb, _), tone in zip(pair, tones[1:], strict=True)])
+        for row, pair in pairs.items()
+    }
+    for row in ("grain", "film"):
+        for known in (besides, targets):
+            known[f"{row}, half of them"] = np.stack([known["crops, tones"][0], known[row][1]])
+    seen_first = {"as they are": x[0], "on film": features(on_film(first, 3))}
+    sets = {name: whole(photographs(getattr(args, name), 1)) for name in ("val", "samples")}
+    truths = {name: palettes(rgb) for name, rgb in sets.items()}
+    shown = {name: {"as they are": rgb, "on film": on_film(rgb, 4)} for name, rgb in sets.items()}
+    seen = {(name, kind): features(rgb) for name, kinds in shown.items() for kind, rgb in kinds.items()}
+    base: dict[tuple[str, str, str], np.ndarray] = {}
+
+    def tell(way: str, row: str, predicted: dict[tuple[str, str], np.ndarray], cross: dict[str, float]) -> None:
+        print(f"{way}, {row}", *(f"| thirds, {kind} {distance:.4f}" for kind, distance in cross.items()))
+        for (name, kind), palette in predicted.items():
+            rows = []
+            for rgb, gray, one, distance in zip(
+                sets[name], shown[name][kind], palette, hellinger(palette, truths[name]), strict=True
+            ):
+                light = luminance(gray)
+                painted = join(light, np.ascontiguousarray(colorizer.predict(light, one)[1], np.float32))
+                error = np.linalg.norm((bytes_to_lab(painted) - bytes_to_lab(rgb))[..., 1:], axis=-1).mean()
+                rows.append((distance, error, colorfulness(painted[None].astype(np.float32))[0]))
+            table = np.array(rows)
+            over = (table - base.setdefault((way, name, kind), table))[:, :2]
+            half = 1.96 * over.std(0) / len(over) ** 0.5
+            differences = (f"{x:+.4f} +- {y:.4f}" for x, y in zip(over.mean(0), half, strict=True))
+            print(f"  {name:8} {kind:12}", *(f"{x:.4f}" for x in table.mean(0)), *differences, flush=True)
+
+    bundled = {
+        (name, kind): np.stack([colorizer.predict(luminance(rgb))[0] for rgb in pictures])
+        for name, kinds in shown.items()
+        for kind, pictures in kinds.items()
+    }
+    tell("bundled", "as it is", bundled, {})
+    for way, fit in WAYS.items():
+        for row in ("nothing", *besides):
+            known = np.concatenate([x, besides.get(row, x[:0])]), np.concatenate([h, targets.get(row, h[:0])])
+
+            def fitted(kept: np.ndarray, known: tuple[np.ndarray, np.ndarray] = known, fit: Fit = fit):
+                return fit(*(values[:, kept].reshape(-1, values.shape[-1]) for values in known))
+
+            cross = {kind: np.zeros_like(h[0]) for kind in seen_first}
+            for number in range(FOLDS):
+                predict = fitted(fold != number)
+                for kind, inputs in seen_first.items():
+                    cross[kind][fold == number] = predict(inputs[fold == number])
+            predict = fitted(np.ones(len(paths), bool))
+            distances = {kind: float(hellinger(palette, h[0]).mean()) for kind, palette in cross.items()}
+            tell(f"roots, {way}", row, {key: predict(inputs) for key, inputs in seen.items()}, distances)
+
+
+if __name__ == "__main__":
+    main()
