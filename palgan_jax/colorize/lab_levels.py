@@ -38,8 +38,8 @@ class LevelWriter:
             piece = [plane[first : first + PIECE] for plane in lab]
             begin = start + first
             self._light.take(*piece)
-            self._light.write(self._levels[begin : begin + len(piece[0])])
             is_outside = self._light.outside()
+            self._light.write(self._levels[begin : begin + len(piece[0])])
             if is_outside.any():
                 outside = np.flatnonzero(is_outside)
                 self._waiting.append((outside + begin, [plane[outside] for plane in piece]))
@@ -124,24 +124,28 @@ class _Light:
         self._steps[:] = self._rgb
 
     def outside(self) -> np.ndarray:
-        """Returns which colors (N,) are out of the gamut; valid until others are taken."""
+        """Returns which colors (N,) are out of the gamut."""
         # Below 0, as an unsigned integer, is far above 1.
         np.greater(self._steps.view(np.uint32), np.uint32(_MOST_STEPS), out=self._is_out)
         red, green, blue = self._is_out
         return red | green | blue
 
     def write(self, levels: np.ndarray) -> None:
-        """Rounds R, G and B, clamped, to sRGB levels (N, 3)."""
+        """Rounds R, G and B, clamped, to sRGB levels (N, 3), and uses them up."""
         table = _levels_of_light(levels.dtype.type)
         if levels.dtype == np.uint8:
             for i, steps in enumerate(self._steps):
                 levels[:, i] = table.take(steps, mode="clip")  # half the time of an index in brackets
             return
-        np.clip(self._rgb, 0, _STEPS, out=self._rgb)
-        for i, light in enumerate(self._rgb):
-            below = np.minimum(light.astype(np.int32), _STEPS - 1)
-            start = table.take(below)
-            levels[:, i] = start + (light - below) * (table.take(below + 1) - start) + np.float32(0.5)
+        np.clip(self._rgb, np.float32(0), np.float32(_STEPS - 0.01), out=self._rgb)
+        self._steps[:] = self._rgb
+        for i, (light, steps) in enumerate(zip(self._rgb, self._steps, strict=True)):
+            light -= steps.astype(np.float32)
+            start = table.take(steps, mode="clip")
+            light *= table[1:].take(steps, mode="clip") - start
+            light += start
+            light += np.float32(0.5)
+            levels[:, i] = light
 
 
 def _expand(roots: np.ndarray, light: np.ndarray) -> None:

@@ -46,6 +46,8 @@ def test_any_color_keeps_its_luminance(lab):
     assert rgb.dtype == np.uint8
     # One channel's half step, at worst in all three: 0.2 in the middle, a little more where the sRGB curve is steep.
     assert np.abs(_luminance_of(rgb) - lab[:, 0]).max() < 0.5
+    deep = lab_to_levels(lab, deep=True)
+    assert np.abs(_luminance_of(deep / 65535) - lab[:, 0]).max() < 0.01
 
 
 def test_colors_in_gamut_are_those_of_scikit_image():
