@@ -78,8 +78,9 @@ def read_note(folder: epath.Path) -> dict:
     if wrong := [name for name, kind in _NOTE_TYPES.items() if not isinstance(note.get(name), kind)]:
         raise Damaged(f"its description lacks {', '.join(wrong)}")
     check_description(note["step"], note["config"], note["metrics"])
-    metric, mode = note["best"].get("metric"), note["best"].get("mode")
-    if note["data_position"] < 0 or not isinstance(metric, str | None) or mode not in _MODES:
+    best = note["best"]
+    is_rule = "metric" in best and isinstance(best["metric"], str | None) and best.get("mode") in _MODES
+    if note["data_position"] < 0 or not is_rule:
         raise Damaged("its description makes no sense")
     return note
 

@@ -114,6 +114,7 @@ def test_a_description_with_something_else_in_it_is_damage(tmp_path, state, chan
         ({"step": -1}, "its step is -1"),
         ({"best": {"metric": ["a"], "mode": "max"}}, "its description makes no sense"),
         ({"best": {}}, "its description makes no sense"),
+        ({"best": {"mode": "max"}}, "its description makes no sense"),
     ],
 )
 def test_a_description_that_makes_no_sense_is_damage(tmp_path, state, changes, message):
