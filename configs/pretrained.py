@@ -88,13 +88,14 @@ def _paint(config: ConfigDict) -> ConfigDict:
 
 
 def _on_gpu(config: ConfigDict) -> ConfigDict:
-    """Returns the config of a run for one GPU, on which steps of 8 pictures of the second run would be idle time."""
+    """Returns the config of a run for one GPU: of the first run in other precision, of the second in larger batches."""
     config.precision = "bfloat16"
     if config.loss.palette:
         return config
-    config.batch_size, config.total = 4 * config.batch_size, "8000 steps"
-    config.optim.g_lr *= 2.0
-    config.optim.b1, config.optim.b2, config.ema = (1 - 4 * (1 - x) for x in (0.9, 0.999, config.ema))
+    k, optim = 4, config.optim
+    config.batch_size, config.total = k * config.batch_size, "8000 steps"
+    optim.g_lr *= k**0.5
+    optim.b1, optim.b2, config.ema = (1 - k * (1 - x) for x in (optim.b1, optim.b2, config.ema))
     config.log_every = "100 steps"
     config.eval_every = config.checkpoint_every = "500 steps"
     config.sheet_every = "1000 steps"
