@@ -30,7 +30,7 @@ class Options(TypedDict, total=False):
       reference: pictures whose colors are taken instead, each with a weight if wanted: `[("a.jpg", 2), "b.jpg"]`.
       edit: edits of the palette, in words: `"shift hue=20; remove #5a7a3a"`.
       points: colors that are given at pixels, x to the right and y downwards: `[((120, 80), "#c03030")]`.
-      saturation: 1, the default, leaves the colors; 0 is gray. Given colors stay as they are.
+      saturation: 1, the default, leaves the colors; 0 is gray, 100 the most. Given colors stay as they are.
       samples: how many more versions to paint, with palettes that are drawn around this one.
       temperature: how far from it they lie, from 0 to 2; 1 if it is not given.
       seed: which versions.

@@ -20,6 +20,7 @@ _HALVINGS = 12  # of the interval of chroma that fits
 _STEPS = round(-1 / LEAST_LIGHT)  # of light, in the tables of the sRGB curve
 _RGB_STEPS = (_STEPS * RGB_FROM_WHITE_XYZ).astype(np.float32)
 _MOST_STEPS = int(_STEPS * MOST_LIGHT)  # in gamut; of less than no light, a part of a step is, too
+_MOST_ROOT = np.float32(4)  # of light that is far out of the gamut, and still of steps that int32 holds
 _ONE_THREAD = 1 << 17  # multiplications of a product that OpenBLAS leaves to one thread
 
 
@@ -149,8 +150,10 @@ class _Light:
 
 
 def _expand(roots: np.ndarray, light: np.ndarray) -> None:
-    """Writes what `color.expand` returns of Lab's roots (N,), or of 0 where they are less; changes the roots."""
+    """Writes what `color.expand` returns of Lab's roots (N,) within [0, _MOST_ROOT]; changes the roots."""
     least = roots.min(initial=1)
+    if roots.max(initial=0) > _MOST_ROOT:
+        np.minimum(roots, _MOST_ROOT, out=roots)
     curved = roots
     if least < DARK:  # below, light is linear: a straight line, beside the cube of what is not dark
         if least < 0:

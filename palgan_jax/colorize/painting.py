@@ -16,6 +16,7 @@ from palgan_jax.palette.samples import sample_palette
 _SIDES = 64
 """Sides of what the network sees are multiples of this."""
 _LARGEST = 1024
+_MOST_SATURATED = 100.0
 
 
 @dataclass(frozen=True)
@@ -25,7 +26,7 @@ class Painting:
     Attributes:
       palette: the palette of all pictures; each has its predicted one where None.
       edits: of that palette, whichever it is.
-      saturation: what the predicted ab are multiplied by, at least 0.
+      saturation: what the predicted ab are multiplied by, 0 to 100.
       sample: 0 for the palette itself; from 1 on, the number of a palette that is drawn around it.
       temperature, seed: how far from it, and which series of draws.
       hints: colors that are given at pixels; the palette is moved to hold them.
@@ -55,8 +56,10 @@ class Painting:
     follow: bool = True
 
     def __post_init__(self) -> None:
-        if not 0 <= self.saturation < math.inf:
-            raise UserError(f"the saturation is a number of at least 0, not {self.saturation:g}: 1 leaves it.")
+        if not 0 <= self.saturation <= _MOST_SATURATED:
+            raise UserError(
+                f"the saturation is a number from 0 to {_MOST_SATURATED:g}, not {self.saturation:g}: 1 leaves it."
+            )
         if not 0 <= self.temperature < math.inf:
             raise UserError(f"the temperature of samples is a number of at least 0, not {self.temperature:g}.")
         side = self.resolution

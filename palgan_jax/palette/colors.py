@@ -17,7 +17,7 @@ from palgan_jax.color import lab_to_rgb, rgb_to_lab
 from palgan_jax.errors import UserError
 
 _SHOWN_LIGHTNESS = 65.0
-_FUNCTION = re.compile(r"((?:rgb|hsl)a?|hwb)\((.*)\)", re.IGNORECASE)
+_FUNCTION = re.compile(r"((?:rgb|hsl)a?|hwb)\((.*)\)", re.IGNORECASE | re.ASCII)
 _NUMBER = re.compile(r"([+-]?(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?)(\D*)", re.ASCII)
 IN_PARENTHESES = r"\([^()\r\n]*\)"
 WORD = re.compile(rf"(?:{IN_PARENTHESES}|\S)+")

@@ -50,6 +50,14 @@ def test_any_color_keeps_its_luminance(lab):
     assert np.abs(_luminance_of(deep / 65535) - lab[:, 0]).max() < 0.01
 
 
+@pytest.mark.parametrize("deep", [False, True])
+def test_colors_far_out_of_the_gamut_keep_their_luminance(deep):
+    """As those of the largest saturation, and of edges, along which a line is drawn further than the colors go."""
+    lab = np.array([[50, 1e4, -1e4], [30, 1e5, 0], [70, 0, -1e5], [50, -1e5, 1e5], [100, 1e5, 1e5], [0, 1e4, 0]])
+    rgb = lab_to_levels(lab, deep) / (65535 if deep else 255)
+    assert np.abs(rgb2lab(rgb)[:, 0] - lab[:, 0]).max() < 0.5
+
+
 def test_colors_in_gamut_are_those_of_scikit_image():
     rgb = np.random.default_rng(0).integers(0, 256, (4096, 3), dtype=np.uint8)
     lab = rgb2lab(rgb).astype(np.float32)

@@ -150,8 +150,9 @@ def test_results_are_saved_and_shown(colorizer, photo, tmp_path):
     ("options", "sentence"),
     [
         ({"edit": "remove everything"}, "'everything' is no color"),
-        ({"saturation": -1}, "the saturation is a number of at least 0"),
-        ({"saturation": float("nan")}, "the saturation is a number of at least 0"),
+        ({"saturation": -1}, "the saturation is a number from 0 to 100"),
+        ({"saturation": float("nan")}, "the saturation is a number from 0 to 100"),
+        ({"saturation": 1e30}, "the saturation is a number from 0 to 100, not 1e\\+30"),
         ({"samples": 65}, "at most 64 samples"),
         ({"samples": -1}, "at most 64 samples"),
         ({"samples": 1, "temperature": 3}, "from 0 to 2, not 3"),
@@ -256,7 +257,7 @@ def test_a_gray_reference_is_said(palgan, photo, tmp_path):
         (["--edit", "paint it black"], "'paint it black' is no edit"),
         (["--edit", ""], "there is no edit in an empty text"),
         (["--samples", "-1"], "there are at most 64 samples"),
-        (["--saturation", "nan"], "the saturation is a number of at least 0"),
+        (["--saturation", "nan"], "the saturation is a number from 0 to 100"),
     ],
 )
 def test_options_that_make_no_sense_are_one_sentence(palgan, photo, options, sentence):

@@ -71,7 +71,7 @@ def test_colors_as_people_write_them(name, hue, numbers, comma):
     "arguments", ["", "1 2", "1 2 3 4", "1, 2 3", "1 2 3 /", "1 2 3 / 1 / 1", "1 2 3deg", "nan 0 0", "1_0 2 3", "٣ 2 3"]
 )
 def test_what_css_refuses(arguments):
-    for name in ("rgb", "hsl", "hwb"):
+    for name in ("rgb", "hsl", "hwb", "h\u017fl"):
         with pytest.raises(ValueError, match="is not a valid color"):
             Color(f"{name}({arguments})")
         with pytest.raises(UserError, match="is no color that is known here"):
