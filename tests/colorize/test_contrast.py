@@ -53,7 +53,7 @@ def test_a_faded_picture_is_stretched_as_scikit_image_stretches_it(photograph, d
     low, high = np.percentile(faded, (0.5, 99.5))
     ours = contrast_of(faded)(faded)
     if 90 / (high - low) > 4:  # too steep
-        assert np.percentile(ours, (0.5, 99.5)) == pytest.approx(4 * (high - low), abs=90)
+        assert np.ptp(np.percentile(ours, (0.5, 99.5))) == pytest.approx(4 * (high - low), rel=1e-3)
         return
     expected = rescale_intensity(np.clip(faded, low, high), (low, high), (5.0, 95.0))
     within = (faded >= low) & (faded <= high)
@@ -92,7 +92,8 @@ def test_what_is_even_stays_where_it_is(level):
     even = np.clip(level + np.random.default_rng(0).normal(0, 0.5, (80, 100)), 0, 100).astype(np.float32)
     stretched = contrast_of(even)(even)
     assert stretched.std() < 4.01 * even.std() and abs(stretched.mean() - level) < 8
-    assert np.array_equal(contrast_of(np.full((9, 9), np.float32(level)))(even[:0]), even[:0])
+    same = np.full((9, 9), np.float32(level))
+    np.testing.assert_allclose(contrast_of(same)(same), same, atol=1e-3)
 
 
 @settings(max_examples=30)
