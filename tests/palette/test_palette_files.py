@@ -180,6 +180,7 @@ MALFORMED = [
     ("x.txt", b"grasgreen", "'grasgreen' is no color"),
     ("x.txt", b"rgb(192 64", "'rgb\\(192' is no color"),
     ("x.txt", b"#c0404080", "is not opaque"),
+    ("x.txt", b"lab(50 20 30)", "'lab\\(50 20 30\\)' is no color"),
     ("x.ase", b"\0\0\0\0\xe0\xa5", "sprites of Aseprite"),
     ("x.aco", struct.pack(">HH5H", 1, 1, 9, 0, 0, 0, 0), "a color of the kind 9"),
     ("x.act", bytes(100), "100 bytes instead of 768 or 772"),

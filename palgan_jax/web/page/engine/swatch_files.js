@@ -36,9 +36,10 @@ function weightOf(name) {
 function abOfWord(word) {
   const context = new OffscreenCanvas(1, 1).getContext("2d");
   const read = (before) => ((context.fillStyle = before), (context.fillStyle = word), context.fillStyle);
-  if (read("#000000") !== read("#ffffff")) throw new Malformed(`'${word}' is no color that is known here`);
   const hex = read("#000000");
-  if (!hex.startsWith("#")) throw new Malformed(`'${word}' is not opaque`);
+  if (hex.startsWith("rgba")) throw new Malformed(`'${word}' is not opaque`);
+  // Of what is not sRGB, such as lab(), a browser keeps the words.
+  if (!hex.startsWith("#") || hex !== read("#ffffff")) throw new Malformed(`'${word}' is no color that is known here`);
   return abOf([1, 3, 5].map((i) => parseInt(hex.slice(i, i + 2), 16) / 255));
 }
 
