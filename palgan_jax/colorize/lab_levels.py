@@ -14,8 +14,8 @@ import numpy as np
 
 from palgan_jax.color import DARK, DARK_SLOPE, LEAST_LIGHT, MOST_LIGHT, RGB_FROM_WHITE_XYZ, linear_to_srgb
 
-PIECE = 1 << 15
-"""Pixels that are worked on at a time."""
+PIECE = 1 << 17
+"""Pixels that are worked on at a time: with fewer, threads wait longer for the interpreter's lock than they work."""
 _HALVINGS = 12  # of the interval of chroma that fits
 _STEPS = round(-1 / LEAST_LIGHT)  # of light, in the tables of the sRGB curve
 _RGB_STEPS = (_STEPS * RGB_FROM_WHITE_XYZ).astype(np.float32)
