@@ -14,6 +14,7 @@ Local = Literal["guided", "guided_without_b", "affine"]
 Guide = Literal["luminance", "convolution"]
 DiscriminatorKind = Literal["projection", "patch"]
 Projected = Literal["unit", "sqrt", "plain"]
+DiscriminatorAugmentation = Literal["none", "translation_cutout"]
 
 ColorLoss = Literal["l1", "huber"]
 PaletteLoss = Literal["l1", "kl", "hellinger"]

@@ -177,8 +177,9 @@ def test_the_recipes_for_accelerators_make_a_step_in_bfloat16(pictures):
     assert config.precision == "bfloat16" and config.batch_size == 32
     config.resolution = 64
     config.data.film_share = 0.5
+    config.loss.adversarial, config.discriminator_augmentation = 0.1, "translation_cutout"
     before, after, metrics = one_step(config, pictures)
-    check(before, after, metrics, fixed=("encoder", "picture", "cell", "discriminator"))
+    check(before, after, metrics, fixed=("encoder", "picture", "cell"))
     assert not averages_move(before, after)
 
 

@@ -96,6 +96,7 @@ def default_config() -> ConfigDict:
     config.loss.kl = 0.01  # model "vae" alone
     config.predicted_share = 0.0  # share of pictures painted with the predicted palette while training
     config.recolored_share = 0.0  # share of the others whose colors, and palettes with them, are changed for G and D
+    config.discriminator_augmentation = "none"  # of what D sees
 
     config.optim = ConfigDict()
     config.optim.g_lr = 1e-4

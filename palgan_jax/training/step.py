@@ -1,6 +1,7 @@
 """The training step and the prediction, as pure functions that factories make from a config."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import flax.linen as nn
@@ -18,6 +19,7 @@ from palgan_jax.nn.pretrained_palette_generator import CELLS
 from palgan_jax.palette.histogram import histogram
 from palgan_jax.training import losses
 from palgan_jax.training.augmentation import jittered, recolored
+from palgan_jax.training.discriminator_augmentation import moved_and_cut
 from palgan_jax.training.film import partly_on_film
 from palgan_jax.training.state import TrainState
 
@@ -120,6 +122,8 @@ def _draw(config: ConfigDict, state: TrainState, batch_size: int) -> Draws:
     if config.data.film_share > 0:
         draws["film"] = jax.random.uniform(key(8), (batch_size, 5))
         draws["grain"] = jax.random.split(key(9), batch_size)
+    if config.loss.adversarial > 0 and config.discriminator_augmentation != "none":
+        draws["judged"] = jax.random.uniform(key(10), (batch_size, 4))
     return draws
 
 
@@ -163,9 +167,12 @@ def _make_forward(config: ConfigDict, generator: nn.Module, discriminator: nn.Mo
             terms["perceptual"] = weight.perceptual * losses.perceptual(vgg, rgb_hat, rgb, dtype=dtype)
         loss_d, d_updates, judged = jnp.float32(0), state.discriminator, {}
         if weight.adversarial:
-            (real, fake), d_updates = _judge(
-                discriminator, {**state.discriminator, "params": d_params}, (c, c_hat), (rgb, rgb_hat), given, dtype
-            )
+            colors, pictures = (c, c_hat), (rgb, rgb_hat)
+            if "judged" in draws:
+                change = partial(moved_and_cut, draws=draws["judged"])
+                colors, pictures = jax.tree.map(change, (colors, pictures))
+            d_variables = {**state.discriminator, "params": d_params}
+            (real, fake), d_updates = _judge(discriminator, d_variables, colors, pictures, given, dtype)
             terms["adversarial"] = weight.adversarial * losses.hinge_generator(fake)
             loss_d = losses.hinge_discriminator(real, fake)
             judged = {"logit/real": jnp.mean(real), "logit/fake": jnp.mean(fake)}
