@@ -21,6 +21,7 @@ from palgan_jax.palette.swatches import Swatch
 
 MOST_BYTES = 1 << 20
 _PERCENT = re.compile(r"(\d+(?:\.\d*)?(?:e[+-]?\d+)?)\s*%")
+_COMMENT = re.compile(r"(^|[\s,;])(?:#(?=[\s,;]|$)|//)[^\n\r]*")  # in lists of colors
 _COLORS_OF_ACT = 256
 
 Weighted = tuple[np.ndarray, float]
@@ -98,9 +99,9 @@ def _read_list(data: bytes) -> list[Weighted]:
     if link := re.fullmatch(r"\s*https?://(?:www\.)?coolors\.co/(?:palette/)?([0-9a-fA-F-]+)\s*", text):
         text = link[1].replace("-", "\n")
     swatches = []
-    for part in re.findall(rf"(?:{IN_PARENTHESES}|[^\n\r,;])+", text):
+    for part in re.findall(rf"(?:{IN_PARENTHESES}|[^\n\r,;])+", _COMMENT.sub(r"\1", text)):
         words = WORD.findall(part)
-        if not words or words[0] in ("#", "//"):
+        if not words:
             continue
         color = f"#{words[0]}" if re.fullmatch(r"[0-9a-fA-F]{6}", words[0]) else words[0]
         swatches.append((parse_color(color), _list_weight(words[1:])))

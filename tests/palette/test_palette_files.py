@@ -41,6 +41,7 @@ FILES = {
     "plain.txt": b"# three colors\n#c04040\n4060C0\n\n#909090\n",
     "words.hex": b"#c04040 1, #4060c0 1; #909090 100%\n".replace(b"100%", b"1"),
     "notations.txt": b"rgb(192 64 64)\nrgb(64, 96, 192) 1; hwb(30deg 56.470588% 43.529412%)",
+    "comments.txt": b"# warm, by hand; alike\n#c04040 // a coat, red\r\n//sky, sea\n#4060c0 1 # 2, 3\n#909090,#, x",
     "link.txt": b"https://coolors.co/c04040-4060c0-909090",
     "plain.aco": struct.pack(">HH", 1, 3) + b"".join(RGB_ACO),
     "both.aco": struct.pack(">HH", 1, 3)

@@ -4,6 +4,7 @@
 import { labOf, labUnderD65 } from "../color.js";
 
 const COLORS_OF_ACT = 256;
+const COMMENT = /(^|[\s,;])(?:#(?=[\s,;]|$)|\/\/)[^\n\r]*/g; // in lists of colors
 
 class Malformed extends Error {}
 
@@ -57,10 +58,10 @@ function readGpl(view) {
 
 function readList(view) {
   const content = text(view), link = content.match(/^\s*https?:\/\/(?:www\.)?coolors\.co\/(?:palette\/)?([0-9a-fA-F-]+)\s*$/);
-  const swatches = [];
-  for (const part of (link ? link[1].replaceAll("-", "\n") : content).match(/(?:\([^()\r\n]*\)|[^\n\r,;])+/g) ?? []) {
+  const colors = link ? link[1].replaceAll("-", "\n") : content.replace(COMMENT, "$1"), swatches = [];
+  for (const part of colors.match(/(?:\([^()\r\n]*\)|[^\n\r,;])+/g) ?? []) {
     const words = part.match(/(?:\([^()\r\n]*\)|\S)+/g) ?? [];
-    if (!words[0] || ["#", "//"].includes(words[0])) continue;
+    if (!words[0]) continue;
     const stated = words.slice(1).join("").replace(/%$/, "") || "1", weight = Number(stated);
     if (!(weight >= 0 && weight < Infinity)) throw new Malformed(`'${stated}' is no weight`);
     swatches.push({ color: abOfWord(/^[0-9a-fA-F]{6}$/.test(words[0]) ? `#${words[0]}` : words[0]), weight });
