@@ -38,8 +38,9 @@ def get_config(arg: str = "") -> ConfigDict:
     config.checkpoint_every = "5000 steps"
     config.sheet_every = "5000 steps"
     words = arg.split(",")
-    if words[0] == "pretrained":
-        config, words = _with_pretrained_encoder(config), words[1:]
+    if "pretrained" in words:
+        config = _with_pretrained_encoder(config)
+        words.remove("pretrained")
     return variant(config, ",".join(words))
 
 

@@ -68,10 +68,10 @@ def get_config(arg: str = "") -> ConfigDict:
     config.sheet_every = "250 steps"
     config.best = "val/predicted_palette_distance"
     words = arg.split(",")
-    if words[0] == "paint":
-        config, words = _paint(config), words[1:]
-    if words[:1] == ["gpu"]:
-        config, words = _on_gpu(config), words[1:]
+    for word, change in (("paint", _paint), ("gpu", _on_gpu)):
+        if word in words:
+            config = change(config)
+            words.remove(word)
     return variant(config, ",".join(words))
 
 

@@ -1,5 +1,6 @@
 """Every config: what it computes makes one real training step, and its small variant is one that a laptop trains."""
 
+from itertools import permutations
 from pathlib import Path
 
 import jax
@@ -206,6 +207,13 @@ def test_the_small_variant_needs_only_what_is_bundled_wherever_one_stands(name, 
 def test_an_unknown_variant_is_one_sentence(name):
     with pytest.raises(UserError, match="no variant 'runlocla'"):
         load(name, "runlocla")
+
+
+@pytest.mark.parametrize("variant", ["pretrained:paint,gpu,runlocal", "imagenet256:pretrained,runlocal"])
+def test_the_words_of_a_variant_stand_in_any_order(variant):
+    name, _, words = variant.partition(":")
+    for order in permutations(words.split(",")):
+        assert load_config(f"{name}:{','.join(order)}") == load_config(variant)
 
 
 def test_each_ablation_is_one_change_of_the_default_and_the_others_are_named():
