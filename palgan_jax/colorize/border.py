@@ -120,12 +120,6 @@ def find_border(lightness: np.ndarray) -> Border | None:
     return Border(*(strip or _least_strip(side, span, levels) for side, strip in zip(sides, strips, strict=True)))
 
 
-def without_border(lightness: np.ndarray) -> np.ndarray:
-    """Returns the part of an L (H, W) that holds the photograph: all of it where there is no border."""
-    border = find_border(lightness)
-    return lightness if border is None else np.ascontiguousarray(lightness[border.place(*lightness.shape)])
-
-
 def _depths(small: np.ndarray, span: float) -> tuple[np.ndarray, np.ndarray, float]:
     """Looks for the border along the upper side of L (h, w).
 

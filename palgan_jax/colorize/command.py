@@ -5,6 +5,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import cache
+from threading import Lock
 from typing import TYPE_CHECKING
 
 from palgan_jax.colorize.painting_options import Wanted, add_painting_options
@@ -12,8 +13,6 @@ from palgan_jax.errors import UserError
 from palgan_jax.util.files import expand_home, user_path
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from palgan_jax.colorize.batch import Outcome
     from palgan_jax.colorize.inputs import Source
     from palgan_jax.colorize.predictor import Colorizer
@@ -229,18 +228,19 @@ def _predictions(
     from palgan_jax.data.file_bytes import read_bytes
     from palgan_jax.util.threads import available_cores, ordered_map
 
-    def read(source: "Source") -> "np.ndarray | None":
+    turn = Lock()
+
+    def predict(source: "Source") -> "Palette | None":
         try:
             options = {"at_least": colorizer.resolution, "max_pixels": max_pixels, "page": source.page}
             subject = Subject(decode_picture(read_bytes(source.path), name=str(source), **options))
         except UserError:
             return None
-        view = (subject.restored if restore_contrast else subject).photograph
-        return view.square(colorizer.resolution)
+        return colorizer.predict_palette_of(subject, restore_contrast, turn)
 
     cores = available_cores()
-    pictures = ordered_map(read, sources, cores, 2 * cores)
-    return [colorizer.predict_palette(lightness) for lightness in pictures if lightness is not None]
+    palettes = ordered_map(predict, sources, cores, 2 * cores)
+    return [palette for palette in palettes if palette is not None]
 
 
 def _kind(args: argparse.Namespace, named: str | None) -> str:

@@ -11,10 +11,9 @@ from PIL import Image
 
 from palgan_jax.checkpoint.find import find_weights
 from palgan_jax.checkpoint.weights import Weights
-from palgan_jax.colorize.border import without_border
 from palgan_jax.colorize.call_options import Options, painting_of, read_picture
 from palgan_jax.colorize.engines import Engine, FlaxNetwork, choose_engine, open_network
-from palgan_jax.colorize.join import Layer, luminance, squash
+from palgan_jax.colorize.join import Layer, squash
 from palgan_jax.colorize.painting import Painting
 from palgan_jax.colorize.points import Spread
 from palgan_jax.colorize.prepared import PreparedPicture, Subject, View
@@ -129,12 +128,26 @@ class Colorizer:
         h = self._model.predict_palettes(squash(lightness, self.resolution)[None])
         return Palette(h[0], self.spec, self.config.ab_range)
 
-    def predict_palette_of(self, picture: Readable) -> Palette:
+    def predict_palette_of(
+        self,
+        picture: Readable | Subject,
+        restore_contrast: bool = False,
+        turn: AbstractContextManager | None = None,
+    ) -> Palette:
         """Predicts the palette of a picture, without its border if it is a print.
+
+        Args:
+          picture: a file, a picture of Pillow, an array (H, W) or (H, W, 1 to 4), or a subject.
+          restore_contrast: whether its contrast is restored first, as for a painting that restores it.
+          turn: that of `paint`.
 
         Raises UserError where it cannot be read, or the model has no palettes.
         """
-        return self.predict_palette(without_border(luminance(take_picture(picture).on_white())))
+        subject = picture if isinstance(picture, Subject) else Subject(take_picture(picture))
+        view = (subject.restored if restore_contrast else subject).photograph
+        square = view.square(self.resolution)
+        with self._taking(turn):
+            return self.predict_palette(square)
 
     def paint(
         self,

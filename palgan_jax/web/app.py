@@ -117,7 +117,9 @@ class Service:
 
     async def add(self, request: Request) -> Response:
         """Takes a picture, the body."""
-        name, predict = _name(request), self._predict if self.colorizer.takes_reference else None
+        name, predict = _name(request), None
+        if self.colorizer.takes_reference:
+            predict = partial(self.colorizer.predict_palette_of, turn=self._turn)
         async with self._uploads:
             data = await _body(request, MOST_BYTES, "a picture")
             held = await self._whole(request, lambda: hold(data, name, predict), name)
@@ -125,10 +127,6 @@ class Service:
         predicted = None if held.predicted is None else held.predicted.shares.tolist()
         about = {"picture": self.shelf.add(held), "name": name, "width": width, "height": height}
         return JSONResponse({**about, "notes": held.notes, "palette": predicted})
-
-    def _predict(self, lightness: Any) -> Palette:
-        with self._turn:
-            return self.colorizer.predict_palette(lightness)
 
     async def preview(self, request: Request) -> Response:
         """Paints a picture at the size of a screen."""

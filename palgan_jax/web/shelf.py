@@ -10,9 +10,7 @@ from functools import partial
 import numpy as np
 from PIL import Image
 
-from palgan_jax.colorize.border import without_border
 from palgan_jax.colorize.files import Photograph, read_photograph
-from palgan_jax.colorize.join import luminance
 from palgan_jax.colorize.points import SIDE as SPREAD_AT
 from palgan_jax.colorize.prepared import Subject
 from palgan_jax.data.decode import MAX_PIXELS, picture_size_of
@@ -76,17 +74,15 @@ def read_within_time(data: bytes, name: str) -> Photograph:
     return within_time(partial(read_photograph, data, name), name, width * height)
 
 
-def hold(data: bytes, name: str, predict: Callable[[np.ndarray], Palette] | None) -> Held:
+def hold(data: bytes, name: str, predict: Callable[[Subject], Palette] | None) -> Held:
     """Reads a picture file to be held. Raises UserError where it cannot be read.
 
-    predict: returns the palette that is predicted for an L (H, W); None where the model has no palettes.
+    predict: returns the palette that is predicted for a picture; None where the model has no palettes.
     """
     picture = read_within_time(data, name).picture
     height, width = picture.pixels.shape[:2]
     shown = Image.fromarray(picture.on_white())
-    # As Colorizer.paint does, which looks at all 16 bits.
-    seen = luminance(picture.pixels if picture.alpha is None else picture.on_white())
-    predicted = predict(without_border(seen)) if predict else None
+    predicted = predict(Subject(picture)) if predict else None
     small = {
         side: Subject(Picture(_reduced(shown, side)), SPREAD_AT if side == SIDES[-1] else _HINT_SIDE) for side in SIDES
     }

@@ -144,7 +144,13 @@ def test_a_print_is_restored_by_its_photograph_and_its_paper_is_white(colorizer,
     # The network sees what is shown.
     shown = np.ascontiguousarray(contrast(lightness)[border.place(*lightness.shape)])
     np.testing.assert_allclose(result.ab, colorizer.predict(shown)[1], atol=0.1)
-    assert np.abs(result.ab - colorizer(pixels).ab).mean() > 0.1
+    plain = colorizer(pixels)
+    assert np.abs(result.ab - plain.ab).mean() > 0.1
+    # So does what predicts its palette alone.
+    difference = result.palette.distance(plain.palette)
+    for restored, painted in ((True, result), (False, plain)):
+        predicted = colorizer.predict_palette_of(pixels, restore_contrast=restored)
+        assert painted.palette.distance(predicted) < 0.1 * difference
 
 
 def test_a_tone_is_left_aside(colorizer, photograph):
