@@ -48,7 +48,7 @@ def film_weights(rng: np.random.Generator) -> np.ndarray:
     return np.array([red, (1 - red) * (1 - blue), (1 - red) * blue])
 
 
-def developed(rgb: np.ndarray, weights: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+def film_gray(rgb: np.ndarray, weights: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Returns the gray of a picture, uint8 (H, W, 3), by weights of linear light, with blur, grain and JPEG's traces.
 
     Its three channels are equal: uint8 (H, W, 3).
@@ -56,15 +56,15 @@ def developed(rgb: np.ndarray, weights: np.ndarray, rng: np.random.Generator) ->
     light = srgb_to_linear(rgb.astype(np.float32) / 255) @ weights.astype(np.float32)
     gray = linear_to_srgb(cv2.GaussianBlur(light, (0, 0), rng.uniform(*BLUR)))
     grain = cv2.GaussianBlur(rng.normal(size=gray.shape).astype(np.float32), (0, 0), 0.7)
-    noisy = rgb_to_bytes(gray + rng.uniform(*GRAIN) * grain / grain.std())
-    _, file = cv2.imencode(".jpg", noisy, [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(60, 96))])
+    grainy = rgb_to_bytes(gray + rng.uniform(*GRAIN) * grain / grain.std())
+    _, file = cv2.imencode(".jpg", grainy, [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(60, 96))])
     return np.repeat(cv2.imdecode(file, cv2.IMREAD_GRAYSCALE)[..., None], 3, axis=-1)
 
 
 def on_film(pictures: np.ndarray, seed: int, blind: bool = True) -> np.ndarray:
     """Returns pictures, uint8 (N, H, W, 3), as films of so many kinds show them; all colors alike if not `blind`."""
     rng = np.random.default_rng(seed)
-    return np.stack([developed(rgb, film_weights(rng) if blind else LIGHT_OF_RGB, rng) for rgb in pictures])
+    return np.stack([film_gray(rgb, film_weights(rng) if blind else LIGHT_OF_RGB, rng) for rgb in pictures])
 
 
 def as_trained(pictures: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -72,14 +72,14 @@ def as_trained(pictures: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]
     spec, kinds = PaletteSpec(), np.random.default_rng(seed).uniform(size=(len(pictures), 5)).astype(np.float32)
 
     @jax.jit
-    def shown(rgb: jax.Array, kind: jax.Array, key: jax.Array) -> tuple[jax.Array, jax.Array]:
+    def on_one(rgb: jax.Array, kind: jax.Array, key: jax.Array) -> tuple[jax.Array, jax.Array]:
         batch = lab_batch(rgb[None], spec, AB_RANGE)
         batch = partly_on_film(batch, kind[None], key[None], 1, spec, AB_RANGE)
         gray = rgb_to_bytes(lightness_to_srgb(100 * batch["l"][0] + 50))
         return jnp.repeat(gray, 3, axis=-1), batch["h"][0]
 
     pairs = [
-        shown(*one) for one in zip(pictures, kinds, jax.random.split(jax.random.key(seed), len(kinds)), strict=True)
+        on_one(*one) for one in zip(pictures, kinds, jax.random.split(jax.random.key(seed), len(kinds)), strict=True)
     ]
     return np.stack([gray for gray, _ in pairs]), np.stack([h for _, h in pairs])
 
@@ -111,13 +111,17 @@ def main() -> None:
         for row, pair in pairs.items()
     }
     for row in ("grain", "film"):
-        for known in (besides, targets):
-            known[f"{row}, half of them"] = np.stack([known["crops, tones"][0], known[row][1]])
-    seen_first = {"as they are": x[0], "on film": features(on_film(first, 3))}
+        for values in (besides, targets):
+            values[f"{row}, half of them"] = np.stack([values["crops, tones"][0], values[row][1]])
+    inputs_of_first = {"as they are": x[0], "on film": features(on_film(first, 3))}
     sets = {name: whole(photographs(getattr(args, name), 1)) for name in ("val", "samples")}
     truths = {name: palettes(rgb) for name, rgb in sets.items()}
-    shown = {name: {"as they are": rgb, "on film": on_film(rgb, 4)} for name, rgb in sets.items()}
-    seen = {(name, kind): features(rgb) for name, kinds in shown.items() for kind, rgb in kinds.items()}
+    grays = {
+        (name, kind): pictures
+        for name, rgb in sets.items()
+        for kind, pictures in {"as they are": rgb, "on film": on_film(rgb, 4)}.items()
+    }
+    inputs = {key: features(pictures) for key, pictures in grays.items()}
     base: dict[tuple[str, str, str], np.ndarray] = {}
 
     def tell(way: str, row: str, predicted: dict[tuple[str, str], np.ndarray], cross: dict[str, float]) -> None:
@@ -125,7 +129,7 @@ def main() -> None:
         for (name, kind), palette in predicted.items():
             rows = []
             for rgb, gray, one, distance in zip(
-                sets[name], shown[name][kind], palette, hellinger(palette, truths[name]), strict=True
+                sets[name], grays[name, kind], palette, hellinger(palette, truths[name]), strict=True
             ):
                 light = luminance(gray)
                 painted = join(light, np.ascontiguousarray(colorizer.predict(light, one)[1], np.float32))
@@ -138,26 +142,24 @@ def main() -> None:
             print(f"  {name:8} {kind:12}", *(f"{x:.4f}" for x in table.mean(0)), *differences, flush=True)
 
     bundled = {
-        (name, kind): np.stack([colorizer.predict(luminance(rgb))[0] for rgb in pictures])
-        for name, kinds in shown.items()
-        for kind, pictures in kinds.items()
+        key: np.stack([colorizer.predict(luminance(rgb))[0] for rgb in pictures]) for key, pictures in grays.items()
     }
     tell("bundled", "as it is", bundled, {})
     for way, fit in WAYS.items():
         for row in ("nothing", *besides):
-            known = np.concatenate([x, besides.get(row, x[:0])]), np.concatenate([h, targets.get(row, h[:0])])
+            lessons = np.concatenate([x, besides.get(row, x[:0])]), np.concatenate([h, targets.get(row, h[:0])])
 
-            def fitted(kept: np.ndarray, known: tuple[np.ndarray, np.ndarray] = known, fit: Fit = fit):
-                return fit(*(values[:, kept].reshape(-1, values.shape[-1]) for values in known))
+            def fit_part(part: np.ndarray, lessons: tuple[np.ndarray, np.ndarray] = lessons, fit: Fit = fit):
+                return fit(*(values[:, part].reshape(-1, values.shape[-1]) for values in lessons))
 
-            cross = {kind: np.zeros_like(h[0]) for kind in seen_first}
+            cross = {kind: np.zeros_like(h[0]) for kind in inputs_of_first}
             for number in range(FOLDS):
-                predict = fitted(fold != number)
-                for kind, inputs in seen_first.items():
-                    cross[kind][fold == number] = predict(inputs[fold == number])
-            predict = fitted(np.ones(len(paths), bool))
+                predict = fit_part(fold != number)
+                for kind, values in inputs_of_first.items():
+                    cross[kind][fold == number] = predict(values[fold == number])
+            predict = fit_part(np.ones(len(paths), bool))
             distances = {kind: float(hellinger(palette, h[0]).mean()) for kind, palette in cross.items()}
-            tell(f"roots, {way}", row, {key: predict(inputs) for key, inputs in seen.items()}, distances)
+            tell(f"roots, {way}", row, {key: predict(values) for key, values in inputs.items()}, distances)
 
 
 if __name__ == "__main__":

@@ -44,12 +44,12 @@ def on_film(
     )  # (B,) each
     weights = jnp.stack([red, (1 - red) * (1 - blue), (1 - red) * blue], axis=-1)  # (B, 3)
     light = jnp.sum(srgb_to_linear(rgb.astype(jnp.float32) / 255) * weights[:, None, None], axis=-1)  # (B, H, W)
-    light = _blurred(light, blur)
-    of_noise = _taps(jnp.full_like(grain, _SIZE))
-    noise = _blurred(noise, jnp.full_like(grain, _SIZE)) / jnp.sum(of_noise**2, axis=-1)[:, None, None]
-    developed = jnp.clip(linear_to_srgb(light) + grain[:, None, None] * noise, 0, 1)
-    l, shown = ((light_to_lightness(y)[..., None] - 50) / 100 for y in (light, srgb_to_linear(developed)))
-    return shown, c * gamut_share(denormalize_lab(l, c, ab_range), halvings=6)[..., None]
+    light = _blurred(light, _taps(blur))
+    clumps = _taps(jnp.full_like(grain, _SIZE))
+    noise = _blurred(noise, clumps) / jnp.sum(clumps**2, axis=-1)[:, None, None]
+    grainy = jnp.clip(linear_to_srgb(light) + grain[:, None, None] * noise, 0, 1)
+    l, grainy_l = ((light_to_lightness(y)[..., None] - 50) / 100 for y in (light, srgb_to_linear(grainy)))
+    return grainy_l, c * gamut_share(denormalize_lab(l, c, ab_range), halvings=6)[..., None]
 
 
 def partly_on_film(
@@ -67,12 +67,12 @@ def partly_on_film(
     """
     noise = jax.vmap(lambda key: jax.random.normal(key, batch["l"].shape[1:3]))(keys)
     l, c = on_film(batch["rgb"], batch["c"], kind[:, 1:], noise, ab_range)
-    changed = {"l": l, "c": c, "h": histogram(c, spec)}
+    film = {"l": l, "c": c, "h": histogram(c, spec)}
 
     def choose(new: jax.Array, old: jax.Array) -> jax.Array:
         return jnp.where((kind[:, 0] < share).reshape(-1, *[1] * (old.ndim - 1)), new, old)
 
-    return batch | {name: choose(new, batch[name]) for name, new in changed.items()}
+    return batch | {name: choose(new, batch[name]) for name, new in film.items()}
 
 
 def _taps(deviation: jax.Array) -> jax.Array:
@@ -82,9 +82,9 @@ def _taps(deviation: jax.Array) -> jax.Array:
     return weights / weights.sum(axis=-1, keepdims=True)
 
 
-def _blurred(x: jax.Array, deviation: jax.Array) -> jax.Array:
-    """Blurs pictures x (B, H, W), each by a Gaussian of its deviation (B,); edges are continued."""
-    taps = _taps(deviation)[:, :, None, None]
+def _blurred(x: jax.Array, taps: jax.Array) -> jax.Array:
+    """Blurs pictures x (B, H, W), each by its weights (B, 2 _TAPS + 1) across and down; edges are continued."""
+    taps = taps[:, :, None, None]
     height, width = x.shape[1:]
     x = jnp.pad(x, [(0, 0), (_TAPS, _TAPS), (_TAPS, _TAPS)], mode="edge")
     x = sum((taps[:, i] * x[:, i : i + height] for i in range(2 * _TAPS + 1)), jnp.float32(0))
