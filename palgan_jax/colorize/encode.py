@@ -96,6 +96,8 @@ def _encode(pixels: np.ndarray | Image.Image, metadata: Metadata, kind: str, qua
     for said in (metadata, Metadata(_least(metadata.exif), dpi=metadata.dpi)):
         try:
             return _ENCODERS[kind](pixels, said, quality)
+        except TooLarge as error:  # by its pixels
+            raise _unfit(name, kind, error) from error
         except Exception as error:
             # Once more without metadata: some are larger than the format takes.
             problem = problem or error

@@ -176,10 +176,17 @@ def test_a_temporary_folder_that_cannot_be_used_is_one_sentence(palgan, tmp_path
     )
 
 
-def test_a_result_that_the_format_does_not_take_is_one_sentence(palgan, tmp_path, in_bands, monkeypatch):
+@pytest.mark.parametrize("from_pixels", [0, 10**9])
+def test_a_result_that_the_format_does_not_take_is_one_sentence_soon(
+    palgan, tmp_path, in_bands, monkeypatch, from_pixels
+):
     (tmp_path / "x.tif").write_bytes(KINDS["rgb-16"])
+    monkeypatch.setattr(batch, "LARGE", from_pixels)
     monkeypatch.setattr(deep_formats, "_LARGEST_TIFF", 1000)
+    compress, strips = deep_formats._strip, []
+    monkeypatch.setattr(deep_formats, "_strip", lambda rows: strips.append(len(rows)) or compress(rows))
     code, _, errors = palgan(tmp_path / "x.tif", options=["--format=tiff"])
     assert code == 2 and len(errors) == 1
     assert "cannot be written as TIFF (more than 4 GB): choose another --format." in errors[0]
     assert not list((tmp_path / "out").glob("x*"))
+    assert strips.count(150) == 1  # all of it, once
