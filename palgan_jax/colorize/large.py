@@ -74,16 +74,19 @@ def paint_bands(
     """
     size = source.height, source.width
     shown, on_white = (Blocks(*size, _SIDE * colorizer.resolution) for _ in range(2))
-    seen, tones = on_white if source.has_alpha else shown, Tones(*size)
+    seen = on_white if source.has_alpha else shown
+    tones = Tones(*size) if painting.restore_contrast else None
     for band in source.bands():
         go_on()
         lightness = luminance(band.pixels)
         shown.add(lightness)
-        tones.add(lightness, band.alpha)
+        if tones is not None:
+            tones.add(lightness, band.alpha)
         if source.has_alpha:
             seen.add(luminance(band.on_white()))
-    side, print_border = painting.resolution or colorizer.resolution, find_border(seen.means())
-    contrast = tones.full_contrast(print_border) if painting.restore_contrast else UNCHANGED
+    side = painting.resolution or colorizer.resolution
+    print_border = None if painting.paint_border and tones is None else find_border(seen.means())
+    contrast = UNCHANGED if tones is None else tones.full_contrast(print_border)
     border = None if painting.paint_border else print_border
     place = border.place(*size) if border else (slice(0, source.height), slice(0, source.width))
     _, ab = colorizer.paint_small(contrast(seen.resized(side, side, place)), painting, turn)

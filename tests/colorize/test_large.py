@@ -8,7 +8,7 @@ import pytest
 import tifffile
 from PIL import Image
 
-from palgan_jax.colorize import batch, deep_formats
+from palgan_jax.colorize import batch, deep_formats, large
 from palgan_jax.colorize.join import luminance
 from palgan_jax.colorize.large import Blocks
 from palgan_jax.data import tiff_bands
@@ -190,3 +190,18 @@ def test_a_result_that_the_format_does_not_take_is_one_sentence_soon(
     assert "cannot be written as TIFF (more than 4 GB): choose another --format." in errors[0]
     assert not list((tmp_path / "out").glob("x*"))
     assert strips.count(150) == 1  # all of it, once
+
+
+def test_tones_and_borders_are_looked_for_where_they_count(palgan, tmp_path, in_bands, monkeypatch):
+    (tmp_path / "x.tif").write_bytes(KINDS["faded-print"])
+    options = ["--paint-border", "--restore-contrast"]
+    assert palgan(tmp_path / "x.tif", options=options)[0] == 0
+    monkeypatch.setattr(batch, "LARGE", 10**9)
+    assert palgan(tmp_path / "x.tif", options=options, output=tmp_path / "whole")[0] == 0
+    ours, whole = (decode_picture((tmp_path / folder / "x.png").read_bytes(), name="x") for folder in ("out", "whole"))
+    assert np.abs(luminance(ours.pixels) - luminance(whole.pixels)).max() < 0.5
+    monkeypatch.setattr(batch, "LARGE", 0)
+    monkeypatch.setattr(large, "Tones", None)
+    assert palgan(tmp_path / "x.tif")[0] == 0
+    monkeypatch.setattr(large, "find_border", None)
+    assert palgan(tmp_path / "x.tif", options=["--paint-border"])[0] == 0
