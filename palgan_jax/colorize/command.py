@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 ENGINES = ("auto", "jax", "onnx")
 FORMATS = ("png", "jpeg", "webp", "tiff", "avif", "same")  # those of `encode`, which imports Pillow
+_OF_FILES = ("pictures", "output", "overwrite", "report")  # which decide where from and where to, and no more
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -90,15 +91,30 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(run=run)
 
 
-def _megapixels(text: str) -> int:
-    """Returns the pixels of a number of megapixels above 0."""
+def _megapixels(text: str) -> float:
+    """Returns a number of megapixels, of at least one pixel."""
     try:
-        pixels = int(float(text) * 1_000_000)
-    except (ValueError, OverflowError):
-        pixels = 0
-    if pixels < 1:
+        number = float(text)
+    except ValueError:
+        number = 0.0
+    if not 1 <= number * 1_000_000 < math.inf:
         raise argparse.ArgumentTypeError(f"{text} is no number of megapixels, such as 200")
-    return pixels
+    return number
+
+
+def options_in_words(args: argparse.Namespace) -> list[str]:
+    """Returns the words of a command that decide what is made of pictures: its options, but for those left out."""
+    parser = argparse.ArgumentParser()
+    add_arguments(parser)
+    words = []
+    for name, default in vars(parser.parse_args(["-", "--output=-"])).items():
+        value = getattr(args, name)
+        if name in _OF_FILES or value == default:
+            continue
+        option = f"--{name.replace('_', '-')}"
+        values = value if isinstance(value, list) else [value]
+        words += [option if one is True else f"{option}={one}" for one in values]
+    return words
 
 
 def run(args: argparse.Namespace) -> int:
@@ -130,9 +146,11 @@ def run(args: argparse.Namespace) -> int:
     one_file = named_file(args.output, sources, len(sources) + len(errors))
     kind = _kind(args, format_of_suffix(args.output) if one_file else None)
     summary = Summary(args.report)
+    summary.facts["options"] = options_in_words(args)
     for error in errors:
         summary.fail("", error)
-    records, max_pixels = Records(), args.max_megapixels or MAX_PIXELS
+    records = Records()
+    max_pixels = int(args.max_megapixels * 1_000_000) if args.max_megapixels else MAX_PIXELS
     sizes = _look_at(sources, records, max_pixels, args.pages == "all", summary)
     good = list(sizes)
     if not good:

@@ -2,7 +2,8 @@
 
 import html
 import json
-from collections.abc import Sequence
+import shlex
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -71,13 +72,13 @@ def report_files(path: Path) -> tuple[Path, Path]:
     return files
 
 
-def write_report(path: Path, lines: Sequence[Line], facts: dict[str, Any]) -> None:
+def write_report(path: Path, lines: Sequence[Line], facts: Mapping[str, str | Sequence[str]]) -> None:
     """Writes the JSON and the page beside each other, over those of an earlier command.
 
     Args:
       path: the name of either.
       lines: the pictures.
-      facts: what is told of all of them, such as the checkpoint.
+      facts: what is told of all of them: texts, such as the checkpoint, and words of a command.
 
     Raises UserError where they cannot be written.
     """
@@ -89,12 +90,13 @@ def write_report(path: Path, lines: Sequence[Line], facts: dict[str, Any]) -> No
     write_file(page, _page(lines, facts, counts).encode("utf-8", "backslashreplace"))
 
 
-def _page(lines: Sequence[Line], facts: dict[str, Any], counts: dict[str, int]) -> str:
+def _page(lines: Sequence[Line], facts: Mapping[str, str | Sequence[str]], counts: dict[str, int]) -> str:
     from palgan_jax.pages.html import document  # few commands write a report
 
     shown = [line for line in lines if line.result]
     on_page = shown[:PICTURES_ON_PAGE]
-    notes = [f"{key}: {value}" for key, value in facts.items()]
+    texts = {key: fact if isinstance(fact, str) else shlex.join(fact) for key, fact in facts.items()}
+    notes = [printable(f"{key}: {text}") for key, text in texts.items() if text]
     notes.append(", ".join(f"{count} {status}" for status, count in counts.items()) or "no pictures")
     if len(shown) > len(on_page):
         notes.append(f"The first {len(on_page)} are shown here; all are in the JSON file beside this page.")

@@ -29,7 +29,7 @@ class Summary:
         """Raises UserError where the report cannot be written."""
         self.results: list[Source] = []
         self.failed, self.is_whole = 0, True
-        self.facts: dict[str, Any] = {}
+        self.facts: dict[str, str | list[str]] = {}
         self._report = report_file
         self._errors: list[UserError] = []
         self._lines: list[report.Line] = []

@@ -1,8 +1,11 @@
 """Many pictures with one command: the order of work, memory, Ctrl-C, and the report."""
 
+import html
 import json
 import os
 import pty
+import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -18,6 +21,7 @@ from PIL import Image
 from palgan_jax.colorize.batch import Outcome, _Budget, do_jobs, pixels_at_once
 from palgan_jax.colorize.record import RECORD_FILE
 from palgan_jax.data.decode import read_rgb
+from palgan_jax.palette.palette import Palette
 from tests.support.places import COMPILATION_CACHE, ROOT
 
 PATIENCE = 600
@@ -75,6 +79,24 @@ def test_the_report_is_data_and_a_page(album, palgan):
     assert "album/&lt;b&gt;.png" in page and "<b>" not in page
     palgan("album", output="out", options=["--report=reports/report.html"])  # over its own
     assert json.loads(Path("reports/report.json").read_text())["counts"] == {"failed": 3, "done before": 5}
+
+
+def test_the_options_of_a_report_make_the_results_again(album, palgan):
+    Palette.from_colors(["teal", "#c04040"]).save("two of them.json")
+    options = ["--palette", "two of them.json", "--edit", "shift hue=20; boost teal 2", "--saturation=0.5", "--seed=3"]
+    options += ["--samples", 1, "--point", "3,4=#c03030", "--point=9,9=gold", "--restore-contrast", "--format=jpeg"]
+    options += ["--max-megapixels", 0.5, "--pages=all", "--engine", "jax"]
+    pictures = Path("album/0.jpg"), Path("album/1.jpg")
+    assert palgan(*pictures, output="out", options=[*options, "--report=out/r.json", "--overwrite"])[0] == 0
+    words = json.loads(Path("out/r.json").read_text())["options"]
+    assert len(words) == 13 and all(word.startswith("--") for word in words)  # the checkpoint is one
+    shown = html.unescape(Path("out/r.html").read_text())
+    assert shlex.split(re.search("<li>options: (.*?)</li>", shown)[1]) == words
+    assert palgan(*pictures, output="again", options=[*words, "--report=again/r.json"], checkpoint=None)[0] == 0
+    results = {path.name: path.read_bytes() for path in Path("out").glob("*.jpg")}
+    assert len(results) == 6
+    assert results == {path.name: path.read_bytes() for path in Path("again").glob("*.jpg")}
+    assert json.loads(Path("again/r.json").read_text())["options"] == words
 
 
 def test_a_report_replaces_no_file_of_somebody(album, palgan):
