@@ -46,7 +46,7 @@ def levin(lightness: np.ndarray, painted: np.ndarray, cells: np.ndarray, wanted:
 def errors(colorizer, path: Path) -> dict[str, float]:
     """Returns the errors of one photograph."""
     from palgan_jax.color import bytes_to_lab
-    from palgan_jax.colorize.join import colors_of
+    from palgan_jax.colorize.join import ab_of, colors_of
     from palgan_jax.colorize.points import Ground, Hints, Spread
     from palgan_jax.data.decode import read_rgb
 
@@ -59,7 +59,7 @@ def errors(colorizer, path: Path) -> dict[str, float]:
         return float(np.linalg.norm(painting.reshape(truth.shape) - truth, axis=-1).mean())
 
     colors = colors_of(lightness, ab)
-    painted = np.stack(colors.rows(0, SIDE), -1).reshape(truth.shape)
+    painted = ab_of(colors)
 
     figures = {"painted": error(painted)}
     rng = np.random.default_rng(0)
@@ -68,7 +68,7 @@ def errors(colorizer, path: Path) -> dict[str, float]:
         places = np.stack([cells % SIDE, cells // SIDE], -1)
         wanted = np.stack([_around(truth, x, y).mean((0, 1)) for x, y in places])
         spread = Spread(Ground(lightness), Hints(places, wanted, np.arange(count)))
-        figures[f"ours_{count}"] = error(np.stack(spread.over(colors).rows(0, SIDE), -1))
+        figures[f"ours_{count}"] = error(ab_of(spread.over(colors)))
         figures[f"levin_{count}"] = error(levin(lightness, painted, cells, wanted))
     return figures
 

@@ -28,7 +28,7 @@ def main() -> None:
     args = parser.parse_args()
 
     from palgan_jax import Colorizer, Palette
-    from palgan_jax.colorize.join import Layer, colors_of, luminance, squash
+    from palgan_jax.colorize.join import Layer, ab_of, colors_of, luminance, squash
     from palgan_jax.colorize.regions import REACH, Region, paint_region
     from palgan_jax.data.decode import read_rgb
     from palgan_jax.palette.regions import Regions
@@ -54,8 +54,7 @@ def main() -> None:
             ours = paint_region(Region(mask, palette), squash(lightness, size), predicted, colorizer.repaint)
             one_pass = Layer(colorizer.repaint(lightness, mixed), whole.mask)
             plain, all_over, *found = (
-                np.stack(colors_of(lightness, ab, layers).rows(0, HEIGHT), -1).reshape(HEIGHT, WIDTH, 2)
-                for layers in ([], [whole], [ours], [one_pass])
+                ab_of(colors_of(lightness, ab, layers)) for layers in ([], [whole], [ours], [one_pass])
             )
             change = all_over - plain
             for total, colors in zip(sums, found, strict=True):

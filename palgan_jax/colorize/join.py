@@ -16,7 +16,7 @@ from PIL import Image
 
 from palgan_jax.color import DARK, LIGHT_OF_RGB, light_to_lightness, srgb_to_linear
 from palgan_jax.colorize.edges import Guide
-from palgan_jax.colorize.lab_levels import PIECE, LevelWriter, product
+from palgan_jax.colorize.lab_levels import PIECE, ROOTS_OF_AB, LevelWriter, product
 from palgan_jax.data.levels import to_bytes
 from palgan_jax.data.picture import Picture
 from palgan_jax.util.threads import available_cores
@@ -142,10 +142,12 @@ class LinearColors:
         """Takes ab = offset + slope * L, maps (h, w, 2), for a picture of size (H, W)."""
         (height, width), rows = size, len(offset)
         self._offset, self._slope = offset, slope
-        maps = np.concatenate([offset, slope], axis=-1)
+        # The roots of X and Z (see lab_levels) are linear functions of L, too.
+        maps = np.concatenate([16 + offset * ROOTS_OF_AB, 1 + slope * ROOTS_OF_AB], axis=-1)
         planes = (Image.fromarray(np.ascontiguousarray(maps[..., i], np.float32)) for i in range(4))
         # Along rows by Pillow, and down columns as a product of matrices, a third of Pillow's time.
-        self._wide = [np.asarray(plane.resize((width, rows), Image.Resampling.BICUBIC)) for plane in planes]
+        wide = (plane.resize((width, rows), Image.Resampling.BICUBIC) for plane in planes)
+        self._wide = np.stack([np.asarray(plane) for plane in wide])
         self._weights = _interpolation(rows, height)
         used = self._weights != 0
         self._first, self._last = used.argmax(axis=1), rows - used[:, ::-1].argmax(axis=1)
@@ -154,17 +156,15 @@ class LinearColors:
         """Returns them for a picture of another size (H, W)."""
         return LinearColors(self._offset, self._slope, size)
 
-    def rows(self, l: np.ndarray, top: int, bottom: int) -> np.ndarray:
-        """Returns the ab (2, bottom - top, W) of rows top..bottom, whose L is l (bottom - top, W)."""
+    def roots(self, l: np.ndarray, top: int, bottom: int) -> np.ndarray:
+        """Returns the roots (3, bottom - top, W), see `lab_levels`, of rows top..bottom, of L (bottom - top, W)."""
         near = slice(self._first[top:bottom].min(), self._last[top:bottom].max())
-        weights = np.ascontiguousarray(self._weights[top:bottom, near])
-        maps = np.empty((4, *l.shape), np.float32)
-        for i, wide in enumerate(self._wide):
-            product(weights, wide[near], maps[i])
-        ab, slope = maps[:2], maps[2:]
+        maps = product(np.ascontiguousarray(self._weights[top:bottom, near]), self._wide[:, near])
+        slope = maps[2:]
         slope *= l
-        ab += slope
-        return ab
+        maps[:2] += slope
+        np.add(l, 16, out=maps[2])
+        return maps[:3]
 
 
 class PixelColors:
@@ -213,23 +213,30 @@ class Colors:
         masks = [np.asarray(Image.fromarray(mask).resize(size[::-1])) for mask in self.masks]
         return Colors(luminance, [painting.resized(size) for painting in self.paintings], masks)
 
-    def rows(self, top: int, bottom: int) -> np.ndarray:
-        """Returns the ab (2, N) of the pixels of rows top..bottom."""
+    def roots(self, top: int, bottom: int) -> np.ndarray:
+        """Returns the roots (3, N), see `lab_levels`, of the pixels of rows top..bottom."""
         l = self.luminance[top:bottom]
-        color, *over = (painting.rows(l, top, bottom) for painting in self.paintings)
+        color, *over = (painting.roots(l, top, bottom) for painting in self.paintings)
         for part, mask in zip(over, self.masks, strict=True):
             part -= color
             part *= mask[top:bottom] * np.float32(1 / 255)
             color += part
         if self.added is not None:
-            color += self.added.rows(l, top, bottom)
-        return color.reshape(2, -1)
+            added = self.added.roots(l, top, bottom)
+            added -= added[2].copy()
+            color += added
+        return color.reshape(3, -1)
+
+    def ab(self, top: int, bottom: int) -> np.ndarray:
+        """Returns the ab (N, 2) of the pixels of rows top..bottom."""
+        *roots, gray = self.roots(top, bottom)
+        return (roots - gray).T / ROOTS_OF_AB
 
 
 def ab_of(colors: Colors) -> np.ndarray:
     """Returns all colors of a picture: ab (H, W, 2)."""
     height, width = colors.luminance.shape
-    bands = [colors.rows(top, bottom).T for top, bottom in _bands(height, width)]
+    bands = [colors.ab(top, bottom) for top, bottom in _bands(height, width)]
     return np.concatenate(bands).reshape(height, width, 2)
 
 
@@ -262,27 +269,27 @@ def join_band(luminance: np.ndarray, colors: LinearColors, first: int, deep: boo
     Returns sRGB (h, W, 3): uint8, or uint16 where `deep`.
     """
 
-    def rows(top: int, bottom: int) -> np.ndarray:
-        return colors.rows(luminance[top:bottom], first + top, first + bottom).reshape(2, -1)
+    def roots(top: int, bottom: int) -> np.ndarray:
+        return colors.roots(luminance[top:bottom], first + top, first + bottom).reshape(3, -1)
 
-    return _joined(luminance, rows, deep)
+    return _joined(luminance.shape, roots, deep)
 
 
 def join_colors(colors: Colors, deep: bool = False) -> np.ndarray:
     """Joins a picture's L and colors to sRGB (H, W, 3): uint8, or uint16 where `deep`."""
-    return _joined(colors.luminance, colors.rows, deep)
+    return _joined(colors.luminance.shape, colors.roots, deep)
 
 
-def _joined(luminance: np.ndarray, rows: Callable[[int, int], np.ndarray], deep: bool) -> np.ndarray:
-    """Joins L (H, W) with colors; rows(top, bottom) returns the ab (2, N) of rows top to bottom."""
-    height, width = luminance.shape
+def _joined(size: tuple[int, int], roots: Callable[[int, int], np.ndarray], deep: bool) -> np.ndarray:
+    """Returns a picture of size (H, W); roots(top, bottom) returns the roots (3, N) of rows top to bottom."""
+    height, width = size
     rgb = np.empty((height, width, 3), np.uint16 if deep else np.uint8)
 
     def write(first: int, last: int) -> None:
         writer = LevelWriter(rgb.reshape(-1, 3))
         for band in _bands(last - first, width):
             top, bottom = (first + row for row in band)
-            writer.write(top * width, [luminance[top:bottom].ravel(), *rows(top, bottom)])
+            writer.write(top * width, roots(top, bottom))
         writer.finish()
 
     _on_all_cores(write, height, width)

@@ -255,7 +255,7 @@ class Spread:
 
 def _at(places: np.ndarray, colors: Colors) -> np.ndarray:
     """Returns the ab (N, 2) of a picture at pixels (N, 2)."""
-    return np.array([[plane[x] for plane in colors.rows(y, y + 1)] for x, y in places])
+    return np.array([colors.ab(y, y + 1)[x] for x, y in places])
 
 
 @lru_cache(maxsize=2 * _MOST_COLORS)

@@ -9,7 +9,7 @@ from scipy.ndimage import gaussian_filter
 from skimage.color import deltaE_ciede2000, rgb2lab
 
 from palgan_jax.colorize import points as module
-from palgan_jax.colorize.join import colors_of, join, join_colors, luminance
+from palgan_jax.colorize.join import ab_of, colors_of, join, join_colors, luminance
 from palgan_jax.colorize.lab_levels import lab_to_levels
 from palgan_jax.colorize.points import EDGE, Ground, Hints, Spread, parse_point
 from palgan_jax.data.decode import read_rgb
@@ -155,12 +155,9 @@ def test_a_point_is_written_as_a_pixel_and_a_color():
 def test_colors_that_are_spread_at_half_the_size_are_nearly_the_same(samples):
     lightness = luminance(read_rgb(samples / "dog.jpg"))
     points = [((256, 200), "#c03030"), ((60, 80), "#3030c0"), ((400, 400), "#30a030")]
-    planes = [
-        Spread(Ground(lightness, side), Hints.at_points(points)).over(colors_of(lightness, painting())).rows(0, 512)
-        for side in (512, 256)
-    ]
-    fine, coarse = (np.stack(plane, -1).reshape(512, 512, 2) for plane in planes)
-    plain = np.stack(colors_of(lightness, painting()).rows(0, 512), -1).reshape(512, 512, 2)
+    colors = colors_of(lightness, painting())
+    fine, coarse = (ab_of(Spread(Ground(lightness, side), Hints.at_points(points)).over(colors)) for side in (512, 256))
+    plain = ab_of(colors)
     assert np.abs(fine - coarse).mean() < 0.1 * np.abs(fine - plain).mean()
     x, y = np.transpose([place for place, _ in points])
     assert np.abs(fine - coarse)[y, x].max() < 0.5
