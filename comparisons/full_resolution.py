@@ -28,7 +28,8 @@ from comparisons.figures import means, photographs, tell
 
 def bicubic(lightness: np.ndarray, ab: np.ndarray) -> np.ndarray:
     """Joins L (H, W) with ab (R, R, 2), stretched: sRGB uint8 (H, W, 3)."""
-    from palgan_jax.colorize.join import Colors, LinearColors, join_colors
+    from palgan_jax.colorize.join import Colors, join_colors
+    from palgan_jax.colorize.linear_colors import LinearColors
 
     return join_colors(Colors(lightness, [LinearColors(ab, np.zeros_like(ab), lightness.shape)], []))
 

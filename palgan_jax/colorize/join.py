@@ -16,7 +16,8 @@ from PIL import Image
 
 from palgan_jax.color import DARK, LIGHT_OF_RGB, light_to_lightness, srgb_to_linear
 from palgan_jax.colorize.edges import Guide
-from palgan_jax.colorize.lab_levels import PIECE, ROOTS_OF_AB, LevelWriter, product
+from palgan_jax.colorize.lab_levels import PIECE, ROOTS_OF_AB, LevelWriter
+from palgan_jax.colorize.linear_colors import LinearColors
 from palgan_jax.data.levels import to_bytes
 from palgan_jax.data.picture import Picture
 from palgan_jax.util.threads import available_cores
@@ -133,62 +134,6 @@ def join(luminance: np.ndarray, ab: np.ndarray, deep: bool = False, layers: Sequ
     Returns sRGB (H, W, 3): uint8, or uint16 where `deep`.
     """
     return join_colors(colors_of(luminance, ab, layers), deep)
-
-
-class LinearColors:
-    """ab as a linear function of L, by small maps that bicubic interpolation (Pillow's) stretches over a picture."""
-
-    def __init__(self, offset: np.ndarray, slope: np.ndarray, size: tuple[int, int]) -> None:
-        """Takes ab = offset + slope * L, maps (h, w, 2), for a picture of size (H, W)."""
-        (height, width), rows = size, len(offset)
-        self._offset, self._slope = offset, slope
-        # The roots of X and Z (see lab_levels) are linear functions of L, too.
-        maps = np.concatenate([16 + offset * ROOTS_OF_AB, 1 + slope * ROOTS_OF_AB], axis=-1)
-        planes = (Image.fromarray(np.ascontiguousarray(maps[..., i], np.float32)) for i in range(4))
-        # Along rows by Pillow, and down columns as a product of matrices, a third of Pillow's time.
-        wide = (plane.resize((width, rows), Image.Resampling.BICUBIC) for plane in planes)
-        self._wide = np.stack([np.asarray(plane) for plane in wide])
-        self._weights = _interpolation(rows, height)
-        used = self._weights != 0
-        self._first, self._last = used.argmax(axis=1), rows - used[:, ::-1].argmax(axis=1)
-
-    def resized(self, size: tuple[int, int]) -> "LinearColors":
-        """Returns them for a picture of another size (H, W)."""
-        return LinearColors(self._offset, self._slope, size)
-
-    def roots(self, l: np.ndarray, top: int, bottom: int) -> np.ndarray:
-        """Returns the roots (3, bottom - top, W), see `lab_levels`, of rows top..bottom, of L (bottom - top, W)."""
-        near = slice(self._first[top:bottom].min(), self._last[top:bottom].max())
-        maps = product(np.ascontiguousarray(self._weights[top:bottom, near]), self._wide[:, near])
-        slope = maps[2:]
-        slope *= l
-        maps[:2] += slope
-        np.add(l, 16, out=maps[2])
-        return maps[:3]
-
-
-class PixelColors:
-    """ab as `LinearColors` have it, at some pixels alone."""
-
-    def __init__(self, maps: tuple[int, int], size: tuple[int, int], places: np.ndarray, l: np.ndarray) -> None:
-        """Prepares for maps of a size (h, w) over a picture of (H, W): at pixels (N, 2), x and y, whose L is l (N,)."""
-        self._down, self._across = (
-            _interpolation(count, length)[at] for count, length, at in zip(maps, size, places.T[::-1], strict=True)
-        )
-        self._l = l[:, None]
-
-    def __call__(self, offset: np.ndarray, slope: np.ndarray) -> np.ndarray:
-        """Returns the ab (N, 2) that offset + slope * L, maps (h, w, 2), have at the pixels."""
-        maps = np.concatenate([offset, slope], axis=-1)
-        rows = product(self._down, maps.reshape(len(maps), -1)).reshape(-1, *maps.shape[1:])  # (N, w, 4)
-        values = np.einsum("nwc,nw->nc", rows, self._across)
-        return values[:, :2] + values[:, 2:] * self._l
-
-
-def _interpolation(count: int, size: int) -> np.ndarray:
-    """Returns the weights (size, count) of `count` samples in each of `size` that Pillow interpolates between them."""
-    identity = Image.fromarray(np.eye(count, dtype=np.float32))
-    return np.asarray(identity.resize((count, size), Image.Resampling.BICUBIC))
 
 
 @dataclass(eq=False)

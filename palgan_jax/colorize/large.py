@@ -14,7 +14,8 @@ from palgan_jax.colorize.border import Border, find_border
 from palgan_jax.colorize.contrast import UNCHANGED, Contrast, Tones
 from palgan_jax.colorize.deep_formats import Bands
 from palgan_jax.colorize.edges import Guide
-from palgan_jax.colorize.join import LinearColors, join_band, linear_colors, luminance, with_alpha
+from palgan_jax.colorize.join import join_band, linear_colors, luminance, with_alpha
+from palgan_jax.colorize.linear_colors import LinearColors
 from palgan_jax.colorize.painting import Painting
 from palgan_jax.colorize.predictor import Colorizer
 from palgan_jax.data.tiff_bands import TiffBands

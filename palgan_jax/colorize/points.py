@@ -22,7 +22,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from palgan_jax.colorize.edges import Guide
-from palgan_jax.colorize.join import Colors, LinearColors, PixelColors, ab_of, shrink
+from palgan_jax.colorize.join import Colors, ab_of, shrink
+from palgan_jax.colorize.linear_colors import LinearColors, PixelColors
 from palgan_jax.data.decode import MAX_PIXELS, decode_picture
 from palgan_jax.data.file_bytes import read_bytes
 from palgan_jax.data.levels import to_bytes

@@ -5,7 +5,8 @@ import pytest
 from scipy.ndimage import gaussian_filter, uniform_filter
 
 from palgan_jax.colorize.edges import BLUR, SLIGHT, WINDOW, Guide
-from palgan_jax.colorize.join import Colors, LinearColors, join, join_colors, luminance
+from palgan_jax.colorize.join import Colors, join, join_colors, luminance
+from palgan_jax.colorize.linear_colors import LinearColors
 from palgan_jax.data.decode import read_rgb
 from palgan_jax.metrics.bleeding import color_bleeding
 
