@@ -104,12 +104,19 @@ class _Light:
         """
         gray = roots[2]
         chroma, share, step = roots - gray, np.zeros_like(gray), np.float32(1)
+        mixed = np.empty_like(chroma)
+
+        def take_share() -> None:
+            np.multiply(chroma, share, out=mixed)
+            np.add(mixed, gray, out=mixed)
+            self.take(mixed)
+
         for _ in range(_HALVINGS):
             step /= 2
             share += step
-            self.take(chroma * share + gray)
+            take_share()
             share -= step * self.outside()
-        self.take(chroma * share + gray)
+        take_share()
 
     def outside(self) -> np.ndarray:
         """Returns which colors (N,) are out of the gamut."""
