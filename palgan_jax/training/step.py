@@ -180,22 +180,10 @@ def _make_forward(config: ConfigDict, generator: nn.Module, discriminator: nn.Mo
 
         metrics = {f"loss/{name}": value for name, value in terms.items()}
         metrics |= {"loss/g": loss_g, "loss/d": loss_d, **judged}
-        averages: Any = g_updates.get("batch_stats", {})
-        if _palette_rests(config):
-            averages = {**averages, "palette_generator": state.generator["batch_stats"]["palette_generator"]}
-        g_updates = {"batch_stats": averages, "spectral": g_updates.get("spectral", {})}
+        g_updates = {"batch_stats": g_updates.get("batch_stats", {}), "spectral": g_updates.get("spectral", {})}
         return (loss_g, loss_d), ((g_updates, {"spectral": d_updates.get("spectral", {})}), metrics)
 
     return forward
-
-
-def _palette_rests(config: ConfigDict) -> bool:
-    """Tells whether nothing teaches palettes to a pretrained encoder's layers: the averages there are kept as well.
-
-    With averages of other pictures and sizes, the same layers would predict other palettes.
-    """
-    is_taught = config.model != "palgan" or config.loss.palette or config.loss.cells
-    return config.net.encoder != "paper" and not is_taught
 
 
 def _recolored(
