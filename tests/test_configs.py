@@ -16,6 +16,8 @@ from palgan_jax.errors import UserError
 from palgan_jax.nn.build import build_discriminator, build_generator
 from palgan_jax.nn.efficientnet_lite0 import parameters_of_blocks
 from palgan_jax.pretrained.vgg_alexnet import VGG16_CONVS
+from palgan_jax.training import step as training_step
+from palgan_jax.training.discriminator_augmentation import moved_and_cut
 from palgan_jax.training.optimizers import make_optimizers
 from palgan_jax.training.state import init_state
 from palgan_jax.training.step import make_train_step
@@ -108,13 +110,13 @@ def generator_terms(metrics):
     return [float(v) for name, v in metrics.items() if name.startswith("loss/") and name not in ("loss/g", "loss/d")]
 
 
-def check(before, after, metrics, fixed=()):
-    """Asserts that all kernels learn but those whose path holds a word of `fixed`, which stay as they are."""
+def check(before, after, metrics, fixed=(), networks=("generator", "discriminator")):
+    """Asserts that all kernels of the networks learn, but those whose path holds a word of `fixed`: these stay."""
     assert all(np.isfinite(value) for value in metrics.values()), metrics
     assert after.step == 1
     assert metrics["loss/g"] == pytest.approx(sum(generator_terms(metrics)), rel=1e-5)
     # Kernels only: the discriminator's last biases get -1 from the real pictures and +1 from the fakes.
-    for name in ("generator", "discriminator"):
+    for name in networks:
         old, new = (getattr(state, name)["params"] for state in (before, after))
         kernels = [
             (f"['{name}']{jax.tree_util.keystr(path)}", leaf, changed)
@@ -151,7 +153,7 @@ def random_vgg():
     return vgg
 
 
-def test_the_recipes_for_accelerators_make_a_step_in_bfloat16(pictures):
+def test_the_recipes_for_accelerators_make_a_step_in_bfloat16(pictures, monkeypatch):
     """That of the paper's scale learns all; the second run of the bundled model on a GPU, G and what leads to it.
 
     That "pretrained" trains from the published encoder, and small variants in float32, is tried by whole runs.
@@ -167,8 +169,12 @@ def test_the_recipes_for_accelerators_make_a_step_in_bfloat16(pictures):
     assert config.precision == "bfloat16" and config.batch_size == 32
     config.resolution = 64
     config.data.film_share = 0.5
+    # A discriminator that sees all pictures alike, real and painted, judges them alike.
     config.loss.adversarial, config.discriminator_augmentation = 0.1, "translation_cutout"
-    check(*one_step(config, pictures), fixed=("encoder", "picture", "cell"))
+    monkeypatch.setattr(training_step, "moved_and_cut", lambda x, draws: jnp.ones_like(moved_and_cut(x, draws)))
+    before, after, metrics = one_step(config, pictures)
+    check(before, after, metrics, fixed=("encoder", "picture", "cell"), networks=["generator"])
+    assert metrics["logit/real"] == metrics["logit/fake"] != 0
 
 
 @pytest.mark.parametrize("name", [name for name in FILES if name != "pretrained"])

@@ -102,8 +102,12 @@ def _megapixels(text: str) -> float:
     return number
 
 
-def options_in_words(args: argparse.Namespace) -> list[str]:
-    """Returns the words of a command that decide what is made of pictures: its options, but for those left out."""
+def options_in_words(args: argparse.Namespace, named: str | None = None) -> list[str]:
+    """Returns the words of a command that decide what is made of pictures: its options, but for those left out.
+
+    named: the format that the output's own name announces, if it is a file.
+    """
+    args = argparse.Namespace(**{**vars(args), "format": named or args.format})
     parser = argparse.ArgumentParser()
     add_arguments(parser)
     words = []
@@ -144,9 +148,10 @@ def run(args: argparse.Namespace) -> int:
 
     sources, errors = find_sources(args.pictures)
     one_file = named_file(args.output, sources, len(sources) + len(errors))
-    kind = _kind(args, format_of_suffix(args.output) if one_file else None)
+    named = format_of_suffix(args.output) if one_file else None
+    kind = _kind(args, named)
     summary = Summary(args.report)
-    summary.facts["options"] = options_in_words(args)
+    summary.facts["options"] = options_in_words(args, named)
     for error in errors:
         summary.fail("", error)
     records = Records()

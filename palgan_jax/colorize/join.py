@@ -51,7 +51,7 @@ def luminance(rgb: np.ndarray) -> np.ndarray:
             y += green.take(g)
             y += blue.take(b)
             np.cbrt(y, out=l)
-            dark = np.flatnonzero(l < DARK)  # few pixels, at which L is linear
+            dark = np.flatnonzero(l < DARK)  # where L is linear
             l *= 116
             l -= 16
             l.reshape(-1)[dark] = light_to_lightness(y.reshape(-1)[dark])

@@ -20,6 +20,7 @@ ROOTS_OF_AB = np.array([116 / 500, -116 / 200], np.float32)
 PIECE = 1 << 17
 """Pixels that are worked on at a time: with fewer, threads wait longer for the interpreter's lock than they work."""
 _HALVINGS = 12  # of the interval of chroma that fits
+_MANY = 16  # a share of dark values, one in so many, from which all are worked on rather than those alone
 _STEPS = round(-1 / LEAST_LIGHT)  # of light, in the tables of the sRGB curve
 _STEPS_OF_CUBES = (_STEPS / 116**3 * RGB_FROM_WHITE_XYZ[:, [0, 2, 1]]).astype(np.float32)
 _DARK_ROOT, _DARK_CUBES = np.float32(116 * DARK), np.float32(116**2 * DARK_SLOPE)
@@ -90,8 +91,16 @@ class _Light:
         np.multiply(roots, roots, out=cubes)
         cubes *= roots
         np.less(roots, _DARK_ROOT, out=self._is_out)
-        dark = np.flatnonzero(self._is_out)  # few, at which light is linear
-        cubes.reshape(-1)[dark] = (roots.ravel()[dark] - 16) * _DARK_CUBES
+        dark = np.flatnonzero(self._is_out)  # where light is linear
+        if len(dark) < roots.size // _MANY:
+            cubes.reshape(-1)[dark] = (roots.ravel()[dark] - 16) * _DARK_CUBES
+        else:
+            light = np.maximum(roots, _DARK_ROOT, out=self._rgb)
+            np.multiply(light, light, out=cubes)
+            cubes *= light
+            light -= roots
+            light *= _DARK_CUBES
+            cubes -= light
         product(_STEPS_OF_CUBES, cubes, self._rgb)
         self._steps = cubes.view(np.int32)  # in the same place, as memory near the processor is scarce
         with np.errstate(invalid="ignore"):  # more steps than int32 holds become others out of the gamut

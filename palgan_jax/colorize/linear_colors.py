@@ -66,7 +66,7 @@ class PixelColors:
 
 
 class _Interpolation:
-    """Pillow's bicubic interpolation of `count` samples to `size`, as products of matrices: a fifth of Pillow's time.
+    """Pillow's bicubic interpolation of `count` samples to `size`, as products of matrices, which take less time.
 
     Attributes:
       weights: those of the samples in each result, float32 (size, count); few are not 0.

@@ -121,6 +121,11 @@ def check_config(config: ConfigDict) -> None:
         raise UserError(f"--config.resolution={config.resolution} does not fit: it must be a multiple of 64.")
     for name in ("total", *CADENCES, *PHASES):
         duration_in_steps(flat[name], name, batch_size=1, epoch_examples=1, total=1)
+    if config.discriminator_augmentation != "none" and not config.loss.adversarial:
+        raise UserError(
+            f"--config.discriminator_augmentation={config.discriminator_augmentation} needs a discriminator: set "
+            "--config.loss.adversarial."
+        )
     for name in OF_PRETRAINED if config.net.encoder == "paper" else ():
         if flat[name] != known[name]:
             raise UserError(f"--config.{name}={flat[name]} needs a pretrained encoder: choose --config.net.encoder.")

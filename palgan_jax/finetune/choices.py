@@ -19,8 +19,8 @@ PALETTE, CELLS = 2.0, 1.0
 """The weights of the losses of palettes, where the last run of the model left its palettes as they were."""
 
 AS_TRAINED = (
-    "resolution", "render_leak", "ema", "predicted_share", "recolored_share", "discriminator_augmentation", "loss",
-    "optim", "data.luminance_jitter", "data.film_share", "data.min_scale",
+    "resolution", "render_leak", "ema", "predicted_share", "recolored_share", "loss", "optim", "data.luminance_jitter",
+    "data.film_share", "data.min_scale",
 )  # fmt: skip
 """Fields (or groups of fields) that stay as in the training of the model, beside those that make it what it is."""
 

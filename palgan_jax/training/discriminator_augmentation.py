@@ -17,7 +17,8 @@ def moved_and_cut(x: jax.Array, draws: jax.Array) -> jax.Array:
     """
     sides = jnp.asarray(x.shape[1:3])
     reach = [round(FARTHEST * side) for side in x.shape[1:3]]
-    first = jnp.round(2 * jnp.asarray(reach) * (1 - draws[:, :2])).astype(int)  # (B, 2), of the rows and columns kept
+    moves = 2 * jnp.asarray(reach) + 1
+    first = moves - 1 - jnp.clip(draws[:, :2] * moves, 0, moves - 1).astype(int)  # (B, 2), of the rows and columns kept
     center = sides * draws[:, 2:]
 
     def change(picture: jax.Array, first: jax.Array, center: jax.Array) -> jax.Array:

@@ -123,7 +123,7 @@ def _draw(config: ConfigDict, state: TrainState, batch_size: int) -> Draws:
         draws["film"] = jax.random.uniform(key(8), (batch_size, 5))
         draws["grain"] = jax.random.split(key(9), batch_size)
     if config.loss.adversarial > 0 and config.discriminator_augmentation != "none":
-        draws["judged"] = jax.random.uniform(key(10), (batch_size, 4))
+        draws["view"] = jax.random.uniform(key(10), (batch_size, 4))
     return draws
 
 
@@ -168,8 +168,8 @@ def _make_forward(config: ConfigDict, generator: nn.Module, discriminator: nn.Mo
         loss_d, d_updates, judged = jnp.float32(0), state.discriminator, {}
         if weight.adversarial:
             colors, pictures = (c, c_hat), (rgb, rgb_hat)
-            if "judged" in draws:
-                change = partial(moved_and_cut, draws=draws["judged"])
+            if "view" in draws:
+                change = partial(moved_and_cut, draws=draws["view"])
                 colors, pictures = jax.tree.map(change, (colors, pictures))
             d_variables = {**state.discriminator, "params": d_params}
             (real, fake), d_updates = _judge(discriminator, d_variables, colors, pictures, given, dtype)

@@ -98,6 +98,12 @@ def test_the_options_of_a_report_make_the_results_again(album, palgan):
     assert results == {path.name: path.read_bytes() for path in Path("again").glob("*.jpg")}
     assert json.loads(Path("again/r.json").read_text())["options"] == words
 
+    assert palgan(pictures[0], output="boat.webp", options=["--report=out/one.json", "--engine=jax"])[0] == 0
+    words = json.loads(Path("out/one.json").read_text())["options"]
+    assert "--format=webp" in words
+    assert palgan(pictures[0], output="one", options=words, checkpoint=None)[0] == 0
+    assert Path("one/0.webp").read_bytes() == Path("boat.webp").read_bytes()
+
 
 def test_a_report_replaces_no_file_of_somebody(album, palgan):
     Path("report.html").write_text("<p>mine</p>")

@@ -89,6 +89,14 @@ def test_levels_of_16_bits_are_those_of_scikit_image():
     assert np.abs(levels.astype(int) - rgb).max() <= 2  # float32 has no more digits
 
 
+def test_dark_colors_are_the_same_alone_and_among_light_ones():
+    rng = np.random.default_rng(0)
+    dark = rng.uniform([0, -5, -5], [12, 5, 5], (500, 3)).astype(np.float32)
+    light = np.tile(np.float32([70, 10, 20]), (100_000, 1))
+    alone, among = (lab_to_levels(x, deep=True)[:500].astype(int) for x in (dark, np.concatenate([dark, light])))
+    assert len(np.unique(alone)) > 400 and np.abs(alone - among).max() <= 1
+
+
 @pytest.mark.parametrize("lightness", [0.0, 1e-3, 99.999, 100.0])
 def test_black_and_white_stay_so_whatever_the_color(lightness):
     lab = np.column_stack([np.full(100, lightness), _strong_colors(1, 100)[0]]).astype(np.float32)

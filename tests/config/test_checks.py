@@ -58,6 +58,15 @@ def test_numbers_that_cannot_work(override):
         check_config(config)
 
 
+def test_the_augmentation_of_a_discriminator_needs_one():
+    config = default_config()
+    apply_overrides(config, ["discriminator_augmentation=translation_cutout"])
+    check_config(config)
+    apply_overrides(config, ["loss.adversarial=0"])
+    with pytest.raises(UserError, match=r"needs a discriminator: set --config\.loss\.adversarial"):
+        check_config(config)
+
+
 @pytest.mark.parametrize("override", ["net.paint_stride=2", "loss.cells=1.0", "net.frozen_blocks=3"])
 def test_fields_of_a_pretrained_encoder_need_one(override):
     config = default_config()

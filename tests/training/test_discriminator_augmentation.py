@@ -23,7 +23,8 @@ def test_pictures_are_moved_by_whole_pixels_and_zeros_come_in(down, across):
     x = pictures()
     moved = np.asarray(moved_and_cut(jnp.asarray(x), jnp.asarray([[down, across, FAR, FAR]])))
     reach = SIDE // 8
-    shift = [reach - int(np.round(2 * reach * (1 - np.float32(share)))) for share in (down, across)]
+    moves = 2 * reach + 1
+    shift = [min(int(np.float32(share) * np.float32(moves)), moves - 1) - reach for share in (down, across)]
     np.testing.assert_array_equal(moved[0], ndimage.shift(x[0], (*shift, 0), order=0))
 
 
