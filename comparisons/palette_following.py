@@ -110,37 +110,42 @@ def main() -> None:
         "common": lambda light, h, ab, p: paint(light, common),
         "common, moved": lambda light, h, ab, p: followed(paint(light, common), common, p, *kind),
     }
+
+    def joined(light: np.ndarray, ab: np.ndarray) -> np.ndarray:
+        return join(light, np.ascontiguousarray(ab, np.float32))
+
+    def distance(lab: np.ndarray, h: np.ndarray) -> float:
+        return float(hellinger(histogram(lab[..., 1:] / np.float32(kind[1]), kind[0]), h))
+
     figures: dict[str, list[float]] = {}
+    tables: dict[str, np.ndarray] = {}
     for name in KINDS:
         rows: dict[str, list[tuple[float, ...]]] = {}
         for truth, light, h, p in zip(truths, lights, asked[name], predicted, strict=True):
             ab = paint(light, h)
             for way, change in (ways | (guesses if name == "automatic" else {})).items():
-                painted = join(light, np.ascontiguousarray(change(light, h, ab, p), np.float32))
-                lab = bytes_to_lab(painted)[..., 1:]
+                painted = joined(light, change(light, h, ab, p))
+                lab = bytes_to_lab(painted)
                 square = np.mean((painted.astype(float) - truth) ** 2)
                 rows.setdefault(way, []).append((
                     10 * np.log10(255**2 / square),
-                    float(np.linalg.norm(lab - bytes_to_lab(truth)[..., 1:], axis=-1).mean()),
-                    float(hellinger(histogram(lab / np.float32(kind[1]), kind[0]), common if "common" in way else h)),
+                    float(np.linalg.norm((lab - bytes_to_lab(truth))[..., 1:], axis=-1).mean()),
+                    distance(lab, common if "common" in way else h),
                     float(colorfulness(painted[None].astype(np.float32))[0]),
                 ))  # fmt: skip
-        alone = np.array(rows["alone"])[:, 0]
         for way, found in rows.items():
-            over = np.array(found)[:, 0] - alone
+            table = tables[f"{name}, {way}"] = np.array(found)
+            over = (table - tables[f"{name}, alone"])[:, 0]
             half = 1.96 * over.std() / len(over) ** 0.5
-            figures[f"{name}, {way}"] = [*np.mean(found, 0), over.mean(), half]
+            figures[f"{name}, {way}"] = [*table.mean(0), over.mean(), half]
             print(f"{name}, {way:16}", *(f"{x:9.3f}" for x in figures[f"{name}, {way}"]), flush=True)
 
-    def distance(light: np.ndarray, ab: np.ndarray, h: np.ndarray) -> float:
-        lab = bytes_to_lab(join(light, np.ascontiguousarray(ab, np.float32)))
-        return float(hellinger(histogram(lab[..., 1:] / np.float32(kind[1]), kind[0]), h))
-
-    nearer = [
-        distance(light, moved(light, h, paint(light, h), p), h) < distance(light, paint(light, p), h)
+    automatic = [
+        distance(bytes_to_lab(joined(light, paint(light, p))), h)
         for light, h, p in zip(lights, asked["foreign"], predicted, strict=True)
     ]
-    tell({"photographs": len(truths), "nearer": np.mean(nearer)} | figures, 24, args.json, hidden=figures)
+    nearer = np.mean(tables["foreign, moved"][:, 2] < automatic)
+    tell({"photographs": len(truths), "nearer": nearer} | figures, 24, args.json, hidden=figures)
 
 
 if __name__ == "__main__":

@@ -88,19 +88,18 @@ class _Light:
         count = roots.shape[1]
         cubes, self._rgb = self._floats[: 6 * count].reshape(2, 3, count)
         self._is_out = self._flags[: 3 * count].reshape(3, count)
-        np.multiply(roots, roots, out=cubes)
-        cubes *= roots
         np.less(roots, _DARK_ROOT, out=self._is_out)
         dark = np.flatnonzero(self._is_out)  # where light is linear
-        if len(dark) < roots.size // _MANY:
+        are_few = len(dark) < roots.size // _MANY
+        curved = roots if are_few else np.maximum(roots, _DARK_ROOT, out=self._rgb)
+        np.multiply(curved, curved, out=cubes)
+        cubes *= curved
+        if are_few:
             cubes.reshape(-1)[dark] = (roots.ravel()[dark] - 16) * _DARK_CUBES
         else:
-            light = np.maximum(roots, _DARK_ROOT, out=self._rgb)
-            np.multiply(light, light, out=cubes)
-            cubes *= light
-            light -= roots
-            light *= _DARK_CUBES
-            cubes -= light
+            curved -= roots
+            curved *= _DARK_CUBES
+            cubes -= curved
         product(_STEPS_OF_CUBES, cubes, self._rgb)
         self._steps = cubes.view(np.int32)  # in the same place, as memory near the processor is scarce
         with np.errstate(invalid="ignore"):  # more steps than int32 holds become others out of the gamut
