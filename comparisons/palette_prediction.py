@@ -14,7 +14,10 @@ is the mean of such a palette and of the bundled model's; "mirrored" is the mean
 A row has the Hellinger distance from the truth's palette over TRAIN, each third predicted from the other two (which
 says something of ImageNet's encoder alone), and, for VAL and SAMPLES, that distance, PSNR in dB, the distance of ab and
 colorfulness of what the bundled G paints with the palettes; then the first two over the bundled model's, paired, with
-half of the 95 % interval.
+half of the 95 % interval. "Enlarged" is the bundled model's palette of the picture at 320 x 320, where things are as
+large as in the crops that the model was trained on (Touvron et al., "Fixing the train-test resolution discrepancy",
+2019). The last lines have the distances of VAL and SAMPLES where fewer photographs of TRAIN are learned from ("roots,
+kernel", ImageNet's encoder), as means over draws of them.
 """
 
 import argparse
@@ -38,6 +41,8 @@ from palgan_jax.pretrained.load import load_efficientnet_lite0
 from palgan_jax.training.augmentation import jittered
 
 SIDE, FOLDS, BATCH = 256, 3, 8
+ENLARGED = 320
+FEWER, DRAWS = (60, 122, 244, 365), 8
 LEVELS = (1280, 24, 40, 112, 320, 16)  # features of the head, of four levels and of the luminance
 Fit = Callable[[np.ndarray, np.ndarray], Callable[[np.ndarray], np.ndarray]]
 """fit(features (N, F), palettes (N, K)) -> predict(features (M, F)) -> palettes (M, K)."""
@@ -66,11 +71,11 @@ def make_features(colorizer: Colorizer, encoder: Any) -> Callable[..., np.ndarra
     @jax.jit
     def of_batch(rgb: jax.Array, tones: jax.Array) -> Any:
         l = jittered(from_bytes(rgb)[0], tones, 1.0)
-        _, seen = colorizer.network.apply(
+        _, captured = colorizer.network.apply(
             variables, l, method=lambda net, l: net.palette_generator(l, False)[0],
             capture_intermediates=lambda module, _: module.name == "picture_features", mutable=["intermediates"],
         )  # fmt: skip
-        return seen["intermediates"]["palette_generator"]["picture_features"]["__call__"][0]
+        return captured["intermediates"]["palette_generator"]["picture_features"]["__call__"][0]
 
     def features(rgb: np.ndarray, tones: np.ndarray | None = None) -> np.ndarray:
         same = np.tile(np.float32([0.5, 0.625, 0.5]), (len(rgb), 1))  # leaves the tones as they are
@@ -201,7 +206,7 @@ def main() -> None:
     for source, encoder in (("bundled", None), ("ImageNet", load_efficientnet_lite0())):
         features = make_features(colorizer, encoder)
         x = np.stack([features(rgb, tone) for rgb, tone in zip(versions, tones, strict=True)])  # (versions, N, F)
-        seen = {name: features(rgb) for name, rgb in sets.items()}
+        inputs = {name: features(rgb) for name, rgb in sets.items()}
 
         def fitted(fit: Fit, kept: np.ndarray, x: np.ndarray = x) -> Callable[[np.ndarray], np.ndarray]:
             return fit(x[:, kept].reshape(-1, x.shape[-1]), palettes[:, kept].reshape(-1, palettes.shape[-1]))
@@ -211,13 +216,25 @@ def main() -> None:
             for number in range(FOLDS if encoder else 0):
                 cross[fold == number] = fitted(fit, fold != number)(x[0, fold == number])
             predict = fitted(fit, np.ones(len(paths), bool))
-            predicted = {name: predict(seen[name]) for name in sets}
+            predicted = {name: predict(inputs[name]) for name in sets}
             distance = float(hellinger(cross, palettes[0]).mean()) if encoder else None
             tell(f"{source}: {way}", predicted, distance)
             if way.startswith("roots"):
                 tell(f"{source}: {way}, half", {name: (h + bundled[name]) / 2 for name, h in predicted.items()})
     mirrored = {n: np.stack([colorizer.predict(luminance(rgb[:, ::-1]))[0] for rgb in sets[n]]) for n in sets}
     tell("bundled, mirrored", {name: (h + mirrored[name]) / 2 for name, h in bundled.items()})
+    colorizer.resolution = ENLARGED
+    enlarged = {n: np.stack([colorizer.predict_palette(luminance(rgb)).shares for rgb in sets[n]]) for n in sets}
+    colorizer.resolution = SIDE
+    tell("bundled, enlarged", enlarged)
+    for count in FEWER:
+        learned = [draw.permutation(len(paths)) < count for _ in range(DRAWS)]
+        distances = [
+            {name: hellinger(predict(inputs[name]), truths[name]).mean() for name in sets}
+            for predict in (fitted(WAYS["roots, kernel"], kept) for kept in learned)
+        ]
+        means = {name: np.mean([one[name] for one in distances]) for name in sets}
+        print(f"of {count} photographs", *(f"| {name} {mean:.4f}" for name, mean in means.items()), flush=True)
 
 
 if __name__ == "__main__":
