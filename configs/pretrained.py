@@ -84,6 +84,7 @@ def _paint(config: ConfigDict) -> ConfigDict:
     config.eval_every = config.checkpoint_every = "250 steps"
     config.sheet_every = "500 steps"
     config.best = "val/ab_error"
+    config.keep = 4  # the last quarter of the run, of which `palgan export --average` takes two
     return config
 
 

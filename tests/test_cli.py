@@ -137,7 +137,21 @@ def test_export_averages_the_weights_of_steps(palgan, workdir, tmp_path):
     np.testing.assert_array_equal(weights.variables["spectral"]["u"], states[1].generator["spectral"]["u"])
 
 
-@pytest.mark.parametrize("steps", ["10", "10,10", "10,x", ""])
+@pytest.mark.parametrize("steps", ["best,20", "best,10,20"])
+def test_the_best_step_is_one_of_those_that_are_averaged_and_counts_once(palgan, workdir, tmp_path, steps):
+    code, out, _ = palgan("export", workdir, tmp_path / "mean.safetensors", "--average", steps)
+    assert code == 0 and "steps 10, 20" in out
+    mean = sum(kernel(build(step).ema) for step in (10, 20)) / 2
+    np.testing.assert_allclose(kernel(load_weights(tmp_path / "mean.safetensors").variables), mean, rtol=1e-6)
+
+
+def test_the_best_step_and_the_same_by_its_number_have_no_mean(palgan, workdir, tmp_path):
+    code, out, err = palgan("export", workdir, tmp_path / "mean.safetensors", "--average", "best,10")
+    assert (code, out) == (2, "") and is_one_sentence(err, "step 10 of", "name another step")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("steps", ["10", "best", "10,10", "best,best", "10,last", ""])
 def test_export_averages_nothing_else(palgan, workdir, tmp_path, capsys, steps):
     with pytest.raises(SystemExit) as ended:
         palgan("export", workdir, tmp_path / "mean.safetensors", "--average", steps)
@@ -146,7 +160,7 @@ def test_export_averages_nothing_else(palgan, workdir, tmp_path, capsys, steps):
 
 def test_weights_of_different_networks_have_no_mean(workdir):
     one = find_weights(workdir)
-    other = replace(one, variables={**one.variables, "params": {"more": np.zeros(3)}})
+    other = replace(one, step=10, variables={**one.variables, "params": {"more": np.zeros(3)}})
     with pytest.raises(UserError, match="different networks have no mean"):
         average_weights([one, other])
 

@@ -15,12 +15,15 @@ from palgan_jax.errors import UserError
 
 
 def average_weights(weights: Sequence[Weights]) -> Weights:
-    """Returns the mean of weights that have one config, as those of the last step.
+    """Returns the mean of weights that have one config, as those of the last step; a step that comes twice counts once.
 
     Vectors of spectral norms are no averages, but those of the last step. The metrics of each step say nothing of the
-    mean and are left out. Raises UserError where the weights are not all of the same parameters.
+    mean and are left out. Raises UserError where the weights are not all of the same parameters, or all of one step.
     """
+    weights = list({one.step: one for one in weights}.values())
     last = max(weights, key=lambda one: one.step)
+    if len(weights) < 2:
+        raise UserError(f"{last.source} is all that was named, and has no mean: name another step beside it.")
     structures = {str(jax.tree.map(np.shape, one.variables)) for one in weights}
     if len(structures) > 1:
         raise UserError("weights of different networks have no mean: name steps of one run.")

@@ -263,3 +263,12 @@ def best_step(metrics: Mapping[int, Mapping], name: str | None, mode: str) -> in
     sign = 1 if mode == "max" else -1
     values = [(sign * figures[name], step) for step, figures in metrics.items() if figures.get(name) is not None]
     return max(values)[1] if values else None
+
+
+def preserved_steps(metrics: Mapping[int, Mapping], keep: int, best: str | None, best_mode: str) -> set[int]:
+    """Returns those of the steps that stay: the latest few and the best.
+
+    `metrics`: the figures of each step; the other arguments are those of `saving.Checkpoints`.
+    """
+    first = best_step(metrics, best, best_mode)
+    return {*sorted(metrics)[-keep:], *([] if first is None else [first])}

@@ -30,6 +30,7 @@ from palgan_jax.checkpoint.reading import (
     first_cause,
     own_process,
     path_of,
+    preserved_steps,
     read_note,
     shapes_of,
 )
@@ -145,10 +146,9 @@ class Checkpoints:
         return None if step is None else (step, self._metrics[step])
 
     def _preserved(self, steps: Collection[int]) -> set[int]:
-        """Returns those of the steps that the policy keeps: the latest few and the best."""
-        candidates = sorted(set(steps) - self._abandoned)
-        best = best_step({step: self._metrics.get(step, {}) for step in candidates}, self._best, self._mode)
-        return {*candidates[-self._keep :], *([] if best is None else [best])}
+        candidates = set(steps) - self._abandoned
+        metrics = {step: self._metrics.get(step, {}) for step in candidates}
+        return preserved_steps(metrics, self._keep, self._best, self._mode)
 
     def save(self, step: int, state: Any, *, data_position: int, config: dict, metrics: Mapping | None = None) -> bool:
         """Starts to write a checkpoint and returns once the state is copied off the devices (it may then be donated).

@@ -26,7 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     chosen = parser.add_mutually_exclusive_group()
     chosen.add_argument("--best", action="store_true", help="the best checkpoint, not the latest")
     chosen.add_argument(
-        "--average", metavar="STEPS", type=_steps, help="the mean of the weights of several steps: 1500,3250,4000"
+        "--average", metavar="STEPS", type=_steps, help="the mean of the weights of several steps: best,3250,4000"
     )
     parser.add_argument(
         "--painter", action="store_true", help=".onnx: the part that paints with a given palette, at any size"
@@ -34,13 +34,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(run=run)
 
 
-def _steps(text: str) -> list[int]:
+def _steps(text: str) -> list[int | str]:
     try:
-        steps = [int(word) for word in text.split(",")]
+        steps = [word if word == "best" else int(word) for word in text.split(",")]
     except ValueError:
         steps = []
     if len(set(steps)) < 2 or len(set(steps)) < len(steps):
-        raise argparse.ArgumentTypeError(f"{text!r} does not name two steps or more, each once, as in 1500,3250,4000")
+        raise argparse.ArgumentTypeError(f"{text!r} does not name two steps or more, each once, as in best,3250,4000")
     return steps
 
 

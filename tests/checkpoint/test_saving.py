@@ -1,5 +1,6 @@
 """Checkpoints of a run: the same bits back on any mesh, the latest and the best kept."""
 
+import re
 import shutil
 
 import jax
@@ -8,14 +9,15 @@ import numpy as np
 import pytest
 
 from palgan_jax.checkpoint.compatibility import is_key
-from palgan_jax.checkpoint.reading import load_ema
+from palgan_jax.checkpoint.reading import load_ema, preserved_steps
 from palgan_jax.checkpoint.saving import Checkpoints
-from palgan_jax.config import Phases, default_config
+from palgan_jax.config import Phases, default_config, load_config
 from palgan_jax.errors import UserError
 from palgan_jax.nn.build import build_discriminator, build_generator
 from palgan_jax.training.optimizers import make_optimizers
 from palgan_jax.training.state import ema_variables, init_state
 from tests.support.checkpoint_state import CONFIG, abstract, assert_same, build, mesh, raw, save_steps, sharded
+from tests.support.places import ROOT
 
 
 def test_restored_state_is_bit_identical_with_its_note(tmp_path, state, one):
@@ -165,6 +167,24 @@ def test_keeps_the_latest_and_the_best(tmp_path, state):
         checkpoints.wait()
         assert checkpoints.steps == [7, 8] and checkpoints.best_step == 8
     assert load_ema(tmp_path, "best").step == 8
+
+
+def test_the_steps_whose_mean_is_bundled_are_there_at_the_end_whichever_is_the_best():
+    """The documented command asks for steps of the documented run, which removes most of its checkpoints."""
+    text = (ROOT / "docs" / "model.md").read_text()
+    command = re.search(r"palgan export runs/pretrained \S+ --average (\S+)", text)
+    assert command is not None
+    named, config = command[1].split(","), load_config("pretrained:paint")
+    every, total = (int(field.removesuffix(" steps")) for field in (config.eval_every, config.total))
+    steps = range(every, total + 1, every)
+    for best in steps:
+        there = {}
+        for step in steps:
+            there[step] = {config.best: 17.0 if step == best else 18.0}
+            kept = preserved_steps(there, config.keep, config.best, "min")
+            there = {step: there[step] for step in kept}
+        assert named[0] == "best" and best in there
+        assert {int(step) for step in named[1:]} <= there.keys()
 
 
 def test_best_can_be_the_least(tmp_path, state):
