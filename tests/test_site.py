@@ -19,6 +19,7 @@ from palgan_jax import cli
 from palgan_jax.data import source
 from palgan_jax.data.protocols import Pictures
 from palgan_jax.errors import ExitCode, UserError
+from palgan_jax.evaluation.command import check_arguments
 from palgan_jax.metrics.catalogue import METRICS
 from palgan_jax.metrics.measure import measure
 from tests.support.places import ROOT
@@ -104,17 +105,63 @@ def commands(page: str) -> list[str]:
     return [line for line in lines if line.startswith("palgan ")]
 
 
+def inline_commands(text: str) -> list[str]:
+    """Returns the commands of palgan in the sentences of a text, each as one line."""
+    sentences = re.sub(r"^```.*?^```", "", text, flags=re.MULTILINE | re.DOTALL)
+    return [" ".join(code.split()) for code in re.findall(r"`(palgan [a-z][^`]*)`", sentences)]
+
+
+def refusal(line: str, capsys) -> str:
+    """Returns what the program says against a command, without running it; "" where it would run."""
+    parser = cli._parser(cli.COMMANDS)
+    try:
+        args, rest = parser.parse_known_args(shlex.split(line)[1:])
+        if args.command == "evaluate" and not args.action:
+            check_arguments(args)
+    except SystemExit as end:
+        return capsys.readouterr().err if end.code else ""
+    except UserError as error:
+        return str(error)
+    fields = args.command in cli.TAKE_CONFIG_FIELDS and all(word.startswith("--config.") for word in rest)
+    return "" if fields else " ".join(rest)
+
+
+NAME = re.compile(r"palgan( [a-z]+){1,2}( --[\w-]+( [^ -]\S*)?)?")
+"""What only names a command, with an option of it at most: such a name is no whole command."""
+LACKS = re.compile(r"the following arguments are required|expected (one|at least one) argument|needs --")
+
+
+def inline_refusal(line: str, capsys) -> str:
+    """Returns what is wrong with a command in a sentence. Names of commands may lack arguments, and so may `...`."""
+    words = line.removesuffix(" ...")
+    said = refusal(words, capsys)
+    return "" if LACKS.search(said) and (words != line or NAME.fullmatch(line)) else said
+
+
 @pytest.mark.parametrize("page", [*PAGES, "../README.md"])
 def test_the_commands_of_the_documents_are_understood(page, capsys):
-    parser = cli._parser(cli.COMMANDS)
     for line in commands(page):
-        try:
-            args, rest = parser.parse_known_args(shlex.split(line)[1:])
-        except SystemExit as end:
-            pytest.fail(f"{line}: {capsys.readouterr().err}") if end.code else None
-        else:
-            assert args.command in cli.TAKE_CONFIG_FIELDS or not rest, line
-            assert all(word.startswith("--config.") for word in rest), line
+        assert not refusal(line, capsys), line
+    for line in inline_commands((DOCS / page).read_text()):
+        assert not inline_refusal(line, capsys), line
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("`palgan evaluate --truth folder:photos --metrics psnr`", "needs --output"),
+        ("`palgan evaluate --truth folder:photos\n--output results --train folder:others`", "--train is for"),
+        ("`palgan evaluate --truth folder:photos [--palette truth]`", "invalid choice"),
+        ("`palgan colorize old --output colored --colour 2`", "--colour 2"),
+        ("`palgan evaluate compare A B --pages all`", "--pages all"),
+        ("`palgan evaluate --palette mean`, `palgan web --static`, `palgan runs show`, `palgan train ...`", ""),
+        ("`palgan export CHECKPOINT FILE` and `palgan evaluate compare A B`", ""),
+    ],
+)
+def test_commands_in_sentences_that_would_be_refused_are_noticed(text, said, capsys):
+    lines = inline_commands(text)
+    found = [inline_refusal(line, capsys) for line in lines]
+    assert lines and all(said in one if said else not one for one in found), found
 
 
 def test_the_album_is_colorized_by_the_commands_of_its_page(tmp_path, monkeypatch, samples):

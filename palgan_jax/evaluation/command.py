@@ -81,13 +81,7 @@ def run(args: argparse.Namespace) -> int:
     """Runs the command; returns FINISHED, or STOPPED when SIGTERM or Ctrl-C stopped it and the same command goes on."""
     if args.action == "compare":
         return _compare(args)
-    for name in ("truth", "output"):
-        if not getattr(args, name):
-            raise UserError(f"palgan evaluate needs --{name}: `palgan evaluate --help` says what it is.")
-    if args.palette != "automatic" and (args.predictions or args.baseline):
-        raise UserError("--palette is for checkpoints: leave it out.")
-    if args.train and "mean" not in (args.baseline, args.palette):
-        raise UserError("--train is for --baseline mean and --palette mean: leave it out.")
+    check_arguments(args)
     from palgan_jax.util.compilation import keep_compiled_programs
 
     keep_compiled_programs()
@@ -100,6 +94,17 @@ def run(args: argparse.Namespace) -> int:
     with ending_at_ctrl_c(), joined(args.distributed), enough:
         make_cores_devices(args.batch_size)
         return _evaluate(args)
+
+
+def check_arguments(args: argparse.Namespace) -> None:
+    """Raises UserError for arguments of `palgan evaluate` (not of `compare`) that are missing or do not fit."""
+    for name in ("truth", "output"):
+        if not getattr(args, name):
+            raise UserError(f"palgan evaluate needs --{name}: `palgan evaluate --help` says what it is.")
+    if args.palette != "automatic" and (args.predictions or args.baseline):
+        raise UserError("--palette is for checkpoints: leave it out.")
+    if args.train and "mean" not in (args.baseline, args.palette):
+        raise UserError("--train is for --baseline mean and --palette mean: leave it out.")
 
 
 def _evaluate(args: argparse.Namespace) -> int:
