@@ -5,7 +5,7 @@
 
 The first trains and evaluates what docs/results.json does not have yet, seed after seed and row after row, and adds the
 figures of each picture there; an interrupted one goes on. The second writes docs/results.md. AE and VAE have no palette
-that could be given.
+that could be given; PalGAN is given those of other photographs, too ("w rand ref").
 """
 
 import argparse
@@ -36,6 +36,8 @@ FIGURES, PAGE = DOCS / "results.json", DOCS / "results.md"
 METRICS = ("psnr", "ssim", "lpips_alexnet", "ciede2000", "palette_distance", "colorfulness", "bleeding")
 COMPARED = METRICS[:5]
 WITHOUT_PALETTE = ("autoencoder", "vae")
+RANDOM = "random_palette"
+"""The row of the default model with the palettes of other photographs, which trains nothing."""
 PAPER = {  # PSNR, SSIM and LPIPS on COCO-Stuff (method: section 10)
     "palgan": (24.56, 0.924, 0.148),
     "autoencoder": (25.89, 0.928, 0.146),
@@ -48,6 +50,7 @@ PAPER = {  # PSNR, SSIM and LPIPS on COCO-Stuff (method: section 10)
     "attention_none": (21.93, 0.902, 0.203),
     "attention_local": (24.52, 0.924, 0.146),
     "attention_global": (23.32, 0.907, 0.174),
+    RANDOM: (20.88, 0.883, 0.240),
 }
 
 HEAD = """# Ablations on photographs
@@ -56,7 +59,7 @@ Each row of `configs/ablations.py`, trained on the photographs of `palgan prepar
 ({steps} steps of 8 pictures of 128 x 128, an eighth of the paper's width, the paper's E but for `pretrained`, with D
 and without the perceptual loss), and measured on the {count} photographs for validation at 256 x 256.
 
-    python -m comparisons.ablations run photos/train photos/val --runs runs/ablations
+    python -m comparisons.ablations run photos/train photos/val --runs runs/ablations --seeds 3
     python -m comparisons.ablations table
 
 Machine: {machines}.
@@ -64,12 +67,13 @@ Machine: {machines}.
 These runs say which part matters after so few steps on so few photographs. They are far too short and small to repeat
 the paper's figures, and FID means nothing on so few pictures. Networks are measured alone: what they paint with the
 truth's palette is not moved to it ([method](method.md#14-following-the-palette-beyond-the-paper)). Intervals are of
-photographs (95 %, paired bootstrap, means over seeds), bold where they do not hold 0. They know nothing of the chance
-of the training: {chance}.
+photographs (95 %, paired bootstrap, means over seeds), and know nothing of the chance of the training: {chance}.
+So a difference is bold where its interval does not hold 0 and all seeds of the row are on one side of all seeds of
+`palgan`.
 """
 OF_AUTOMATIC = """The row minus `palgan`. The paper's differences are those on COCO-Stuff
-([method](method.md#10-what-the-paper-reports)); "same sign" is of PSNR, SSIM and LPIPS, and unclear where our interval
-holds 0:
+([method](method.md#10-what-the-paper-reports)); "same sign" is of PSNR, SSIM and LPIPS, and unclear where our
+difference is not bold:
 """
 
 
@@ -84,21 +88,51 @@ class Row:
         """Averages a metric over seeds: (photographs,)."""
         return self.values[metric].mean(axis=0)
 
+    def of_seeds(self, metric: str) -> np.ndarray:
+        """Averages a metric over photographs: (seeds,)."""
+        return self.values[metric].mean(axis=1)
+
+
+@dataclass(frozen=True)
+class Difference:
+    """The mean difference of two rows, the ends of its interval over photographs, and whether seeds tell them apart."""
+
+    mean: float
+    low: float
+    high: float
+    apart: bool
+
+    @property
+    def is_clear(self) -> bool:
+        """Returns True where neither the photographs nor the seeds leave the sign open."""
+        return self.apart and not self.low <= 0 <= self.high
+
 
 def run(train: Path, val: Path, runs: Path, rows: Sequence[str], seeds: int) -> None:
     """Trains and evaluates all rows with all seeds, and adds their figures to docs/results.json."""
     figures = read_figures()
     for seed in range(seeds):
         for row in rows:
-            if any(entry["row"] == row and entry["seed"] == seed for entry in figures["runs"]):
+            entries = [entry for entry in figures["runs"] if entry["row"] == row and entry["seed"] == seed]
+            entry = entries[0] if entries else {"row": row, "seed": seed, "machine": machine()}
+            palettes = [palette for palette in palettes_of(row) if palette not in entry]
+            if not palettes:
                 continue
             workdir = runs / f"{row}-{seed}"
             palgan(
                 "train", "--config", f"ablations:{row},photographs", "--workdir", workdir, f"--config.seed={seed}",
                 f"--config.data.train=folder:{train}", f"--config.data.val=folder:{val}",
             )  # fmt: skip
-            figures["runs"].append({"row": row, "seed": seed, "machine": machine(), **evaluated(workdir, row, val)})
+            entry |= evaluated(workdir, palettes, val)
+            figures["runs"] += [] if entries else [entry]
             write_file(FIGURES, (json.dumps(figures) + "\n").encode())
+
+
+def palettes_of(row: str) -> tuple[str, ...]:
+    """Returns the kinds of palettes that a row is measured with."""
+    if row in WITHOUT_PALETTE:
+        return ("automatic",)
+    return ("automatic", "truth", "random") if row == "palgan" else ("automatic", "truth")
 
 
 def palgan(*words: object) -> None:
@@ -106,10 +140,10 @@ def palgan(*words: object) -> None:
     subprocess.run([sys.executable, "-m", "palgan_jax.cli", *map(str, words)], check=True)
 
 
-def evaluated(workdir: Path, row: str, val: Path) -> dict[str, Any]:
-    """Measures a run's networks with their own palettes, and with those of the truth where there are palettes."""
+def evaluated(workdir: Path, palettes: Sequence[str], val: Path) -> dict[str, Any]:
+    """Measures a run's networks with these kinds of palettes."""
     entry: dict[str, Any] = {"steps": int(json.loads((workdir / "metrics.jsonl").read_text().splitlines()[-1])["step"])}
-    for palette in ("automatic",) if row in WITHOUT_PALETTE else ("automatic", "truth"):
+    for palette in palettes:
         system = Checkpoint.load(str(workdir), palette)
         system.follows = False
         truth, protocol = open_truth(f"folder:{val}"), find_protocol("folder")
@@ -135,41 +169,51 @@ def read_figures() -> dict[str, Any]:
 
 def rows_of(figures: dict[str, Any], palette: str) -> dict[str, Row]:
     """Gathers the seeds of each row, in the order of `configs/ablations.py`."""
+    sources = [(name, name, palette) for name in ROWS]
+    if palette == "automatic":
+        sources.append((RANDOM, "palgan", "random"))
     rows = {}
-    for name in ROWS:
-        entries = [entry[palette] for entry in figures["runs"] if entry["row"] == name and palette in entry]
+    for name, row, kind in sources:
+        entries = [entry[kind] for entry in figures["runs"] if entry["row"] == row and kind in entry]
         if entries:
             rows[name] = Row(name, {metric: np.array([entry[metric] for entry in entries]) for metric in METRICS})
     return rows
 
 
-def differences(row: Row, base: Row) -> dict[str, tuple[float, float, float]]:
-    """Computes row minus base of the COMPARED metrics, with the ends of its 95 % paired interval over photographs."""
+def differences(row: Row, base: Row) -> dict[str, Difference]:
+    """Computes row minus base of the COMPARED metrics, with 95 % paired intervals over photographs."""
     ours, theirs = (np.stack([one.of_pictures(metric) for metric in COMPARED], axis=1) for one in (row, base))
     columns = np.stack([(ours - theirs).mean(axis=0), *paired_interval(ours, theirs)], axis=1).tolist()
-    return {metric: (mean, low, high) for metric, (mean, low, high) in zip(COMPARED, columns, strict=True)}
+    of_all = {}
+    for metric, (mean, low, high) in zip(COMPARED, columns, strict=True):
+        seeds, base_seeds = row.of_seeds(metric), base.of_seeds(metric)
+        apart = seeds.min() > base_seeds.max() or seeds.max() < base_seeds.min()
+        of_all[metric] = Difference(mean, low, high, bool(apart))
+    return of_all
 
 
-def agreement(name: str, of_row: dict[str, tuple[float, float, float]]) -> str:
+def agreement(name: str, of_row: dict[str, Difference]) -> str:
     """Returns, for PSNR, SSIM and LPIPS, whether the sign of the difference is the paper's: yes, no, or unclear."""
     if name not in PAPER:
         return "-"
     words = []
-    for metric, theirs, base in zip(METRICS, PAPER[name], PAPER["palgan"], strict=False):
-        _, low, high = of_row[metric]
-        same_side = low > 0 if theirs > base else high < 0
-        words.append(
-            "unclear" if low <= 0 <= high else "equal there" if theirs == base else "yes" if same_side else "no"
-        )
+    for metric, paper, base in zip(METRICS, PAPER[name], PAPER["palgan"], strict=False):
+        same_side = (of_row[metric].mean > 0) == (paper > base)
+        clear = of_row[metric].is_clear
+        words.append("unclear" if not clear else "equal there" if paper == base else "yes" if same_side else "no")
     return ", ".join(words)
 
 
-def table(rows: dict[str, Row]) -> list[str]:
-    """Returns a table of all rows: means, and differences to the default model with their intervals."""
+def table(rows: dict[str, Row], with_paper: bool) -> list[str]:
+    """Returns a table of the means of all rows, beside the paper's figures on COCO-Stuff where it has the row."""
     labels = [find_metric(name).label for name in METRICS]
-    lines = [f"| row | seeds | {' | '.join(labels)} |", "|---" * (len(labels) + 2) + "|"]
+    last = ["paper: PSNR / SSIM / LPIPS"] if with_paper else []
+    lines = [f"| row | seeds | {' | '.join([*labels, *last])} |", "|---" * (len(labels) + len(last) + 2) + "|"]
     for row in rows.values():
         cells = [f"{row.of_pictures(name).mean():.{find_metric(name).decimals}f}" for name in METRICS]
+        if with_paper:
+            psnr, ssim, lpips = PAPER.get(row.name, (0, 0, 0))
+            cells.append(f"{psnr:.2f} / {ssim:.3f} / {lpips:.3f}" if row.name in PAPER else "-")
         lines.append(f"| `{row.name}` | {len(row.values['psnr'])} | {' | '.join(cells)} |")
     return lines
 
@@ -184,11 +228,10 @@ def table_of_differences(rows: dict[str, Row], with_paper: bool) -> list[str]:
             continue
         of_row = differences(row, rows["palgan"])
         cells = []
-        for name in COMPARED:
-            mean, low, high = of_row[name]
+        for name, one in of_row.items():
             decimals = find_metric(name).decimals
-            clear = "" if low <= 0 <= high else "**"
-            cells.append(f"{clear}{mean:+.{decimals}f}{clear} [{low:+.{decimals}f}, {high:+.{decimals}f}]")
+            mean, low, high = (f"{value:+.{decimals}f}" for value in (one.mean, one.low, one.high))
+            cells.append(f"**{mean}** [{low}, {high}]" if one.is_clear else f"{mean} [{low}, {high}]")
         if with_paper and row.name in PAPER:
             psnr, ssim, lpips = (a - b for a, b in zip(PAPER[row.name], PAPER["palgan"], strict=True))
             cells += [f"{psnr:+.2f} / {ssim:+.3f} / {lpips:+.3f}", agreement(row.name, of_row)]
@@ -204,11 +247,10 @@ def page(figures: dict[str, Any]) -> str:
     steps = sorted({entry["steps"] for entry in figures["runs"]})
     count = sorted({entry["photographs"] for entry in figures["runs"]})
     machines = sorted({entry["machine"] for entry in figures["runs"]})
-    base = automatic["palgan"].values
     chance = "each row with one seed was trained once"
-    if len(base["psnr"]) > 1:
+    if len(automatic["palgan"].values["psnr"]) > 1:
         ranges = [
-            f"{find_metric(name).label} {np.ptp(base[name].mean(axis=1)):.{find_metric(name).decimals}f}"
+            f"{find_metric(name).label} {np.ptp(automatic['palgan'].of_seeds(name)):.{find_metric(name).decimals}f}"
             for name in COMPARED
         ]
         chance = f"with the predicted palette, the seeds of `palgan` differ by up to: {', '.join(ranges)}"
@@ -222,14 +264,14 @@ def page(figures: dict[str, Any]) -> str:
         head,
         "## With the predicted palette",
         "",
-        *table(automatic),
+        *table(automatic, with_paper=True),
         "",
         OF_AUTOMATIC,
         *table_of_differences(automatic, with_paper=True),
         "",
         "## With the truth's palette",
         "",
-        *table(truth),
+        *table(truth, with_paper=False),
         "",
         "The row minus `palgan`:",
         "",

@@ -174,10 +174,11 @@ def test_ablations_are_told_as_differences_of_the_same_photographs():
         lists = {name: list(numbers) for name, numbers in values.items()}
         return {"row": row, "seed": seed, "steps": 7, "photographs": 20, "machine": "here", "automatic": lists, **more}
 
-    shifted = base | {"psnr": base["psnr"] + 0.5}
+    shifted, between = (base | {"psnr": base["psnr"] + more} for more in (0.5, 0.4))
     runs = [
-        run("palgan", 0, base, truth=base),
+        run("palgan", 0, base, truth=base, random=worse),
         run("palgan", 1, shifted, truth=base),
+        run("batch_norm", 0, between, truth=base),
         run("spade", 0, worse, truth=base),
     ]
     runs = json.loads(json.dumps({"runs": [*runs, run("vae", 0, worse)]}, default=list))
@@ -187,9 +188,18 @@ def test_ablations_are_told_as_differences_of_the_same_photographs():
     # Half of the seeds of the default model are 0.5 dB better, so that the mean is 0.25 dB better.
     assert "**-1.75** [-1.75, -1.75]" in spade and "**+0.250** [+0.250, +0.250]" in spade
     assert "-0.50 / -0.008 / +0.019 | yes, no, unclear |" in spade, "the paper's row, and whether the sign is the same"
+    (batch_norm,) = [line for line in automatic.splitlines() if line.startswith("| `batch_norm`") and "[" in line]
+    assert batch_norm.startswith("| `batch_norm` | +0.15 [+0.15, +0.15]"), "within the seeds of the default model"
+    assert f"| `random_palette` | 1 | {base['psnr'].mean() - 1.5:.2f}" in automatic and "random_palette" not in truth
     assert "| `vae`" in automatic and "| `vae`" not in truth
     assert f"{base['psnr'].mean() + 0.25:.2f}" in automatic
     assert "differ by up to: PSNR 0.50" in automatic
+
+
+def test_the_page_of_ablations_is_of_the_figures_beside_it():
+    from comparisons.ablations import PAGE, page, read_figures
+
+    assert PAGE.read_text() == page(read_figures()), "python -m comparisons.ablations table"
 
 
 def test_scratches_are_added_and_thin_ones_are_hidden():
