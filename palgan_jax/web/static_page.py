@@ -12,6 +12,7 @@ from shutil import rmtree
 from typing import Any
 from uuid import uuid4
 
+from palgan_jax.checkpoint.find import BUNDLED
 from palgan_jax.checkpoint.weights import Weights
 from palgan_jax.config import palette_spec
 from palgan_jax.errors import UserError, one_line
@@ -121,11 +122,14 @@ def _model_files(weights: Weights) -> dict[Path, bytes]:
         "notes": _NOTES,
         "typical": {"roots": roots.tolist(), "counts": photographs.tolist(), "draws": draws.tolist()},
     }
-    return {
+    files = {
         ABOUT: json.dumps(description).encode(),
         Path("model/encoder.onnx"): encoder.SerializeToString(),
         Path("model/painter.onnx"): painter.SerializeToString(),
     }
+    if config.net.encoder == "efficientnet_lite0":  # whose license goes with its weights
+        files |= {Path("model") / name: (BUNDLED / name).read_bytes() for name in ("LICENSE", "NOTICE.md")}
+    return files
 
 
 def _runtime_files(package: Path | None) -> dict[Path, bytes]:

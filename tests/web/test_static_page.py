@@ -112,6 +112,7 @@ def test_samples_are_painted_as_by_the_package(browser, package, samples, tmp_pa
     folder, weights = tmp_path / "host" / "page", find_weights()
     folder.parent.mkdir()
     write_page(folder, weights, package)
+    assert "Copyright" in (folder / "model" / "NOTICE.md").read_text() and (folder / "model" / "LICENSE").is_file()
     colorizer = Colorizer(weights, "onnx")
     with offered(folder) as address:
         page = opened(browser, address)
@@ -344,3 +345,4 @@ def test_the_page_allows_itself_what_lies_beside_it_alone(folder):
     about = json.loads((folder / "model" / "about.json").read_text())
     assert all((folder / example["url"]).is_file() for example in about["examples"])
     assert not (folder / "engine" / "server.js").exists()
+    assert not (folder / "model" / "NOTICE.md").exists(), "there are no weights of others in it"
