@@ -3,7 +3,7 @@
 The pixels of a picture of full size are computed band by band, so that their maps need no memory.
 """
 
-from functools import lru_cache
+import math
 
 import numpy as np
 from PIL import Image
@@ -24,12 +24,12 @@ class LinearColors:
         maps = np.concatenate([16 + offset * ROOTS_OF_AB, 1 + slope * ROOTS_OF_AB], axis=-1)
         maps = np.moveaxis(maps, -1, 0).astype(np.float32).reshape(4 * rows, columns)
         wide = np.empty((4 * rows, width), np.float32)
-        across = _interpolation(columns, width)
+        across = _Interpolation(columns, width)
         for first in range(0, width, _COLUMNS):
             part = slice(first, first + _COLUMNS)
             weights, near = across.part(part)
             product(weights, maps[:, near].T, wide[:, part].T)
-        self._wide, self._down = wide.reshape(4, rows, width), _interpolation(rows, height)
+        self._wide, self._down = wide.reshape(4, rows, width), _Interpolation(rows, height)
 
     def resized(self, size: tuple[int, int]) -> "LinearColors":
         """Returns them for a picture of another size (H, W)."""
@@ -52,8 +52,7 @@ class PixelColors:
     def __init__(self, maps: tuple[int, int], size: tuple[int, int], places: np.ndarray, l: np.ndarray) -> None:
         """Prepares for maps of a size (h, w) over a picture of (H, W): at pixels (N, 2), x and y, whose L is l (N,)."""
         self._down, self._across = (
-            _interpolation(count, length).weights[at]
-            for count, length, at in zip(maps, size, places.T[::-1], strict=True)
+            _Interpolation(count, length).at(at) for count, length, at in zip(maps, size, places.T[::-1], strict=True)
         )
         self._l = l[:, None]
 
@@ -66,22 +65,32 @@ class PixelColors:
 
 
 class _Interpolation:
-    """Pillow's bicubic interpolation of `count` samples to `size`, as products of matrices, which take less time.
-
-    Attributes:
-      weights: those of the samples in each result, float32 (size, count); few are not 0.
-    """
+    """Pillow's bicubic interpolation of `count` samples to `size`, as products of matrices, which take less time."""
 
     def __init__(self, count: int, size: int) -> None:
-        identity = Image.fromarray(np.eye(count, dtype=np.float32))
-        self.weights = np.asarray(identity.resize((count, size), Image.Resampling.BICUBIC))
-        used = self.weights != 0
-        self._first, self._last = used.argmax(axis=1), count - used[:, ::-1].argmax(axis=1)
+        self._count = count
+        support = 2 * max(1.0, count / size)  # samples on each side of a result that it is made of
+        near = min(count, math.ceil(2 * support))
+        middle = (np.arange(size) + 0.5) * (count / size)
+        self._first = np.clip(np.floor(middle - support + 0.5), 0, count - near).astype(np.intp)
+        # Samples that are `near` apart are never in one result: the weights of both have one column.
+        columns = Image.fromarray((np.arange(count)[:, None] % near == np.arange(near)).astype(np.float32))
+        weights = np.asarray(columns.resize((near, size), Image.Resampling.BICUBIC))
+        self._near = np.arange(near)
+        self._weights = np.take_along_axis(weights, (self._first[:, None] + self._near) % near, axis=1)
 
     def part(self, results: slice) -> tuple[np.ndarray, slice]:
         """Returns the weights (M, K) of some of the results, and the K samples which they are of."""
-        near = slice(self._first[results].min(), self._last[results].max())
-        return np.ascontiguousarray(self.weights[results, near]), near
+        first = self._first[results]
+        samples = slice(first.min(), first.max() + len(self._near))
+        return self._matrix(results, samples), samples
 
+    def at(self, results: np.ndarray) -> np.ndarray:
+        """Returns the weights (N, count) of all samples in some results (N,)."""
+        return self._matrix(results, slice(0, self._count))
 
-_interpolation = lru_cache(maxsize=2)(_Interpolation)  # for pictures of the size of the one before
+    def _matrix(self, results: slice | np.ndarray, samples: slice) -> np.ndarray:
+        places = self._first[results, None] - samples.start + self._near
+        matrix = np.zeros((len(places), samples.stop - samples.start), np.float32)
+        matrix[np.arange(len(places))[:, None], places] = self._weights[results]
+        return matrix
