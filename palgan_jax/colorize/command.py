@@ -4,7 +4,7 @@ import argparse
 import math
 from collections.abc import Sequence
 from dataclasses import replace
-from functools import cache
+from functools import cache, partial
 from threading import Lock
 from typing import TYPE_CHECKING
 
@@ -15,6 +15,7 @@ from palgan_jax.util.files import expand_home, user_path
 if TYPE_CHECKING:
     from palgan_jax.colorize.batch import Outcome
     from palgan_jax.colorize.inputs import Source
+    from palgan_jax.colorize.painting import Painting
     from palgan_jax.colorize.predictor import Colorizer
     from palgan_jax.colorize.record import Records
     from palgan_jax.colorize.summary import Summary
@@ -172,7 +173,7 @@ def run(args: argparse.Namespace) -> int:
         colorizer = Colorizer(weights, engine)
     say(f"Loaded {colorizer.source}, run by {NAMES[colorizer.engine]}.")
     summary.facts["checkpoint"] = colorizer.source
-    painting = wanted.painting(colorizer, lambda: _predictions(colorizer, good, max_pixels, args.restore_contrast))
+    painting = wanted.painting(colorizer, partial(_predictions, colorizer, good, max_pixels))
     for text in wanted.notes:
         note(text)
     model = weights_digest(weights)
@@ -243,9 +244,12 @@ def _look_at(
 
 
 def _predictions(
-    colorizer: "Colorizer", sources: "Sequence[Source]", max_pixels: int, restore_contrast: bool
+    colorizer: "Colorizer", sources: "Sequence[Source]", max_pixels: int, painting: "Painting"
 ) -> "list[Palette]":
-    """Predicts the palettes of all pictures that can be read; of the others, those who colorize them will tell."""
+    """Predicts the palettes of all pictures that can be read, each of what is seen of it where it is painted so.
+
+    Of the others, those who colorize them will tell.
+    """
     from palgan_jax.colorize.prepared import Subject
     from palgan_jax.data.decode import decode_picture
     from palgan_jax.data.file_bytes import read_bytes
@@ -259,7 +263,7 @@ def _predictions(
             subject = Subject(decode_picture(read_bytes(source.path), name=str(source), **options))
         except UserError:
             return None
-        return colorizer.predict_palette_of(subject, restore_contrast, turn)
+        return colorizer.predict_palette_of(subject, painting.restore_contrast, painting.sees_border, turn)
 
     cores = available_cores()
     palettes = ordered_map(predict, sources, cores, 2 * cores)

@@ -66,6 +66,11 @@ class Painting:
         if side is not None and (side % _SIDES or not _SIDES <= side <= _LARGEST):
             raise UserError(f"the resolution is a multiple of {_SIDES} up to {_LARGEST}, such as 512, not {side}.")
 
+    @property
+    def sees_border(self) -> bool:
+        """Returns True where all of a print is painted, border and all, as it is where colors are given at pixels."""
+        return self.paint_border or self.hints is not None
+
     def palette_for(self, predicted: Callable[[], Palette]) -> Palette | None:
         """Returns the palette to paint with; None for the predicted one as it is.
 

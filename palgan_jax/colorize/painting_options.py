@@ -136,8 +136,8 @@ class Wanted:
         palette = Palette.load(source) if is_palette_file(source) else take_picture(source, max_pixels).on_white()
         return pixels, str(mask), palette, str(source)
 
-    def painting(self, colorizer: "Colorizer", predictions: Callable[[], "Sequence[Palette]"]) -> "Painting":
-        """Returns how to paint with a model; `predictions` returns the predicted palettes of all pictures."""
+    def painting(self, colorizer: "Colorizer", predictions: Callable[["Painting"], "Sequence[Palette]"]) -> "Painting":
+        """Returns how to paint with a model; `predictions` returns the palettes of all pictures, if painted so."""
         from dataclasses import replace
 
         from palgan_jax.colorize.painting import mean_of_references, notes_of_gray
@@ -157,6 +157,6 @@ class Wanted:
             palette, notes = mean_of_references(palettes, [weight for _, _, weight in self._references])
             self.notes += notes
             return replace(painting, palette=palette)
-        if self._lock and (predicted := predictions()):
+        if self._lock and (predicted := predictions(painting)):
             return replace(painting, palette=Palette.mean(predicted), follow=False)
         return painting

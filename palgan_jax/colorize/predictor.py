@@ -132,20 +132,22 @@ class Colorizer:
         self,
         picture: Readable | Subject,
         restore_contrast: bool = False,
+        paint_border: bool = False,
         turn: AbstractContextManager | None = None,
     ) -> Palette:
-        """Predicts the palette of a picture, without its border if it is a print.
+        """Predicts the palette of a picture.
 
         Args:
           picture: a file, a picture of Pillow, an array (H, W) or (H, W, 1 to 4), or a subject.
           restore_contrast: whether its contrast is restored first, as for a painting that restores it.
+          paint_border: whether the border of a print counts, as for a painting of it; otherwise it is left out.
           turn: that of `paint`.
 
         Raises UserError where it cannot be read, or the model has no palettes.
         """
         subject = picture if isinstance(picture, Subject) else Subject(take_picture(picture))
-        view = (subject.restored if restore_contrast else subject).photograph
-        square = view.square(self.resolution)
+        subject = subject.restored if restore_contrast else subject
+        square = (subject.whole if paint_border else subject.photograph).square(self.resolution)
         with self._taking(turn):
             return self.predict_palette(square)
 

@@ -122,7 +122,7 @@ class PreparedPicture:
         height, width = self._lightness.shape
         hints = painting.hints
         self.spread = None if hints is None else Spread(subject.ground, hints)
-        self._border = None if painting.paint_border or self.spread is not None else subject.border
+        self._border = None if painting.sees_border else subject.border
         self.view = subject.whole if self._border is None else subject.photograph
         self._place = np.s_[:, :] if self._border is None else self._border.place(height, width)
         self.regions = [region.within(height, width, self._place) for region in painting.regions]

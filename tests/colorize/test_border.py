@@ -1,5 +1,7 @@
 """Borders of prints: found where they are, and only there."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -9,8 +11,11 @@ from PIL import Image
 from palgan_jax.colorize.border import find_border
 from palgan_jax.colorize.join import luminance
 from palgan_jax.colorize.lab_levels import lab_to_levels
+from palgan_jax.colorize.painting import Painting
+from palgan_jax.colorize.points import Hints
 from palgan_jax.colorize.predictor import Colorizer
 from palgan_jax.data.decode import read_rgb
+from palgan_jax.data.in_memory import take_picture
 from palgan_jax.palette.palette import Palette
 from tests.support.colorize_model import tiny_weights
 
@@ -114,12 +119,41 @@ def test_the_photograph_of_a_print_is_painted_as_without_its_border(colorizer, p
     rows, columns = find_border(sheet).place(*sheet.shape)
     alone = colorizer(np.ascontiguousarray(rgb[rows, columns]))
     assert np.abs(found.ab - alone.ab).mean() < 0.1 * np.abs(whole.ab - alone.ab).mean()
+    # The palette that is predicted for a painting is that which it has.
     difference = whole.palette.distance(alone.palette)
-    for palette in (found.palette, colorizer.predict_palette_of(rgb)):
-        assert palette.distance(alone.palette) < 0.1 * difference
+    for painted, paint_border in ((found, False), (whole, True)):
+        expected = painted.palette if paint_border else alone.palette
+        for palette in (painted.palette, colorizer.predict_palette_of(rgb, paint_border=paint_border)):
+            assert palette.distance(expected) < 0.1 * difference
     # A region's mask is drawn on the whole picture.
     mask = np.zeros(sheet.shape, bool)
     mask[100:200, 100:300] = True
     region = colorizer(rgb, regions=[(mask, Palette.from_colors(["red"]))])
     assert np.abs(region.pixels.astype(int) - found.pixels)[~mask].max() <= 1
     assert np.abs(region.pixels.astype(int) - found.pixels)[mask].mean() > 5
+
+
+@pytest.mark.parametrize(
+    ("options", "painting", "sees_border"),
+    [
+        ([], Painting(), False),
+        (["--paint-border"], Painting(paint_border=True), True),
+        (["--point=9,9=teal"], Painting(hints=Hints.at_points([((9, 9), "teal")])), True),
+    ],
+)
+def test_a_locked_palette_is_of_what_is_painted(
+    options, painting, sees_border, palgan, checkpoint, photographs, tmp_path
+):
+    sheet, _ = printed(0.7 * photographs[0], [60, 60, 60, 60], 93, grain=0)
+    path = tmp_path / "print.png"
+    Image.fromarray(np.round(2.55 * sheet).astype(np.uint8)).save(path)
+    colorizer = Colorizer.load(checkpoint)
+    assert palgan(path, options=["--lock", *options])[0] == 0
+    result = read_rgb(tmp_path / "out" / "print.png")
+
+    def painted(paint_border: bool) -> np.ndarray:
+        palette = colorizer.predict_palette_of(path, paint_border=paint_border)
+        return colorizer.paint(take_picture(path), replace(painting, palette=palette, follow=False)).pixels
+
+    expected, other = (np.abs(painted(border).astype(int) - result).mean() for border in (sees_border, not sees_border))
+    assert expected < 0.1 * other
