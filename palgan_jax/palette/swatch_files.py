@@ -4,6 +4,9 @@ None of these formats has weights. What is written here has each color's share a
 where colors have no names, each color as many times as its share needs; both are read again as weights. Other names
 count nothing: all colors weigh the same. Lab is that of the white D50, as in Photoshop. CMYK, which has no profile
 here, is read as inks that subtract from white, a guess.
+
+In text, all that Unicode calls white space is a space, but for line breaks, and so are the separators U+001C to U+001F
+and the byte order mark, wherever it stands. Digits are those of ASCII.
 """
 
 import colorsys
@@ -20,7 +23,10 @@ from palgan_jax.palette.colors import IN_PARENTHESES, WORD, ab_of_rgb, parse_col
 from palgan_jax.palette.swatches import Swatch
 
 MOST_BYTES = 1 << 20
-_PERCENT = re.compile(r"(\d+(?:\.\d*)?(?:e[+-]?\d+)?)\s*%")
+_SPACE = re.compile(r"[\t\v\f\x1c-\x20\x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000\ufeff]")
+_NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?", re.ASCII | re.IGNORECASE)
+_PERCENT = re.compile(r"(\d+(?:\.\d*)?(?:e[+-]?\d+)?)\s*%", re.ASCII)
+_ROW_OF_GPL = re.compile(r"\s*(\d{1,3})\s+(\d{1,3})\s+(\d{1,3})(?:\s+(.*))?$", re.ASCII)
 _COMMENT = re.compile(r"(^|[\s,;])(?:#(?=[\s,;]|$)|//)[^\n\r]*")  # in lists of colors
 _COLORS_OF_ACT = 256
 
@@ -58,7 +64,7 @@ def write_swatches(swatches: Sequence[Swatch], suffix: str, title: str) -> bytes
 
 
 def _weight(name: str) -> float:
-    match = _PERCENT.fullmatch(name.strip(" \0"))
+    match = _PERCENT.fullmatch(_SPACE.sub(" ", name).strip(" \0\n\r"))
     return float(match[1]) if match else 1.0
 
 
@@ -73,15 +79,19 @@ def _rgb(swatch: Swatch) -> bytes:
 # ------------------------------------------------------------------------------------------------------------- text
 
 
+def _text(data: bytes) -> str:
+    return _SPACE.sub(" ", data.decode("utf-8", "replace"))
+
+
 def _read_gpl(data: bytes) -> list[Weighted]:
-    lines = data.decode("utf-8-sig", "replace").splitlines()
+    lines = _text(data).splitlines()
     if not lines or lines[0].strip() != "GIMP Palette":
         raise _Malformed("its first line is not GIMP Palette")
     swatches = []
     for number, line in enumerate(lines[1:], 2):
         if not line.strip() or line.lstrip().startswith("#") or re.match(r"(Name|Columns|Channels):", line):
             continue
-        match = re.match(r"\s*(\d{1,3})\s+(\d{1,3})\s+(\d{1,3})(?:\s+(.*))?$", line)
+        match = _ROW_OF_GPL.match(line)
         levels = [int(match[i]) for i in (1, 2, 3)] if match else [256]
         if not match or max(levels) > 255:
             raise _Malformed(f"line {number} has no color of three numbers from 0 to 255")
@@ -95,7 +105,7 @@ def _write_gpl(swatches: Sequence[Swatch], title: str) -> bytes:
 
 
 def _read_list(data: bytes) -> list[Weighted]:
-    text = data.decode("utf-8-sig", "replace")
+    text = _text(data)
     if link := re.fullmatch(r"\s*https?://(?:www\.)?coolors\.co/(?:palette/)?([0-9a-fA-F-]+)\s*", text):
         text = link[1].replace("-", "\n")
     swatches = []
@@ -110,10 +120,9 @@ def _read_list(data: bytes) -> list[Weighted]:
 
 def _list_weight(words: Sequence[str]) -> float:
     text = "".join(words).removesuffix("%") or "1"
-    try:
-        weight = float(text)
-    except ValueError:
-        raise _Malformed(f"{text!r} is no weight") from None
+    if not _NUMBER.fullmatch(text):
+        raise _Malformed(f"{text!r} is no weight")
+    weight = float(text)
     if not 0 <= weight < float("inf"):
         raise _Malformed(f"the weight {text} is not positive")
     return weight

@@ -35,6 +35,8 @@ GROUP = struct.pack(">HI", 0xC001, 2 + 12) + struct.pack(">H", 6) + utf16("group
 RGB_ASE = [ase_block(b"RGB ", *(int(c[i : i + 2], 16) / 255 for i in (1, 3, 5))) for c in COLORS]
 RGB_ACO = [struct.pack(">5H", 0, *(257 * int(c[i : i + 2], 16) for i in (1, 3, 5)), 0) for c in COLORS]
 LAB_RED = Color(COLORS[0]).convert("lab").coords()  # that of CSS is under D50, as Adobe's
+_SPACES = "".join(sorted(({c for c in map(chr, range(1 << 16)) if c.isspace()} | {"\ufeff"}) - {"\n", "\r"}))
+"""What is white space to Python or to JavaScript, but for line breaks."""
 FILES = {
     "plain.gpl": b"GIMP Palette\nName: three\nColumns: 3\n#\n192  64  64\tred\n 64  96 192 blue\n144 144 144\n",
     "windows.gpl": b"GIMP Palette\r\n192 64 64\r\n64 96 192\tnot 50 % of it\r\n144 144 144\r\n",
@@ -42,6 +44,10 @@ FILES = {
     "words.hex": b"#c04040 1, #4060c0 1; #909090 100%\n".replace(b"100%", b"1"),
     "notations.txt": b"rgb(192 64 64)\nrgb(64, 96, 192) 1; hwb(30deg 56.470588% 43.529412%)",
     "comments.txt": b"# warm, by hand; alike\n#c04040 // a coat, red\r\n//sky, sea\n#4060c0 1 # 2, 3\n#909090,#, x",
+    "spaces.txt": "@#c04040@1@,@rgb(@64@96@192@)@\n@//@x@\r\n@909090@1@%@".replace("@", _SPACES).encode(),
+    "spaces.gpl": "GIMP Palette@\n@192@64@64@9@%@\n@64@96@192@9@%@\r@#\r\n144@144@144@9@%".replace(
+        "@", _SPACES
+    ).encode(),
     "link.txt": b"https://coolors.co/c04040-4060c0-909090",
     "plain.aco": struct.pack(">HH", 1, 3) + b"".join(RGB_ACO),
     "both.aco": struct.pack(">HH", 1, 3)
@@ -172,10 +178,15 @@ MALFORMED = [
     ("x.json", b"{" * 100_000, "that `palgan palette` wrote"),
     ("x.json", b"\xff\xfe", "that `palgan palette` wrote"),
     ("x.gpl", b"GIMP Palette\n300 0 0\n", "line 2 has no color of three numbers"),
+    ("x.gpl", "GIMP Palette\n\u0661 0 0\n".encode(), "line 2 has no color of three numbers"),
     ("x.gpl", b"JASC-PAL\n", "its first line is not GIMP Palette"),
     ("x.gpl", b"GIMP Palette\n", "it has no colors"),
     ("x.txt", b"", "it has no colors"),
     ("x.txt", b"#c04040 much", "'much' is no weight"),
+    ("x.txt", b"#c04040 1_0", "'1_0' is no weight"),
+    ("x.txt", b"#c04040 0x1", "'0x1' is no weight"),
+    ("x.txt", "#c04040 \u0661".encode(), "is no weight"),
+    ("x.txt", "#c04040\u200b".encode(), "is no color"),
     ("x.txt", b"#c04040 -1", "the weight -1 is not positive"),
     ("x.txt", b"#c04040 0", "not all 0"),
     ("x.txt", b"grasgreen", "'grasgreen' is no color"),

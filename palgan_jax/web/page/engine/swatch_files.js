@@ -4,6 +4,8 @@
 import { labOf, labUnderD65 } from "../color.js";
 
 const COLORS_OF_ACT = 256;
+const SPACE = /[\t\v\f\x1c-\x20\x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000\ufeff]/g;
+const NUMBER = /^[+-]?(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?$/i;
 const COMMENT = /(^|[\s,;])(?:#(?=[\s,;]|$)|\/\/)[^\n\r]*/g; // in lists of colors
 
 class Malformed extends Error {}
@@ -26,10 +28,10 @@ export function readSwatches(buffer, suffix, name) {
 const abOf = (rgb) => labOf(rgb).slice(1);
 const within = (v, low, high) => Math.max(low, Math.min(high, v));
 const abOfLab = ([l, a, b]) => labUnderD65(within(l, 0, 100), within(a, -128, 127), within(b, -128, 127)).slice(1);
-const text = (view) => new TextDecoder().decode(view);
+const text = (view) => new TextDecoder().decode(view).replace(SPACE, " ");
 
 function weightOf(name) {
-  const match = name.replace(/^[\s\0]+|[\s\0]+$/g, "").match(/^(\d+(?:\.\d*)?(?:e[+-]?\d+)?)\s*%$/);
+  const match = name.replace(SPACE, " ").replace(/^[\s\0]+|[\s\0]+$/g, "").match(/^(\d+(?:\.\d*)?(?:e[+-]?\d+)?)\s*%$/);
   return match ? Number(match[1]) : 1;
 }
 
@@ -63,7 +65,7 @@ function readList(view) {
     const words = part.match(/(?:\([^()\r\n]*\)|\S)+/g) ?? [];
     if (!words[0]) continue;
     const stated = words.slice(1).join("").replace(/%$/, "") || "1", weight = Number(stated);
-    if (!(weight >= 0 && weight < Infinity)) throw new Malformed(`'${stated}' is no weight`);
+    if (!(NUMBER.test(stated) && weight >= 0 && weight < Infinity)) throw new Malformed(`'${stated}' is no weight`);
     swatches.push({ color: abOfWord(/^[0-9a-fA-F]{6}$/.test(words[0]) ? `#${words[0]}` : words[0]), weight });
   }
   return swatches;
