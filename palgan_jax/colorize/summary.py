@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ class Summary:
       results: the sources that are results of an earlier command.
       failed: the number of pictures that could not be done.
       is_whole: False where Ctrl-C came before the end.
-      facts: what the report tells of all pictures.
+      facts: what the report tells of all pictures, first of all where the paths in it begin.
     """
 
     def __init__(self, report_file: Path | None) -> None:
@@ -39,6 +40,8 @@ class Summary:
         if report_file is not None:
             make_folder(report_file.parent)
             report.report_files(report_file)
+            with suppress(OSError):  # a folder that is gone, in which nothing was named
+                self.facts["folder"] = str(Path.cwd())
 
     def fail(self, name: str, error: UserError, source: Source | None = None, **facts: Any) -> None:
         """Takes a picture that could not be done, or one result of a source."""

@@ -105,6 +105,20 @@ def test_the_options_of_a_report_make_the_results_again(album, palgan):
     assert Path("one/0.webp").read_bytes() == Path("boat.webp").read_bytes()
 
 
+def test_a_report_says_where_its_paths_begin(album, palgan, monkeypatch):
+    palgan("album/0.jpg", output="out", options=["--report=r.json"])
+    report = json.loads(Path("r.json").read_text())
+    assert f"<li>folder: {Path.cwd()}</li>" in html.unescape(Path("r.html").read_text())
+    gone = album / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    (row,) = report["pictures"]
+    assert all(Path(report["folder"], row[name]).is_file() for name in ("source", "result"))
+    gone.rmdir()
+    assert palgan(album / "album" / "1.jpg", output=album / "out", options=["--report", album / "r.json"])[0] == 0
+    assert "folder" not in json.loads((album / "r.json").read_text())
+
+
 def test_a_report_replaces_no_file_of_somebody(album, palgan):
     Path("report.html").write_text("<p>mine</p>")
     for name in ("report.json", "report.html", "report.txt"):
