@@ -1,6 +1,6 @@
 """Measures whether palettes of old film are predicted better where photographs rendered as old film were learned from.
 
-    python -m comparisons.old_film TRAIN VAL SAMPLES
+    python -m comparisons.old_film TRAIN VAL SAMPLES [--checkpoint PATH ...]
 
 TRAIN, VAL and SAMPLES are folders of photographs. Palettes are regressed on features of ImageNet's encoder, which stays
 as it is, as in `comparisons.palette_prediction` ("roots"). Each photograph of TRAIN stands there whole, and as a crop
@@ -10,9 +10,15 @@ and, of the last two, the crops alone. Film that is measured on is blind to red,
 
 Told are the Hellinger distance from the truth's palette, over TRAIN with each third predicted from the other two, and
 for VAL and SAMPLES that distance, the mean distance of ab from the truth's in what the bundled G paints with the
-palettes, and colorfulness: of pictures as they are, and on film. Behind them stand the first two over the row that
-learned from nothing besides, paired, with half of the 95 % interval.
+palettes, colorfulness, and PSNR in dB: of pictures as they are, and on film. Behind each stands what it is over the row
+that learned from nothing besides, paired, with half of the 95 % interval.
+
+With --checkpoint, nothing is learned and TRAIN is not read: rows are those of trained models (a run's folder, a
+checkpoint's, or a file of weights), of their own palettes and paintings, over those of the bundled model.
 """
+
+from collections.abc import Mapping
+from pathlib import Path
 
 import cv2
 import jax
@@ -20,7 +26,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from comparisons.figures import photographs
-from comparisons.palette_prediction import FOLDS, Fit, crops, folders, make_features, roots, whole
+from comparisons.palette_prediction import FOLDS, Fit, crops, make_features, parser_of_folders, roots, whole
 from palgan_jax import Colorizer
 from palgan_jax.color import (
     AB_RANGE,
@@ -37,15 +43,14 @@ from palgan_jax.data.device import lab_batch
 from palgan_jax.palette.histogram import hellinger, of_picture
 from palgan_jax.palette.spec import PaletteSpec
 from palgan_jax.pretrained.load import load_efficientnet_lite0
-from palgan_jax.training.film import BLUE, BLUR, GRAIN, RED, partly_on_film
+from palgan_jax.training.film import BLUE, BLUR, GRAIN, RED, partly_on_film, weights_of_rgb
 
-WAYS = {"linear": roots(None, 0.03), "kernel": roots(5**0.5, 0.001)}
+WAYS = {"roots, linear": roots(None, 0.03), "roots, kernel": roots(5**0.5, 0.001)}
 
 
 def film_weights(rng: np.random.Generator) -> np.ndarray:
     """Draws the weights (3,) of linear R, G and B in the gray of a film."""
-    red, blue = rng.uniform(*RED), rng.uniform(*BLUE)
-    return np.array([red, (1 - red) * (1 - blue), (1 - red) * blue])
+    return np.array(weights_of_rgb(rng.uniform(*RED), rng.uniform(*BLUE)))
 
 
 def film_gray(rgb: np.ndarray, weights: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -84,25 +89,68 @@ def as_trained(pictures: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]
     return np.stack([gray for gray, _ in pairs]), np.stack([h for _, h in pairs])
 
 
-def main() -> None:
-    """Prints the figures."""
-    args = folders(__doc__)
-    colorizer = Colorizer.load(engine="jax")
+class Table:
+    """The photographs that are measured on, and rows of what is painted with palettes that were predicted for them.
+
+    Attributes:
+      shown: (folder, kind) -> its photographs as they are or on film, uint8 (N, H, W, 3).
+    """
+
+    def __init__(self, **folders: Path) -> None:
+        self._sets = {name: whole(photographs(folder, 1)) for name, folder in folders.items()}
+        self._truths = {name: palettes_of(rgb) for name, rgb in self._sets.items()}
+        self._first: dict[tuple[str, str, str], np.ndarray] = {}
+        self.shown = {
+            (name, kind): pictures
+            for name, rgb in self._sets.items()
+            for kind, pictures in {"as they are": rgb, "on film": on_film(rgb, 4)}.items()
+        }
+
+    def tell(self, way: str, painter: Colorizer, palettes: Mapping[tuple[str, str], np.ndarray]) -> None:
+        """Prints the figures of palettes for `shown`, and what they are over those of the way's first call, paired."""
+        for (name, kind), predicted in palettes.items():
+            pictures = zip(self._sets[name], self.shown[name, kind], predicted, self._truths[name], strict=True)
+            rows = np.array([_figures(painter, *one) for one in pictures])
+            over = rows - self._first.setdefault((way, name, kind), rows)
+            half = 1.96 * over.std(0) / len(over) ** 0.5
+            differences = (f"{x:+.4f} +- {y:.4f}" for x, y in zip(over.mean(0), half, strict=True))
+            print(f"  {name:8} {kind:12}", *(f"{x:.4f}" for x in rows.mean(0)), *differences, flush=True)
+
+    def tell_own(self, way: str, model: Colorizer) -> None:
+        """Prints the figures of a model's own palettes."""
+        print(f"{way}, {model.source}")
+        own = {key: np.stack([model.predict(luminance(rgb))[0] for rgb in rgbs]) for key, rgbs in self.shown.items()}
+        self.tell(way, model, own)
+
+
+def _figures(
+    painter: Colorizer, rgb: np.ndarray, shown: np.ndarray, palette: np.ndarray, truth: np.ndarray
+) -> tuple[float, ...]:
+    """Returns the palette's distance, and the ab error, colorfulness and PSNR of what is painted with it."""
+    light = luminance(shown)
+    painted = join(light, np.ascontiguousarray(painter.predict(light, palette)[1], np.float32))
+    error = np.linalg.norm((bytes_to_lab(painted) - bytes_to_lab(rgb))[..., 1:], axis=-1).mean()
+    psnr = 10 * np.log10(255**2 / np.mean((painted.astype(float) - rgb) ** 2))
+    return hellinger(palette, truth), error, colorfulness(painted[None].astype(np.float32))[0], psnr
+
+
+def palettes_of(pictures: np.ndarray) -> np.ndarray:
+    """Returns the palettes (N, K) of pictures, uint8 (N, H, W, 3)."""
+    return np.concatenate([of_picture(rgb[None]) for rgb in pictures])
+
+
+def tell_learned(paths: list[Path], colorizer: Colorizer, table: Table) -> None:
+    """Prints what is learned from photographs, and from others besides."""
     features = make_features(colorizer, load_efficientnet_lite0())
-    paths = photographs(args.train, 1)
     draw = np.random.default_rng(0)
     fold = draw.permutation(len(paths)) % FOLDS
     tones = [draw.uniform(size=(len(paths), 3)).astype(np.float32) for _ in range(3)]
-
-    def palettes(pictures: np.ndarray) -> np.ndarray:
-        return np.concatenate([of_picture(rgb[None]) for rgb in pictures])
-
     first, second, third = whole(paths), crops(paths), crops(paths, 1)
-    h = np.stack([palettes(first), palettes(second)])
+    h = np.stack([palettes_of(first), palettes_of(second)])
     x = np.stack([features(first), features(second, tones[0])])
     pairs = {
-        "crops, tones": ((first, h[0]), (third, palettes(third))),
-        "grain": ((on_film(first, 1, False), h[0]), (on_film(third, 2, False), palettes(third))),
+        "crops, tones": ((first, h[0]), (third, palettes_of(third))),
+        "grain": ((on_film(first, 1, False), h[0]), (on_film(third, 2, False), palettes_of(third))),
         "film": (as_trained(first, 1), as_trained(third, 2)),
     }
     targets = {row: np.stack([palette for _, palette in pair]) for row, pair in pairs.items()}
@@ -114,37 +162,7 @@ def main() -> None:
         for values in (besides, targets):
             values[f"{row}, half of them"] = np.stack([values["crops, tones"][0], values[row][1]])
     inputs_of_first = {"as they are": x[0], "on film": features(on_film(first, 3))}
-    sets = {name: whole(photographs(getattr(args, name), 1)) for name in ("val", "samples")}
-    truths = {name: palettes(rgb) for name, rgb in sets.items()}
-    grays = {
-        (name, kind): pictures
-        for name, rgb in sets.items()
-        for kind, pictures in {"as they are": rgb, "on film": on_film(rgb, 4)}.items()
-    }
-    inputs = {key: features(pictures) for key, pictures in grays.items()}
-    base: dict[tuple[str, str, str], np.ndarray] = {}
-
-    def tell(way: str, row: str, predicted: dict[tuple[str, str], np.ndarray], cross: dict[str, float]) -> None:
-        print(f"{way}, {row}", *(f"| thirds, {kind} {distance:.4f}" for kind, distance in cross.items()))
-        for (name, kind), palette in predicted.items():
-            rows = []
-            for rgb, gray, one, distance in zip(
-                sets[name], grays[name, kind], palette, hellinger(palette, truths[name]), strict=True
-            ):
-                light = luminance(gray)
-                painted = join(light, np.ascontiguousarray(colorizer.predict(light, one)[1], np.float32))
-                error = np.linalg.norm((bytes_to_lab(painted) - bytes_to_lab(rgb))[..., 1:], axis=-1).mean()
-                rows.append((distance, error, colorfulness(painted[None].astype(np.float32))[0]))
-            table = np.array(rows)
-            over = (table - base.setdefault((way, name, kind), table))[:, :2]
-            half = 1.96 * over.std(0) / len(over) ** 0.5
-            differences = (f"{x:+.4f} +- {y:.4f}" for x, y in zip(over.mean(0), half, strict=True))
-            print(f"  {name:8} {kind:12}", *(f"{x:.4f}" for x in table.mean(0)), *differences, flush=True)
-
-    bundled = {
-        key: np.stack([colorizer.predict(luminance(rgb))[0] for rgb in pictures]) for key, pictures in grays.items()
-    }
-    tell("bundled", "as it is", bundled, {})
+    inputs = {key: features(pictures) for key, pictures in table.shown.items()}
     for way, fit in WAYS.items():
         for row in ("nothing", *besides):
             lessons = np.concatenate([x, besides.get(row, x[:0])]), np.concatenate([h, targets.get(row, h[:0])])
@@ -159,7 +177,22 @@ def main() -> None:
                     cross[kind][fold == number] = predict(values[fold == number])
             predict = fit_part(np.ones(len(paths), bool))
             distances = {kind: float(hellinger(palette, h[0]).mean()) for kind, palette in cross.items()}
-            tell(f"roots, {way}", row, {key: predict(values) for key, values in inputs.items()}, distances)
+            print(f"{way}, {row}", *(f"| thirds, {kind} {distance:.4f}" for kind, distance in distances.items()))
+            table.tell(way, colorizer, {key: predict(values) for key, values in inputs.items()})
+
+
+def main() -> None:
+    """Prints the figures."""
+    parser = parser_of_folders(__doc__)
+    parser.add_argument("--checkpoint", nargs="+", default=[], metavar="PATH")
+    args = parser.parse_args()
+    bundled = Colorizer.load(engine="jax")
+    table = Table(val=args.val, samples=args.samples)
+    table.tell_own("own palettes", bundled)
+    for checkpoint in args.checkpoint:
+        table.tell_own("own palettes", Colorizer.load(checkpoint, engine="jax"))
+    if not args.checkpoint:
+        tell_learned(photographs(args.train, 1), bundled, table)
 
 
 if __name__ == "__main__":

@@ -162,17 +162,17 @@ WAYS: dict[str, Fit] = {
 }
 
 
-def folders(description: str | None) -> argparse.Namespace:
-    """Reads the names of the folders of photographs from the command line: train, val and samples."""
+def parser_of_folders(description: str | None) -> argparse.ArgumentParser:
+    """Returns a parser of the names of folders of photographs: train, val and samples."""
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     for folder in ("train", "val", "samples"):
         parser.add_argument(folder, type=Path)
-    return parser.parse_args()
+    return parser
 
 
 def main() -> None:
     """Prints the figures."""
-    args = folders(__doc__)
+    args = parser_of_folders(__doc__).parse_args()
     colorizer = Colorizer.load(engine="jax")
     paths = photographs(args.train, 1)
     versions = whole(paths), crops(paths)

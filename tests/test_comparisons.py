@@ -4,6 +4,8 @@ import argparse
 import importlib.util
 import json
 import os
+import re
+import shutil
 import subprocess
 import sys
 import time
@@ -127,6 +129,29 @@ def test_a_gpu_is_measured_beside_pytorch(tmp_path):
             assert result[precision][side]["step_ms"] > 0 and result[precision][side]["images_per_second"] > 0
         assert result["peak"][precision]["share_of_matrix_peak"] > 0
     assert result["metrics"]["images_per_second"] > 0
+
+
+def test_models_are_measured_on_old_film_beside_the_bundled_one(tmp_path, samples, monkeypatch, capsys):
+    from comparisons import old_film
+    from palgan_jax.checkpoint.weights_file import save_weights
+    from tests.support.colorize_model import tiny_weights
+
+    (tmp_path / "photos").mkdir()
+    shutil.copy(samples / "egret.jpg", tmp_path / "photos")
+    save_weights(tmp_path / "tiny.safetensors", tiny_weights())
+    folders = [str(tmp_path / folder) for folder in ("none", "photos", "photos")]
+    monkeypatch.setattr(sys, "argv", ["old_film", *folders, "--checkpoint", str(tmp_path / "tiny.safetensors")])
+    old_film.main()
+    lines = capsys.readouterr().out.splitlines()
+    assert "bundled" in lines[0] and "tiny" in lines[5] and len(lines) == 10
+    values = [[float(x) for x in re.findall(r"[+-]?\d+\.\d{4}", line)] for line in lines if line.startswith("  ")]
+    means, differences = np.array(values)[:, :4], np.array(values)[:, 4::2]
+    assert not differences[:4].any()
+    np.testing.assert_allclose(differences[4:], means[4:] - means[:4], atol=2e-4)
+    np.testing.assert_array_equal(means[::4], means[2::4])  # one folder, twice
+    distance, error, _, psnr = means.T
+    assert (distance[4:] > distance[:4]).all() and (error[4:] > error[:4]).all(), "random weights are no better"
+    assert (psnr[4:] < psnr[:4]).all() and psnr[1] < psnr[0], "film has another luminance"
 
 
 def test_the_table_of_sizes_is_what_its_command_prints():

@@ -5,6 +5,8 @@ both alike from then on (Luo et al., "Time-Travel Rephotography", ACM TOG 40(6),
 sky lighter, than the luminance of Lab has them.
 """
 
+from typing import TypeVar
+
 import jax
 import jax.numpy as jnp
 
@@ -22,6 +24,12 @@ _SIZE = 0.7
 """The deviation in pixels of the blur that makes grain of noise."""
 _TAPS = 3
 """Pixels on each side that a blur reaches."""
+_Number = TypeVar("_Number", float, jax.Array)
+
+
+def weights_of_rgb(red: _Number, blue: _Number) -> tuple[_Number, _Number, _Number]:
+    """Returns the weights of linear R, G and B in a film's gray, by that of red and the share of blue in the rest."""
+    return red, (1 - red) * (1 - blue), (1 - red) * blue
 
 
 def on_film(
@@ -42,7 +50,7 @@ def on_film(
     red, blue, blur, grain = (
         low + (high - low) * x for (low, high), x in zip((RED, BLUE, BLUR, GRAIN), kind.T, strict=True)
     )  # (B,) each
-    weights = jnp.stack([red, (1 - red) * (1 - blue), (1 - red) * blue], axis=-1)  # (B, 3)
+    weights = jnp.stack(weights_of_rgb(red, blue), axis=-1)  # (B, 3)
     light = jnp.sum(srgb_to_linear(rgb.astype(jnp.float32) / 255) * weights[:, None, None], axis=-1)  # (B, H, W)
     light = _blurred(light, _taps(blur))
     clumps = _taps(jnp.full_like(grain, _SIZE))
