@@ -93,6 +93,19 @@ def test_info_without_bundled_weights_says_how_to_get_some(palgan, tmp_path, mon
     assert (code, out) == (2, "") and is_one_sentence(err, "palgan train")
 
 
+def test_info_says_what_the_bundled_weights_are_the_mean_of_and_what_was_measured_of_them(palgan):
+    """The figures are those of the table of docs/model.md, under the steps whose mean it gives."""
+    code, out, err = palgan("info")
+    assert (code, err) == (0, [])
+    assert out.splitlines()[0] == "checkpoint   mean of steps 1500, 3250 and 4000 of pretrained.safetensors (bundled)"
+    table = (ROOT / "docs" / "model.md").read_text().partition("| weights of the second run |")[2].partition("\n\n")[0]
+    documented = next(row for row in table.splitlines() if "the mean of these" in row).strip("| ").split(" | ")[1:]
+    words = {line.split()[0]: float(line.split()[-1]) for line in out.splitlines() if line.startswith("  val/")}
+    names = ("psnr", "ab_error", "colorfulness", "psnr_truth_palette", "ab_error_truth_palette")
+    for name, text in zip(names, documented, strict=True):
+        assert words[f"val/{name}"] == pytest.approx(float(text), abs=0.006 if "psnr" in name else 0.051)
+
+
 def test_info_describes_the_bundled_weights(palgan, weights_file, monkeypatch):
     monkeypatch.setattr("palgan_jax.checkpoint.find.BUNDLED", weights_file.parent)
     code, out, _ = palgan("info")
@@ -128,10 +141,13 @@ def test_export_takes_the_best_where_asked(palgan, workdir, tmp_path):
 
 
 def test_export_averages_the_weights_of_steps(palgan, workdir, tmp_path):
-    code, out, _ = palgan("export", workdir, tmp_path / "mean.safetensors", "--average", "20,10")
-    assert code == 0 and "the mean of the steps 10, 20, the last of them step 20 of" in out
+    code, out, err = palgan("export", workdir, tmp_path / "mean.safetensors", "--average", "20,10")
+    assert code == 0 and f"mean of steps 10 and 20 of {workdir / FOLDER}" in out
+    assert len(err) == 2 and "is written" in err[0] and "holds no metrics, since the mean cannot" in err[1]
     weights = load_weights(tmp_path / "mean.safetensors")
     assert weights.step == 20 and not weights.metrics, "what was measured of one step is not true of the mean"
+    code, out, _ = palgan("info", tmp_path / "mean.safetensors")
+    assert out.splitlines()[0] == f"checkpoint   mean of steps 10 and 20 of {tmp_path / 'mean.safetensors'}"
     states = [build(step) for step in (10, 20)]
     np.testing.assert_allclose(kernel(weights.variables), sum(kernel(x.ema) for x in states) / 2, rtol=1e-6)
     np.testing.assert_array_equal(weights.variables["spectral"]["u"], states[1].generator["spectral"]["u"])
@@ -140,7 +156,7 @@ def test_export_averages_the_weights_of_steps(palgan, workdir, tmp_path):
 @pytest.mark.parametrize("steps", ["best,20", "best,10,20"])
 def test_the_best_step_is_one_of_those_that_are_averaged_and_counts_once(palgan, workdir, tmp_path, steps):
     code, out, _ = palgan("export", workdir, tmp_path / "mean.safetensors", "--average", steps)
-    assert code == 0 and "steps 10, 20" in out
+    assert code == 0 and "steps 10 and 20" in out
     mean = sum(kernel(build(step).ema) for step in (10, 20)) / 2
     np.testing.assert_allclose(kernel(load_weights(tmp_path / "mean.safetensors").variables), mean, rtol=1e-6)
 

@@ -29,7 +29,8 @@ pretrained pages hub
 metrics
 data
 checkpoint
-training export
+training
+export
 colorize prepare benchmark runs publish
 evaluation web
 finetune

@@ -9,8 +9,9 @@ from typing import Any
 
 import jax
 import numpy as np
+from etils import epath
 
-from palgan_jax.checkpoint.weights import Weights
+from palgan_jax.checkpoint.weights import Weights, steps_in_words
 from palgan_jax.errors import UserError
 
 
@@ -32,7 +33,7 @@ def average_weights(weights: Sequence[Weights]) -> Weights:
         trees = [one.variables[collection] for one in weights]
         return jax.tree.map(lambda *leaves: np.mean(leaves, axis=0, dtype=np.float64).astype(np.float32), *trees)
 
-    averaged = {name: mean(name) for name in ("params", "batch_stats") if name in last.variables}
-    steps = ", ".join(str(step) for step in sorted(one.step for one in weights))
-    source = f"the mean of the steps {steps}, the last of them {last.source}"
-    return replace(last, variables={**last.variables, **averaged}, metrics={}, source=source)
+    means = {name: mean(name) for name in ("params", "batch_stats") if name in last.variables}
+    steps = tuple(sorted(one.step for one in weights))
+    source = f"{steps_in_words(last.step, steps)} of {epath.Path(last.path).parent}"
+    return replace(last, variables={**last.variables, **means}, metrics={}, source=source, averaged=steps)

@@ -45,7 +45,7 @@ def find_weights(path: str | os.PathLike | None = None, step: int | str | None =
                 "or name a .safetensors file or a working directory with --checkpoint."
             )
         weights = load_weights(bundled[0])
-        return replace(weights, source=f"step {weights.step} of {bundled[0].name} (bundled)")
+        return replace(weights, source=f"{weights.origin} of {bundled[0].name} (bundled)")
     if is_hub_name(path):
         file, name = download_weights(parse_name(path))
         return load_weights(file, str(name))
@@ -76,16 +76,18 @@ def describe(path: str | os.PathLike | None = None) -> str:
     if ema := sum(bytes_ for name, bytes_ in sizes.items() if name.startswith("ema/")):
         size += f", of which {in_words(ema, 1)} are EMA weights"
     lines = [f"checkpoint   {weights.source}", f"size         {size}", "parameters"]
-    lines += [
-        f"  {printable(name):<24}{count:>12,}" for name, count in {**counts, "total": sum(counts.values())}.items()
-    ]
-    lines += [f"  {'(statistics)':<24}{statistics:>12,}"]
-    if weights.metrics:
-        lines += ["metrics"]
-        lines += [
-            f"  {printable(name):<24}{value:>12.4g}" for name, value in weights.metrics.items() if value is not None
-        ]
+    counts |= {"total": sum(counts.values()), "(statistics)": statistics}
+    lines += _table({name: f"{count:,}" for name, count in counts.items()})
+    if metrics := {name: f"{value:.4g}" for name, value in weights.metrics.items() if value is not None}:
+        lines += ["metrics", *_table(metrics)]
     return "\n".join([*lines, "config", *_config_lines(weights.config)])
+
+
+def _table(values: Mapping[str, str]) -> list[str]:
+    """Returns a line for each value, all of one width."""
+    names = {printable(name): value for name, value in values.items()}
+    width = max(24, *(len(name) + 1 for name in names))
+    return [f"  {name:<{width}}{value:>12}" for name, value in names.items()]
 
 
 def _count(tree: Mapping) -> int:

@@ -7,6 +7,7 @@ its network, is checked where the network is built.
 
 import math
 from collections.abc import Iterable, Mapping
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -25,7 +26,7 @@ class Damaged(Exception):
     """Says what is wrong with the files of a checkpoint; the caller names the checkpoint."""
 
 
-def check_description(step: Any, config: Any, metrics: Any) -> None:
+def check_description(step: Any, config: Any, metrics: Any, averaged: Any = ()) -> None:
     """Raises Damaged where the values that were read from JSON are not those that stand beside weights.
 
     Args:
@@ -33,9 +34,12 @@ def check_description(step: Any, config: Any, metrics: Any) -> None:
       config: fields by name, and sections of such; each field a text, a number, a truth value, a list of these, or
         nothing.
       metrics: a finite number, or nothing where it was none, by name.
+      averaged: nothing, or two steps or more in ascending order, of which `step` is the last.
     """
     if not _is_whole(step) or not 0 <= step < _LAST_STEP:
         raise Damaged(f"its step is {_shown(step)}")
+    if not _are_averaged(averaged, step):
+        raise Damaged(f"it is the mean of {_shown(averaged)}")
     if not isinstance(config, dict) or not isinstance(metrics, dict):
         raise Damaged("its config or its metrics are not named values")
     for name, value in config.items():
@@ -49,6 +53,13 @@ def check_description(step: Any, config: Any, metrics: Any) -> None:
 
 def _is_whole(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _are_averaged(steps: Any, last: int) -> bool:
+    if not isinstance(steps, list | tuple) or not all(map(_is_whole, steps)):
+        return False
+    ascend = all(a < b for a, b in pairwise(steps))
+    return not steps or (ascend and len(steps) > 1 and steps[0] >= 0 and steps[-1] == last)
 
 
 def _is_number(value: Any) -> bool:

@@ -1,6 +1,6 @@
 """Trained weights with their config, wherever they were read from."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -36,6 +36,14 @@ def _without(tree: Mapping[str, Any], path: tuple[str, ...]) -> dict[str, Any]:
     }
 
 
+def steps_in_words(step: int, averaged: Sequence[int] = ()) -> str:
+    """Returns "step 4000", or "mean of steps 1500, 3250 and 4000" where `averaged` names several."""
+    if not averaged:
+        return f"step {step}"
+    *others, last = averaged
+    return f"mean of steps {', '.join(map(str, others))} and {last}"
+
+
 @dataclass(frozen=True)
 class Weights:
     """The weights of `PalGAN`, with their config and origin.
@@ -43,10 +51,11 @@ class Weights:
     Attributes:
       variables: {"params", "batch_stats", "spectral"}, each a tree of arrays or left out.
       config: the config that they were trained with, as nested dicts of JSON types.
-      step: the training step.
-      metrics: results of the validation at that step, by name.
+      step: the training step, of a mean the last one.
+      metrics: results of the validation of these weights, by name.
       path: the file or the folder; "" for weights that were never written.
       source: the step and the path, for people: "step 12000 of runs/a/checkpoints/12000".
+      averaged: the steps, ascending, whose mean the weights are; empty for those of one step.
     """
 
     variables: dict[str, Any]
@@ -55,3 +64,9 @@ class Weights:
     metrics: Mapping[str, float | None] = field(default_factory=dict)
     path: str = ""
     source: str = ""
+    averaged: tuple[int, ...] = ()
+
+    @property
+    def origin(self) -> str:
+        """Returns "step 4000", or "mean of steps 1500, 3250 and 4000"."""
+        return steps_in_words(self.step, self.averaged)

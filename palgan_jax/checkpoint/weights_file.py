@@ -1,7 +1,7 @@
 """Weights for colorizing in one file (safetensors).
 
 The file holds the EMA weights under names such as `params/palette_generator/.../kernel`, and in its metadata the
-config (JSON), the step, the metrics and the version of this format.
+config (JSON), the step, the metrics and the version of this format; of a mean, also the steps that it is the mean of.
 """
 
 import json
@@ -15,7 +15,7 @@ import safetensors.numpy
 from safetensors import safe_open
 
 from palgan_jax.checkpoint.soundness import Damaged, check_arrays, check_description, sound_values
-from palgan_jax.checkpoint.weights import COLLECTIONS, Weights, without_canceled_biases
+from palgan_jax.checkpoint.weights import COLLECTIONS, Weights, steps_in_words, without_canceled_biases
 from palgan_jax.errors import UserError, one_line
 from palgan_jax.util.files import write_file
 from palgan_jax.util.trees import flatten_names, unflatten_names
@@ -48,6 +48,7 @@ def save_weights(path: str | os.PathLike, weights: Weights, dtype: str = "float3
         "config": json.dumps(weights.config),
         # JSON has no NaN.
         "metrics": json.dumps({name: v if v is None or isfinite(v) else None for name, v in weights.metrics.items()}),
+        **({"averaged": json.dumps(weights.averaged)} if weights.averaged else {}),
     }
     write_file(path, _with_sorted_metadata(safetensors.numpy.save(tensors, metadata)))
 
@@ -90,7 +91,8 @@ def load_weights(path: str | os.PathLike, name: str = "") -> Weights:
                 raise UserError(f"{name} was written by a newer version of palgan_jax: update the package to read it.")
             step = int(metadata["step"])
             config, metrics = _from_json(metadata["config"]), _from_json(metadata.get("metrics", "{}"))
-            check_description(step, config, metrics)
+            averaged = _from_json(metadata.get("averaged", "[]"))
+            check_description(step, config, metrics, averaged)
             slices = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
             arrays = {name: (piece.get_shape(), piece.get_dtype()) for name, piece in slices.items()}
             check_arrays(arrays, path.stat().st_size)
@@ -102,7 +104,8 @@ def load_weights(path: str | os.PathLike, name: str = "") -> Weights:
         raise UserError(f"{name} is not a readable weights file ({reason}): get it again.") from error
     variables = {**{collection: {} for collection in COLLECTIONS}, **unflatten_names(tensors)}
     variables = without_canceled_biases(variables, config)
-    return Weights(variables, config, step, metrics, str(path), f"step {step} of {name}")
+    source = f"{steps_in_words(step, averaged)} of {name}"
+    return Weights(variables, config, step, metrics, str(path), source, tuple(averaged))
 
 
 def _from_json(text: str) -> Any:

@@ -1,6 +1,8 @@
 """`palgan export CHECKPOINT FILE`: a trained model in one file, of the kind that the file's name announces."""
 
 import argparse
+import logging
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,6 +14,8 @@ if TYPE_CHECKING:
 
 BUNDLED = "bundled"
 KINDS = (".safetensors", ".onnx", ".stablehlo", ".pt")
+
+log = logging.getLogger(__name__)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -63,6 +67,8 @@ def run(args: argparse.Namespace) -> int:
     else:
         weights = find_weights(path, "best" if args.best else None)
     _save(args.output, weights, args.dtype, args.painter)
+    if weights.averaged and kind == ".safetensors":
+        _add_metrics(args.output, args.dtype)
     print(f"{args.output}: {weights.source}")
     return 0
 
@@ -85,3 +91,21 @@ def _save(path: Path, weights: "Weights", dtype: str, painter: bool) -> None:
         from palgan_jax.checkpoint.weights_file import save_weights
 
         save_weights(path, weights, dtype)
+
+
+def _add_metrics(path: Path, dtype: str) -> None:
+    """Measures the weights of a file as they are stored, and writes it again with the results where that is possible.
+
+    The file is whole before: who does not want to wait for the measuring may end it.
+    """
+    from palgan_jax.checkpoint.weights_file import load_weights, save_weights
+    from palgan_jax.training.measuring import measure_weights
+
+    stored = load_weights(path)
+    log.info("%s is written; its weights are now measured, as the run measured each step (Ctrl-C leaves it out)", path)
+    try:
+        metrics = measure_weights(stored)
+    except UserError as error:
+        log.warning("%s holds no metrics, since the mean cannot be measured here: %s", path, error)
+        return
+    save_weights(path, replace(stored, metrics=metrics), dtype)

@@ -91,11 +91,12 @@ def onnx_model(
 
 
 def properties_of(weights: Weights, spec: PaletteSpec) -> dict[str, str]:
-    """Returns the metadata of a model: the config, the step, and how its palettes are counted."""
+    """Returns the metadata of a model: config, step, the steps of a mean, and how palettes are counted."""
     return {
         "format": "palgan_jax",
         "format_version": str(FORMAT),
         "step": str(int(weights.step)),
+        "averaged": json.dumps(weights.averaged),
         "config": json.dumps(weights.config),
         "palette": json.dumps(asdict(spec)),
     }

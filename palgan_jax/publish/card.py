@@ -54,7 +54,8 @@ def model_card(weights: Weights, repository: str, license: str | None, with_onnx
     parts = [f"---\n{head.to_yaml()}\n---", MARK, *_use(weights, repository, with_onnx), *_facts(weights)]
     if measured:
         table = _table(weights.metrics, measured)
-        parts += ["## Results", f"Measured on `{printable(validation)}` at this step, by `palgan train`.", table]
+        command = "export" if weights.averaged else "train"
+        parts += ["## Results", f"Measured on `{printable(validation)}` by `palgan {command}`.", table]
     if origin := _ENCODERS.get(weights.config.get("net", {}).get("encoder")):
         parts += ["## The encoder", origin]
     parts += [
@@ -96,6 +97,7 @@ def _facts(weights: Weights) -> list[str]:
         "width": config.get("net", {}).get("width"),
         "parameters": f"{sum(np.size(array) for array in params.values()):,}",
         "trained for": f"{weights.step:,} steps of {config.get('batch_size')} pictures",
+        "weights": weights.origin,
         "trained on": config.get("data", {}).get("train") or None,
     }
     lines = [f"| {name} | {_cell(value)} |" for name, value in rows.items() if value is not None]

@@ -76,7 +76,7 @@ def upload(weights: Weights, repository: str, license: str | None = None, privat
         notes = _write(Path(folder), weights, repository, license, present)
         files = {path.name: path.stat().st_size for path in sorted(Path(folder).iterdir())}
         try:
-            commit = _commit(api, Path(folder), weights.step, repository, private, present)
+            commit = _commit(api, Path(folder), weights.origin, repository, private, present)
         except Exception as error:
             raise refusal(error, name) from error
     address = f"{api.endpoint}/{repository}"
@@ -116,6 +116,7 @@ def _write(folder: Path, weights: Weights, repository: str, license: str | None,
         "format": "palgan_jax",
         "format_version": FORMAT,
         "step": int(weights.step),
+        "averaged": weights.averaged,
         "config": weights.config,
     }
     (folder / _CONFIG).write_text(json.dumps(config, indent=2) + "\n")
@@ -157,7 +158,7 @@ def _license(card: str) -> str | None:
     return match[1] if match else None
 
 
-def _commit(api: "HfApi", folder: Path, step: int, repository: str, private: bool, present: _Present) -> str:
+def _commit(api: "HfApi", folder: Path, origin: str, repository: str, private: bool, present: _Present) -> str:
     """Commits all files of a folder, and returns the commit, or that which was there where nothing has changed."""
     from huggingface_hub import CommitOperationAdd, CommitOperationDelete
 
@@ -166,4 +167,4 @@ def _commit(api: "HfApi", folder: Path, step: int, repository: str, private: boo
     operations: list[Any] = [CommitOperationAdd(path.name, path) for path in sorted(folder.iterdir())]
     if _ONNX in present.files and not (folder / _ONNX).exists():
         operations.append(CommitOperationDelete(_ONNX))  # it is of another model
-    return api.create_commit(repository, operations, commit_message=f"Upload step {step} of palgan_jax").oid
+    return api.create_commit(repository, operations, commit_message=f"Upload {origin} of palgan_jax").oid

@@ -4,7 +4,6 @@ import json
 import logging
 from contextlib import ExitStack
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,14 +16,11 @@ from palgan_jax.checkpoint.compatibility import check_fits
 from palgan_jax.checkpoint.saving import Checkpoints
 from palgan_jax.config import FREE, durations, palette_spec
 from palgan_jax.data.device import DeviceBatches, make_lab_stage
-from palgan_jax.data.eval_batches import eval_batches
-from palgan_jax.data.protocols import Source
-from palgan_jax.data.sampling import SIDE, Averages, averages
+from palgan_jax.data.sampling import Averages
 from palgan_jax.data.train_batches import train_batches
 from palgan_jax.distributed.collectives import failing_together, number_of_first
 from palgan_jax.distributed.mesh import check_batch_size, make_mesh, replicated
 from palgan_jax.metrics.catalogue import find_metric
-from palgan_jax.metrics.measure import Networks
 from palgan_jax.nn.build import build_generator
 from palgan_jax.nn.pretrained_palette_generator import first_parameters
 from palgan_jax.training.board import FOLDER as FOLDER_OF_BOARD
@@ -41,7 +37,7 @@ from palgan_jax.training.sample_sheets import SampleSheets
 from palgan_jax.training.start import FILE as START
 from palgan_jax.training.state import TrainState, with_variables
 from palgan_jax.training.timing import InputWatch, MetricsWindow
-from palgan_jax.training.validation import Validation
+from palgan_jax.training.validation import make_validation, training_averages
 from palgan_jax.training.workdir import Workdir
 from palgan_jax.util.files import write_file
 from palgan_jax.util.progress import Progress, Waiting
@@ -81,10 +77,10 @@ def prepare_run(config: ConfigDict, workdir: Workdir, stack: ExitStack, fit: boo
     with failing_together():
         if jax.process_index() == 0 and workdir.bucket is None:
             check_room(program.abstract_state, Path(workdir.checkpoints), config.keep)
-    constants: Any = _averages(config, source) if needs.encoder is not None or spans.eval else None
+    constants: Any = training_averages(config, source) if needs.encoder is not None or spans.eval else None
     validation = sheets = None
     if val_source is not None and spans.eval:
-        validation = _make_validation(config, mesh, constants, val_source, needs.networks)
+        validation = make_validation(config, mesh, constants, val_source, needs.networks)
     if val_source is not None and spans.sheet:
         sheets = SampleSheets(config, build_generator(config, mesh), mesh, val_source, workdir.folder / "sheets")
     vgg = jax.device_put(needs.vgg, replicated(mesh))
@@ -136,23 +132,6 @@ def is_finished(checkpoints: Checkpoints, total: int) -> bool:
     """Returns True where a checkpoint of the last step is there and not damaged."""
     latest = checkpoints.latest_step
     return latest is not None and latest >= total and checkpoints.latest_sound_step() >= total
-
-
-def _averages(config: ConfigDict, source: Source) -> Averages:
-    """Returns what validation's baselines paint with, and what a pretrained encoder's palettes begin as."""
-    read = partial(source.read, at_least=max(SIDE, config.resolution))
-    return averages(
-        read, range(len(source)), source.name, resolution=config.resolution, spec=palette_spec(config),
-        ab_range=config.ab_range,
-    )  # fmt: skip
-
-
-def _make_validation(
-    config: ConfigDict, mesh: Mesh, constants: Averages, val_source: Source, networks: Networks
-) -> Validation:
-    size = max(config.batch_size // mesh.size, 1) * mesh.size
-    batches = eval_batches(val_source, resolution=config.resolution, batch_size=size, **_place())
-    return Validation(config, build_generator(config, mesh), mesh, constants, batches, networks)
 
 
 def _first_state(config: ConfigDict, program: Program, needs: Needs, constants: Averages | None) -> TrainState:

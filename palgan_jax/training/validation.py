@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import flax.linen as nn
@@ -13,16 +14,19 @@ from ml_collections import ConfigDict
 
 from palgan_jax.color import from_bytes, to_bytes
 from palgan_jax.config import palette_spec
-from palgan_jax.data.eval_batches import EvalBatches
-from palgan_jax.data.sampling import Averages
+from palgan_jax.data.eval_batches import EvalBatches, eval_batches
+from palgan_jax.data.protocols import Source
+from palgan_jax.data.sampling import SIDE, Averages, averages
 from palgan_jax.distributed.mesh import replicated, to_devices
 from palgan_jax.errors import DataStopped, UserError
 from palgan_jax.metrics.catalogue import FEATURE_NAMES, METRICS, OPTIONAL, VARIANTS, validation_names
 from palgan_jax.metrics.frechet import empty, frechet_distance, update
 from palgan_jax.metrics.measure import Networks, load_networks
 from palgan_jax.metrics.measure import measure as metrics_of_batch
+from palgan_jax.nn.build import build_generator
 from palgan_jax.palette.histogram import histogram
 from palgan_jax.pretrained.inception import FEATURE_SIZE
+from palgan_jax.util.progress import Progress
 
 log = logging.getLogger(__name__)
 
@@ -134,16 +138,18 @@ class Validation:
         """The names of all that `run` returns."""
         self._measure = jax.jit(make_measure(config, generator), out_shardings=replicated(mesh))
 
-    def run(self, variables: Any) -> dict[str, float]:
+    def run(self, variables: Any, show_progress: bool = False) -> dict[str, float]:
         """Returns the means over all pictures that can be read, by `names`. Raises DataStopped where none can."""
         total: Sums = {}
         moments = {name: empty(FEATURE_SIZE) for name in FEATURE_NAMES if "fid" in self._params}
-        for batch in self._batches:
-            shared = to_devices({name: batch[name] for name in ("rgb", "mask")}, self._mesh)
-            sums, features = self._measure(variables, self._params, shared, self._constants)
-            for name in moments:
-                moments[name] = update(moments[name], np.asarray(features[name])[np.asarray(features["mask"])])
-            total = sums if not total else jax.tree.map(jnp.add, total, sums)
+        with Progress("validation", len(self._batches), unit="batch", shown=show_progress) as progress:
+            for batch in self._batches:
+                shared = to_devices({name: batch[name] for name in ("rgb", "mask")}, self._mesh)
+                sums, features = self._measure(variables, self._params, shared, self._constants)
+                for name in moments:
+                    moments[name] = update(moments[name], np.asarray(features[name])[np.asarray(features["mask"])])
+                total = sums if not total else jax.tree.map(jnp.add, total, sums)
+                progress.advance()
         values = jax.device_get(total)
         count = values.pop("count")
         if missing := sorted(self._batches.unreadable):
@@ -159,3 +165,27 @@ class Validation:
         if moments and count > 1:
             means[self._fid] = frechet_distance(*moments.values())
         return {f"val/{name}": value for name, value in means.items()}
+
+
+def training_averages(config: ConfigDict, source: Source) -> Averages:
+    """Returns what validation's baselines paint with, and what a pretrained encoder's palettes begin as.
+
+    `source`: the pictures of the training. Raises DataStopped where none of them can be read.
+    """
+    read = partial(source.read, at_least=max(SIDE, config.resolution))
+    return averages(
+        read, range(len(source)), source.name, resolution=config.resolution, spec=palette_spec(config),
+        ab_range=config.ab_range,
+    )  # fmt: skip
+
+
+def make_validation(
+    config: ConfigDict, mesh: Mesh, constants: Averages, source: Source, networks: Networks
+) -> Validation:
+    """Returns the validation of a config's networks on the pictures of `source`, in batches of the config's size."""
+    size = max(config.batch_size // mesh.size, 1) * mesh.size
+    batches = eval_batches(
+        source, resolution=config.resolution, batch_size=size, process_index=jax.process_index(),
+        process_count=jax.process_count(),
+    )  # fmt: skip
+    return Validation(config, build_generator(config, mesh), mesh, constants, batches, networks)

@@ -43,6 +43,14 @@ def test_one_file_gives_every_bit_back(tmp_path, variables, config):
     assert [entry.name for entry in tmp_path.iterdir()] == ["a.safetensors"]
 
 
+def test_a_mean_is_called_so_and_names_its_steps(tmp_path, variables, config):
+    path = tmp_path / "a.safetensors"
+    save_weights(path, Weights(variables, config, 30, averaged=(10, 20, 30)))
+    weights = load_weights(path)
+    assert (weights.step, weights.averaged) == (30, (10, 20, 30))
+    assert weights.source == f"mean of steps 10, 20 and 30 of {path}"
+
+
 def test_equal_weights_are_equal_files(tmp_path, variables, config):
     for name in "ab":
         save_weights(tmp_path / f"{name}.safetensors", Weights(variables, config, 1200, {"val/psnr": 24.5}))
@@ -186,6 +194,9 @@ DEEP = '{"a":' * 100_000 + "1" + "}" * 100_000
         (WEIGHT, {"metrics": '{"val/psnr": true}'}, "its metric val/psnr is True and no number"),
         (WEIGHT, {"metrics": '{"val/psnr": Infinity}'}, "its metric val/psnr is inf and no number"),
         (WEIGHT, {"metrics": "[]"}, "its config or its metrics are not named values"),
+        *((WEIGHT, {"averaged": steps}, "it is the mean of ") for steps in (
+            "0", "null", "[1]", "[0, 2]", "[1, 1]", "[1, 0, 1]", "[-1, 1]", '["0", "1"]', '{"0": 1}', "[0.5, 1]",
+        )),
     ],
 )  # fmt: skip
 def test_what_no_network_can_use_is_refused(tmp_path, tensors, description, message):

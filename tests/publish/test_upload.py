@@ -107,6 +107,14 @@ def test_the_card_says_whose_weights_a_pretrained_encoder_has():
     assert "ML Illustrated" not in ours
 
 
+def test_the_card_of_a_mean_names_its_steps(hub):
+    upload(replace(weights_of(20), averaged=(10, 15, 20)), NAME, "mit")
+    files = hub.repositories[NAME].files
+    card = files["README.md"].decode()
+    assert "| mean of steps 10, 15 and 20 |" in card and "by `palgan export`" in card
+    assert find_weights(f"hf:{NAME}").averaged == (10, 15, 20) == tuple(json.loads(files["config.json"])["averaged"])
+
+
 def test_a_model_without_results_has_a_card_without_them(hub):
     done = upload(replace(weights_of(10), metrics={}), NAME)
     head = head_of(hub.repositories[NAME].files["README.md"])

@@ -104,8 +104,8 @@ def _damaged_file(content: bytes, chance: random.Random) -> bytes:
         return _other_values(content, 8 + length, chance)
     header = json.loads(content[8 : 8 + length])
     if kind < 0.8:
-        described = chance.choice(("config", "config", "metrics", "step", "format", "format_version"))
-        header["__metadata__"][described] = changed(header["__metadata__"][described], chance)
+        described = chance.choice(("config", "config", "metrics", "step", "averaged", "format", "format_version"))
+        header["__metadata__"][described] = changed(header["__metadata__"].get(described, "[1, 2]"), chance)
         text = json.dumps(header)
     else:
         text = changed(json.dumps(header), chance)

@@ -17,10 +17,11 @@ from palgan_jax import cli
 from palgan_jax.checkpoint.find import find_weights
 from palgan_jax.checkpoint.reading import load_ema
 from palgan_jax.checkpoint.saving import Checkpoints
-from palgan_jax.checkpoint.weights_file import save_weights
+from palgan_jax.checkpoint.weights_file import load_weights, save_weights
 from palgan_jax.config import load_config
 from palgan_jax.training import loop, prepare
 from palgan_jax.training.lease import Lease
+from palgan_jax.training.measuring import measure_weights
 from tests.support.places import ROOT
 from tests.support.terminal import Terminal
 from tests.support.training_runs import NETWORK, TIMES, arguments, command, environment, finish, lines, start
@@ -78,6 +79,19 @@ def test_a_run_leaves_metrics_checkpoints_and_its_config(uninterrupted):
     assert [path.name for path in (uninterrupted / "sheets").iterdir()] == ["step_00000012.png"]
 
 
+def test_weights_are_measured_again_as_the_run_measured_them(uninterrupted, one_device, tmp_path, monkeypatch):
+    monkeypatch.chdir(ROOT)  # as the run was started: its config names bundled photographs from there
+    first, last = (load_ema(uninterrupted, step) for step in (6, 12))
+    assert measure_weights(first) == pytest.approx(first.metrics, rel=1e-4)
+    path = tmp_path / "mean.safetensors"
+    assert cli.main(["export", str(uninterrupted), str(path), "--average", "6,12"]) == 0
+    mean = load_weights(path)
+    assert mean.averaged == (6, 12) and mean.metrics.keys() == last.metrics.keys()
+    same = [name for name in mean.metrics if name.endswith(("_gray", "_mean_ab"))]
+    assert same and all(mean.metrics[name] == pytest.approx(last.metrics[name], rel=1e-4) for name in same)
+    assert mean.metrics["val/psnr"] not in (first.metrics["val/psnr"], last.metrics["val/psnr"])
+
+
 def test_tensorboard_reads_the_same_numbers_the_sheets_and_the_palettes(uninterrupted):
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
@@ -95,7 +109,7 @@ def test_tensorboard_reads_the_same_numbers_the_sheets_and_the_palettes(uninterr
 
 
 def test_a_finished_run_says_so_before_it_loads_or_compiles_anything(uninterrupted, caplog, monkeypatch):
-    for name in ("load_needs", "make_program", "compile_program", "train_batches", "averages"):
+    for name in ("load_needs", "make_program", "compile_program", "train_batches", "training_averages"):
         monkeypatch.setattr(prepare, name, lambda *_, name=name, **__: pytest.fail(f"{name} comes too early"))
     before = (uninterrupted / "metrics.jsonl").read_text()
     caplog.set_level("INFO")
