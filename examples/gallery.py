@@ -27,10 +27,10 @@ from palgan_jax.pages import Row, read_credits, write_sheet
 ROOT = Path(__file__).resolve().parent.parent
 SAMPLES, REFERENCES, OLD = (ROOT / "examples" / name for name in ("samples", "photos", "old"))
 PAINTED_LIKE = ("leaves.jpg", "sky-03.jpg")
-EDIT = "shift chroma=1.6"
-TILE, GAP = 150, 4  # pixels: the longer side of a picture, and what is between two
+EDIT = "shift hue=-20 temperature=10"
+TILE, GAP = 240, 4  # pixels: the longer side of a picture, and what is between two
 QUALITY = 80
-MOST_BYTES = 1_000_000
+MOST_BYTES = 1_600_000
 
 
 @dataclass(frozen=True)
@@ -158,8 +158,8 @@ def page(entries: list[Entry], references: str, source: str) -> str:
         "",
         "Sepia and faded, or scratched and stained, as they were scanned; nobody knows their colors. From left to",
         "right: as it is; automatic; then with `--restore-contrast`: automatic; with the palettes of the two",
-        f"references; automatic with the edit. The automatic colors are pale here, so that `{EDIT}` is worth",
-        "a try. `examples/old` has the photographs, and says where they are from.",
+        "references; automatic with the edit. The automatic colors are pale here: `--saturation` makes them stronger.",
+        "`examples/old` has the photographs, and says where they are from.",
         "",
     ]
     for name, credit in old.items():
