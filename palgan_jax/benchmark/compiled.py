@@ -36,14 +36,14 @@ def compile_for(config: ConfigDict, chips: Slice, functions: Sequence[str] = FUN
     mesh = make_mesh(**config.mesh, devices=chips.devices)
     check_batch_size(config.batch_size, config.accumulate, mesh)
     program = make_program(config, mesh, Phases(STEPS, STEPS // 2))
-    named = {
+    programs = {
         "train": ("the training step", lower_train, partial(compile_step, mesh=mesh)),
         "inference": ("inference", lower_predict, Lowered.compile),
     }
     costs = {}
     for name in functions:
-        what, lower, compile_ = named[name]
-        costs[name] = _cost(what, partial(lower, config, mesh, program), compile_, config, chips)
+        label, lower, compile_ = programs[name]
+        costs[name] = _cost(label, partial(lower, config, mesh, program), compile_, config, chips)
     return costs
 
 
@@ -61,16 +61,16 @@ def lower_predict(config: ConfigDict, mesh: Mesh, program: Program) -> Lowered:
 
 
 def compile_lowered(
-    lowered: Lowered, what: str, images: int, chips: Slice, compile_: Callable[[Lowered], Compiled] = Lowered.compile
+    lowered: Lowered, label: str, images: int, chips: Slice, compile_: Callable[[Lowered], Compiled] = Lowered.compile
 ) -> Compiled:
-    """Compiles `what`, of `images` images a chip. Raises UserError where a chip's memory is too small for it."""
+    """Compiles `label`, of `images` images a chip. Raises UserError where a chip's memory is too small for it."""
     try:
         return compile_(lowered)
     except jax.errors.JaxRuntimeError as error:
         if "RESOURCE_EXHAUSTED" not in str(error):
             raise
         raise UserError(
-            f"{what} of {images} images does not fit a chip of {chips.name}{_needed(str(error))}: lower --batch."
+            f"{label} of {images} images does not fit a chip of {chips.name}{_needed(str(error))}: lower --batch."
         ) from error
 
 
@@ -82,18 +82,18 @@ def _needed(text: str) -> str:
 
 
 def _cost(
-    what: str,
+    label: str,
     lower: Callable[[], Lowered],
     compile_: Callable[[Lowered], Compiled],
     config: ConfigDict,
     chips: Slice,
 ) -> Cost:
     images = config.batch_size // chips.chips
-    log.info("compiling %s for %s, %d images a chip ...", what, chips.name, images)
+    log.info("compiling %s for %s, %d images a chip ...", label, chips.name, images)
     start = time.monotonic()
     lowered = lower()
     middle = time.monotonic()
-    compiled = compile_lowered(lowered, what, images, chips, compile_)
+    compiled = compile_lowered(lowered, label, images, chips, compile_)
     seconds = time.monotonic() - middle
     log.info("compiled in %.0f s, after %.0f s of tracing and lowering", seconds, middle - start)
     return cost_of(compiled, images=images, devices=chips.chips, compile_seconds=seconds)

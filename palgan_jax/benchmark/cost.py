@@ -105,6 +105,6 @@ def sum_by_kind(collectives: Sequence[Collective]) -> dict[str, CollectiveSum]:
     sums: dict[str, CollectiveSum] = {}
     for c in collectives:
         if c.devices > 1:
-            before = sums.get(c.kind, CollectiveSum(0, 0, 0.0))
-            sums[c.kind] = CollectiveSum(before.count + c.times, before.bytes + c.bytes * c.times, before.sent + c.sent)
+            total = sums.get(c.kind, CollectiveSum(0, 0, 0.0))
+            sums[c.kind] = CollectiveSum(total.count + c.times, total.bytes + c.bytes * c.times, total.sent + c.sent)
     return sums

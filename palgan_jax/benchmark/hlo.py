@@ -55,8 +55,8 @@ class Array:
         dims = list(self.dims)
         for tile, axis in zip(reversed(self.tile), self.order, strict=False):
             dims[axis] = -(-dims[axis] // tile) * tile
-        spare = self.tile[: max(len(self.tile) - len(self.order), 0)]  # a scalar still takes a whole tile
-        return math.ceil(math.prod(dims) * math.prod(spare) * self.item_bits / 8)
+        extra_dimensions = self.tile[: max(len(self.tile) - len(self.order), 0)]  # a scalar still takes a whole tile
+        return math.ceil(math.prod(dims) * math.prod(extra_dimensions) * self.item_bits / 8)
 
     @property
     def text(self) -> str:
@@ -174,23 +174,23 @@ def _with_runs(computations: Mapping[str, Computation], entry: str) -> Module:
     """Counts how often each computation is run."""
     runs: dict[str, int] = {}
     fused: set[str] = set()
-    uncounted = 0
+    uncounted_loops = 0
 
-    def visit(name: str, times: int, inside: bool) -> None:
-        nonlocal uncounted
+    def visit(name: str, times: int, is_fused: bool) -> None:
+        nonlocal uncounted_loops
         runs[name] = runs.get(name, 0) + times
-        if inside:
+        if is_fused:
             fused.add(name)
         for instruction in computations.get(name, {}).values():
             trips = 1
             if instruction.opcode == "while":
                 count = _TRIP_COUNT.search(instruction.attributes)
                 trips = int(count[1]) if count else 1
-                uncounted += count is None
+                uncounted_loops += count is None
             for kind, names in instruction.called.items():
                 reduces = kind == "to_apply" and instruction.opcode != "call"
-                for called in names:
-                    visit(called, times * trips, inside or reduces or instruction.opcode == "fusion")
+                for callee in names:
+                    visit(callee, times * trips, is_fused or reduces or instruction.opcode == "fusion")
 
     visit(entry, 1, False)
-    return Module(computations, runs, frozenset(fused), uncounted)
+    return Module(computations, runs, frozenset(fused), uncounted_loops)

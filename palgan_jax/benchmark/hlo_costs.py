@@ -139,14 +139,14 @@ def moved(instruction: Instruction, computation: Computation) -> list[tuple[int,
     opcode = instruction.opcode
     if _only_names(opcode):
         return []
-    written = [(a.size, a.space) for a in _results(instruction, computation)]
+    results = [(a.size, a.space) for a in _results(instruction, computation)]
     operands = [_shape(computation, operand) for operand in dict.fromkeys(instruction.operands)]
     if opcode.removesuffix("-start") in ("dynamic-slice", "slice", "gather"):  # reads no more than it writes
         space = operands[0][0].space if operands and operands[0] else 0
-        return [*written, (sum(size for size, _ in written), space)]
+        return [*results, (sum(size for size, _ in results), space)]
     if opcode == "dynamic-update-slice" and len(operands) > 1:  # in place
         return 2 * [(a.size, a.space) for a in operands[1]]
-    return [*written, *((a.size, a.space) for arrays in operands for a in arrays)]
+    return [*results, *((a.size, a.space) for arrays in operands for a in arrays)]
 
 
 def _only_names(opcode: str) -> bool:
@@ -226,9 +226,9 @@ def repeated(module: Module) -> tuple[int, int]:
 def matrix_flops(instruction: Instruction, computation: Computation) -> int:
     """Returns the operations of a product of matrices or a convolution, 2 a multiplication, as XLA counts; else 0."""
     if instruction.opcode == "dot":
-        left = _shape(computation, instruction.operands[0])[0].dims
+        left_shape = _shape(computation, instruction.operands[0])[0].dims
         axes = re.search(r"lhs_contracting_dims=\{([\d,]*)\}", instruction.attributes)
-        summed = math.prod(left[int(axis)] for axis in (axes[1] if axes else "").split(",") if axis)
+        summed = math.prod(left_shape[int(axis)] for axis in (axes[1] if axes else "").split(",") if axis)
         return 2 * math.prod(instruction.shape[0].dims) * summed
     if instruction.opcode == "convolution":
         x, kernel = (_shape(computation, operand)[0].dims for operand in instruction.operands)
@@ -254,9 +254,9 @@ def _convolution_flops(x: Sequence[int], kernel: Sequence[int], y: Sequence[int]
             int(terms[name].split("x")[axis]) if name in terms else 1
             for name in ("size", "stride", "rhs_dilate", "lhs_dilate")
         )
-        before = int(terms["pad"].split("x")[axis].split("_")[0]) if "pad" in terms else 0
+        padding = int(terms["pad"].split("x")[axis].split("_")[0]) if "pad" in terms else 0
         length, outputs = x[of_x.index(str(axis))], y[of_y.index(str(axis))]
-        reads = (out * stride + tap * dilation - before for out in range(outputs) for tap in range(taps))
+        reads = (output * stride + tap * dilation - padding for output in range(outputs) for tap in range(taps))
         # What meets padding, or the zeros that lhs_dilate spreads between pixels, is not computed.
-        products *= sum(0 <= read < length * spread and read % spread == 0 for read in reads)
+        products *= sum(0 <= position < length * spread and position % spread == 0 for position in reads)
     return 2 * products

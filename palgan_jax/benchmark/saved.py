@@ -30,9 +30,9 @@ def compare(paths: Sequence[Path]) -> str:
     rows = []
     for path in paths:
         for row in read_rows(path):
-            changed = [*row.get("overrides", ()), *(f"{k}={v}" for k, v in row["setting"].items() if k != "config")]
-            where = row.get("topology") or row.get("device") or "-"
-            labels = {"file": path.name, "config": row["config"], "changed": " ".join(changed), "on": where}
+            overrides = [*row.get("overrides", ()), *(f"{k}={v}" for k, v in row["setting"].items() if k != "config")]
+            device = row.get("topology") or row.get("device") or "-"
+            labels = {"file": path.name, "config": row["config"], "changed": " ".join(overrides), "on": device}
             rows.append(row | {"setting": labels})
     first = next((row[SPEED] for row in rows if SPEED in row), None)
     rows = [row | {"times": row[SPEED] / first} if first and SPEED in row else row for row in rows]

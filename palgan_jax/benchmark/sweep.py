@@ -21,13 +21,13 @@ def settings(axes: Sequence[str]) -> list[Setting]:
 
     The last axis changes fastest. Raises UserError for an axis without values.
     """
-    named: dict[str, list[str]] = {}
+    choices: dict[str, list[str]] = {}
     for axis in axes:
         name, _, values = axis.partition("=")
-        named[name] = [value for value in values.split(",") if value]
-        if not named[name]:
+        choices[name] = [value for value in values.split(",") if value]
+        if not choices[name]:
             raise UserError(f"--sweep {axis} has no values: write it as batch=8,16,32.")
-    return [dict(zip(named, values, strict=True)) for values in product(*named.values())]
+    return [dict(zip(choices, values, strict=True)) for values in product(*choices.values())]
 
 
 def overrides(setting: Setting) -> list[str]:
