@@ -21,16 +21,16 @@ def average_weights(weights: Sequence[Weights]) -> Weights:
     Vectors of spectral norms are no averages, but those of the last step. The metrics of each step say nothing of the
     mean and are left out. Raises UserError where the weights are not all of the same parameters, or all of one step.
     """
-    weights = list({one.step: one for one in weights}.values())
-    last = max(weights, key=lambda one: one.step)
+    weights = list({checkpoint.step: checkpoint for checkpoint in weights}.values())
+    last = max(weights, key=lambda checkpoint: checkpoint.step)
     if len(weights) < 2:
         raise UserError(f"{last.source} is all that was named, and has no mean: name another step beside it.")
-    structures = {str(jax.tree.map(np.shape, one.variables)) for one in weights}
+    structures = {str(jax.tree.map(np.shape, checkpoint.variables)) for checkpoint in weights}
     if len(structures) > 1:
         raise UserError("weights of different networks have no mean: name steps of one run.")
 
     def mean(collection: str) -> Any:
-        trees = [one.variables[collection] for one in weights]
+        trees = [checkpoint.variables[collection] for checkpoint in weights]
         return jax.tree.map(lambda *leaves: np.mean(leaves, axis=0, dtype=np.float64).astype(np.float32), *trees)
 
     means = {name: mean(name) for name in ("params", "batch_stats") if name in last.variables}

@@ -22,19 +22,19 @@ def check_fits(saved: Mapping, current: Mapping, free: Collection[str] = (), whe
       where: the working directory, for the message, which names all fields that differ and are not free.
     """
     # Through JSON, as the saved config was: tuples and lists are the same.
-    ours = flatten(json.loads(json.dumps(current)))
-    defaults = {name: value for name, value in flatten(default_config()).items() if name in ours}
-    theirs = {**defaults, **flatten_saved(json.loads(json.dumps(saved)))}
+    run_fields = flatten(json.loads(json.dumps(current)))
+    defaults = {name: value for name, value in flatten(default_config()).items() if name in run_fields}
+    checkpoint_fields = {**defaults, **flatten_saved(json.loads(json.dumps(saved)))}
 
     def show(values: Mapping, name: str) -> str:
         return json.dumps(values[name]) if name in values else "absent"
 
-    names = sorted(name for name in theirs.keys() | ours.keys() if not is_of(name, free))
-    pairs = {name: (show(theirs, name), show(ours, name)) for name in names}
-    different = [f"{name} ({a} there, {b} here)" for name, (a, b) in pairs.items() if a != b]
-    if different:
+    names = sorted(name for name in checkpoint_fields.keys() | run_fields.keys() if not is_of(name, free))
+    pairs = {name: (show(checkpoint_fields, name), show(run_fields, name)) for name in names}
+    changes = [f"{name} ({a} there, {b} here)" for name, (a, b) in pairs.items() if a != b]
+    if changes:
         raise UserError(
-            f"the checkpoint in {where} was made with another config, {', '.join(different)}: give the same values, or "
+            f"the checkpoint in {where} was made with another config, {', '.join(changes)}: give the same values, or "
             f"start another run from its model, with another --workdir and --from {where}."
         )
 
@@ -62,12 +62,16 @@ def check_shapes(stored: Any, expected: Any, where: str) -> None:
     def stored_as(leaf: Any) -> Any:  # typed keys are stored as the integers in them
         return jax.eval_shape(jax.random.key_data, leaf) if is_key(leaf) else leaf
 
-    theirs, ours = shapes(stored), shapes(jax.tree.map(stored_as, expected))
-    different = [name for name in sorted(theirs.keys() | ours.keys()) if theirs.get(name) != ours.get(name)]
-    if different:
-        name = different[0]
-        pair = f"{theirs.get(name, 'none')} there and {ours.get(name, 'none')} here"
+    stored_shapes, expected_shapes = shapes(stored), shapes(jax.tree.map(stored_as, expected))
+    differences = [
+        name
+        for name in sorted(stored_shapes.keys() | expected_shapes.keys())
+        if stored_shapes.get(name) != expected_shapes.get(name)
+    ]
+    if differences:
+        name = differences[0]
+        pair = f"{stored_shapes.get(name, 'none')} there and {expected_shapes.get(name, 'none')} here"
         raise UserError(
-            f"{where} does not fit the model in {len(different)} arrays, the first of them {name} with shape {pair}: "
+            f"{where} does not fit the model in {len(differences)} arrays, the first of them {name} with shape {pair}: "
             "give the config that it was made with."
         )

@@ -75,8 +75,8 @@ def read_note(folder: epath.Path) -> dict:
         raise Damaged("its description is missing or not that of a PalGAN checkpoint")
     if note["palgan_format"] > FORMAT:
         raise UserError(f"{folder} was written by a newer version of palgan_jax: update the package to read it.")
-    if wrong := [name for name, kind in _NOTE_TYPES.items() if not isinstance(note.get(name), kind)]:
-        raise Damaged(f"its description lacks {', '.join(wrong)}")
+    if missing := [name for name, kind in _NOTE_TYPES.items() if not isinstance(note.get(name), kind)]:
+        raise Damaged(f"its description lacks {', '.join(missing)}")
     check_description(note["step"], note["config"], note["metrics"])
     best = note["best"]
     is_rule = "metric" in best and isinstance(best["metric"], str | None) and best.get("mode") in _MODES
@@ -154,8 +154,8 @@ def _load_inference(folder: epath.Path) -> Weights:
         arrays = {name: (leaf.shape, np.dtype(leaf.dtype).name) for name, leaf in flat.items()}
         check_arrays(arrays, file_bytes)
         with own_process():
-            read = ocp.load_checkpointables(folder, {"ema": jax.tree.map(lambda _: np.ndarray, shapes)})["ema"]
-        flat = flatten_dict(read, sep="/")
+            tree = ocp.load_checkpointables(folder, {"ema": jax.tree.map(lambda _: np.ndarray, shapes)})["ema"]
+        flat = flatten_dict(tree, sep="/")
         flat = {name: sound_values(name, values) for name, values in flat.items()}
     except Damaged:
         raise
@@ -188,8 +188,8 @@ def load_discriminator(folder: Any) -> dict[str, Any]:
         checksums.verify(folder, "state")
         with context:
             stored: Any = ocp.metadata(folder, checkpointable_name="state").metadata
-            wanted = {"discriminator": jax.tree.map(lambda _: np.ndarray, stored["discriminator"])}
-            return ocp.load_checkpointables(folder, {"state": wanted})["state"]["discriminator"]
+            tree = {"discriminator": jax.tree.map(lambda _: np.ndarray, stored["discriminator"])}
+            return ocp.load_checkpointables(folder, {"state": tree})["state"]["discriminator"]
     except (Damaged, KeyError) as error:
         raise UserError(f"{folder} is not a readable PalGAN checkpoint ({error}): name another.") from error
 

@@ -71,8 +71,8 @@ def _read_state(folder: epath.Path, abstract_state: Any) -> tuple[Any, dict]:
     """Returns the state on the shardings of `abstract_state`, and the note. Raises UserError where they do not fit."""
     note = read_note(folder)
     inference, rest = _split(jax.tree.map(_abstract, abstract_state))
-    for part, ours in (("ema", inference), ("state", rest)):
-        check_shapes(shapes_of(folder, part), ours, f"{folder}/{part}")
+    for part, shapes in (("ema", inference), ("state", rest)):
+        check_shapes(shapes_of(folder, part), shapes, f"{folder}/{part}")
     with own_process(), jax.transfer_guard("allow"):
         parts = ocp.load_checkpointables(folder, {"ema": inference, "state": rest})
     return _join(abstract_state, parts["ema"], parts["state"]), note
@@ -204,7 +204,7 @@ class Checkpoints:
         candidate = self._sound([step] if step is not None else self.steps[::-1])
         state, note = _read_state(self._folder(candidate), abstract_state)
         self._current = {candidate}
-        self._abandoned |= {other for other in self.steps if other > candidate}
+        self._abandoned |= {step for step in self.steps if step > candidate}
         return state, note["data_position"], note["metrics"]
 
     def latest_sound_step(self) -> int:
@@ -282,8 +282,8 @@ class _Preserve:
         self._owner = owner
 
     def should_preserve(self, checkpoints: Any, *, context: Any) -> list[bool]:
-        kept = self._owner._preserved([entry.step for entry in checkpoints])
-        return [entry.step in kept for entry in checkpoints]
+        steps = self._owner._preserved([entry.step for entry in checkpoints])
+        return [entry.step in steps for entry in checkpoints]
 
 
 def _checksummed(folder: epath.Path) -> ocp.Context:

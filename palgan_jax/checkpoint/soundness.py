@@ -44,8 +44,8 @@ def check_description(step: Any, config: Any, metrics: Any, averaged: Any = ()) 
         raise Damaged("its config or its metrics are not named values")
     for name, value in config.items():
         fields = value if isinstance(value, dict) else {name: value}
-        if wrong := next((field for field, leaf in fields.items() if not _is_field(leaf)), None):
-            raise Damaged(f"the field {_shown(wrong)} of its config is no single value")
+        if bad_field := next((field for field, leaf in fields.items() if not _is_field(leaf)), None):
+            raise Damaged(f"the field {_shown(bad_field)} of its config is no single value")
     for name, value in metrics.items():
         if value is not None and not _is_number(value):
             raise Damaged(f"its metric {_shown(name)} is {_shown(value)} and no number")

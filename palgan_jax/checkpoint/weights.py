@@ -15,24 +15,24 @@ def without_canceled_biases(variables: Mapping[str, Any], config: Mapping[str, A
 
     The softmax cancels that of the keys, and the guided filter that of the guide (method: section 11).
     """
-    kept = _without(variables, (*_ATTENTION, "key", "bias"))
+    arrays = _without(variables, (*_ATTENTION, "key", "bias"))
     net = config.get("net")
     if isinstance(net, Mapping) and net.get("local", "guided") == "guided":
-        kept = _without(kept, (*_ATTENTION, "guide", "bias"))
-    return kept
+        arrays = _without(arrays, (*_ATTENTION, "guide", "bias"))
+    return arrays
 
 
 def _without(tree: Mapping[str, Any], path: tuple[str, ...]) -> dict[str, Any]:
     """Returns a tree without one of its arrays, and without the branches that held nothing else."""
-    name, *below = path
+    name, *inner_path = path
     branch = tree.get(name)
-    if not below:
-        return {other: leaf for other, leaf in tree.items() if other != name}
+    if not inner_path:
+        return {key: leaf for key, leaf in tree.items() if key != name}
     if not isinstance(branch, Mapping):
         return dict(tree)
-    left = _without(branch, tuple(below))
+    remainder = _without(branch, tuple(inner_path))
     return {
-        other: left if other == name else leaf for other, leaf in tree.items() if other != name or left or not branch
+        key: remainder if key == name else leaf for key, leaf in tree.items() if key != name or remainder or not branch
     }
 
 
