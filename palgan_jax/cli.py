@@ -56,15 +56,15 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _parser(
-    chosen: Collection[str], kind: type[argparse.ArgumentParser] = argparse.ArgumentParser
+    command_names: Collection[str], kind: type[argparse.ArgumentParser] = argparse.ArgumentParser
 ) -> argparse.ArgumentParser:
-    """Makes the parser of all commands, with the arguments of the chosen ones alone."""
+    """Makes the parser of all commands, with the arguments of those in `command_names` alone."""
     parser = kind(prog="palgan", description="Colorizes photographs with palettes (PalGAN, in JAX).")
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name, (add_arguments, line) in COMMANDS.items():
         command = commands.add_parser(name, help=line)
-        if name in chosen:
+        if name in command_names:
             pkgutil.resolve_name(f"palgan_jax.{add_arguments}")(command)
     return parser
 

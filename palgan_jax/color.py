@@ -47,8 +47,8 @@ LEAST_LIGHT, MOST_LIGHT = -1e-5, 1 + 1e-4
 
 def namespace(*arrays: Any) -> Any:
     """Returns the functions that arrays are computed with: NumPy's, or JAX's where one of them is JAX's."""
-    others = (x for x in arrays if not isinstance(x, np.ndarray | np.generic))
-    return next(others, np.float32(0)).__array_namespace__()
+    jax_arrays = (x for x in arrays if not isinstance(x, np.ndarray | np.generic))
+    return next(jax_arrays, np.float32(0)).__array_namespace__()
 
 
 def exact(xp: Any) -> dict[str, str]:
@@ -152,12 +152,12 @@ def gamut_share(lab: "jax.Array", halvings: int = 12) -> "jax.Array":
         low, high = interval
         middle = (low + high) / 2
         scaled = jnp.concatenate([lab[..., :1], lab[..., 1:] * middle[..., None]], axis=-1)
-        inside = in_gamut(lab_to_linear(scaled))
-        return jnp.where(inside, middle, low), jnp.where(inside, high, middle)
+        is_inside = in_gamut(lab_to_linear(scaled))
+        return jnp.where(is_inside, middle, low), jnp.where(is_inside, high, middle)
 
-    whole = jnp.ones(lab.shape[:-1], jnp.float32)
-    low, _ = jax.lax.fori_loop(0, halvings, halve, (0 * whole, whole))
-    return jnp.where(in_gamut(lab_to_linear(lab)), whole, low)
+    full_share = jnp.ones(lab.shape[:-1], jnp.float32)
+    low, _ = jax.lax.fori_loop(0, halvings, halve, (0 * full_share, full_share))
+    return jnp.where(in_gamut(lab_to_linear(lab)), full_share, low)
 
 
 def in_gamut(linear: "jax.Array") -> "jax.Array":

@@ -105,11 +105,11 @@ OF_PRETRAINED = (
 
 def check_config(config: ConfigDict) -> None:
     """Raises UserError for a field that is missing or unknown, and for a value that cannot work."""
-    flat, known = flatten(config), flatten(default_config())
-    for name in flat.keys() ^ known.keys():
+    flat, defaults = flatten(config), flatten(default_config())
+    for name in flat.keys() ^ defaults.keys():
         problem = "is not a field of the config" if name in flat else "is missing from the config"
-        near = difflib.get_close_matches(name, known.keys() - {name}, n=1)
-        hint = f"did you mean {near[0]}?" if near else "start from palgan_jax.config.default_config()."
+        suggestions = difflib.get_close_matches(name, defaults.keys() - {name}, n=1)
+        hint = f"did you mean {suggestions[0]}?" if suggestions else "start from palgan_jax.config.default_config()."
         raise UserError(f"{name} {problem}: {hint}")
     for name, choices in CHOICES.items():
         if flat[name] not in choices:
@@ -127,7 +127,7 @@ def check_config(config: ConfigDict) -> None:
             "--config.loss.adversarial."
         )
     for name in OF_PRETRAINED if config.net.encoder == "paper" else ():
-        if flat[name] != known[name]:
+        if flat[name] != defaults[name]:
             raise UserError(f"--config.{name}={flat[name]} needs a pretrained encoder: choose --config.net.encoder.")
     if config.net.encoder != "paper" and config.model != "palgan":
         raise UserError(f"--config.model={config.model} takes the paper's encoder: set --config.net.encoder=paper.")

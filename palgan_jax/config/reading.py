@@ -62,15 +62,19 @@ def _config_file(name: str) -> Path:
 
 def apply_overrides(config: ConfigDict, overrides: Sequence[str]) -> None:
     """Sets the field of each "net.width=0.5". Raises UserError for unknown fields and values of another type."""
-    known = flatten(config)
+    fields = flatten(config)
     for override in overrides:
         name, has_value, text = override.partition("=")
-        if name not in known or not has_value:
-            near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
-            hint = f"did you mean {near[0]}?" if near else "the fields are listed in palgan_jax/config/fields.py."
-            problem = "has no value" if name in known else "is not a field of the config"
-            raise UserError(f"--config.{name} {problem}: {hint if name not in known else 'write it as field=value.'}")
-        config.update_from_flattened_dict({name: _parse(name, text, known[name])})
+        if name not in fields or not has_value:
+            suggestions = difflib.get_close_matches(name, fields, n=1, cutoff=0.5)
+            hint = (
+                f"did you mean {suggestions[0]}?"
+                if suggestions
+                else "the fields are listed in palgan_jax/config/fields.py."
+            )
+            problem = "has no value" if name in fields else "is not a field of the config"
+            raise UserError(f"--config.{name} {problem}: {hint if name not in fields else 'write it as field=value.'}")
+        config.update_from_flattened_dict({name: _parse(name, text, fields[name])})
 
 
 def _parse(name: str, text: str, current: Any) -> Any:

@@ -27,13 +27,17 @@ FIRST_READING = {
 
 def flatten_saved(fields: dict) -> dict[str, Any]:
     """Flattens the config of a checkpoint, as `flatten`, to the fields of this version."""
-    renamed = {RENAMED.get(name, name): value for name, value in flatten(fields).items()}
-    saved = {name: value for name, value in renamed.items() if name is not None}
-    if "net.guide" in saved or "net.width" not in saved:
-        return saved
+    all_fields = {RENAMED.get(name, name): value for name, value in flatten(fields).items()}
+    current_fields = {name: value for name, value in all_fields.items() if name is not None}
+    if "net.guide" in current_fields or "net.width" not in current_fields:
+        return current_fields
     # The radius was one in pixels, whatever the resolution.
-    radius = {"net.guided_radius": round(saved.get("net.guided_radius", 4) * 256 / saved.get("resolution", 256))}
-    return FIRST_READING | saved | radius
+    radius = {
+        "net.guided_radius": round(
+            current_fields.get("net.guided_radius", 4) * 256 / current_fields.get("resolution", 256)
+        )
+    }
+    return FIRST_READING | current_fields | radius
 
 
 def from_dict(fields: dict[str, Any]) -> ConfigDict:
@@ -42,15 +46,15 @@ def from_dict(fields: dict[str, Any]) -> ConfigDict:
     Raises UserError where the checkpoint holds a field that this version does not know, or values that do not fit.
     """
     config = default_config()
-    known = flatten(config)
+    defaults = flatten(config)
     try:
         for name, value in flatten_saved(fields).items():
-            if name not in known:
+            if name not in defaults:
                 raise UserError(
                     f"the checkpoint's config has the field {printable(name)}, unknown to this version: update the "
                     "package."
                 )
-            if value is None or isinstance(value, bool) != isinstance(known[name], bool):
+            if value is None or isinstance(value, bool) != isinstance(defaults[name], bool):
                 raise TypeError(f"{name} is {value}")
             config.update_from_flattened_dict({name: value})
     except (TypeError, AttributeError, ValueError, ArithmeticError, RecursionError) as error:
