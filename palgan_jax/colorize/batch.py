@@ -98,8 +98,8 @@ class Worker:
             except Exception as error:
                 if not lacks_memory(error):
                     raise
-                lack = UserError(f"{job.source} needs more memory than there is: make it smaller.")
-                return Outcome(job, error=lack, seconds=time.perf_counter() - start)
+                shortage = UserError(f"{job.source} needs more memory than there is: make it smaller.")
+                return Outcome(job, error=shortage, seconds=time.perf_counter() - start)
             return Outcome(job, target, notes=notes, seconds=time.perf_counter() - start)
 
     def _do(self, job: Job, pixels: int) -> tuple[Path, tuple[str, ...]]:
@@ -111,8 +111,8 @@ class Worker:
         name = str(job.source)
         self._go_on()
         data = read_bytes(job.source.path)
-        read = partial(read_photograph, data, name, self._max_pixels, job.source.page)
-        photograph = within_time(read, name, pixels)
+        reading = partial(read_photograph, data, name, self._max_pixels, job.source.page)
+        photograph = within_time(reading, name, pixels)
         self._go_on()
         if job.version.on_sheet:
             sheet = self._sheet(photograph.picture, job.version.on_sheet)
@@ -196,7 +196,7 @@ def _lost(has_alpha: bool, job: Job) -> list[str]:
 
 
 def do_jobs(
-    jobs: Sequence[tuple[Job, int]], worker: Worker, workers: int, tell: Callable[[Outcome], None], stopping: Callable
+    jobs: Sequence[tuple[Job, int]], worker: Worker, workers: int, report: Callable[[Outcome], None], stopping: Callable
 ) -> bool:
     """Does all jobs, each with its picture's number of pixels, on threads.
 
@@ -204,7 +204,7 @@ def do_jobs(
       jobs: the jobs.
       worker: does one.
       workers: the number of threads.
-      tell: is called with each outcome, on the calling thread, as soon as it is there.
+      report: is called with each outcome, on the calling thread, as soon as it is there.
       stopping: is called at Ctrl-C, before the pictures in hand are dropped or finished.
 
     Returns True where all jobs came to an end, and False at Ctrl-C. A second one ends the process at once.
@@ -222,7 +222,7 @@ def do_jobs(
         outcome = outcomes.get()
         if isinstance(outcome, BaseException):
             raise outcome
-        tell(outcome)
+        report(outcome)
 
     def interrupt(*_: object) -> None:
         if worker.stop.is_set():
@@ -260,11 +260,11 @@ def _interrupts_go_to(handler: Callable) -> Iterator[None]:
     if not in_main_thread or signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as jobs in the background have it
         yield
         return
-    before = signal.signal(signal.SIGINT, handler)
+    previous = signal.signal(signal.SIGINT, handler)
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, before)
+        signal.signal(signal.SIGINT, previous)
 
 
 def pixels_at_once() -> int:

@@ -113,9 +113,9 @@ def find_border(lightness: np.ndarray) -> Border | None:
         return None
     sides = [small, small[::-1], small.T, small.T[::-1]]
     strips = [_strip(side, span) for side in sides]
-    found = [strip for strip in strips if strip is not None]
-    levels = [strip.level for strip in found]
-    if len(found) < _SIDES or max(levels) - min(levels) > _ALIKE * span:
+    border_strips = [strip for strip in strips if strip is not None]
+    levels = [strip.level for strip in border_strips]
+    if len(border_strips) < _SIDES or max(levels) - min(levels) > _ALIKE * span:
         return None
     return Border(*(strip or _least_strip(side, span, levels) for side, strip in zip(sides, strips, strict=True)))
 

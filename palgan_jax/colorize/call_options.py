@@ -66,8 +66,8 @@ def painting_of(options: Options, spec: PaletteSpec, ab_range: float) -> Paintin
     if references := _weighted(options.get("reference", ())):
         if palette is not None:
             raise UserError("a palette and references were given: leave one out, or mix them with Palette.mix.")
-        named = [(_name(source), Palette.of(source, spec, ab_range)) for source, _ in references]
-        palette, notes = mean_of_references(named, [weight for _, weight in references])
+        named_palettes = [(_name(source), Palette.of(source, spec, ab_range)) for source, _ in references]
+        palette, notes = mean_of_references(named_palettes, [weight for _, weight in references])
         for note in notes:
             warnings.warn(note, stacklevel=3)
     edit = options.get("edit")
@@ -109,8 +109,8 @@ def _weighted(
 ) -> list[tuple[Readable, float]]:
     """Returns references with their weights."""
     several = isinstance(reference, Sequence) and not isinstance(reference, str)
-    listed: Sequence[Any] = reference if several else [reference]  # type: ignore[assignment]
-    return [one if isinstance(one, tuple) else (one, 1.0) for one in listed]
+    references: Sequence[Any] = reference if several else [reference]  # type: ignore[assignment]
+    return [item if isinstance(item, tuple) else (item, 1.0) for item in references]
 
 
 def _name(source: Readable) -> str:

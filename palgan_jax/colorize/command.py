@@ -8,7 +8,7 @@ from functools import cache, partial
 from threading import Lock
 from typing import TYPE_CHECKING
 
-from palgan_jax.colorize.painting_options import Wanted, add_painting_options
+from palgan_jax.colorize.painting_options import PaintingOptions, add_painting_options
 from palgan_jax.errors import UserError
 from palgan_jax.util.files import expand_home, user_path
 
@@ -103,12 +103,12 @@ def _megapixels(text: str) -> float:
     return number
 
 
-def options_in_words(args: argparse.Namespace, named: str | None = None) -> list[str]:
+def options_in_words(args: argparse.Namespace, named_format: str | None = None) -> list[str]:
     """Returns the words of a command that decide what is made of pictures: its options, but for those left out.
 
-    named: the format that the output's own name announces, if it is a file.
+    named_format: the format that the output's own name announces, if it is a file.
     """
-    args = argparse.Namespace(**{**vars(args), "format": named or args.format})
+    args = argparse.Namespace(**{**vars(args), "format": named_format or args.format})
     parser = argparse.ArgumentParser()
     add_arguments(parser)
     words = []
@@ -118,7 +118,7 @@ def options_in_words(args: argparse.Namespace, named: str | None = None) -> list
             continue
         option = f"--{name.replace('_', '-')}"
         values = value if isinstance(value, list) else [value]
-        words += [option if one is True else f"{option}={one}" for one in values]
+        words += [option if value is True else f"{option}={value}" for value in values]
     return words
 
 
@@ -149,21 +149,21 @@ def run(args: argparse.Namespace) -> int:
 
     sources, errors = find_sources(args.pictures)
     one_file = named_file(args.output, sources, len(sources) + len(errors))
-    named = format_of_suffix(args.output) if one_file else None
-    kind = _kind(args, named)
+    named_format = format_of_suffix(args.output) if one_file else None
+    kind = _kind(args, named_format)
     summary = Summary(args.report)
-    summary.facts["options"] = options_in_words(args, named)
+    summary.facts["options"] = options_in_words(args, named_format)
     for error in errors:
         summary.fail("", error)
     records = Records()
     max_pixels = int(args.max_megapixels * 1_000_000) if args.max_megapixels else MAX_PIXELS
     sizes = _look_at(sources, records, max_pixels, args.pages == "all", summary)
-    good = list(sizes)
-    if not good:
+    pages = list(sizes)
+    if not pages:
         return summary.end(args.output)
-    if one_file and len(good) > 1:
-        raise UserError(f"{args.output} is the name of one picture, and there are {len(good)} pages: name a folder.")
-    wanted = Wanted(args, max_pixels)
+    if one_file and len(pages) > 1:
+        raise UserError(f"{args.output} is the name of one picture, and there are {len(pages)} pages: name a folder.")
+    options = PaintingOptions(args, max_pixels)
     make_folder(args.output.parent if one_file else args.output)
     with no_garbage_collection():
         weights = find_weights(args.checkpoint)
@@ -173,35 +173,35 @@ def run(args: argparse.Namespace) -> int:
         colorizer = Colorizer(weights, engine)
     say(f"Loaded {colorizer.source}, run by {NAMES[colorizer.engine]}.")
     summary.facts["checkpoint"] = colorizer.source
-    painting = wanted.painting(colorizer, partial(_predictions, colorizer, good, max_pixels))
-    for text in wanted.notes:
+    painting = options.painting(colorizer, partial(_predictions, colorizer, pages, max_pixels))
+    for text in options.notes:
         note(text)
     model = weights_digest(weights)
 
     @cache  # masks and palettes are large
     def settings(kind: str, version: Version) -> str:
-        drawn = replace(painting, sample=version.sample or version.on_sheet)
-        return settings_digest(model, f"{drawn.digest()} {version}", kind, args.quality)
+        version_painting = replace(painting, sample=version.sample or version.on_sheet)
+        return settings_digest(model, f"{version_painting.digest()} {version}", kind, args.quality)
 
     keep = [source.path for source in sources if source not in summary.results]
-    names = Names([*keep, *wanted.files], replace_existing=args.overwrite)
+    names = Names([*keep, *options.files], replace_existing=args.overwrite)
     if one_file:
-        jobs = plan_one(good[0], args.output, kind, versions(args.samples), settings, names, records, args.overwrite)
+        jobs = plan_one(pages[0], args.output, kind, versions(args.samples), settings, names, records, args.overwrite)
     else:
-        jobs = plan(good, args.output, kind, versions(args.samples), settings, names, records, args.overwrite)
+        jobs = plan(pages, args.output, kind, versions(args.samples), settings, names, records, args.overwrite)
     for job in jobs:
         if job.is_done:
             summary.skip(job, sizes[job.source])
-    left = [(job, math.prod(sizes[job.source])) for job in jobs if not job.is_done]
+    pending = [(job, math.prod(sizes[job.source])) for job in jobs if not job.is_done]
     worker = Worker(colorizer, painting, args.quality, max_pixels, records, None if one_file else names, args.overwrite)
-    with Progress("colorizing", len(left), unit="picture", last_line=False) as progress:
+    with Progress("colorizing", len(pending), unit="picture", last_line=False) as progress:
 
-        def tell(outcome: "Outcome") -> None:
+        def report(outcome: "Outcome") -> None:
             summary.take(outcome, sizes[outcome.job.source])
             if outcome.target or outcome.error:
                 progress.advance(f"{summary.failed} failed" if summary.failed else "")
 
-        summary.is_whole = do_jobs(left, worker, available_cores(), tell, say_stopping)
+        summary.is_whole = do_jobs(pending, worker, available_cores(), report, say_stopping)
     return summary.end(args.output)
 
 
@@ -219,20 +219,20 @@ def _look_at(
     def look(source: "Source") -> "list[tuple[int, int]] | UserError | None":
         try:
             path = source.path
-            found = page_sizes(path) if all_pages else [picture_size(path, max_pixels=max_pixels)]
+            sizes_of_pages = page_sizes(path) if all_pages else [picture_size(path, max_pixels=max_pixels)]
         except UserError as error:
             return error
-        return None if is_result(path) or records.has_written(path) else found
+        return None if is_result(path) or records.has_written(path) else sizes_of_pages
 
     sizes = {}
     cores = available_cores()
-    for source, found in zip(sources, ordered_map(look, sources, cores, 4 * cores), strict=True):
-        if isinstance(found, UserError):
-            summary.fail(str(source.path), found)
-        elif found is None:
+    for source, answer in zip(sources, ordered_map(look, sources, cores, 4 * cores), strict=True):
+        if isinstance(answer, UserError):
+            summary.fail(str(source.path), answer)
+        elif answer is None:
             summary.results.append(source)
         else:
-            for page, size in zip(source.pages(len(found)), found, strict=True):
+            for page, size in zip(source.pages(len(answer)), answer, strict=True):
                 try:
                     check_size(size, str(page), max_pixels)
                     sizes[page] = size
@@ -270,16 +270,16 @@ def _predictions(
     return [palette for palette in palettes if palette is not None]
 
 
-def _kind(args: argparse.Namespace, named: str | None) -> str:
+def _kind(args: argparse.Namespace, named_format: str | None) -> str:
     """Returns the format of the results. Raises UserError where options contradict each other.
 
-    named: the format that the output's own name announces, if it is a file.
+    named_format: the format that the output's own name announces, if it is a file.
     """
     if args.quality is not None and not 1 <= args.quality <= 100:
         raise UserError(f"--quality is 1 to 100, not {args.quality}: 95 is good, 100 the best.")
-    if named and args.format not in (None, "same", named):
+    if named_format and args.format not in (None, "same", named_format):
         raise UserError(f"{args.output} is no name of a {args.format} file: leave --format out, or change the name.")
-    kind = named or args.format or "png"
+    kind = named_format or args.format or "png"
     if args.quality is not None and kind in ("png", "tiff"):
         raise UserError(f"results in {kind} lose nothing: leave --quality out, or choose another --format.")
     return kind

@@ -67,14 +67,14 @@ def png_of_bands(bands: Bands, level: int, **options: Any) -> Iterator[bytes]:
             continue
         compressor = zlib.compressobj(level)
         for rows in _filtered_rows(bands.rows, width * channels * bands.dtype.itemsize):
-            if packed := compressor.compress(rows):
-                yield _chunk(kind, packed)
+            if compressed := compressor.compress(rows):
+                yield _chunk(kind, compressed)
         yield _chunk(kind, compressor.flush())
 
 
 def _filtered_rows(bands: Iterable[np.ndarray], step: int) -> Iterator[bytes]:
     """Yields rows of `step` bytes, each value less the one above it (PNG's filter 2), which suits photographs."""
-    above = np.zeros((1, step), np.uint8)
+    previous_row = np.zeros((1, step), np.uint8)
     count = max(1, _BAND // step)
     for band in bands:
         for top in range(0, len(band), count):
@@ -83,8 +83,8 @@ def _filtered_rows(bands: Iterable[np.ndarray], step: int) -> Iterator[bytes]:
             rows = np.ascontiguousarray(big_endian).view(np.uint8).reshape(-1, step)
             filtered = np.empty((len(rows), step + 1), np.uint8)
             filtered[:, 0] = 2
-            filtered[:, 1:] = rows - np.concatenate([above, rows[:-1]])
-            above = rows[-1:]
+            filtered[:, 1:] = rows - np.concatenate([previous_row, rows[:-1]])
+            previous_row = rows[-1:]
             yield filtered.tobytes()
 
 
@@ -187,15 +187,15 @@ def _parts(bands: Iterable[np.ndarray], rows: int) -> Iterator[np.ndarray]:
     """Yields bands of so many rows each, of bands of any; the last may have fewer."""
     rest: list[np.ndarray] = []
     for band in bands:
-        whole = np.concatenate([*rest, band]) if rest else band
-        end = len(whole) // rows * rows
-        yield from (whole[top : top + rows] for top in range(0, end, rows))
-        rest = [whole[end:]] if end < len(whole) else []
+        pixels = np.concatenate([*rest, band]) if rest else band
+        end = len(pixels) // rows * rows
+        yield from (pixels[top : top + rows] for top in range(0, end, rows))
+        rest = [pixels[end:]] if end < len(pixels) else []
     yield from rest
 
 
 def _strip(rows: np.ndarray) -> bytes:
     differences = rows.copy()
     differences[:, 1:] -= rows[:, :-1]
-    little = differences.astype(differences.dtype.newbyteorder("<"), copy=False)
-    return zlib.compress(little.tobytes(), 6)
+    little_endian = differences.astype(differences.dtype.newbyteorder("<"), copy=False)
+    return zlib.compress(little_endian.tobytes(), 6)

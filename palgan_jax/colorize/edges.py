@@ -74,9 +74,9 @@ def _blurred(x: np.ndarray, axis: int, deviation: float) -> np.ndarray:
     reach = min(size - 1, math.ceil(_TAIL * deviation))
     for step in range(-reach, reach + 1):
         weight = np.float32(math.exp(-0.5 * (step / deviation) ** 2))
-        to, of = (slice(max(0, way), size + min(0, way)) for way in (step, -step))
-        total[to] += weight * x[of]
-        weights[to] += weight
+        targets, sources = (slice(max(0, way), size + min(0, way)) for way in (step, -step))
+        total[targets] += weight * x[sources]
+        weights[targets] += weight
     return np.moveaxis(total / weights, 0, axis)
 
 

@@ -93,9 +93,9 @@ def _held(pixels: np.ndarray, kind: str) -> np.ndarray:
 def _encode(pixels: np.ndarray | Image.Image, metadata: Metadata, kind: str, quality: int | None, name: str) -> bytes:
     quality = quality or FORMATS[kind].quality
     problem: Exception | None = None
-    for said in (metadata, Metadata(_least(metadata.exif), dpi=metadata.dpi)):
+    for candidate in (metadata, Metadata(_least(metadata.exif), dpi=metadata.dpi)):
         try:
-            return _ENCODERS[kind](pixels, said, quality)
+            return _ENCODERS[kind](pixels, candidate, quality)
         except TooLarge as error:  # by its pixels
             raise _unfit(name, kind, error) from error
         except Exception as error:
@@ -119,32 +119,32 @@ def _least(exif: Image.Exif) -> Image.Exif:
     return least
 
 
-def _png(pixels: np.ndarray, said: Metadata, _: int | None) -> bytes:
+def _png(pixels: np.ndarray, metadata: Metadata, _: int | None) -> bytes:
     if pixels.dtype == np.uint16:
-        return b"".join(_png_of_bands(Bands.of(pixels), said))
-    return _by_pillow(pixels, "PNG", compress_level=_PNG_LEVEL, **_png_options(said))
+        return b"".join(_png_of_bands(Bands.of(pixels), metadata))
+    return _by_pillow(pixels, "PNG", compress_level=_PNG_LEVEL, **_png_options(metadata))
 
 
-def encode_bands(bands: Bands, said: Metadata, kind: str, quality: int | None, name: str) -> Iterator[bytes]:
+def encode_bands(bands: Bands, metadata: Metadata, kind: str, quality: int | None, name: str) -> Iterator[bytes]:
     """Yields the pieces of the file of a picture that comes in bands of rows.
 
     As PNG and TIFF, it is never in memory as a whole; as the others, its 8 bits are.
 
     Args:
       bands: the picture.
-      said, kind, quality, name: see `encode`.
+      metadata, kind, quality, name: see `encode`.
 
     Raises UserError where the format cannot hold the picture.
     """
     if kind not in _BAND_ENCODERS:
-        yield _encode(_whole(bands, kind), said, kind, quality, name)
+        yield _encode(_whole(bands, kind), metadata, kind, quality, name)
         return
     try:
-        _ENCODERS[kind](np.zeros((1, 1, 3), np.uint8), said, None)
+        _ENCODERS[kind](np.zeros((1, 1, 3), np.uint8), metadata, None)
     except Exception:
-        said = Metadata(_least(said.exif), dpi=said.dpi)  # as `encode` does
+        metadata = Metadata(_least(metadata.exif), dpi=metadata.dpi)  # as `encode` does
     try:
-        yield from _BAND_ENCODERS[kind](bands, said)
+        yield from _BAND_ENCODERS[kind](bands, metadata)
     except TooLarge as error:
         raise _unfit(name, kind, error) from error
 
@@ -160,14 +160,14 @@ def _whole(bands: Bands, kind: str) -> Image.Image:
     return picture
 
 
-def _png_of_bands(bands: Bands, said: Metadata) -> Iterator[bytes]:
-    return png_of_bands(bands, _PNG_LEVEL, **_png_options(said))
+def _png_of_bands(bands: Bands, metadata: Metadata) -> Iterator[bytes]:
+    return png_of_bands(bands, _PNG_LEVEL, **_png_options(metadata))
 
 
-def _png_options(said: Metadata) -> dict[str, Any]:
+def _png_options(metadata: Metadata) -> dict[str, Any]:
     chunks = PngImagePlugin.PngInfo()
     chunks.add(b"sRGB", b"\0")
-    for key, value in said.text.items():
+    for key, value in metadata.text.items():
         size = len(value.encode("utf-8", "replace"))
         if size > _LONGEST_TEXT:
             continue
@@ -177,42 +177,42 @@ def _png_options(said: Metadata) -> dict[str, Any]:
             chunks.add_text(key, value, zip=compress)
         except UnicodeEncodeError:
             chunks.add_itxt(key, value, zip=compress)
-    if said.comment and "Comment" not in said.text:
-        chunks.add_itxt("Comment", said.comment.decode("utf-8", "replace"))
-    if said.xmp:
-        chunks.add_itxt("XML:com.adobe.xmp", said.xmp.decode("utf-8", "replace"))
-    return {"pnginfo": chunks, "exif": said.exif.tobytes(), **_dpi(said)}
+    if metadata.comment and "Comment" not in metadata.text:
+        chunks.add_itxt("Comment", metadata.comment.decode("utf-8", "replace"))
+    if metadata.xmp:
+        chunks.add_itxt("XML:com.adobe.xmp", metadata.xmp.decode("utf-8", "replace"))
+    return {"pnginfo": chunks, "exif": metadata.exif.tobytes(), **_dpi(metadata)}
 
 
-def _jpeg(pixels: np.ndarray | Image.Image, said: Metadata, quality: int | None) -> bytes:
-    options: dict[str, Any] = {"icc_profile": srgb_profile(), "exif": said.exif.tobytes(), **_dpi(said)}
-    if said.xmp:
-        options["xmp"] = said.xmp
-    if said.comment:
-        options["comment"] = said.comment
+def _jpeg(pixels: np.ndarray | Image.Image, metadata: Metadata, quality: int | None) -> bytes:
+    options: dict[str, Any] = {"icc_profile": srgb_profile(), "exif": metadata.exif.tobytes(), **_dpi(metadata)}
+    if metadata.xmp:
+        options["xmp"] = metadata.xmp
+    if metadata.comment:
+        options["comment"] = metadata.comment
     # Full chroma resolution: color is what was added.
     return _by_pillow(pixels, "JPEG", quality=quality, subsampling="4:4:4", **options)
 
 
-def _webp(pixels: np.ndarray | Image.Image, said: Metadata, quality: int | None) -> bytes:
-    options = {"exif": said.exif.tobytes(), "xmp": said.xmp, "icc_profile": srgb_profile(), "method": 4}
+def _webp(pixels: np.ndarray | Image.Image, metadata: Metadata, quality: int | None) -> bytes:
+    options = {"exif": metadata.exif.tobytes(), "xmp": metadata.xmp, "icc_profile": srgb_profile(), "method": 4}
     lossless = {"lossless": True, "exact": True, "quality": 50} if quality == 100 else {"quality": quality}
     return _by_pillow(pixels, "WEBP", **options, **lossless)
 
 
-def _avif(pixels: np.ndarray | Image.Image, said: Metadata, quality: int | None) -> bytes:
-    options: dict[str, Any] = {"exif": _without_orientation(said.exif).tobytes(), "icc_profile": srgb_profile()}
-    if said.xmp:
-        options["xmp"] = said.xmp
+def _avif(pixels: np.ndarray | Image.Image, metadata: Metadata, quality: int | None) -> bytes:
+    options: dict[str, Any] = {"exif": _without_orientation(metadata.exif).tobytes(), "icc_profile": srgb_profile()}
+    if metadata.xmp:
+        options["xmp"] = metadata.xmp
     return _by_pillow(pixels, "AVIF", quality=quality, subsampling="4:4:4", speed=8, **options)
 
 
-def _tiff(pixels: np.ndarray, said: Metadata, _: int | None) -> bytes:
-    return b"".join(_tiff_of_bands(Bands.of(pixels), said))
+def _tiff(pixels: np.ndarray, metadata: Metadata, _: int | None) -> bytes:
+    return b"".join(_tiff_of_bands(Bands.of(pixels), metadata))
 
 
-def _tiff_of_bands(bands: Bands, said: Metadata) -> Iterator[bytes]:
-    return tiff_of_bands(bands, _without_orientation(said.exif), said.xmp, srgb_profile(), said.dpi)
+def _tiff_of_bands(bands: Bands, metadata: Metadata) -> Iterator[bytes]:
+    return tiff_of_bands(bands, _without_orientation(metadata.exif), metadata.xmp, srgb_profile(), metadata.dpi)
 
 
 _ENCODERS = {"png": _png, "jpeg": _jpeg, "webp": _webp, "avif": _avif, "tiff": _tiff}
@@ -235,8 +235,8 @@ def _by_pillow(pixels: np.ndarray | Image.Image, kind: str, **options: Any) -> b
     return file.getvalue()
 
 
-def _dpi(said: Metadata) -> dict[str, Any]:
-    return {} if said.dpi is None else {"dpi": said.dpi}
+def _dpi(metadata: Metadata) -> dict[str, Any]:
+    return {} if metadata.dpi is None else {"dpi": metadata.dpi}
 
 
 @functools.cache

@@ -49,23 +49,23 @@ class FlaxNetwork(Network, Protocol):
     variables: Any
 
 
-def choose_engine(wanted: str, weights: Weights) -> Engine:
+def choose_engine(engine_name: str, weights: Weights) -> Engine:
     """Returns the engine for trained weights: the wanted one, or for "auto" the one that is sooner done.
 
     "auto" takes ONNX Runtime where it is installed and the model paints with a palette, unless JAX has an accelerator.
     Raises UserError where what is needed is not installed.
     """
-    if wanted not in ("auto", *_MODULES):
-        raise UserError(f"{wanted} is no engine: choose one of auto, {', '.join(_MODULES)}.")
+    if engine_name not in ("auto", *_MODULES):
+        raise UserError(f"{engine_name} is no engine: choose one of auto, {', '.join(_MODULES)}.")
     installed: list[Engine] = [engine for engine, modules in _MODULES.items() if all(map(find_spec, modules))]
-    chosen: Engine = _automatic(installed, weights)
+    choice: Engine = _automatic(installed, weights)
     for engine in get_args(Engine):
-        if wanted == engine:
-            chosen = engine
-    if chosen not in installed:
-        missing = next(name for name in _MODULES[chosen] if not find_spec(name))
-        raise lacking(f"{NAMES[chosen]} does not run here", ModuleNotFoundError(f"no {missing}", name=missing))
-    return chosen
+        if engine_name == engine:
+            choice = engine
+    if choice not in installed:
+        missing = next(name for name in _MODULES[choice] if not find_spec(name))
+        raise lacking(f"{NAMES[choice]} does not run here", ModuleNotFoundError(f"no {missing}", name=missing))
+    return choice
 
 
 def _automatic(installed: list[Engine], weights: Weights) -> Engine:

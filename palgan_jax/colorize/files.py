@@ -46,8 +46,8 @@ def read_photograph(data: bytes, name: str, max_pixels: int = MAX_PIXELS, page: 
 def metadata_of(source: bytes | Path, name: str) -> Metadata:
     """Reads what a picture file's result is to say beside its pixels: nothing where Pillow knows no such layout."""
     try:
-        opened = io.BytesIO(source) if isinstance(source, bytes) else source.open("rb")
-        with quiet_pillow, opened as file, open_header(file, name) as header:
+        stream = io.BytesIO(source) if isinstance(source, bytes) else source.open("rb")
+        with quiet_pillow, stream as file, open_header(file, name) as header:
             return read_metadata(header, turned=orientation(header) >= 5)
     except Exception:
         return no_metadata()

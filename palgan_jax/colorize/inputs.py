@@ -100,10 +100,10 @@ def _matches(pattern: str) -> list[Path]:
     """Returns what a pattern matches, sorted: pictures and folders, or with `**` pictures alone."""
     deep = "**" in pattern
     any_suffix = glob.has_magic(PurePath(pattern).suffix) or not PurePath(pattern).suffix
-    found = [Path(name) for name in sorted(glob.glob(pattern, recursive=deep))]  # noqa: PTH207 - a whole path, as named
+    matches = [Path(name) for name in sorted(glob.glob(pattern, recursive=deep))]  # noqa: PTH207 - a whole path, as named
     paths = [
         path
-        for path in found
+        for path in matches
         if (not deep if path.is_dir() else not any_suffix or path.suffix.lower() in PICTURE_SUFFIXES)
     ]
     if not paths:

@@ -63,9 +63,9 @@ def luminance(rgb: np.ndarray) -> np.ndarray:
 def _is_gray(rgb: np.ndarray) -> bool:
     """Tells whether the channels of a band (H, W, 3) are the same: in one go along memory, as it lies there."""
     flat = np.ascontiguousarray(rgb).reshape(-1)
-    same = flat[1:] == flat[:-1]
-    same[2::3] = True  # blue of a pixel, and red of the next one
-    return bool(same.all())
+    equalities = flat[1:] == flat[:-1]
+    equalities[2::3] = True  # blue of a pixel, and red of the next one
+    return bool(equalities.all())
 
 
 def _on_all_cores(work: Callable[[int, int], None], height: int, width: int) -> None:
@@ -161,15 +161,15 @@ class Colors:
     def roots(self, top: int, bottom: int) -> np.ndarray:
         """Returns the roots (3, N), see `lab_levels`, of the pixels of rows top..bottom."""
         l = self.luminance[top:bottom]
-        color, *over = (painting.roots(l, top, bottom) for painting in self.paintings)
-        for part, mask in zip(over, self.masks, strict=True):
+        color, *region_roots = (painting.roots(l, top, bottom) for painting in self.paintings)
+        for part, mask in zip(region_roots, self.masks, strict=True):
             part -= color
             part *= mask[top:bottom] * np.float32(1 / 255)
             color += part
         if self.added is not None:
-            added = self.added.roots(l, top, bottom)
-            added -= added[2].copy()
-            color += added
+            hint_roots = self.added.roots(l, top, bottom)
+            hint_roots -= hint_roots[2].copy()
+            color += hint_roots
         return color.reshape(3, -1)
 
     def ab(self, top: int, bottom: int) -> np.ndarray:

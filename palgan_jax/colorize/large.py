@@ -74,25 +74,25 @@ def paint_bands(
     is to be left.
     """
     size = source.height, source.width
-    shown, on_white = (Blocks(*size, _SIDE * colorizer.resolution) for _ in range(2))
-    seen = on_white if source.has_alpha else shown
+    block_means, on_white = (Blocks(*size, _SIDE * colorizer.resolution) for _ in range(2))
+    view_means = on_white if source.has_alpha else block_means
     tones = Tones(*size) if painting.restore_contrast else None
     for band in source.bands():
         go_on()
         lightness = luminance(band.pixels)
-        shown.add(lightness)
+        block_means.add(lightness)
         if tones is not None:
             tones.add(lightness, band.alpha)
         if source.has_alpha:
-            seen.add(luminance(band.on_white()))
+            view_means.add(luminance(band.on_white()))
     side = painting.resolution or colorizer.resolution
-    print_border = None if painting.paint_border and tones is None else find_border(seen.means())
+    print_border = None if painting.paint_border and tones is None else find_border(view_means.means())
     contrast = UNCHANGED if tones is None else tones.full_contrast(print_border)
     border = None if painting.paint_border else print_border
     place = border.place(*size) if border else (slice(0, source.height), slice(0, source.width))
-    _, ab = colorizer.paint_small(contrast(seen.resized(side, side, place)), painting, turn)
+    _, ab = colorizer.paint_small(contrast(view_means.resized(side, side, place)), painting, turn)
     inner = place[0].stop - place[0].start, place[1].stop - place[1].start
-    colors = linear_colors(Guide(contrast(shown.resized(ab.shape[0], ab.shape[1], place))), ab, inner)
+    colors = linear_colors(Guide(contrast(block_means.resized(ab.shape[0], ab.shape[1], place))), ab, inner)
     deep = deep and source.is_deep
     painted = _painted(source, contrast, colors, place, border, deep, go_on)
     return Bands(painted, (*size, 4 if source.has_alpha else 3), np.dtype(np.uint16 if deep else np.uint8))
@@ -109,7 +109,7 @@ def _painted(
 ) -> Iterator[np.ndarray]:
     """Yields bands of the result: of this contrast, colors in the rows and columns `place`, and gray on the border."""
     top, gray = 0, np.zeros((2, 2, 2), np.float32)
-    none = LinearColors(gray, gray, (source.height, source.width))
+    no_colors = LinearColors(gray, gray, (source.height, source.width))
     for band in source.bands():
         go_on()
         lightness = contrast(luminance(band.pixels))
@@ -118,7 +118,7 @@ def _painted(
         if border is None:
             rgb = join_band(lightness, colors, top, deep)
         else:
-            rgb = join_band(lightness, none, top, deep)
+            rgb = join_band(lightness, no_colors, top, deep)
             if first < last:
                 inner = np.s_[first - top : last - top, place[1]]
                 painted = join_band(np.ascontiguousarray(lightness[inner]), colors, first - place[0].start, deep)

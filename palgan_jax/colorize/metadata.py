@@ -193,8 +193,8 @@ def _texts(picture: Image.Image) -> dict[str, str]:
     if picture.format != "PNG":
         return {}
     texts = {key: str(value) for key, value in picture.info.items() if isinstance(key, str) and isinstance(value, str)}
-    others = (_XMP_KEY, "xmp", "Raw profile type ")
-    return {key: value for key, value in texts.items() if not key.startswith(others) and 0 < len(key.encode()) < 80}
+    other_keys = (_XMP_KEY, "xmp", "Raw profile type ")
+    return {key: value for key, value in texts.items() if not key.startswith(other_keys) and 0 < len(key.encode()) < 80}
 
 
 def _dpi(picture: Image.Image, exif: Image.Exif) -> tuple[float, float] | None:
@@ -202,8 +202,8 @@ def _dpi(picture: Image.Image, exif: Image.Exif) -> tuple[float, float] | None:
     dpi: Any = picture.info.get("dpi")
     if dpi is None and picture.format not in ("JPEG", "TIFF"):
         unit = {2: 1.0, 3: 2.54}.get(_attempt(lambda: exif.get(_Tag.ResolutionUnit, 2), 2))
-        stated = [_attempt(lambda tag=tag: float(exif[tag]), 0.0) for tag in (_Tag.XResolution, _Tag.YResolution)]
-        dpi = [value * unit for value in stated] if unit else None
+        resolutions = [_attempt(lambda tag=tag: float(exif[tag]), 0.0) for tag in (_Tag.XResolution, _Tag.YResolution)]
+        dpi = [value * unit for value in resolutions] if unit else None
     try:
         across, down = (float(value) for value in dpi or ())
     except (TypeError, ValueError, ArithmeticError, struct.error):

@@ -36,16 +36,18 @@ class OnnxNetwork:
             palette = np.zeros((len(lightness), self._bins), np.float32)
         else:
             _check_colors(palette)
-        ab, used = self._run(
+        ab, palettes = self._run(
             self._session, ["ab", "used_palette"], {"lightness": lightness[:, None], "palette": palette}
         )
-        return used, np.moveaxis(ab, 1, -1)
+        return palettes, np.moveaxis(ab, 1, -1)
 
     def predict_palettes(self, lightness: np.ndarray) -> np.ndarray:
         """Does what `engines.Network` says."""
-        none = np.zeros((len(lightness), self._bins), np.float32)
-        (used,) = self._run(self._session, ["used_palette"], {"lightness": lightness[:, None], "palette": none})
-        return used
+        no_palettes = np.zeros((len(lightness), self._bins), np.float32)
+        (palettes,) = self._run(
+            self._session, ["used_palette"], {"lightness": lightness[:, None], "palette": no_palettes}
+        )
+        return palettes
 
     def paint(self, lightness: np.ndarray, h: np.ndarray | Regions) -> np.ndarray:
         """Does what `engines.Network` says. Raises UserError for a palette of zeros."""

@@ -87,13 +87,13 @@ class Painting:
         """Returns a digest of all of it."""
         palette = None if self.palette is None else [sha256(self.palette.to_json()).hexdigest(), self.follow]
         edits = None if self.edits is None else self.edits.text
-        drawn = (self.sample, self.temperature, self.seed) if self.sample else None
+        draw = (self.sample, self.temperature, self.seed) if self.sample else None
         hints = None if self.hints is None else self.hints.digest()
         regions = [region.digest() for region in self.regions]
         rest = [hints, regions, self.resolution, self.paint_border]
         if self.restore_contrast:  # or nothing, so that what earlier versions made is still known to be done
             rest.append("restored")
-        return sha256(json.dumps([palette, edits, self.saturation, drawn, *rest]).encode()).hexdigest()
+        return sha256(json.dumps([palette, edits, self.saturation, draw, *rest]).encode()).hexdigest()
 
 
 def mean_of_references(palettes: Sequence[tuple[str, Palette]], weights: Sequence[float]) -> tuple[Palette, list[str]]:

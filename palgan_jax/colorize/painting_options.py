@@ -76,7 +76,7 @@ def add_painting_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
-class Wanted:
+class PaintingOptions:
     """What the options ask for, read and checked before any long work.
 
     Attributes:
@@ -93,10 +93,10 @@ class Wanted:
         from palgan_jax.palette.palette import Palette
         from palgan_jax.palette.samples import check_samples
 
-        named = [name for name in ("palette", "reference", "lock") if getattr(args, name)]
-        if len(named) > 1:
+        names = [name for name in ("palette", "reference", "lock") if getattr(args, name)]
+        if len(names) > 1:
             raise UserError(
-                f"--{named[0]} and --{named[1]} both say which palette to paint with: leave one out, or mix palettes "
+                f"--{names[0]} and --{names[1]} both say which palette to paint with: leave one out, or mix palettes "
                 "with `palgan palette mix`."
             )
         self.notes: list[str] = []
@@ -145,12 +145,12 @@ class Wanted:
         from palgan_jax.palette.palette import Palette
 
         kind = colorizer.spec, colorizer.config.ab_range
-        regions, named = [], []
+        regions, named_palettes = [], []
         for mask, name, source, source_name in self._regions:
             palette = source if isinstance(source, Palette) else Palette.of(source, *kind)
             regions.append(Region(mask, palette, name))
-            named.append((source_name, palette))
-        self.notes = notes_of_gray(named)
+            named_palettes.append((source_name, palette))
+        self.notes = notes_of_gray(named_palettes)
         painting = replace(self._painting, regions=tuple(regions))
         if self._references:
             palettes = [(str(path), Palette.of(rgb, *kind)) for path, rgb, _ in self._references]

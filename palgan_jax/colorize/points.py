@@ -75,10 +75,10 @@ class Hints:
         for point in points:
             try:
                 (x, y), color = point
-                whole = int(x) == x and int(y) == y and isinstance(color, str)
+                is_valid = int(x) == x and int(y) == y and isinstance(color, str)
             except (TypeError, ValueError, OverflowError):
-                whole = False
-            if not whole:
+                is_valid = False
+            if not is_valid:
                 raise UserError(f'a point is a pixel and a color, such as ((120, 80), "#c03030"), and not {point!r}.')
             places.append((int(x), int(y)))
             colors.append(parse_color(color))
@@ -124,12 +124,12 @@ class Hints:
         arrays = (self.places.astype(np.int64), self.colors, self.color_of.astype(np.int64))
         return sha256(b"".join(array.tobytes() for array in arrays) + repr(self.size).encode()).hexdigest()
 
-    def scaled(self, size: tuple[int, int], to: tuple[int, int]) -> "Hints":
+    def scaled(self, size: tuple[int, int], new_size: tuple[int, int]) -> "Hints":
         """Returns the hints for a picture of size (width, height), resized; of those that meet, the first."""
-        places = self.places * to // size
+        places = self.places * new_size // size
         _, first = np.unique(places, axis=0, return_index=True)
-        kept, color_of = np.unique(self.color_of[first], return_inverse=True)
-        return Hints(places[first], self.colors[kept], color_of.ravel(), to if self.size else None)
+        color_numbers, color_of = np.unique(self.color_of[first], return_inverse=True)
+        return Hints(places[first], self.colors[color_numbers], color_of.ravel(), new_size if self.size else None)
 
     def check(self, width: int, height: int) -> None:
         """Raises UserError where the picture, of that size, is another one than the hints are for."""
@@ -193,7 +193,9 @@ class Spread:
         self._ground, self._hints = ground, hints
         cells = self._cells(*ground.small.shape)
         with np.errstate(divide="ignore"):
-            weights = np.stack([(ground.distances(own) / REACH) ** -float(FALL) for own in cells])  # (M, h, w)
+            weights = np.stack(
+                [(ground.distances(color_cells) / REACH) ** -float(FALL) for color_cells in cells]
+            )  # (M, h, w)
         weights = np.minimum(weights, 1e30)
         self.shares = (weights / (1 + weights.sum(0))).astype(np.float32)
 
@@ -206,15 +208,15 @@ class Spread:
         order = np.lexsort((-counts, pairs[0]))
         cells, colors = pairs[:, order]
         first = np.concatenate([[True], cells[1:] != cells[:-1]])
-        owned = [tuple(cells[first & (colors == i)].tolist()) for i in range(len(hints.colors))]
-        for i, own in enumerate(owned):
-            if not own:
+        cells_by_color = [tuple(cells[first & (colors == i)].tolist()) for i in range(len(hints.colors))]
+        for i, color_cells in enumerate(cells_by_color):
+            if not color_cells:
                 at = hints.places[hints.color_of == i][0]
                 raise UserError(
                     f"the color at {at[0]},{at[1]} has another one beside it that takes its place: leave one of them "
                     "out, or give them more room."
                 )
-        return owned
+        return cells_by_color
 
     def area(self) -> np.ndarray:
         """Returns the share of the picture that has each of the colors: (M,), in [0, 1]."""
@@ -233,23 +235,23 @@ class Spread:
         """
         small, size = self._ground.small, self._ground.luminance.shape
         painted = ab_of(colors.resized(small))
-        given = wanted = self._hints.colors
-        change = self._change(painted, given)
-        if len(self._hints.places) == len(wanted):  # the pixels of strokes need not be met one by one
+        aims = targets = self._hints.colors
+        change = self._change(painted, aims)
+        if len(self._hints.places) == len(targets):  # the pixels of strokes need not be met one by one
             places = self._hints.places[np.argsort(self._hints.color_of)]
             added_at = PixelColors(small.shape, size, places, self._ground.luminance[places[:, 1], places[:, 0]])
-            missing = wanted - _at(places, colors)
+            gaps = targets - _at(places, colors)
             for _ in range(_ROUNDS):
-                error = missing - added_at(*change)
+                error = gaps - added_at(*change)
                 if np.abs(error).max() < _MET:
                     break
-                given = np.clip(given + error, -128, 128)
-                change = self._change(painted, given)
+                aims = np.clip(aims + error, -128, 128)
+                change = self._change(painted, aims)
         return replace(colors, added=LinearColors(*change, size))
 
-    def _change(self, painted: np.ndarray, given: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def _change(self, painted: np.ndarray, colors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Returns what makes a painting (h, w, 2) have the given colors (M, 2), as offset and slope, (h, w, 2) each."""
-        change = np.einsum("mhw,mc->hwc", self.shares, given.astype(np.float32))
+        change = np.einsum("mhw,mc->hwc", self.shares, colors.astype(np.float32))
         change -= self.shares.sum(0)[..., None] * painted
         return self._ground.guide.along(change)
 
@@ -267,8 +269,8 @@ def _distances(lightness: bytes, size: tuple[int, int], cells: tuple[int, ...]) 
     """
     from scipy.sparse.csgraph import dijkstra
 
-    found = dijkstra(_ways(lightness, size), directed=False, indices=cells, min_only=True)
-    return found.reshape(size)
+    distances = dijkstra(_ways(lightness, size), directed=False, indices=cells, min_only=True)
+    return distances.reshape(size)
 
 
 @lru_cache(maxsize=1)
@@ -281,11 +283,11 @@ def _ways(lightness: bytes, size: tuple[int, int]) -> "csr_array":
     starts, ends, lengths = [], [], []
     height, width = size
     for dy, dx in ((0, 1), (1, 0), (1, 1), (1, -1)):
-        here = slice(0, height - dy), slice(max(0, -dx), width - max(0, dx))
-        there = slice(dy, height), slice(max(0, dx), width + min(0, dx))
-        step = ((l[there] - l[here]) / EDGE) ** 2 / 256 + np.hypot(dy, dx) / max(size)
-        starts.append(index[here].ravel())
-        ends.append(index[there].ravel())
+        starts_slice = slice(0, height - dy), slice(max(0, -dx), width - max(0, dx))
+        ends_slice = slice(dy, height), slice(max(0, dx), width + min(0, dx))
+        step = ((l[ends_slice] - l[starts_slice]) / EDGE) ** 2 / 256 + np.hypot(dy, dx) / max(size)
+        starts.append(index[starts_slice].ravel())
+        ends.append(index[ends_slice].ravel())
         lengths.append(step.ravel())
     pairs = np.concatenate(starts), np.concatenate(ends)
     return coo_array((np.concatenate(lengths).astype(np.float64), pairs), (l.size, l.size)).tocsr()

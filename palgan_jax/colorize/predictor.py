@@ -184,9 +184,9 @@ class Colorizer:
         """Paints versions of a picture, as `paint` does: the painting with each of these numbers as its `sample`."""
         prepared = PreparedPicture(picture if isinstance(picture, Subject) else Subject(picture), painting)
         for sample in samples:
-            one = replace(painting, sample=sample)
+            sample_painting = replace(painting, sample=sample)
             with self._taking(turn):
-                palette, ab, layers = self._colors(prepared.view, one, prepared.regions, prepared.spread)
+                palette, ab, layers = self._colors(prepared.view, sample_painting, prepared.regions, prepared.spread)
             yield Result(prepared.joined(ab, layers, deep), palette, ab)
 
     def _taking(self, turn: AbstractContextManager | None) -> AbstractContextManager:
@@ -201,25 +201,25 @@ class Colorizer:
         """
         kind = self.spec, self.config.ab_range
         size = painting.resolution or self.resolution
-        palette = wished = painting.palette_for(lambda: self._predicted(view))
+        palette = chosen_palette = painting.palette_for(lambda: self._predicted(view))
         if spread is not None and self.takes_reference:
             palette = spread.moved(palette or self._predicted(view))
         elif size != self.resolution:
             palette = palette or self._predicted(view)
-        used, ab = self._painted(view, palette and palette.counted_as(*kind).counts(), size)
+        used_palette, ab = self._painted(view, palette and palette.counted_as(*kind).counts(), size)
         if palette is None:
-            palette = view.predicted = Palette(used, *kind)
+            palette = view.predicted = Palette(used_palette, *kind)
         else:
             palette = palette.counted_as(*kind)
         # What points move the palette by is theirs, and the rest of the picture keeps its own colors.
-        if wished is not None and painting.follow:
-            ab = self._followed(ab, wished, view)
+        if chosen_palette is not None and painting.follow:
+            ab = self._followed(ab, chosen_palette, view)
         layers = []
         for region in regions:
             counted = replace(region, palette=region.palette.counted_as(*kind))
-            layer = paint_region(counted, view.square(size), used, self.repaint)
-            shown = squash(region.mask.astype(np.float32), size)
-            layer = layer._replace(ab=self._followed(layer.ab, region.palette, view, shown))
+            layer = paint_region(counted, view.square(size), used_palette, self.repaint)
+            shares = squash(region.mask.astype(np.float32), size)
+            layer = layer._replace(ab=self._followed(layer.ab, region.palette, view, shares))
             layers.append(layer._replace(ab=painting.saturation * layer.ab))
         return palette, painting.saturation * ab, layers
 
@@ -231,10 +231,10 @@ class Colorizer:
         key, last = (size, b"" if h is None else h.tobytes()), view.last_painting
         if last is None or last[0] != key:
             if h is None or size == self.resolution:
-                used, ab = self.predict(view.square(self.resolution), h)
+                used_palette, ab = self.predict(view.square(self.resolution), h)
             else:
-                used, ab = h, self.repaint(view.square(size), h, size)
-            view.last_painting = last = key, used, ab
+                used_palette, ab = h, self.repaint(view.square(size), h, size)
+            view.last_painting = last = key, used_palette, ab
         return last[1:]
 
     def _followed(self, ab: np.ndarray, palette: Palette, view: View, weights: np.ndarray | None = None) -> np.ndarray:
@@ -279,14 +279,14 @@ class Colorizer:
         samples = options.get("samples", 0)
         check_samples(samples, painting.temperature)
         if isinstance(picture, Sequence) and not isinstance(picture, str):
-            return [self._colorize(one, painting, samples) for one in picture]
+            return [self._colorize(source, painting, samples) for source in picture]
         return self._colorize(picture, painting, samples)  # type: ignore[arg-type]
 
     def _colorize(self, source: Readable, painting: Painting, samples: int) -> Result:
         picture, metadata = read_picture(source)
         results = self.paint_samples(picture, painting, range(samples + 1), deep=True)
-        first, *others = [replace(result, metadata=metadata) for result in results]
-        return replace(first, samples=tuple(others))
+        first, *sample_results = [replace(result, metadata=metadata) for result in results]
+        return replace(first, samples=tuple(sample_results))
 
     def palette_of(self, rgb: np.ndarray) -> np.ndarray:
         """Returns the palette (K,) of a picture, uint8 (H, W, 3), as training counted it. A gray one is allowed."""

@@ -62,11 +62,11 @@ class Result:
 
     def _repr_png_(self) -> bytes:
         """Draws the picture with its samples and the palette, for notebooks."""
-        shown = [_thumbnail(result.image) for result in (self, *self.samples)]
-        shown.append(self.palette.draw())
-        sheet = Image.new("RGB", (sum(x.width + 8 for x in shown) - 8, max(x.height for x in shown)), "white")
+        pictures = [_thumbnail(result.image) for result in (self, *self.samples)]
+        pictures.append(self.palette.draw())
+        sheet = Image.new("RGB", (sum(x.width + 8 for x in pictures) - 8, max(x.height for x in pictures)), "white")
         left = 0
-        for picture in shown:
+        for picture in pictures:
             sheet.paste(picture, (left, 0), picture if picture.mode == "RGBA" else None)
             left += picture.width + 8
         content = io.BytesIO()

@@ -52,11 +52,11 @@ class Summary:
 
     def leave_aside(self, nothing_else: bool) -> None:
         """Says which sources are results. Raises UserError where these alone were named, each by its name."""
-        first, others = self.results[0].path, len(self.results) - 1
-        them = f"{first} (and {others} more)" if others else str(first)
+        first, count_of_others = self.results[0].path, len(self.results) - 1
+        names = f"{first} (and {count_of_others} more)" if count_of_others else str(first)
         if nothing_else and not any(source.from_folder for source in self.results):
-            raise UserError(f"{them} was made by palgan colorize: name the photograph that it was made from.")
-        say(f"{them}: left aside, since palgan colorize has made it.")
+            raise UserError(f"{names} was made by palgan colorize: name the photograph that it was made from.")
+        say(f"{names}: left aside, since palgan colorize has made it.")
         for source in self.results:
             self._note(str(source.path), report.LEFT_ASIDE)
 
@@ -78,8 +78,8 @@ class Summary:
             self._begun.append(source)
             for text in outcome.notes:
                 note(text)
-            if outcome.job.kept:
-                say(f"{outcome.job.kept} exists already and is kept (--overwrite replaces it).")
+            if outcome.job.occupant:
+                say(f"{outcome.job.occupant} exists already and is kept (--overwrite replaces it).")
             say(f"{source} -> {outcome.target} ({outcome.seconds:.1f} s)")
             seconds = round(outcome.seconds, 3)
             self._note(str(source.path), report.COLORIZED, result=str(outcome.target), seconds=seconds, **facts)

@@ -60,7 +60,7 @@ class Job:
       settings: the digest of the settings, for the record.
       version: which version of it.
       is_done: True where the result is there, from this picture with these settings.
-      kept: the file of somebody that has the name already which the result should have had; None where none has.
+      occupant: the file of somebody that has the name already which the result should have had; None where none has.
     """
 
     source: Source
@@ -69,7 +69,7 @@ class Job:
     settings: str
     version: Version = Version()
     is_done: bool = False
-    kept: Path | None = None
+    occupant: Path | None = None
 
 
 class Names:
@@ -81,23 +81,23 @@ class Names:
     def __init__(self, keep: Iterable[Path], replace_existing: bool = False):
         """`keep`: files that are never replaced; `replace_existing`: whether all others may be."""
         self._taken = {_key(path) for path in keep}
-        self._wanted: dict[Path, Path] = {}
+        self._first_choices: dict[Path, Path] = {}
         self._replace, self._lock = replace_existing, threading.Lock()
 
-    def take(self, wanted: Path) -> Path:
-        """Returns `wanted`, or the first of wanted-2, wanted-3, ... that is free, and takes it."""
+    def take(self, first_choice: Path) -> Path:
+        """Returns `first_choice`, or the first of NAME-2, NAME-3, ... that is free, and takes it."""
         with self._lock:
-            target, number = wanted, 1
+            target, number = first_choice, 1
             while not self._is_free(target):
                 number += 1
-                target = wanted.with_name(f"{wanted.stem}-{number}{wanted.suffix}")
+                target = first_choice.with_name(f"{first_choice.stem}-{number}{first_choice.suffix}")
             self._taken.add(_key(target))
-            self._wanted[target] = wanted
+            self._first_choices[target] = first_choice
             return target
 
     def take_another(self, target: Path) -> Path:
         """Returns the next free name for a result whose name, from `take`, another program has used since."""
-        return self.take(self._wanted.get(target, target))
+        return self.take(self._first_choices.get(target, target))
 
     def claim(self, target: Path) -> bool:
         """Takes a name whether or not such a file exists; returns False where it is taken by another picture."""
@@ -150,24 +150,26 @@ def plan(
     for source, version in product(sources, versions):
         ending = result_suffix("jpeg" if version.on_sheet else kind, source.place)
         folder = output / source.place.parent
-        wanted = folder / f"{source.place.stem}{version.ending}{ending}"
-        own_kind = format_of_suffix(wanted) or "png"
-        job = Job(source, wanted, own_kind, settings(own_kind, version), version)
+        first_choice = folder / f"{source.place.stem}{version.ending}{ending}"
+        own_kind = format_of_suffix(first_choice) or "png"
+        job = Job(source, first_choice, own_kind, settings(own_kind, version), version)
         entries = entries_in(folder, ending.lower())
         if overwrite:
-            own = [entry for entry in entries if entry.source == source.identity]
-            before = [entry for entry in own if _ending_of(entry, source) == version.ending]
-            target = next((folder / e.result for e in reversed(before) if names.claim(folder / e.result)), None)
-            jobs.append(replace(job, target=target or names.take(wanted)))
+            source_entries = [entry for entry in entries if entry.source == source.identity]
+            previous_entries = [entry for entry in source_entries if _ending_of(entry, source) == version.ending]
+            target = next(
+                (folder / e.result for e in reversed(previous_entries) if names.claim(folder / e.result)), None
+            )
+            jobs.append(replace(job, target=target or names.take(first_choice)))
             continue
-        made = (folder / entry.result for entry in _made_from(source, entries, job.settings))
-        if target := next((path for path in made if os.path.lexists(path) and names.claim(path)), None):
+        finished_files = (folder / entry.result for entry in _made_from(source, entries, job.settings))
+        if target := next((path for path in finished_files if os.path.lexists(path) and names.claim(path)), None):
             jobs.append(replace(job, target=target, is_done=True))
             continue
-        is_ours = names.is_taken(wanted)
-        target = names.take(wanted)
-        kept = wanted if target != wanted and not is_ours and os.path.lexists(wanted) else None
-        jobs.append(replace(job, target=target, kept=kept))
+        is_ours = names.is_taken(first_choice)
+        target = names.take(first_choice)
+        occupant = first_choice if target != first_choice and not is_ours and os.path.lexists(first_choice) else None
+        jobs.append(replace(job, target=target, occupant=occupant))
     return jobs
 
 
