@@ -75,10 +75,10 @@ def not_installed(error: ModuleNotFoundError) -> UserError | None:
     )
 
 
-def lacking(what: str, error: ModuleNotFoundError) -> UserError:
-    """Returns the sentence for what cannot be done without a missing module; `what` names it in a main clause."""
+def lacking(problem: str, error: ModuleNotFoundError) -> UserError:
+    """Returns the sentence for what cannot be done without a missing module; `problem` names it in a main clause."""
     missing = not_installed(error)
-    return UserError(f"{what}: {missing}" if missing else f"{error}.")
+    return UserError(f"{problem}: {missing}" if missing else f"{error}.")
 
 
 def one_line(error: BaseException, limit: int = 300) -> str:
@@ -116,11 +116,11 @@ def flush_output() -> None:
 
 def _drop_closed_output() -> bool:
     """Points standard output and errors to nowhere where their readers have ended; returns whether any had."""
-    closed = [stream for stream in (sys.stdout, sys.stderr) if stream is not None and _is_closed(stream)]
-    for stream in closed:
+    closed_streams = [stream for stream in (sys.stdout, sys.stderr) if stream is not None and _is_closed(stream)]
+    for stream in closed_streams:
         # Python flushes once more at its end, and would complain then.
         os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
-    return bool(closed)
+    return bool(closed_streams)
 
 
 def _is_closed(stream: TextIO) -> bool:
@@ -148,9 +148,9 @@ def report(error: BaseException) -> ExitCode:
     if isinstance(error, KeyboardInterrupt):
         return ExitCode.INTERRUPTED
     if isinstance(error, OSError) and error.errno in NO_ROOM:
-        where = f"{error.filename} cannot be written" if error.filename else "something cannot be written"
+        problem = f"{error.filename} cannot be written" if error.filename else "something cannot be written"
         print(
-            f"palgan: error: {printable(where)} ({one_line(error)}): make room, and start the same command again.",
+            f"palgan: error: {printable(problem)} ({one_line(error)}): make room, and start the same command again.",
             file=sys.stderr,
         )
         return ExitCode.BAD_INPUT

@@ -44,11 +44,11 @@ def shaper_of_codes(primaries: int, transfer: int) -> tuple[Shaper | None, str]:
     """
     if primaries not in (_SRGB_PRIMARIES, _UNSTATED, *_PRIMARIES) or transfer not in (*_AS_SRGB, *_CURVES, *_GAMMAS):
         return None, "states colors of an unknown kind: they are taken for sRGB"
-    said = "has a high dynamic range: what is brighter than white paper is cut" if transfer in (_PQ, _HLG) else ""
+    warning = "has a high dynamic range: what is brighter than white paper is cut" if transfer in (_PQ, _HLG) else ""
     if primaries not in _PRIMARIES and transfer in _AS_SRGB:
-        return None, said
+        return None, warning
     curve = _power(_GAMMAS[transfer]) if transfer in _GAMMAS else _CURVES.get(transfer, srgb_to_linear)
-    return Shaper((curve,) * 3, _to_srgb(_PRIMARIES.get(primaries, _SRGB_CHROMATICITIES))), said
+    return Shaper((curve,) * 3, _to_srgb(_PRIMARIES.get(primaries, _SRGB_CHROMATICITIES))), warning
 
 
 def _pq_to_light(x: np.ndarray) -> np.ndarray:
@@ -77,13 +77,13 @@ def shaper_of_chunks(gamma: float | None, chromaticities: tuple[float, ...] | No
     None where there is nothing to convert: the numbers of sRGB, which nearly all programs mean by a gamma of 1 / 2.2,
     or numbers that make no sense.
     """
-    ours = chromaticities is None or np.allclose(chromaticities, _SRGB_CHROMATICITIES, atol=0.002)
-    usual = gamma is None or abs(gamma - _SRGB_GAMMA) < 0.005
-    if (ours and usual) or (gamma is not None and not 0.05 < gamma < 20):
+    is_srgb = chromaticities is None or np.allclose(chromaticities, _SRGB_CHROMATICITIES, atol=0.002)
+    has_usual_gamma = gamma is None or abs(gamma - _SRGB_GAMMA) < 0.005
+    if (is_srgb and has_usual_gamma) or (gamma is not None and not 0.05 < gamma < 20):
         return None
-    curve = srgb_to_linear if gamma is None or usual else _power(1 / gamma)
+    curve = srgb_to_linear if gamma is None or has_usual_gamma else _power(1 / gamma)
     matrix = np.eye(3)
-    if not ours and chromaticities is not None:
+    if not is_srgb and chromaticities is not None:
         try:
             matrix = _to_srgb(chromaticities)
         except (np.linalg.LinAlgError, ZeroDivisionError):

@@ -99,8 +99,8 @@ def rgb_to_srgb(rgb: np.ndarray, profile: bytes) -> np.ndarray:
     shaper = _shaper(profile) if rgb.dtype == np.uint16 else None
     if shaper is not None:
         return shaper.convert(rgb)
-    done = np.asarray(_apply(Image.fromarray(to_bytes(rgb)), transform))
-    return done if rgb.dtype == np.uint8 else done.astype(np.uint16) * 257
+    converted = np.asarray(_apply(Image.fromarray(to_bytes(rgb)), transform))
+    return converted if rgb.dtype == np.uint8 else converted.astype(np.uint16) * 257
 
 
 def picture_to_srgb(picture: Image.Image, profile: bytes | None) -> np.ndarray:
@@ -148,8 +148,8 @@ def _transform(profile: bytes | None, mode: str) -> ImageCms.ImageCmsTransform |
         raise UnusableProfile(f"it is broken ({one_line(error)})") from None
     if mode == "RGB":
         probes = _probes()
-        shown = np.asarray(_apply(Image.fromarray(probes), result)).astype(int)
-        if np.abs(shown - probes).max() <= _SAME:
+        colors = np.asarray(_apply(Image.fromarray(probes), result)).astype(int)
+        if np.abs(colors - probes).max() <= _SAME:
             return None
     return result
 
@@ -175,8 +175,8 @@ def _gray_tone(profile: bytes) -> np.ndarray | None:
     else:  # gray pictures often have a profile of RGB, whose grays these are
         ramp = np.arange(65536, dtype=np.uint16)
         tone = rgb_to_srgb(np.repeat(ramp[None, :, None], 3, axis=2), profile)[0, :, 1]
-    same = np.abs(tone.astype(int) - np.arange(65536)).max() <= _SAME * 257
-    return None if same else tone
+    is_identity = np.abs(tone.astype(int) - np.arange(65536)).max() <= _SAME * 257
+    return None if is_identity else tone
 
 
 def _gray_curve(profile: bytes) -> np.ndarray:

@@ -145,7 +145,7 @@ def decode_picture(
             profile = profile or picture.info.get("icc_profile") or embedded_profile(data, format_)
             if format_ in ("AVIF", "HEIF") and not profile:
                 codes = color_codes(data)
-            stored, turned = StoredPixels(name, profile if codes is None else b""), orientation(picture)
+            stored, turn = StoredPixels(name, profile if codes is None else b""), orientation(picture)
             stored.count(_frames(picture), page)
             if format_ == "JPEG" and not page:
                 _take_jpeg(stored, picture, data, at_least)
@@ -154,13 +154,13 @@ def decode_picture(
             else:
                 _take_any(stored, picture, data, name, page)
             if codes is not None:
-                shaper, said = shaper_of_codes(*codes)
+                shaper, warning = shaper_of_codes(*codes)
                 stored.convert(shaper)
-                if said:
-                    stored.note(f"{name} {said}.")
+                if warning:
+                    stored.note(f"{name} {warning}.")
             elif format_ == "PNG" and not page and not profile and "srgb" not in picture.info:
                 stored.convert(shaper_of_chunks(picture.info.get("gamma"), picture.info.get("chromaticity")))
-            return stored.upright(turned)
+            return stored.upright(turn)
 
 
 def _decode_pnm(data: bytes, name: str, max_pixels: int) -> Picture:

@@ -122,14 +122,14 @@ class DeviceBatches:
     def _fill(self) -> None:
         """Fetches batches until AHEAD of them are ready beside the next one, or there are no more."""
         while len(self._ahead) < AHEAD + 1 and self.failed is None:
-            before = self._batches.position
+            position = self._batches.position
             try:
                 with self._waiting():
                     local = next(self._batches)
             except DataStopped as error:
                 self.failed = error
             else:
-                self._ahead.append(_Queued(self._stage(local), local, self._batches.position - before))
+                self._ahead.append(_Queued(self._stage(local), local, self._batches.position - position))
 
     def _ask_to_stop(self) -> None:
         """Applies rule 4 where the pipeline has just failed."""

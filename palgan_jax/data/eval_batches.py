@@ -38,7 +38,7 @@ class EvalBatches:
             yield from self._kept
             return
         keep = len(self._source) * 3 * self._resolution**2 <= CACHE_BYTES // 4
-        kept: list[dict[str, np.ndarray]] = []
+        batches: list[dict[str, np.ndarray]] = []
         fill = _EvalShare(self._source, self._resolution, self._batch_size, self._shard)
         iterator = shares_by_threads(fill, len(self))
         try:
@@ -46,12 +46,12 @@ class EvalBatches:
                 for i in batch["index"][~batch["mask"] & (batch["index"] >= 0)]:
                     self.unreadable.add(self._source.picture_name(int(i)))
                 if keep:
-                    kept.append(batch)
+                    batches.append(batch)
                 yield batch
         finally:
             iterator.close()
         if keep:
-            self._kept = kept
+            self._kept = batches
 
 
 def eval_batches(

@@ -72,7 +72,7 @@ def is_pipe(path: str | Path) -> bool:
 
 
 def _no_file(mode: int, path: str | Path) -> str:
-    kind = next((what for test, what in _KINDS if test(mode)), "no file")
+    kind = next((label for test, label in _KINDS if test(mode)), "no file")
     return f"{path} is {kind}, not a picture file: pipe the picture itself, and name it -."
 
 

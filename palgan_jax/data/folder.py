@@ -33,7 +33,7 @@ class Listing:
     place: str  # full path of the folder or the list
     index_file: Path  # beside the pictures; hidden in a folder, so that no listing has it
     title: str  # short name of the set, for the names of files about it
-    others: Counter[str] = field(default_factory=Counter)  # number of files that are not pictures, by suffix
+    other_suffixes: Counter[str] = field(default_factory=Counter)  # number of files that are not pictures, by suffix
     problems: tuple[tuple[str, str], ...] = ()  # (name, reason) of what cannot be reached
 
     def __len__(self) -> int:
@@ -87,23 +87,23 @@ def list_pictures(root: str | Path) -> Listing:
     if not root.is_dir():
         raise UserError(f"{root} is a file where a folder of pictures is expected: name the folder that it is in.")
     rows: list[tuple[str, int, int]] = []
-    others: Counter[str] = Counter()
+    other_suffixes: Counter[str] = Counter()
     problems: list[tuple[str, str]] = []
     for name, stat in _walk(str(root), "", {_identity(root.stat())}, problems):
         suffix = PurePosixPath(name).suffix.lower()
         if suffix in PICTURE_SUFFIXES:
             rows.append((name, stat.st_size, stat.st_mtime_ns))
         else:
-            others[suffix] += 1
+            other_suffixes[suffix] += 1
     if not rows:
-        raise UserError(_no_picture(root, others, problems))
+        raise UserError(_no_picture(root, other_suffixes, problems))
     return _listing(
         sorted(rows),
         root=root,
         place=str(root.absolute()),
         index_file=root / INDEX_FILE,
         title=root.name or root.resolve().name or "pictures",
-        others=others,
+        other_suffixes=other_suffixes,
         problems=tuple(sorted(problems)),
     )
 
@@ -153,15 +153,15 @@ def _identity(stat: os.stat_result) -> tuple[int, int]:
     return stat.st_dev, stat.st_ino
 
 
-def _no_picture(root: Path, others: Counter[str], problems: list[tuple[str, str]]) -> str:
+def _no_picture(root: Path, other_suffixes: Counter[str], problems: list[tuple[str, str]]) -> str:
     """Returns the sentence for a folder without pictures."""
-    total = sum(others.values())
+    total = sum(other_suffixes.values())
     if problems:
         name, reason = problems[0]
         return f"{root} holds no picture that can be reached ({name}: {reason}): check links and permissions."
     if not total:
         return f"{root} holds no file: put JPEG, PNG or TIFF pictures into it."
-    kinds = ", ".join(f"{suffix or 'no suffix'} {count}" for suffix, count in others.most_common(8))
+    kinds = ", ".join(f"{suffix or 'no suffix'} {count}" for suffix, count in other_suffixes.most_common(8))
     files = "1 file, and it is not a picture" if total == 1 else f"{total} files, none of them a picture"
     return f"{root} holds {files} ({kinds}): put JPEG, PNG or TIFF pictures into it."
 

@@ -112,9 +112,9 @@ def format_of(head: bytes, name: str) -> str:
     if head[4:8] == b"ftyp":
         return _iso_format(head, name)
     text = head.lstrip(b"\xef\xbb\xbf \t\r\n")
-    for signature, what in _OTHERS:
+    for signature, title in _OTHERS:
         if head.startswith(signature) or text[: len(signature)].lower() == signature.lower():
-            raise UserError(f"{name} is {what}, which is not read: give a {READ} file.")
+            raise UserError(f"{name} is {title}, which is not read: give a {READ} file.")
     raise UserError(f"{name} is not a picture that can be read: give a {READ} file.")
 
 

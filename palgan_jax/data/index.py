@@ -88,27 +88,27 @@ def load_or_build(pictures: Pictures, cache_dir: Path | None = None, progress: O
         candidates.append(cache_dir / f"{file_stem(pictures)}.npz")
     _check_same_everywhere(pictures)
 
-    own = KnownRows(pictures.stamps())
-    files = [path for path in candidates if own.read(path)]
-    known = own.of_first_process()
-    if known.complete:
-        return Index(known.rows, known.reasons, files[0] if files else None)
+    own_rows = KnownRows(pictures.stamps())
+    files = [path for path in candidates if own_rows.read(path)]
+    index_rows = own_rows.of_first_process()
+    if index_rows.complete:
+        return Index(index_rows.rows, index_rows.reasons, files[0] if files else None)
     for path in candidates:
         for block in sorted(_blocks_folder(path).glob("*.npz")):
-            known.read(block)
+            index_rows.read(block)
 
     target = next(filter(_writable, candidates), None)
     with failing_together():
-        _scan_own_blocks(pictures, known, None if target is None else _blocks_folder(target), progress)
-    known.exchange()
+        _scan_own_blocks(pictures, index_rows, None if target is None else _blocks_folder(target), progress)
+    index_rows.exchange()
 
     with failing_together():  # no process removes its blocks before the index is written
         if target is not None and jax.process_index() == 0:
             make_folder(target.parent)
-            write_file(target, known.pack(np.arange(len(pictures))))
+            write_file(target, index_rows.pack(np.arange(len(pictures))))
     if target is not None:
         shutil.rmtree(_blocks_folder(target), ignore_errors=True)
-    return Index(known.rows, known.reasons, target)
+    return Index(index_rows.rows, index_rows.reasons, target)
 
 
 class KnownRows:
@@ -116,7 +116,7 @@ class KnownRows:
 
     Attributes:
       rows: ROW (N,); zeros but for the stamp where not known.
-      known: bool (N,).
+      is_known: bool (N,).
       reasons: row -> why the picture cannot be used.
       unreachable: rows of pictures whose files could not be read; they are not kept, but scanned again the next time.
     """
@@ -124,14 +124,14 @@ class KnownRows:
     def __init__(self, stamps: np.ndarray):
         self.rows = np.zeros(len(stamps), ROW)
         self.rows["stamp"] = self._stamps = stamps
-        self.known = np.zeros(len(stamps), bool)
+        self.is_known = np.zeros(len(stamps), bool)
         self.reasons: Reasons = {}
         self.unreachable: set[int] = set()
 
     @property
     def complete(self) -> bool:
         """Returns True where every row is known."""
-        return bool(self.known.all())
+        return bool(self.is_known.all())
 
     def read(self, path: Path) -> bool:
         """Takes from a file the rows that are not known yet of pictures in the set, which equal stamps tell.
@@ -142,15 +142,15 @@ class KnownRows:
             stored, reasons = _unpack(path.read_bytes())
         except Exception:  # zipfile and NumPy raise many kinds of errors for damaged files
             return False
-        ours, theirs = _matches(self._stamps, stored["stamp"])
-        new = ~self.known[ours]
-        ours, theirs = ours[new], theirs[new]
-        self.rows[ours] = stored[theirs]
-        self.known[ours] = True
+        set_rows, file_rows = _matches(self._stamps, stored["stamp"])
+        new = ~self.is_known[set_rows]
+        set_rows, file_rows = set_rows[new], file_rows[new]
+        self.rows[set_rows] = stored[file_rows]
+        self.is_known[set_rows] = True
         if reasons:
-            pairs = zip(ours.tolist(), theirs.tolist(), strict=True)
+            pairs = zip(set_rows.tolist(), file_rows.tolist(), strict=True)
             self.reasons.update((i, reasons[j]) for i, j in pairs if j in reasons)
-        return bool(len(ours))
+        return bool(len(set_rows))
 
     def add(self, i: int, facts: dict[str, object] | Unreadable) -> None:
         """Fills in row i with what `scan_picture` returned."""
@@ -161,14 +161,14 @@ class KnownRows:
         else:
             for column, value in facts.items():
                 self.rows[column][i] = value
-        self.known[i] = True
+        self.is_known[i] = True
 
     def of_first_process(self) -> "KnownRows":
         """Returns the first process's rows in every process; each keeps its own stamps to read its own blocks by."""
         if jax.process_count() == 1:
             return self
         first = KnownRows(self._stamps)
-        first._put(broadcast_bytes(self._message(np.flatnonzero(self.known))))
+        first._put(broadcast_bytes(self._message(np.flatnonzero(self.is_known))))
         return first
 
     def exchange(self) -> None:
@@ -176,8 +176,8 @@ class KnownRows:
         count = jax.process_count()
         if count == 1:
             return
-        own = np.flatnonzero(_owners(len(self.rows), count) == jax.process_index())
-        for message in gather_bytes(self._message(own)):
+        own_numbers = np.flatnonzero(_owners(len(self.rows), count) == jax.process_index())
+        for message in gather_bytes(self._message(own_numbers)):
             self._put(message)
         self.rows["stamp"] = self._stamps  # those of copies elsewhere may differ in their times
 
@@ -193,7 +193,7 @@ class KnownRows:
         with np.load(io.BytesIO(message), allow_pickle=False) as file:
             places, rows, reasons = file["places"], file["rows"], json.loads(bytes(file["reasons"]))
         self.rows[places] = rows
-        self.known[places] = True
+        self.is_known[places] = True
         self.reasons.update((i, reason) for i, reason, _ in reasons)
         self.unreachable.update(i for i, _, unreachable in reasons if unreachable)
 
@@ -246,27 +246,29 @@ def _owners(total: int, count: int) -> np.ndarray:
     return np.arange(total) // BLOCK % count
 
 
-def _scan_own_blocks(pictures: Pictures, known: KnownRows, folder: Path | None, progress: OnProgress | None) -> None:
+def _scan_own_blocks(
+    pictures: Pictures, index_rows: KnownRows, folder: Path | None, progress: OnProgress | None
+) -> None:
     """Scans the pictures of this process's blocks that are not known.
 
     Where these are more than a block, each block is kept in `folder` (None: nowhere) as soon as it is finished.
     """
-    own = _owners(len(pictures), jax.process_count()) == jax.process_index()
-    todo = np.flatnonzero(own & ~known.known).tolist()
+    is_own = _owners(len(pictures), jax.process_count()) == jax.process_index()
+    todo = np.flatnonzero(is_own & ~index_rows.is_known).tolist()
     keep = folder is not None and len(todo) > BLOCK
     block: list[int] = []
     workers = available_cores()
     scans = ordered_map(partial(scan_picture, pictures), todo, workers, ahead=8 * workers)
-    for done, (i, facts) in enumerate(zip(todo, scans, strict=True), 1):
-        known.add(i, facts)
+    for count, (i, facts) in enumerate(zip(todo, scans, strict=True), 1):
+        index_rows.add(i, facts)
         block.append(i)
-        if keep and (len(block) == BLOCK or done == len(todo)):
+        if keep and (len(block) == BLOCK or count == len(todo)):
             assert folder is not None
             make_folder(folder)
-            write_file(folder / f"{block[0]:09}.npz", known.pack(np.array(block)))
+            write_file(folder / f"{block[0]:09}.npz", index_rows.pack(np.array(block)))
             block.clear()
         if progress is not None:
-            progress(done, len(todo))
+            progress(count, len(todo))
 
 
 def _blocks_folder(path: Path) -> Path:

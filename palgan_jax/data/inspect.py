@@ -58,10 +58,10 @@ def inspect(spec: str, output: str | Path = ".", *, tfds_dir: str | Path | None 
 
 def describe(source: Source) -> list[str]:
     """Returns lines about a set, without decoding anything."""
-    sizes, short = source.sizes, source.sizes.min(axis=1)
+    sizes, shorter_sides = source.sizes, source.sizes.min(axis=1)
     order = np.argsort(sizes.astype(np.int64).prod(axis=1), kind="stable")
     smallest, median, largest = (_by(sizes[order[k]]) for k in (0, len(order) // 2, -1))
-    small = int((short < SMALL).sum())
+    small = int((shorter_sides < SMALL).sum())
     total = int(source.file_bytes.sum())
     lines = [
         "{found} found, {used} used, {near_gray} next to gray, {unreadable} unreadable".format(**source.counts),

@@ -46,8 +46,8 @@ def are_few_scans(data: bytes, size: tuple[int, int], parts: int = 1) -> bool:
     """
     if parts == 1 and _has_one_scan(data):
         return True
-    allowed = min(max(_USUAL_SCANS, _SCANNED_PIXELS // max(1, size[0] * size[1])), _MOST_SCANS)
-    return data.count(b"\xff\xda") <= allowed * parts  # in the packed pixels, a zero follows each ff
+    most_scans = min(max(_USUAL_SCANS, _SCANNED_PIXELS // max(1, size[0] * size[1])), _MOST_SCANS)
+    return data.count(b"\xff\xda") <= most_scans * parts  # in the packed pixels, a zero follows each ff
 
 
 def _has_one_scan(data: bytes) -> bool:

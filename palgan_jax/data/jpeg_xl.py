@@ -53,9 +53,9 @@ def read_header(data: bytes) -> Header:
     size = _size(bits)
     if bits.take(1):  # all as usual
         return Header(size)
-    turned = animated = False
+    is_turned = animated = False
     if bits.take(1):
-        turned = bits.take(3) >= 4
+        is_turned = bits.take(3) >= 4
         if bits.take(1):
             _size(bits)
         if bits.take(1):
@@ -69,7 +69,7 @@ def read_header(data: bytes) -> Header:
     is_float = bool(bits.take(1))
     kinds = ((32, 0), (16, 0), (24, 0), (1, 6)) if is_float else ((8, 0), (10, 0), (12, 0), (1, 6))
     width, height = size
-    return Header((height, width) if turned else size, bits.choose(*kinds), is_float, animated)
+    return Header((height, width) if is_turned else size, bits.choose(*kinds), is_float, animated)
 
 
 def _codestream(data: bytes) -> bytes:

@@ -33,8 +33,8 @@ def from_integers(values: np.ndarray, bits: int, top: int = 0) -> np.ndarray:
     if signed and low < -0.1 * max(high, 1):
         half = 1 << (bits - 1)
         return _scaled(values, -half, half - 1, np.uint8 if bits <= 8 else np.uint16)
-    own = (1 << (bits - signed)) - 1
-    top = top or next((t for t in _INTEGER_TOPS if t <= own and high <= t), own)
+    largest = (1 << (bits - signed)) - 1
+    top = top or next((t for t in _INTEGER_TOPS if t <= largest and high <= t), largest)
     return _scaled(values, 0, top, np.uint8 if top <= 255 else np.uint16)
 
 
@@ -45,9 +45,9 @@ def from_floats(values: np.ndarray) -> np.ndarray:
     larger would show them as nearly black, are scaled to their own range. Where many are negative, black is -white. NaN
     is black.
     """
-    low, most, high = _bulk(values)
+    low, bulk, high = _bulk(values)
     largest = max(high, -low)
-    top = next((t for t in _FLOAT_TOPS if largest <= t * (_OVERSHOOT if most > t * _OVERSHOOT else _GLARE)), largest)
+    top = next((t for t in _FLOAT_TOPS if largest <= t * (_OVERSHOOT if bulk > t * _OVERSHOOT else _GLARE)), largest)
     if top > 1 and largest < top / _DARK:
         top = largest
     black = -top if low < -0.25 * top else 0.0
@@ -72,8 +72,8 @@ def _bulk(values: np.ndarray) -> tuple[float, float, float]:
     sample = sample[np.isfinite(sample)]
     if not sample.size:
         return 0.0, 0.0, 0.0
-    low, most, high = np.quantile(sample, (0.005, 0.95, 0.995))
-    return float(low), float(most), float(high)
+    low, bulk, high = np.quantile(sample, (0.005, 0.95, 0.995))
+    return float(low), float(bulk), float(high)
 
 
 def _scaled(values: np.ndarray, black: float, white: float, dtype: type) -> np.ndarray:

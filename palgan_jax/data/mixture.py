@@ -45,12 +45,12 @@ class MixtureSource:
 
     def picture_name(self, i: int) -> str:
         """Returns the source's name and the picture's name in it, since two sources may use the same."""
-        source, own = self._locate(i)
-        return f"{source.name}/{source.picture_name(own)}"
+        source, number = self._locate(i)
+        return f"{source.name}/{source.picture_name(number)}"
 
     def read(self, i: int, *, at_least: int | None = None) -> np.ndarray:
-        source, own = self._locate(i)
-        return source.read(own, at_least=at_least)
+        source, number = self._locate(i)
+        return source.read(number, at_least=at_least)
 
     def missing(self) -> str | None:
         return next((folder for source in self.sources if (folder := source.missing()) is not None), None)

@@ -40,8 +40,8 @@ class Order:
             start, stop, _ = self._parts[part]
             permutation = _permutation(stop - start, self._seed, part, epoch)
             # Some threads may still be in the epoch before; no thread needs an older one.
-            kept = {(p, e): value for (p, e), value in list(self._epochs.items()) if p != part or e == epoch - 1}
-            self._epochs = {**kept, key: permutation}
+            recent = {(p, e): value for (p, e), value in list(self._epochs.items()) if p != part or e == epoch - 1}
+            self._epochs = {**recent, key: permutation}
         return permutation
 
 
@@ -81,8 +81,8 @@ def _apportion(weights: list[float], total: int) -> np.ndarray:
     """
     shares = np.array(weights) / sum(weights) * total
     counts = np.maximum(np.floor(shares).astype(int), 1)
-    while (left := total - counts.sum()) != 0:
-        if left > 0:
+    while (remainder := total - counts.sum()) != 0:
+        if remainder > 0:
             counts[np.argmax(shares - counts)] += 1
         else:
             counts[np.argmax(counts)] -= 1

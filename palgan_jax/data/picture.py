@@ -30,8 +30,8 @@ class Picture:
         """Returns the picture as it lies on white paper, uint8 (H, W, 3), contiguous; mostly not to be written to."""
         if self.alpha is None and self.pixels.ndim == 3 and self.pixels.dtype == np.uint8:
             return self.pixels
-        shown = Image.fromarray(np.ascontiguousarray(to_bytes(self.pixels)))
+        image = Image.fromarray(np.ascontiguousarray(to_bytes(self.pixels)))
         if self.alpha is not None:
             opacity = Image.fromarray(np.ascontiguousarray(to_bytes(self.alpha)))
-            shown = Image.composite(shown, Image.new(shown.mode, shown.size, "white"), opacity)
-        return np.asarray(shown.convert("RGB"))
+            image = Image.composite(image, Image.new(image.mode, image.size, "white"), opacity)
+        return np.asarray(image.convert("RGB"))

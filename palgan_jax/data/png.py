@@ -27,7 +27,7 @@ def slim(data: bytes) -> tuple[bytes, bytes, tuple[int, int] | None]:
     Returns the file that Pillow is to read; the profile, unpacked: empty where there is none, and no profile where it
     cannot be unpacked; and the codes of primaries and curve of cICP, where there is one.
     """
-    kept, profile, codes, start, at = [], b"", None, 0, len(SIGNATURE)
+    pieces, profile, codes, start, at = [], b"", None, 0, len(SIGNATURE)
     while at + 12 <= len(data):
         length, kind = int.from_bytes(data[at : at + 4], "big"), data[at + 4 : at + 8]
         after = at + 12 + length
@@ -35,7 +35,7 @@ def slim(data: bytes) -> tuple[bytes, bytes, tuple[int, int] | None]:
             break
         text = kind in _TEXTS and not data.startswith(_ORIENTATION_IN, at + 8)
         if text or kind == b"iCCP":
-            kept.append(data[start:at])
+            pieces.append(data[start:at])
             start = after
             if kind == b"iCCP":
                 profile = profile or _unpacked(data[at + 8 : after - 4])
@@ -43,30 +43,30 @@ def slim(data: bytes) -> tuple[bytes, bytes, tuple[int, int] | None]:
             primaries, curve, *rest = data[at + 8 : after - 4].ljust(4, b"\0")
             codes = (primaries, curve) if rest == [0, 1] else (0, 0)  # RGB of the full range, or else reserved numbers
         at = after
-    return b"".join([*kept, data[start:]]) if kept else data, profile, codes
+    return b"".join([*pieces, data[start:]]) if pieces else data, profile, codes
 
 
 def header(file: BinaryIO) -> bytes:
     """Reads an open PNG up to its pixels, without texts and profile: what Pillow needs for size and orientation."""
-    kept = [file.read(len(SIGNATURE))]
+    pieces = [file.read(len(SIGNATURE))]
     while len(start := file.read(8)) == 8:
         length, kind = int.from_bytes(start[:4], "big"), start[4:]
         if kind == b"IDAT":
-            return b"".join([*kept, start])
+            return b"".join([*pieces, start])
         key = file.read(min(length, _LONGEST_KEY))
         if kind == b"iCCP" or (kind in _TEXTS and not key.startswith(_ORIENTATION_IN)):
             file.seek(length + 4 - len(key), io.SEEK_CUR)
         else:
-            kept += [start, key, file.read(length + 4 - len(key))]
-    return b"".join(kept)
+            pieces += [start, key, file.read(length + 4 - len(key))]
+    return b"".join(pieces)
 
 
 def _unpacked(chunk: bytes) -> bytes:
     """Returns the profile of an iCCP chunk; what is no profile stands for one that cannot be unpacked."""
-    packed = chunk[chunk.find(b"\0") + 2 :]
+    compressed = chunk[chunk.find(b"\0") + 2 :]
     try:
         unpacker = zlib.decompressobj()
-        profile = unpacker.decompress(packed, LARGEST_PROFILE)
+        profile = unpacker.decompress(compressed, LARGEST_PROFILE)
     except zlib.error:
         return b"broken"
     return profile if unpacker.eof and profile else b"broken"
@@ -90,8 +90,8 @@ def samples_of_16_bits(data: bytes) -> np.ndarray | None:
         return None
     if color == 4:
         # Four bytes a pixel, read as they are.
-        both = _decoded(data, "RGBA").astype(np.uint16)
-        return both[..., ::2] << 8 | both[..., 1::2]
+        halves = _decoded(data, "RGBA").astype(np.uint16)
+        return halves[..., ::2] << 8 | halves[..., 1::2]
     upper, lower = (_decoded(data, rawmode) for rawmode in _COLOR_16[color])
     return upper.astype(np.uint16) << 8 | lower
 

@@ -39,12 +39,12 @@ class Replacements:
         if len(self.counts) > max(1, self._max_share * sample):
             raise DataStopped(self._report(min(self._drawn, self._total)))
 
-    def _report(self, drawn: int) -> str:
+    def _report(self, draws: int) -> str:
         names = list(self.counts)
-        others = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+        rest = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
         return (
-            f"{len(names)} of the first {drawn} pictures of {self._name} cannot be read any more "
-            f"({', '.join(names[:_NAMED])}{others}), which is more than {self._max_share:.2%}: bring them back, remove "
+            f"{len(names)} of the first {draws} pictures of {self._name} cannot be read any more "
+            f"({', '.join(names[:_NAMED])}{rest}), which is more than {self._max_share:.2%}: bring them back, remove "
             "them, or raise --config.data.max_unreadable, and start the same command again."
         )
 

@@ -21,12 +21,12 @@ pipeline's rate.
 
 @contextmanager
 def _single_thread() -> Iterator[None]:
-    before = cv2.getNumThreads()
+    threads = cv2.getNumThreads()
     cv2.setNumThreads(1)
     try:
         yield
     finally:
-        cv2.setNumThreads(before)
+        cv2.setNumThreads(threads)
 
 
 opencv_on_one_thread = SharedContext(_single_thread)
@@ -67,21 +67,21 @@ def smoothing(factor: float) -> np.ndarray:
     """
     if factor < ALIASES_FROM:
         return _NOTHING
-    whole = int(factor)
-    return _mixed(whole, round(64 * (factor**2 - whole**2) / (2 * whole + 1)))
+    size = int(factor)
+    return _mixed(size, round(64 * (factor**2 - size**2) / (2 * size + 1)))
 
 
 _NOTHING = np.ones(1, np.float32)
 
 
 @functools.lru_cache(maxsize=1024)
-def _mixed(whole: int, sixty_fourths: int) -> np.ndarray:
-    """Mixes the kernels of `whole` and of whole + 1, the latter's share in 64ths, of which few enough can be cached."""
+def _mixed(size: int, sixty_fourths: int) -> np.ndarray:
+    """Mixes the kernels of `size` and of whole + 1, the latter's share in 64ths, of which few enough can be cached."""
     share = sixty_fourths / 64
-    kernel = share * _triangle(whole + 1) + (1 - share) * np.pad(_triangle(whole), 1)
+    kernel = share * _triangle(size + 1) + (1 - share) * np.pad(_triangle(size), 1)
     # OpenCV rounds to 256ths. They are rounded here, so that they add up to 1 and brightness stays.
     kernel = np.rint(kernel * 256) / 256
-    kernel[whole] += 1 - kernel.sum()
+    kernel[size] += 1 - kernel.sum()
     return kernel.astype(np.float32)
 
 

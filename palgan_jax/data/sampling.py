@@ -45,13 +45,13 @@ class Averages(NamedTuple):
     median_palette: np.ndarray
 
 
-def mean_ab(read: Read, numbers: Sequence[int], name: str, count: int = COUNT) -> np.ndarray:
+def mean_ab(reader: Read, numbers: Sequence[int], name: str, count: int = COUNT) -> np.ndarray:
     """Computes the mean a and b, float32 (2,), in Lab units, of at most `count` pictures; arguments as of `sample`."""
-    return np.mean(sample(_mean_ab_of, read, numbers, name, count), axis=0).astype(np.float32)
+    return np.mean(sample(_mean_ab_of, reader, numbers, name, count), axis=0).astype(np.float32)
 
 
 def averages(
-    read: Read,
+    reader: Read,
     numbers: Sequence[int],
     name: str,
     *,
@@ -69,7 +69,7 @@ def averages(
     def both(rgb: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         return _mean_ab_of(rgb), np.asarray(palette_of(squash(rgb, resolution)))
 
-    colors, palettes = zip(*sample(both, read, numbers, name, count), strict=True)
+    colors, palettes = zip(*sample(both, reader, numbers, name, count), strict=True)
     mean, median = np.mean(palettes, axis=0), np.median(palettes, axis=0)
     return Averages(
         np.mean(colors, axis=0).astype(np.float32), *(np.asarray(normalized(h, spec)) for h in (mean, median))
@@ -81,37 +81,37 @@ def _mean_ab_of(rgb: np.ndarray) -> np.ndarray:
 
 
 def sample(
-    compute: Callable[[np.ndarray], Result], read: Read, numbers: Sequence[int], name: str, count: int = COUNT
+    compute: Callable[[np.ndarray], Result], reader: Read, numbers: Sequence[int], name: str, count: int = COUNT
 ) -> list[Result]:
     """Computes something of each of at most `count` pictures of a set, evenly spread over it, on all cores.
 
     Args:
       compute: takes a picture, uint8 sRGB (H, W, 3).
-      read: returns the picture of a number; one for which it raises UserError is left out.
+      reader: returns the picture of a number; one for which it raises UserError is left out.
       numbers: the numbers of the set's pictures, in order.
       name: the name of the set, for messages.
 
     Raises DataStopped where none of the chosen pictures can be read.
     """
-    chosen = [numbers[i * len(numbers) // min(count, len(numbers))] for i in range(min(count, len(numbers)))]
+    subset = [numbers[i * len(numbers) // min(count, len(numbers))] for i in range(min(count, len(numbers)))]
 
     def of_number(number: int) -> Result | None:
         try:
-            rgb = read(number)
+            rgb = reader(number)
         except UserError as error:
             log.warning("left out of the averages: %s", error)
             return None
         return compute(rgb)
 
     results = []
-    with Progress("averages", len(chosen), unit="picture", shown=jax.process_index() == 0) as progress:
-        for result in ordered_map(of_number, chosen, available_cores(), 2 * available_cores()):
+    with Progress("averages", len(subset), unit="picture", shown=jax.process_index() == 0) as progress:
+        for result in ordered_map(of_number, subset, available_cores(), 2 * available_cores()):
             progress.advance()
             if result is not None:
                 results.append(result)
     if not results:
         raise DataStopped(
-            f"none of {len(chosen)} pictures of {name} can be read, so they have no mean color: bring them back or "
+            f"none of {len(subset)} pictures of {name} can be read, so they have no mean color: bring them back or "
             "name others, and start the same command again."
         )
     return results

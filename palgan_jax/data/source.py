@@ -51,9 +51,9 @@ class StoredSource:
 
     @property
     def counts(self) -> dict[str, int]:
-        used, unreadable = len(self), len(self.unreadable)
-        total = used + self.near_gray + unreadable
-        return {"found": total, "used": used, "near_gray": self.near_gray, "unreadable": unreadable}
+        usable, unreadable = len(self), len(self.unreadable)
+        total = usable + self.near_gray + unreadable
+        return {"found": total, "used": usable, "near_gray": self.near_gray, "unreadable": unreadable}
 
     def picture_name(self, i: int) -> str:
         return self.pictures.picture_name(int(self.rows[i]))
@@ -68,8 +68,8 @@ class StoredSource:
         return None if file is None or file.parent.is_dir() else str(file.parent)
 
     def decoded_bytes(self, at_least: int | None) -> int:
-        packed = self.sizes[:, 0].astype(np.int64) << 32 | self.sizes[:, 1]  # sorted much faster than pairs
-        sizes, counts = np.unique(packed, return_counts=True)
+        keys = self.sizes[:, 0].astype(np.int64) << 32 | self.sizes[:, 1]  # sorted much faster than pairs
+        sizes, counts = np.unique(keys, return_counts=True)
         decoded = (jpeg.decoded_size((size >> 32, size & 0xFFFFFFFF), at_least) for size in sizes.tolist())
         return sum(count * 3 * w * h for (w, h), count in zip(decoded, counts.tolist(), strict=True))
 
@@ -194,19 +194,19 @@ def _nothing_usable(
     if bad and bad == total:
         first, reason = unreadable[0]
         return f"{name} holds {total} picture files and none can be read: {first} {reason}."
-    also = f" ({bad} more cannot be read)" if bad else ""
+    remark = f" ({bad} more cannot be read)" if bad else ""
     return (
-        f"{name} holds {total - bad} pictures{also}, all of them gray or next to gray (range of a + range of b under "
+        f"{name} holds {total - bad} pictures{remark}, all of them gray or next to gray (range of a + range of b under "
         f"{near_gray:g}): name a set of pictures in color."
     )
 
 
 def _too_many_unreadable(
-    name: str, total: int, unreadable: tuple[tuple[str, str], ...], allowed: float, report: Path | None
+    name: str, total: int, unreadable: tuple[tuple[str, str], ...], max_share: float, report: Path | None
 ) -> str:
-    where = f"{report} lists them" if report else f"the first is {' '.join(unreadable[0])}"
+    reference = f"{report} lists them" if report else f"the first is {' '.join(unreadable[0])}"
     return (
-        f"{len(unreadable)} of {total} pictures of {name} cannot be read, more than {allowed:.2%}, and {where}: "
+        f"{len(unreadable)} of {total} pictures of {name} cannot be read, more than {max_share:.2%}, and {reference}: "
         "remove them, or raise --config.data.max_unreadable."
     )
 

@@ -24,8 +24,8 @@ class SyntheticSource:
     file_bytes: np.ndarray = field(init=False, repr=False)  # int64 (N,): zeros, as there are no files
 
     def __post_init__(self) -> None:
-        both = np.array([_size(i, None) for i in (0, 1)], np.int32)
-        object.__setattr__(self, "sizes", both[np.arange(self.count) % 2])
+        sizes = np.array([_size(i, None) for i in (0, 1)], np.int32)
+        object.__setattr__(self, "sizes", sizes[np.arange(self.count) % 2])
         object.__setattr__(self, "file_bytes", np.zeros(self.count, np.int64))
 
     def __len__(self) -> int:

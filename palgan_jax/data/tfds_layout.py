@@ -142,8 +142,8 @@ def _fill(template: str, dataset: str, split: str, file_format: str, number: int
 
 
 def _how_to_convert(name: str) -> str:
-    if known := _PREPARED_HERE.get(name):
-        return f"`palgan prepare {known}` makes ArrayRecord files of them."
+    if set_name := _PREPARED_HERE.get(name):
+        return f"`palgan prepare {set_name}` makes ArrayRecord files of them."
     return 'prepare the set again with tensorflow_datasets and file_format="array_record".'
 
 
@@ -249,6 +249,8 @@ def _version_of(spec: TfdsSpec, data_dir: _Place) -> _Place:
 def _no_version(spec: TfdsSpec, data_dir: _Place, place: _Place, inner: list[str]) -> str:
     if inner and not spec.config:
         return f"{place} has several configurations: name one, e.g. tfds:{spec.name}/{inner[0]}."
-    known = _PREPARED_HERE.get(spec.name)
-    how = f"`palgan prepare {known}` makes it" if known else "prepare it with tensorflow_datasets as array_record"
-    return f"there is no prepared set {place}: {how}, or --config.data.tfds_dir names the folder where it is."
+    set_name = _PREPARED_HERE.get(spec.name)
+    remedy = (
+        f"`palgan prepare {set_name}` makes it" if set_name else "prepare it with tensorflow_datasets as array_record"
+    )
+    return f"there is no prepared set {place}: {remedy}, or --config.data.tfds_dir names the folder where it is."

@@ -56,12 +56,12 @@ class TiffBands:
 
     def _of_tiles(self) -> Iterator[np.ndarray]:
         columns, rows = _tile(self._page) or (0, 0)
-        across, places = -(-self.width // columns), self._places(Tag.TILE_OFFSETS, Tag.TILE_BYTES)
-        if len(places) < across * -(-self.height // rows):
+        tiles_per_row, places = -(-self.width // columns), self._places(Tag.TILE_OFFSETS, Tag.TILE_BYTES)
+        if len(places) < tiles_per_row * -(-self.height // rows):
             raise ValueError("tiles of it are missing")
         for top in range(0, self.height, rows):
-            own = places[top // rows * across :][:across]
-            parts, height = [self._read(*place) for place in own], min(rows, self.height - top)
+            row_places = places[top // rows * tiles_per_row :][:tiles_per_row]
+            parts, height = [self._read(*place) for place in row_places], min(rows, self.height - top)
             yield tiff_samples.samples_of_tiles(parts, self._page, self._layout, height)
 
     def _places(self, offsets: Tag, counts: Tag) -> list[tuple[int, int]]:
@@ -83,11 +83,11 @@ class TiffBands:
             heights = [min(rows_of_strip, self.height - top) for top in range(0, self.height, rows_of_strip)]
         if sum(heights) != self.height or len(places) < len(heights):
             raise ValueError("strips of it are missing")
-        together = max(1, _BAND // (self.width * max(heights)))
-        for first in range(0, len(heights), together):
-            parts = [self._read(*place) for place in places[first : first + together]]
-            own = heights[first : first + together]
-            yield tiff_samples.samples_of_strips(parts, self._page, self._layout, own[0], sum(own))
+        strips_per_band = max(1, _BAND // (self.width * max(heights)))
+        for first in range(0, len(heights), strips_per_band):
+            parts = [self._read(*place) for place in places[first : first + strips_per_band]]
+            band_heights = heights[first : first + strips_per_band]
+            yield tiff_samples.samples_of_strips(parts, self._page, self._layout, band_heights[0], sum(band_heights))
 
     def _read(self, start: int, size: int) -> bytes:
         data = os.pread(self._descriptor, size, start)

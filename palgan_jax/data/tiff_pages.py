@@ -172,9 +172,9 @@ def pictures(data: Bytes) -> list[Page]:
     inner = _inner_pages(data, all_pages)
     if any(page.number(Tag.PHOTOMETRIC, -1) in _RAW for page in (*all_pages, *inner)):
         return []
-    whole = [page for page in all_pages if not page.is_reduced and not page.is_mask]
-    whole = whole or [page for page in inner if not page.is_reduced and not page.is_mask]
-    return whole or [max(all_pages, key=lambda page: page.size[0] * page.size[1])]
+    full_pages = [page for page in all_pages if not page.is_reduced and not page.is_mask]
+    full_pages = full_pages or [page for page in inner if not page.is_reduced and not page.is_mask]
+    return full_pages or [max(all_pages, key=lambda page: page.size[0] * page.size[1])]
 
 
 def _inner_pages(data: Bytes, all_pages: list[Page]) -> list[Page]:

@@ -73,7 +73,7 @@ def _merged(mode: str, channels: list[Image.Image]) -> Image.Image:
 
 
 def _unsupported(name: str, page: tiff_pages.Page, layout: tiff_samples.Layout) -> UserError | None:
-    if not (what := tiff_samples.unsupported(page, layout)):
+    if not (feature := tiff_samples.unsupported(page, layout)):
         return None
-    other = "with 8 or 16 bits" if tiff_samples.is_of_bytes(page) else "without compression, or with LZW or deflate"
-    return UserError(f"{name} is a TIFF of {what}, which is not supported: save it {other}.")
+    remedy = "with 8 or 16 bits" if tiff_samples.is_of_bytes(page) else "without compression, or with LZW or deflate"
+    return UserError(f"{name} is a TIFF of {feature}, which is not supported: save it {remedy}.")

@@ -90,14 +90,14 @@ def is_left_to_pillow(page: Page, layout: Layout) -> bool:
         return layout.bits in (1, 2, 4, 8)
     if layout.bits != 8:
         return False
-    known = {
+    answers = {
         _BLACK_IS_0: (layout.samples == 2 and len(layout.extra) == 1 and not layout.planar),
         _RGB: layout.samples == 3 or (layout.samples == 4 and len(layout.extra) == 1 and not layout.planar),
         _CMYK: layout.samples == 4,
         _YCBCR: layout.samples == 3,
         _LAB: layout.samples == 3 and not layout.planar,
     }
-    return known.get(layout.photometric, False)
+    return answers.get(layout.photometric, False)
 
 
 def is_of_bytes(page: Page) -> bool:
@@ -157,16 +157,16 @@ def read_samples(data: bytes, page: Page, layout: Layout) -> np.ndarray:
     Raises ValueError where they are not all there.
     """
     parts, rows, columns = _parts(data, page, layout)
-    together = 1 if layout.planar else layout.samples
-    row_bytes = (columns * together * layout.bits + 7) // 8
+    samples_per_pixel = 1 if layout.planar else layout.samples
+    row_bytes = (columns * samples_per_pixel * layout.bits + 7) // 8
     planes = layout.samples if layout.planar else 1
     tiled = page.number(Tag.TILE_WIDTH, 0) > 0
     result = None
     for plane in range(planes):
-        own = parts[len(parts) // planes * plane :][: len(parts) // planes]
-        height = rows * len(own) if tiled else layout.height
-        unpacked = _unpack(own, page, row_bytes, rows, height)
-        values = _numbers(unpacked, page, layout, columns, together)
+        plane_parts = parts[len(parts) // planes * plane :][: len(parts) // planes]
+        height = rows * len(plane_parts) if tiled else layout.height
+        unpacked = _unpack(plane_parts, page, row_bytes, rows, height)
+        values = _numbers(unpacked, page, layout, columns, samples_per_pixel)
         if tiled:
             values = _untile(values, layout, rows, columns)
         if planes == 1:
@@ -232,8 +232,8 @@ def _unpack(parts: Sequence[bytes], page: Page, row_bytes: int, rows: int, heigh
         sizes = [min(rows, height - top) * row_bytes for top in range(0, height, rows)]
         if any(len(part) < size for part, size in zip(parts, sizes, strict=True)):
             raise ValueError("its data end early")
-        joined = b"".join(part[:size] for part, size in zip(parts, sizes, strict=True))
-        unpacked = np.frombuffer(joined, np.uint8).reshape(height, row_bytes)
+        packed = b"".join(part[:size] for part, size in zip(parts, sizes, strict=True))
+        unpacked = np.frombuffer(packed, np.uint8).reshape(height, row_bytes)
         return _REVERSED[unpacked] if fill_order == 2 else unpacked
     with Image.open(io.BytesIO(_gray_tiff(parts, compression, fill_order, row_bytes, rows, height))) as picture:
         return np.asarray(picture)
@@ -248,29 +248,29 @@ def _gray_tiff(parts: Sequence[bytes], compression: int, fill_order: int, width:
     offsets = (8 + np.concatenate([[0], np.cumsum(sizes[:-1], dtype=np.int64)])).astype("<u4")
     body = b"".join([*parts, b"\0" * (sum(map(len, parts)) % 2)])
     start = 8 + len(body)
-    many = len(parts) > 1
+    has_many = len(parts) > 1
     tags = [
         (Tag.WIDTH, 4, 1, width), (Tag.LENGTH, 4, 1, height), (Tag.BITS, 3, 1, 8), (Tag.COMPRESSION, 3, 1, compression),
         (Tag.PHOTOMETRIC, 3, 1, 1), (Tag.FILL_ORDER, 3, 1, fill_order),
-        (Tag.STRIP_OFFSETS, 4, len(parts), start if many else int(offsets[0])), (Tag.SAMPLES, 3, 1, 1),
+        (Tag.STRIP_OFFSETS, 4, len(parts), start if has_many else int(offsets[0])), (Tag.SAMPLES, 3, 1, 1),
         (Tag.ROWS_PER_STRIP, 4, 1, rows),
-        (Tag.STRIP_BYTES, 4, len(parts), start + 4 * len(parts) if many else int(sizes[0])), (Tag.PLANAR, 3, 1, 1),
+        (Tag.STRIP_BYTES, 4, len(parts), start + 4 * len(parts) if has_many else int(sizes[0])), (Tag.PLANAR, 3, 1, 1),
     ]  # fmt: skip
     directory = struct.pack("<H", len(tags)) + b"".join(struct.pack("<HHII", *tag) for tag in tags) + bytes(4)
-    tables = offsets.tobytes() + sizes.tobytes() if many else b""
+    tables = offsets.tobytes() + sizes.tobytes() if has_many else b""
     return struct.pack("<2sHI", b"II", 42, start + len(tables)) + body + tables + directory
 
 
-def _numbers(unpacked: np.ndarray, page: Page, layout: Layout, columns: int, together: int) -> np.ndarray:
+def _numbers(unpacked: np.ndarray, page: Page, layout: Layout, columns: int, samples_per_pixel: int) -> np.ndarray:
     """Makes numbers (rows, columns, samples) of the bytes of rows (rows, bytes), and undoes the predictor."""
     rows, bits, predictor = len(unpacked), layout.bits, page.number(Tag.PREDICTOR, 1)
-    shape = (rows, columns, together)
+    shape = (rows, columns, samples_per_pixel)
     if bits not in (8, 16, 32, 64):
-        return _small_numbers(unpacked, page.order, bits, columns * together).reshape(shape)
+        return _small_numbers(unpacked, page.order, bits, columns * samples_per_pixel).reshape(shape)
     if predictor == 3 and layout.format == _FLOAT:
         # The differences of single bytes, in planes of which the first holds the highest byte of each number.
-        summed = np.add.accumulate(unpacked.reshape(rows, -1, together), axis=1, dtype=np.uint8)
-        planes = summed.reshape(rows, bits // 8, columns * together).swapaxes(1, 2)
+        summed = np.add.accumulate(unpacked.reshape(rows, -1, samples_per_pixel), axis=1, dtype=np.uint8)
+        planes = summed.reshape(rows, bits // 8, columns * samples_per_pixel).swapaxes(1, 2)
         return np.ascontiguousarray(planes).view(f">f{bits // 8}").astype(f"f{bits // 8}").reshape(shape)
     kind = "f" if layout.format == _FLOAT else "i" if layout.format == _SIGNED else "u"
     stored = unpacked.view(f"u{bits // 8}").reshape(shape) if bits == 8 else _words(unpacked, page.order, bits, shape)
@@ -301,10 +301,10 @@ def _small_numbers(unpacked: np.ndarray, order: str, bits: int, count: int) -> n
 
 def _untile(values: np.ndarray, layout: Layout, rows: int, columns: int) -> np.ndarray:
     """Puts tiles, stacked upon each other (tiles * rows, columns, S), side by side: (H, W, S)."""
-    across = -(-layout.width // columns)
+    tiles_per_row = -(-layout.width // columns)
     down = -(-layout.height // rows)
-    tiles = values.reshape(down, across, rows, columns, -1).swapaxes(1, 2)
-    return tiles.reshape(down * rows, across * columns, -1)[: layout.height, : layout.width]
+    tiles = values.reshape(down, tiles_per_row, rows, columns, -1).swapaxes(1, 2)
+    return tiles.reshape(down * rows, tiles_per_row * columns, -1)[: layout.height, : layout.width]
 
 
 # ------------------------------------------------------------------------------------------------------------- meaning
@@ -332,8 +332,8 @@ def colors_of(samples: np.ndarray, page: Page, layout: Layout) -> Colors:
         return Colors("RGB", _look_up(samples[..., 0], page, layout.bits), None)
     if layout.photometric == _LAB:
         return Colors("LAB", _lab_bytes(samples[..., :3], layout.bits), None)
-    shown = samples[..., 0] if count == 1 else samples[..., :count]
-    pixels = _scaled(shown, page, layout)
+    color_samples = samples[..., 0] if count == 1 else samples[..., :count]
+    pixels = _scaled(color_samples, page, layout)
     if layout.photometric == _WHITE_IS_0:
         pixels = np.iinfo(pixels.dtype).max - pixels
     alpha = _alpha(samples, page, layout, count, pixels.dtype)
@@ -349,10 +349,10 @@ def _scaled(values: np.ndarray, page: Page, layout: Layout) -> np.ndarray:
         return levels.from_floats(values)
     top = page.number(Tag.MAX_SAMPLE, 0)
     # Other numbers than these are the largest sample of this very picture.
-    stated = top if top & (top + 1) == 0 and 255 <= top < (1 << layout.bits) - 1 and int(values.max()) <= top else 0
+    stated_top = top if top & (top + 1) == 0 and 255 <= top < (1 << layout.bits) - 1 and int(values.max()) <= top else 0
     if layout.format == UNSIGNED and layout.bits <= 16:
-        return levels.from_unsigned(values, stated or (1 << layout.bits) - 1)
-    return levels.from_integers(values, layout.bits, stated)
+        return levels.from_unsigned(values, stated_top or (1 << layout.bits) - 1)
+    return levels.from_integers(values, layout.bits, stated_top)
 
 
 def _alpha(samples: np.ndarray, page: Page, layout: Layout, count: int, dtype: np.dtype) -> np.ndarray | None:

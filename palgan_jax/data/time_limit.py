@@ -13,8 +13,8 @@ SECONDS_PER_MEGAPIXEL = 3.0
 T = TypeVar("T")
 
 
-def within_time(read: Callable[[], T], name: str, pixels: int) -> T:
-    """Returns read(), which decodes a picture of so many pixels.
+def within_time(reading: Callable[[], T], name: str, pixels: int) -> T:
+    """Returns reading(), which decodes a picture of so many pixels.
 
     Decoders cannot be stopped from outside: one that takes longer is left to itself, on a thread that does not keep the
     process from ending. Raises UserError then.
@@ -23,7 +23,7 @@ def within_time(read: Callable[[], T], name: str, pixels: int) -> T:
 
     def run() -> None:
         try:
-            result.append((read(), None))
+            result.append((reading(), None))
         except BaseException as error:
             result.append((None, error))
 

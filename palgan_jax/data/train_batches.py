@@ -157,8 +157,8 @@ def train_batches(
         raise UserError(f"{error}.") from None
     if cache is None:
         # Crops of a picture need one of two neighboring reductions, and some pictures are kept at both.
-        needed = 1.25 * source.decoded_bytes(rule.at_least(resolution))
-        cache = workers in ("auto", 0) and needed <= CACHE_BYTES
+        cache_size = 1.25 * source.decoded_bytes(rule.at_least(resolution))
+        cache = workers in ("auto", 0) and cache_size <= CACHE_BYTES
     workers = worker_count(workers, cache)
     shard = (process_index, process_count)
     make = _TrainShare(source, rule, resolution, batch_size, shard, seed % 2**32, cache and not workers)
@@ -193,9 +193,9 @@ class _TrainShare:
 
     def starting_at(self, position: int, note: NoteWriter | None = None) -> "_TrainShare":
         """Returns a copy that begins at sample `position` of the run and calls `note` with each picture it reads."""
-        other = copy.copy(self)
-        other._first, other._note = position, note
-        return other
+        share = copy.copy(self)
+        share._first, share._note = position, note
+        return share
 
     def ready(self) -> int:
         """Returns how many shares a worker may have ready: fewer where they are large, to keep it under a gigabyte."""
@@ -238,8 +238,8 @@ class _TrainShare:
         except UserError as error:
             reason = str(error).removesuffix(".")
         start, stop, _ = next(part for part in self.source.parts if part.start <= number < part.stop)
-        tried = min(stop - start, _MAX_FAILURES)
-        for step in range(1, tried + 1):
+        count = min(stop - start, _MAX_FAILURES)
+        for step in range(1, count + 1):
             if (folder := self.source.missing()) is not None:
                 raise vanished(self.source.name, folder)
             i = start + (number - start + step) % (stop - start)
@@ -248,18 +248,18 @@ class _TrainShare:
             except UserError:
                 continue
         raise DataStopped(
-            f"{self.source.name} has {tried} pictures in a row that cannot be read any more, the first since {reason}."
+            f"{self.source.name} has {count} pictures in a row that cannot be read any more, the first since {reason}."
         )
 
     def _read(self, i: int, box: Box) -> np.ndarray:
         """Reads picture i as small as its crop allows, or returns it from memory."""
         width, height = self._sizes[i].tolist()
-        by = box.reduction(width, height, self._resolution)
-        if self._kept is not None and (rgb := self._kept.get((i, by))) is not None:
+        factor = box.reduction(width, height, self._resolution)
+        if self._kept is not None and (rgb := self._kept.get((i, factor))) is not None:
             return rgb
         if self._note is not None:
             self._note(i)
-        rgb = self.source.read(i, at_least=-(-min(width, height) // by))
+        rgb = self.source.read(i, at_least=-(-min(width, height) // factor))
         if self._kept is not None:
-            self._kept[i, by] = rgb
+            self._kept[i, factor] = rgb
         return rgb

@@ -102,15 +102,15 @@ def dead_worker(notes: list[tuple[int, int]], complaint: str, name_of: Callable[
     """
     match = re.search(r"exit code (-?\d+)", complaint)
     code = int(match[1]) if match else 1
-    dead = [picture for pid, picture in notes if pid and not _alive(pid)]
-    names = [name_of(picture) for picture in dead if picture >= 0]
-    where = f"while it read {' or '.join(names)}" if names else "before it read a picture"
+    last_pictures = [picture for pid, picture in notes if pid and not _alive(pid)]
+    names = [name_of(picture) for picture in last_pictures if picture >= 0]
+    moment = f"while it read {' or '.join(names)}" if names else "before it read a picture"
     advice = (
         "the memory may have run out, so try a smaller --config.data.workers"
         if code == -signal.SIGKILL
         else "what it printed above may say why, and that picture may be at fault"
     )
-    return DataStopped(f"a worker process {_ended(code)} {where}: {advice}, and start the same command again.")
+    return DataStopped(f"a worker process {_ended(code)} {moment}: {advice}, and start the same command again.")
 
 
 def _ended(code: int) -> str:

@@ -89,7 +89,7 @@ def test_the_index_lies_beside_the_pictures_and_is_taken_from_there(folder, look
     assert calls == [(i, COUNT) for i in range(1, COUNT + 1)] and len(looked_at) == COUNT
     assert first.file == folder / ".palgan-index.npz"
     listing = list_pictures(folder)
-    assert len(listing) == COUNT and not listing.others, "the listing does not see it"
+    assert len(listing) == COUNT and not listing.other_suffixes, "the listing does not see it"
     again = load_or_build(listing, progress=lambda *_: pytest.fail("looked again"))
     np.testing.assert_array_equal(again.rows, first.rows)
     assert again.unreadable == first.unreadable and again.file == first.file

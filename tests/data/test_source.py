@@ -72,7 +72,7 @@ def complaint(*args, near_gray: float = 5, **options) -> str:
 def test_listing_is_sorted_recursive_and_without_hidden_files(folder):
     listing = list_pictures(folder)
     assert listing.names == tuple(sorted((*USED, *NEAR_GRAY, *UNREADABLE)))
-    assert listing.others == {".txt": 1, "": 1}
+    assert listing.other_suffixes == {".txt": 1, "": 1}
     assert listing.file_bytes.tolist() == [(folder / name).stat().st_size for name in listing.names]
 
 
