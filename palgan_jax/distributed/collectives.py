@@ -43,8 +43,8 @@ def broadcast_bytes(data: bytes) -> bytes:
     if jax.process_count() == 1:
         return data
     size = number_of_first(len(data))
-    own = np.frombuffer(data, np.uint8) if jax.process_index() == 0 else np.zeros(size, np.uint8)
-    return _broadcast(own).astype(np.uint8).tobytes()
+    content = np.frombuffer(data, np.uint8) if jax.process_index() == 0 else np.zeros(size, np.uint8)
+    return _broadcast(content).astype(np.uint8).tobytes()
 
 
 @contextmanager
@@ -53,14 +53,14 @@ def failing_together() -> Iterator[None]:
 
     Without it, the others would wait for the failing process in their next collective.
     """
-    own = None
+    own_error = None
     try:
         yield
     except UserError as error:
-        own = error
-    sentences = gather_bytes(b"" if own is None else str(own).encode("utf-8", "surrogateescape"))
-    if own is not None:
-        raise own
+        own_error = error
+    sentences = gather_bytes(b"" if own_error is None else str(own_error).encode("utf-8", "surrogateescape"))
+    if own_error is not None:
+        raise own_error
     if sentence := next(filter(None, sentences), None):
         raise UserError(sentence.decode("utf-8", "surrogateescape"))
 

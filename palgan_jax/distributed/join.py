@@ -104,9 +104,9 @@ def _initialize() -> None:
         raise _not_joined(f"{_ADDRESS}={address} is not HOST:PORT")
     if count is not None and number is not None and not 0 <= number < count:
         raise _not_joined(f"process {number} cannot be one of {count}")
-    who = "this process" if number is None or count is None else f"process {number} of {count}"
+    name = "this process" if number is None or count is None else f"process {number} of {count}"
     missing = ProcessesMissing(
-        f"{who} has waited {seconds:g} s for all processes of the run to join at {address or 'that of number 0'}: see "
+        f"{name} has waited {seconds:g} s for all processes of the run to join at {address or 'that of number 0'}: see "
         "what became of the others, and start all of them again."
     )
     # JAX would abort with a stack of C++ in place of a sentence.
@@ -176,10 +176,10 @@ def _join_seconds() -> float:
     raise UserError(f"the variable PALGAN_JOIN_SECONDS={text} is not a number of seconds: give one, such as 300.")
 
 
-def _not_joined(why: str) -> UserError:
+def _not_joined(reason: str) -> UserError:
     return UserError(
-        f"the other processes cannot be joined ({why.rstrip('.')}): set {_ADDRESS} to HOST:PORT of process 0, {_COUNT} "
-        f"and {_NUMBER}, or take --distributed=off."
+        f"the other processes cannot be joined ({reason.rstrip('.')}): set {_ADDRESS} to HOST:PORT of process 0, "
+        f"{_COUNT} and {_NUMBER}, or take --distributed=off."
     )
 
 

@@ -27,8 +27,12 @@ def make_cores_devices(batch_size: int | None) -> None:
     Cores wait for each other less in as many programs than in one. To be called before JAX looks for devices; what the
     user or the other processes of a run have settled stays. Of no effect where JAX finds an accelerator.
     """
-    settled = jax.config.jax_num_cpu_devices != -1  # type: ignore[attr-defined]
-    if settled or "host_platform_device_count" in os.environ.get("XLA_FLAGS", "") or jax.distributed.is_initialized():
+    is_settled = jax.config.jax_num_cpu_devices != -1  # type: ignore[attr-defined]
+    if (
+        is_settled
+        or "host_platform_device_count" in os.environ.get("XLA_FLAGS", "")
+        or jax.distributed.is_initialized()
+    ):
         return
     fitting = [n for n in range(1, min(available_cores(), 8) + 1) if not batch_size or batch_size % n == 0]
     with contextlib.suppress(RuntimeError):  # JAX has looked already

@@ -51,18 +51,18 @@ def told_in_a_sentence() -> Iterator[None]:
 
 def _copy() -> None:
     """Copies standard input to standard output, but for JAX's report."""
-    after_report = within = ended = has_sentence = False
+    after_report = in_report = has_end = has_sentence = False
     while line := sys.stdin.buffer.readline():
-        ended, has_sentence = ended or _END in line, has_sentence or ABOUT.encode() in line
+        has_end, has_sentence = has_end or _END in line, has_sentence or ABOUT.encode() in line
         if _REPORT.match(line):
-            after_report = within = True
-        elif within and _OTHER_LINE.match(line):
-            within = False
+            after_report = in_report = True
+        elif in_report and _OTHER_LINE.match(line):
+            in_report = False
         # Another thread may write its sentence in the midst of the report, before the stack.
-        if not within and not (after_report and _STACK.match(line)):
+        if not in_report and not (after_report and _STACK.match(line)):
             sys.stdout.buffer.write(line)
             sys.stdout.buffer.flush()
-    if ended and not has_sentence:  # Python may have seen it, too
+    if has_end and not has_sentence:  # Python may have seen it, too
         sys.stdout.write(f"palgan: error: {ABOUT}\n")
 
 

@@ -34,8 +34,8 @@ class StopRequest:
       settle: returns once a save that has begun is whole; called from another thread.
     """
 
-    def __init__(self, unit: str, saved: Callable[[], str], settle: Callable[[], None] = lambda: None):
-        self._unit, self._saved, self._settle = unit, saved, settle
+    def __init__(self, unit: str, progress: Callable[[], str], settle: Callable[[], None] = lambda: None):
+        self._unit, self._progress, self._settle = unit, progress, settle
         self._lock, self._listening = threading.Lock(), ExitStack()
         self._came = self._requested = self._saving = self._given_up = False
         self._presses, self._last_press = 0, -ONE_PRESS_SECONDS
@@ -73,13 +73,13 @@ class StopRequest:
                 log.warning("still saving; Ctrl-C once more breaks it off")
                 return
             self._given_up = True
-        log.warning("giving up what came after %s", self._saved())
+        log.warning("giving up what came after %s", self._progress())
         threading.Thread(target=self._end, name="give-up", daemon=True).start()
 
     def _request(self) -> None:
         log.warning(
             "stopping after this %s, and saving; Ctrl-C once more gives up what came after %s",
-            self._unit, self._saved(),
+            self._unit, self._progress(),
         )  # fmt: skip
         self._requested = True
         if self._several:
@@ -91,7 +91,7 @@ class StopRequest:
         finally:
             end_process(ExitCode.INTERRUPTED)
 
-    def asked(self, step: int) -> bool:
+    def is_requested(self, step: int) -> bool:
         """Returns whether to stop after this step. All processes have to ask at the same steps."""
         if not self._several:
             return self._came

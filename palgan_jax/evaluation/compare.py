@@ -93,40 +93,40 @@ def compare(first: Evaluation, second: Evaluation, *, resamples: int = RESAMPLES
 
 def pairing(first: Evaluation, second: Evaluation) -> list[int]:
     """Returns the number in B of each picture of A. Raises UserError where the two have other pictures or resizes."""
-    for what, a, b in (
+    for aspect, a, b in (
         ("protocol", describe_protocol(first), describe_protocol(second)),
         ("resize", first.resize, second.resize),
         ("number of pictures", first.count, second.count),
     ):
         if a != b:
             raise UserError(
-                f"the {what} of A is {a} and that of B {b}: compare evaluations of one protocol, list and resize."
+                f"the {aspect} of A is {a} and that of B {b}: compare evaluations of one protocol, list and resize."
             )
     a, b = first.names, second.names
     if set(a) != set(b):  # the same files in other folders
         a, b = [base_name(name) for name in a], [base_name(name) for name in b]
     if first.list_sha256 != second.list_sha256 or set(a) != set(b) or len(set(a)) != len(a):
-        only = first_few(sorted(set(a) - set(b))) or "none of its own"
+        names = first_few(sorted(set(a) - set(b))) or "none of its own"
         raise UserError(
-            f"the two are of different pictures (A alone has {only}): measure both on the same list, then compare."
+            f"the two are of different pictures (A alone has {names}): measure both on the same list, then compare."
         )
     places = {name: i for i, name in enumerate(b)}
     order = [places[name] for name in a]
-    if all("colorfulness_truth" in measured.values for measured in (first, second)):
+    if all("colorfulness_truth" in evaluation.values for evaluation in (first, second)):
         truth_a, truth_b = first.values["colorfulness_truth"], second.values["colorfulness_truth"][order]
-        if len(other := np.flatnonzero(np.abs(truth_a - truth_b) > SAME_TRUTH)):
+        if len(rows := np.flatnonzero(np.abs(truth_a - truth_b) > SAME_TRUTH)):
             raise UserError(
-                f"the two have different photographs under the same names ({first_few([a[i] for i in other])}): "
+                f"the two have different photographs under the same names ({first_few([a[i] for i in rows])}): "
                 "measure both against the same truth, then compare."
             )
     return order
 
 
 def _refuse_other_networks(first: Evaluation, second: Evaluation) -> None:
-    both = first.weights.keys() & second.weights.keys() & KINDS.keys()  # those of systems may differ
-    if other := sorted(name for name in both if first.weights[name] != second.weights[name]):
+    shared_kinds = first.weights.keys() & second.weights.keys() & KINDS.keys()  # those of systems may differ
+    if kinds := sorted(name for name in shared_kinds if first.weights[name] != second.weights[name]):
         raise UserError(
-            f"the two were measured with different weights of {', '.join(other)}: import one file for both and measure "
+            f"the two were measured with different weights of {', '.join(kinds)}: import one file for both and measure "
             "again."
         )
 

@@ -140,8 +140,8 @@ def _pictures(ranking: Ranking, systems: Sequence[_Measured]) -> list[str]:
         reason = f"Pictures are kept of {MOST_KEPT} photographs or fewer; {systems[0].folder} has none."
         return [section("Photographs", f"<p>{escaped(reason)}</p>")]
     sign = -1 if find_metric(ranking.metric).direction == "lower" else 1
-    ahead = sign * (systems[0].values(ranking.metric) - systems[1].values(ranking.metric))
-    order = np.argsort(-ahead, kind="stable").tolist()
+    lead = sign * (systems[0].values(ranking.metric) - systems[1].values(ranking.metric))
+    order = np.argsort(-lead, kind="stable").tolist()
     count = min(MOST_SHOWN, (len(order) + 1) // 2)
     names = escaped(systems[0].label), escaped(systems[1].label)
     parts = {
@@ -159,22 +159,24 @@ def _card(metric: str, systems: Sequence[_Measured], i: int) -> str:
     name = printable(systems[0].evaluation.names[i])
     truth = kept_picture(systems[0].folder, i, "truth")
     assert truth is not None
-    shown = {"gray": join(luminance(truth), np.zeros((1, 1, 2), np.float32)), "truth": truth}
+    pictures = {"gray": join(luminance(truth), np.zeros((1, 1, 2), np.float32)), "truth": truth}
     decimals = find_metric(metric).decimals
     for system in systems:
         picture = kept_picture(system.folder, system.order[i], "painted")
         if picture is not None:
-            shown[f"{system.label}, {system.values(metric)[i]:.{decimals}f}"] = picture
-    images = "".join(image(picture, escaped(label), f"{name}: {printable(label)}") for label, picture in shown.items())
-    labels = [escaped(label) for label in shown]
+            pictures[f"{system.label}, {system.values(metric)[i]:.{decimals}f}"] = picture
+    images = "".join(
+        image(picture, escaped(label), f"{name}: {printable(label)}") for label, picture in pictures.items()
+    )
+    labels = [escaped(label) for label in pictures]
     first = min(2, len(labels) - 1)
 
-    def choice(selected: int, which: str) -> str:
+    def choice(selected: int, name: str) -> str:
         options = "".join(
             f'<option value="{n}"{" selected" if n == selected else ""}>{label}</option>'
             for n, label in enumerate(labels)
         )
-        return f"<label>{which} <select>{options}</select></label>"
+        return f"<label>{name} <select>{options}</select></label>"
 
     return (
         f'<figure class="card comparison"><figcaption><h3>{escaped(name)}</h3></figcaption>'

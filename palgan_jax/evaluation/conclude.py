@@ -42,7 +42,7 @@ def conclude(plan: Plan, partial: Partial, facts: Mapping[str, Any]) -> Evaluati
         if isinstance(plan.system, Predictions):
             plan.system.match(names)
     values = {name: column[mask].astype(np.float64) for name, column in rows.items()}
-    whole, absent = _numbers_of_set(plan, values, partial.moments)
+    set_values, reasons = _numbers_of_set(plan, values, partial.moments)
     measurement = _facts_of_measurement(plan, differences, unreadable)
     calibration = {} if differences or unreadable else _calibration(protocol, values)
     return Evaluation(
@@ -55,8 +55,8 @@ def conclude(plan: Plan, partial: Partial, facts: Mapping[str, Any]) -> Evaluati
         palette=plan.system.palette,
         names=_distinct(names),
         values=values,
-        whole=whole,
-        absent=plan.absent | absent,
+        whole=set_values,
+        absent=plan.absent | reasons,
         weights=plan.system.weights | plan.networks.sha256,
         facts={**facts, **measurement, **calibration},
     )
@@ -80,15 +80,15 @@ def _numbers_of_set(
     inputs: dict[str, Any] = values | moments
     if plan.has_reference:
         inputs[FEATURE_NAMES[1]] = moments["reference"]
-    absent = {}
+    reasons = {}
     if "fid" in names and min(inputs[name].count for name in FEATURE_NAMES) < 2:
-        names, absent = [name for name in names if name != "fid"], {"fid": "it needs at least two pictures"}
-    whole = measure_set(inputs, names)
-    if "fid" in whole:
-        whole[plan.networks.fid] = whole.pop("fid")
+        names, reasons = [name for name in names if name != "fid"], {"fid": "it needs at least two pictures"}
+    set_values = measure_set(inputs, names)
+    if "fid" in set_values:
+        set_values[plan.networks.fid] = set_values.pop("fid")
         if (count := inputs[FEATURE_NAMES[0]].count) < FEWEST_FOR_FID:
             log.warning("%s", _few(count))
-    return whole, absent
+    return set_values, reasons
 
 
 def _facts_of_measurement(plan: Plan, differences: ListDifference, unreadable: list[str]) -> dict[str, Any]:

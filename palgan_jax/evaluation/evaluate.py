@@ -80,16 +80,16 @@ def evaluate(
     Raises UserError where something is missing or does not fit, and where `output` belongs to another evaluation.
     """
     plan = make_plan(system, truth, protocol, metrics, batch_size, seed, mesh or make_mesh())
-    saved = _begin(plan, output)
-    done = number_of_first(-1 if isinstance(saved, Evaluation) else saved.done)
-    if isinstance(saved, Evaluation):
+    state = _begin(plan, output)
+    count = number_of_first(-1 if isinstance(state, Evaluation) else state.done)
+    if isinstance(state, Evaluation):
         log.info("%s holds the results of %s already", output, plan.title)
-        return Outcome(saved)
-    partial = saved
-    if done != partial.done:
+        return Outcome(state)
+    partial = state
+    if count != partial.done:
         raise UserError(f"{output} is not the same folder for all processes: name one that all of them see.")
-    if done:
-        log.info("going on after %s of %s pictures", f"{done:,}", f"{len(plan.photographs):,}")
+    if count:
+        log.info("going on after %s of %s pictures", f"{count:,}", f"{len(plan.photographs):,}")
     own_truth = protocol.reference is None
     programs = Programs(plan.mesh, system, plan.networks, plan.metrics, truth_features=own_truth)
     with StopRequest("batch", lambda: "the last save") as stop:
@@ -121,7 +121,7 @@ def _begin(plan: Plan, output: Path) -> Partial | Evaluation:
 def _measure_all(plan: Plan, partial: Partial, programs: Programs, stop: StopRequest, output: Path) -> None:
     """Adds the photographs that are not measured yet to `partial`; saves it now and then, and when asked to stop."""
     total, size = len(plan.photographs), plan.batch_size
-    saved, unreadable = time.monotonic(), 0
+    last_save, unreadable = time.monotonic(), 0
     with _progress("evaluating", total, size, partial.done) as progress:
         batches = plan.photographs.batches(partial.done, size, _share())
         computations = ({**programs.measure(batch), "name": names} for batch, names in batches)
@@ -135,12 +135,12 @@ def _measure_all(plan: Plan, partial: Partial, programs: Programs, stop: StopReq
                 )
             _add(partial, rows)
             progress.advance()
-            stopped = stop.asked(step)
+            stopped = stop.is_requested(step)
             if stopped:
                 stop.begin_last_save()
-            if stopped or (not unreadable and time.monotonic() - saved >= SECONDS_BETWEEN_SAVES):
+            if stopped or (not unreadable and time.monotonic() - last_save >= SECONDS_BETWEEN_SAVES):
                 _save(plan, partial, output)
-                saved = time.monotonic()
+                last_save = time.monotonic()
             if stopped:
                 return
 
@@ -157,17 +157,17 @@ def _add(partial: Partial, rows: dict[str, np.ndarray]) -> None:
 def _measure_reference(plan: Plan, programs: Programs) -> Moments:
     """Measures the features of the photographs that the protocol's FID is taken against."""
     photographs = Photographs(plan.truth, select_reference(plan.truth, plan.protocol), plan.protocol)
-    moments, left, size = empty(FEATURE_SIZE), len(photographs), plan.batch_size
-    with _progress("reference", left, size) as progress:
+    moments, remaining, size = empty(FEATURE_SIZE), len(photographs), plan.batch_size
+    with _progress("reference", remaining, size) as progress:
         for batch, _ in photographs.batches(0, size, _share()):
             features, mask = jax.device_get(programs.features(batch))
-            if not mask[:left].all():
+            if not mask[:remaining].all():
                 raise UserError(
                     f"a picture that FID of {plan.protocol.name} is taken against cannot be read: mend the truth, or "
                     "leave fid out of --metrics."
                 )
-            moments = update(moments, features[:left])
-            left -= size
+            moments = update(moments, features[:remaining])
+            remaining -= size
             progress.advance()
     return moments
 
@@ -188,8 +188,8 @@ def _save(plan: Plan, partial: Partial, output: Path) -> None:
         resume.save(output, partial, plan.fingerprint, plan.title)
 
 
-def _progress(name: str, total: int, size: int, done: int = 0) -> Progress:
-    return Progress(name, -(-total // size), done // size, unit="batch", shown=jax.process_index() == 0)
+def _progress(name: str, total: int, size: int, first: int = 0) -> Progress:
+    return Progress(name, -(-total // size), first // size, unit="batch", shown=jax.process_index() == 0)
 
 
 def _share() -> tuple[int, int]:
@@ -198,10 +198,10 @@ def _share() -> tuple[int, int]:
 
 def _one_behind(computations: Iterable[dict[str, Any]]) -> Iterator[dict[str, np.ndarray]]:
     """Yields the values on the host, each fetched when the devices have the next batch to work on already."""
-    before = None
+    previous = None
     for values in computations:
-        if before is not None:
-            yield jax.device_get(before)
-        before = values
-    if before is not None:
-        yield jax.device_get(before)
+        if previous is not None:
+            yield jax.device_get(previous)
+        previous = values
+    if previous is not None:
+        yield jax.device_get(previous)

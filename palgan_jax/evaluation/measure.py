@@ -26,15 +26,15 @@ class Programs:
         self, mesh: Mesh, system: System, networks: Networks, metrics: Collection[str], *, truth_features: bool = True
     ):
         """Puts all weights on the devices. `truth_features`: False where FID is taken against other pictures."""
-        everywhere, split = replicated(mesh), batch_sharding(mesh)
+        on_all, split = replicated(mesh), batch_sharding(mesh)
         # One process sees all of its devices: nothing has to cross, where XLA would end it if one core came too late.
-        visible = everywhere if jax.process_count() > 1 else split
+        visible = on_all if jax.process_count() > 1 else split
         self._mesh, self._system, self._metrics = mesh, system, metrics
         self._truth_features = truth_features
         self.batch_multiple = mesh.size
         """The number of rows of a batch is a multiple of this."""
         # From the host, since arrays of one process's device cannot be spread over those of others.
-        self._variables, self._params = jax.device_put(jax.device_get((system.variables, networks.params)), everywhere)
+        self._variables, self._params = jax.device_put(jax.device_get((system.variables, networks.params)), on_all)
         self._luminance = jax.jit(lambda rgb: bytes_to_lab(rgb)[..., 0], out_shardings=split)
         self._paint = jax.jit(system.paint, out_shardings=split)
         self._colors = jax.jit(self._colors_by_size, out_shardings=split)
@@ -55,14 +55,14 @@ class Programs:
         predicted, _ = self._paint(self._variables, l, self._inputs(on_devices))
         inputs: dict[str, Any] = {"predicted": predicted, "truth": truth}
         if "diversity" in self._metrics:
-            others = [{"partner": on_devices[answer(k)]} for k in range(ANSWERS)]
-            inputs["answers"] = [self._paint(self._variables, l, other)[0] for other in others]
+            references = [{"partner": on_devices[answer(k)]} for k in range(ANSWERS)]
+            inputs["answers"] = [self._paint(self._variables, l, reference)[0] for reference in references]
         if "size_consistency" in self._metrics:
             inputs["ab_by_size"] = self._colors(self._variables, self._luminance(on_devices[LARGE]))
         values = {**self._measure(self._params, inputs), "mask": self._gather(on_devices["mask"])}
         if "fid" in self._metrics:
-            compared = (predicted, truth) if self._truth_features else (predicted,)
-            for name, rgb in zip(FEATURE_NAMES, compared, strict=False):
+            pictures = (predicted, truth) if self._truth_features else (predicted,)
+            for name, rgb in zip(FEATURE_NAMES, pictures, strict=False):
                 values[name] = self._features(self._params["fid"], rgb)
         return values
 

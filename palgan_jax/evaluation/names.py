@@ -75,18 +75,18 @@ def all_names(pictures: Pictures) -> Sequence[str]:
 
 @cache
 def _names_inside(pictures: Pictures) -> Sequence[str]:
-    kept = json.loads(broadcast_bytes(json.dumps(_read_kept(pictures)).encode()))
-    if kept is not None:
-        return kept
+    stored_names = json.loads(broadcast_bytes(json.dumps(_read_kept(pictures)).encode()))
+    if stored_names is not None:
+        return stored_names
     process, count = jax.process_index(), jax.process_count()
-    own: list[str | None] = []
+    own_names: list[str | None] = []
     numbers = range(process, len(pictures), count)
     with Progress("names", len(numbers), unit="picture", shown=process == 0) as progress:
         for name in ordered_map(lambda i: _name_inside(pictures, i), numbers, available_cores(), 2 * available_cores()):
-            own.append(name)
+            own_names.append(name)
             progress.advance()
     names: list[str | None] = [None] * len(pictures)
-    for number, message in enumerate(gather_bytes(json.dumps(own).encode())):
+    for number, message in enumerate(gather_bytes(json.dumps(own_names).encode())):
         names[number::count] = json.loads(message)
     if process == 0 and None not in names:  # what cannot be read now may be there the next time
         with suppress(UserError):  # where nothing can be kept, names are read again

@@ -90,28 +90,28 @@ class Photographs:
         process, count = share
         local = size // count
         numbers = [start + process * local + row for start in range(first, len(self), size) for row in range(local)]
-        loaded = ordered_map(self._load, numbers, available_cores(), _AHEAD * local)
+        arrays_of_rows = ordered_map(self._load, numbers, available_cores(), _AHEAD * local)
         for start in range(first, len(self), size):
-            rows = [next(loaded) for _ in range(local)]
+            rows = [next(arrays_of_rows) for _ in range(local)]
             yield self._stacked(rows), self._global_names(start, size, [row.name for row in rows])
 
     def alone(self, i: int, size: int) -> Batch:
         """Returns photograph i in the first row of a batch."""
         return self._stacked([self._load(i), *[_FILLER] * (size - 1)])
 
-    def _global_names(self, start: int, size: int, own: list[str]) -> np.ndarray:
+    def _global_names(self, start: int, size: int, own_names: list[str]) -> np.ndarray:
         if self.names is None:
-            names = [name for message in gather_bytes(json.dumps(own).encode()) for name in json.loads(message)]
+            names = [name for message in gather_bytes(json.dumps(own_names).encode()) for name in json.loads(message)]
         else:
             names = self.names[start : start + size]
         return np.array(names + [""] * (size - len(names)))
 
-    def _stacked(self, loaded: list[_Loaded]) -> Batch:
-        batch = {name: np.zeros((len(loaded), side, side, 3), np.uint8) for name, side in self._sides.items()}
-        for row, (_, arrays) in enumerate(loaded):
+    def _stacked(self, arrays_of_rows: list[_Loaded]) -> Batch:
+        batch = {name: np.zeros((len(arrays_of_rows), side, side, 3), np.uint8) for name, side in self._sides.items()}
+        for row, (_, arrays) in enumerate(arrays_of_rows):
             for entry, array in (arrays or {}).items():
                 batch[entry][row] = array
-        return {**batch, "mask": np.array([arrays is not None for _, arrays in loaded])}
+        return {**batch, "mask": np.array([arrays is not None for _, arrays in arrays_of_rows])}
 
     def _load(self, i: int) -> _Loaded:
         if i >= len(self):
@@ -142,5 +142,5 @@ class Photographs:
                 return self._resize(read_picture(self._pictures, self._rows[j]), self._protocol.side)
             except UserError:
                 j = int(order[j])
-        alone = self._pictures.label(self._rows[i])
-        raise UserError(f"no photograph but {alone} can be read, and a palette is needed of another one.")
+        name = self._pictures.label(self._rows[i])
+        raise UserError(f"no photograph but {name} can be read, and a palette is needed of another one.")

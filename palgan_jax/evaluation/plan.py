@@ -96,30 +96,30 @@ def make_plan(
     selection = select_photographs(truth, protocol)
     size = _batch_size(batch_size, mesh, len(selection.rows))
     networks = load_networks(metrics)
-    absent = networks.absent | unmeasurable(system, metrics)
-    absent |= {name: "it was not asked for" for name in EVALUATION if name not in metrics}
-    measured = tuple(name for name in EVALUATION if name in metrics and name not in absent)
+    reasons = networks.absent | unmeasurable(system, metrics)
+    reasons |= {name: "it was not asked for" for name in EVALUATION if name not in metrics}
+    measured = tuple(name for name in EVALUATION if name in metrics and name not in reasons)
     photographs = Photographs(truth, selection, protocol, system, measured, seed)
     if isinstance(system, Predictions) and photographs.names is not None:
         system.match(photographs.names)
-    plan = Plan(system, truth, protocol, photographs, measured, absent, networks, size, seed, mesh)
+    plan = Plan(system, truth, protocol, photographs, measured, reasons, networks, size, seed, mesh)
     _log_selection(plan)
     return plan
 
 
 def _batch_size(size: int | None, mesh: Mesh, count: int) -> int:
     if size is None:  # no more than there are, since batches are filled up
-        most = _ON_CPU if jax.default_backend() == "cpu" else _ON_ACCELERATOR
-        return mesh.size * min(most, -(-count // mesh.size))
+        largest = _ON_CPU if jax.default_backend() == "cpu" else _ON_ACCELERATOR
+        return mesh.size * min(largest, -(-count // mesh.size))
     if size < 1 or size % mesh.size:
         raise UserError(f"a batch of {size} cannot be spread over {mesh.size} devices: make it a multiple of that.")
     return size
 
 
 def _log_selection(plan: Plan) -> None:
-    if (others := len(plan.truth) - len(plan.photographs)) > 0:
-        are = "picture is" if others == 1 else "pictures are"
-        log.info("%s other %s not on the list of %s and not measured", f"{others:,}", are, plan.protocol.name)
+    if (left_out := len(plan.truth) - len(plan.photographs)) > 0:
+        are = "picture is" if left_out == 1 else "pictures are"
+        log.info("%s other %s not on the list of %s and not measured", f"{left_out:,}", are, plan.protocol.name)
     for name, reason in plan.truth.problems:
         log.warning("left out: %s, %s", name, reason)
     if plan.photographs.names is not None:

@@ -33,7 +33,7 @@ class Protocol:
       sha256: of that list.
       count: how many pictures there are; None: any number.
       pattern: a regular expression that each name matches, where there is no list.
-      among: some of the names, where there is no list.
+      some_names: some of the names, where there is no list.
       reference: returns the list of other pictures that FID is measured against; None: against the truth itself.
       side: of the squares, pixels.
       truth_colorfulness: the published colorfulness of the photographs, which shows whether they are the same here.
@@ -46,7 +46,7 @@ class Protocol:
     sha256: str = ""
     count: int | None = None
     pattern: str = ""
-    among: tuple[str, ...] = ()
+    some_names: tuple[str, ...] = ()
     reference: Callable[[], tuple[str, ...]] | None = None
     side: int = SIDE
     truth_colorfulness: float | None = None
@@ -58,8 +58,8 @@ def _imagenet(numbers: Iterable[int]) -> tuple[str, ...]:
 
 def _listed(name: str) -> Callable[[], tuple[str, ...]]:
     def read() -> tuple[str, ...]:
-        packed = files("palgan_jax.evaluation").joinpath("lists", f"{name}.txt.gz").read_bytes()
-        return _imagenet(map(int, gzip.decompress(packed).split()))
+        compressed = files("palgan_jax.evaluation").joinpath("lists", f"{name}.txt.gz").read_bytes()
+        return _imagenet(map(int, gzip.decompress(compressed).split()))
 
     return read
 
@@ -126,7 +126,7 @@ PROTOCOLS = {
             "squash-cv2",
             count=5_000,
             pattern=r"\d{12}\.jpg",
-            among=tuple(
+            some_names=tuple(
                 f"{number:012d}.jpg"
                 for number in (139, 285, 632, 724, 776, 785, 802, 872, 885, 1000, 581357, 581482, 581615, 581781)
             ),
@@ -148,23 +148,23 @@ class ListDifference:
     """How the pictures that were measured differ from a protocol's.
 
     Attributes:
-      missing, extra, twice: base names, sorted.
-      other: sentences on everything else.
+      missing, extra, duplicates: base names, sorted.
+      remarks: sentences on everything else.
     """
 
     missing: tuple[str, ...] = ()
     extra: tuple[str, ...] = ()
-    twice: tuple[str, ...] = ()
-    other: tuple[str, ...] = field(default=())
+    duplicates: tuple[str, ...] = ()
+    remarks: tuple[str, ...] = field(default=())
 
     def __bool__(self) -> bool:
-        return bool(self.missing or self.extra or self.twice or self.other)
+        return bool(self.missing or self.extra or self.duplicates or self.remarks)
 
     def __str__(self) -> str:
         """Returns, e.g., `2 missing (a.jpg, b.jpg), 1 there twice (c.jpg)`; "" where there is no difference."""
-        kinds = {"missing": self.missing, "not on the list": self.extra, "there twice": self.twice}
+        kinds = {"missing": self.missing, "not on the list": self.extra, "there twice": self.duplicates}
         return ", ".join(
-            [f"{len(names):,} {kind} ({first_few(names)})" for kind, names in kinds.items() if names] + [*self.other]
+            [f"{len(names):,} {kind} ({first_few(names)})" for kind, names in kinds.items() if names] + [*self.remarks]
         )
 
 
@@ -176,17 +176,19 @@ def first_few(names: Sequence[str]) -> str:
 def difference(protocol: Protocol, names: Iterable[str]) -> ListDifference:
     """Compares the names of pictures that were measured with the protocol's. Empty: they are exactly its own."""
     counts = Counter(map(base_name, names))
-    twice = tuple(sorted(name for name, count in counts.items() if count > 1))
+    duplicates = tuple(sorted(name for name, count in counts.items() if count > 1))
     if protocol.names is not None:
-        listed = set(protocol.names())
-        return ListDifference(tuple(sorted(listed - counts.keys())), tuple(sorted(counts.keys() - listed)), twice)
+        names_on_list = set(protocol.names())
+        return ListDifference(
+            tuple(sorted(names_on_list - counts.keys())), tuple(sorted(counts.keys() - names_on_list)), duplicates
+        )
     if protocol.count is None:
         return ListDifference()
     extra = tuple(sorted(name for name in counts if not re.fullmatch(protocol.pattern, name)))
-    missing = tuple(name for name in protocol.among if name not in counts)
+    missing = tuple(name for name in protocol.some_names if name not in counts)
     total = len(counts) - len(extra)
-    other = () if total == protocol.count else (f"{total:,} pictures instead of {protocol.count:,}",)
-    return ListDifference(missing, extra, twice, other)
+    remarks = () if total == protocol.count else (f"{total:,} pictures instead of {protocol.count:,}",)
+    return ListDifference(missing, extra, duplicates, remarks)
 
 
 def select(protocol: Protocol, names: Sequence[str]) -> list[int]:
@@ -203,20 +205,20 @@ def select_reference(protocol: Protocol, names: Sequence[str]) -> list[int]:
     Raises UserError where one is missing or there twice: without all of them there is no such FID.
     """
     assert protocol.reference is not None
-    listed = protocol.reference()
-    numbers = _on_list(listed, names)
-    missing = sorted(set(listed) - {base_name(names[i]) for i in numbers})
-    if missing or len(numbers) != len(listed):
+    images = protocol.reference()
+    numbers = _on_list(images, names)
+    missing = sorted(set(images) - {base_name(names[i]) for i in numbers})
+    if missing or len(numbers) != len(images):
         problem = f"{len(missing):,} of them missing ({first_few(missing)})" if missing else "some of them there twice"
         raise UserError(
-            f"the FID of {protocol.name} is taken against {len(listed):,} other pictures, and the truth has {problem}: "
+            f"the FID of {protocol.name} is taken against {len(images):,} other pictures, and the truth has {problem}: "
             "give the whole of ImageNet's validation set as the truth."
         )
     return numbers
 
 
-def _on_list(listed: Sequence[str], names: Sequence[str]) -> list[int]:
+def _on_list(names_on_list: Sequence[str], names: Sequence[str]) -> list[int]:
     places: dict[str, list[int]] = {}
     for i, name in enumerate(names):
         places.setdefault(base_name(name), []).append(i)
-    return [i for name in listed for i in places.get(name, ())]
+    return [i for name in names_on_list for i in places.get(name, ())]

@@ -77,7 +77,7 @@ def _numbers(summary: Summary) -> str:
 
 def _beside_others(evaluation: Evaluation, summary: Summary) -> str:
     rows = [
-        row(line.system, list(line.cells), [line.source], "ours" if line.ours else "")
+        row(line.system, list(line.cells), [line.source], "ours" if line.is_ours else "")
         for line in lines(evaluation, summary)
     ]
     caption = (
@@ -90,8 +90,8 @@ def _beside_others(evaluation: Evaluation, summary: Summary) -> str:
     return section("Beside published numbers", table(caption, head, rows, range(1, 1 + len(TABLE_COLUMNS))))
 
 
-def _left_out(absent: Mapping[str, str]) -> str:
-    rows = [row(find_metric(name).label, [], [absent[name]]) for name in in_order(absent)]
+def _left_out(reasons: Mapping[str, str]) -> str:
+    rows = [row(find_metric(name).label, [], [reasons[name]]) for name in in_order(reasons)]
     return section("Left out", table("Metrics that were not measured, and why.", ["metric", "reason"], rows, range(0)))
 
 
@@ -123,7 +123,7 @@ def _histogram(title: str, values: np.ndarray, mean: float) -> str:
     )
     x = min(max((mean - low) / (high - low), 0), 1) * width
     anchor = "start" if x < width / 2 else "end"
-    before, after = ("≤ " if values.min() < low else ""), ("≥ " if values.max() > high else "")
+    below, above = ("≤ " if values.min() < low else ""), ("≥ " if values.max() > high else "")
     ends = f"{figure(float(values.min()))} to {figure(float(values.max()))}"
     summary = f"histogram of {title}: mean {figure(mean)}, median {figure(float(np.median(values)))}, from {ends}"
     return (
@@ -132,8 +132,8 @@ def _histogram(title: str, values: np.ndarray, mean: float) -> str:
         f'{bars}<line x1="0" x2="{width}" y1="{base}" y2="{base}"/>'
         f'<line class="mean" x1="{x:.1f}" x2="{x:.1f}" y1="4" y2="{base}"/>'
         f'<text x="{x + (5 if anchor == "start" else -5):.1f}" y="12" text-anchor="{anchor}">mean {figure(mean)}</text>'
-        f'<text x="0" y="{height - 6}">{before}{figure(low)}</text>'
-        f'<text x="{width}" y="{height - 6}" text-anchor="end">{after}{figure(high)}</text></svg></div>'
+        f'<text x="0" y="{height - 6}">{below}{figure(low)}</text>'
+        f'<text x="{width}" y="{height - 6}" text-anchor="end">{above}{figure(high)}</text></svg></div>'
     )
 
 
@@ -146,21 +146,23 @@ def select_examples(values: np.ndarray, *, higher_is_better: bool) -> dict[str, 
     count = min(MOST_SHOWN, max(1, len(order) // 3))
     start = (len(order) - count) // 2
     parts = {"best": order[:count], "worst": order[::-1][:count], "median": order[start : start + count]}
-    taken: set[int] = set()
+    selected_numbers: set[int] = set()
     selected: dict[str, list[int]] = {}
     for name, numbers in parts.items():
-        selected[name] = [number for number in numbers.tolist() if number not in taken]
-        taken.update(selected[name])
+        selected[name] = [number for number in numbers.tolist() if number not in selected_numbers]
+        selected_numbers.update(selected[name])
     return {name: selected[name] for name in ("best", "median", "worst") if selected[name]}
 
 
 def _examples(evaluation: Evaluation, pictures: Callable[[int], Example]) -> str:
-    by = "psnr" if "psnr" in evaluation.values else next(iter(evaluation.values))
-    selected = select_examples(np.asarray(evaluation.values[by]), higher_is_better=find_metric(by).direction != "lower")
+    metric = "psnr" if "psnr" in evaluation.values else next(iter(evaluation.values))
+    selected = select_examples(
+        np.asarray(evaluation.values[metric]), higher_is_better=find_metric(metric).direction != "lower"
+    )
     headings = {"best": "The best", "median": "In the middle", "worst": "The worst"}
     return "".join(
         section(
-            f"{headings[name]} by {escaped(find_metric(by).label)}",
+            f"{headings[name]} by {escaped(find_metric(metric).label)}",
             f'<div class="cards">{"".join(_card(evaluation, number, pictures(number)) for number in numbers)}</div>',
         )
         for name, numbers in selected.items()

@@ -43,9 +43,9 @@ class Partial:
         self.done = len(self.rows["mask"])
 
 
-def fingerprint(about: Mapping[str, Any]) -> str:
+def fingerprint(description: Mapping[str, Any]) -> str:
     """Computes the SHA-256 of what an evaluation's numbers rest on, as values that JSON knows."""
-    return hashlib.sha256(json.dumps(about, sort_keys=True).encode("utf-8", "surrogateescape")).hexdigest()
+    return hashlib.sha256(json.dumps(description, sort_keys=True).encode("utf-8", "surrogateescape")).hexdigest()
 
 
 def save(output: Path, partial: Partial, mark: str, title: str) -> None:
@@ -54,10 +54,10 @@ def save(output: Path, partial: Partial, mark: str, title: str) -> None:
     for name, moments in partial.moments.items():
         arrays |= {f"moments/{name}/count": np.int64(moments.count)}
         arrays |= {f"moments/{name}/mean": moments.mean, f"moments/{name}/scatter": moments.scatter}
-    packed = io.BytesIO()
-    np.savez(packed, mark=np.str_(mark), title=np.str_(title), **arrays)
+    content = io.BytesIO()
+    np.savez(content, mark=np.str_(mark), title=np.str_(title), **arrays)
     make_folder(output / FOLDER)
-    write_file(output / FOLDER / FILE, packed.getvalue())
+    write_file(output / FOLDER / FILE, content.getvalue())
 
 
 def load(output: Path, mark: str) -> Partial:

@@ -32,7 +32,7 @@ class Line:
     system: str
     cells: tuple[str, ...]
     source: str
-    ours: bool = False
+    is_ours: bool = False
 
 
 def _paper(system: str, psnr: str, ssim: str, lpips: str, fid: str) -> Line:
@@ -93,7 +93,7 @@ def lines(evaluation: Evaluation, summary: Summary) -> list[Line]:
     """Returns the published rows of the protocol, where exactly its pictures were measured, and then our own."""
     published = PUBLISHED.get(evaluation.protocol, ()) if evaluation.protocol_exact else ()
     cells = tuple(_cell(name, summary) for name in TABLE_COLUMNS)
-    return [*published, Line(describe_system(evaluation), cells, HERE, ours=True)]
+    return [*published, Line(describe_system(evaluation), cells, HERE, is_ours=True)]
 
 
 def _cell(name: str, summary: Summary) -> str:
@@ -173,7 +173,7 @@ def markdown(evaluation: Evaluation, summary: Summary) -> str:
     text.append(f"| system | {' | '.join(TABLE_COLUMNS.values())} | source |")
     text.append("|---|" + "---:|" * len(TABLE_COLUMNS) + "---|")
     for row in rows:
-        system = f"**{_plain(row.system)}**" if row.ours else row.system
+        system = f"**{_plain(row.system)}**" if row.is_ours else row.system
         text.append(f"| {system} | {' | '.join(row.cells)} | {row.source} |")
     text += ["", "| metric | value | 95 % interval of the mean |", "|---|---:|---:|"]
     for name, entry in summary.items():

@@ -73,7 +73,7 @@ def loop(run: Run, stop: StopRequest) -> None:
     spans = run.durations
     run.batches.start()
     with jax.transfer_guard("disallow"):
-        while run.step < spans.total and not stop.asked(run.step):
+        while run.step < spans.total and not stop.is_requested(run.step):
             batch, local = next(run.batches)
             run.state, metrics = run.program.step(run.state, batch, run.vgg)
             run.step, run.position = run.step + 1, run.batches.position

@@ -79,11 +79,11 @@ def test_signals_that_mean_the_same_are_one_request(ended, caplog, monkeypatch):
     monkeypatch.setattr(preemption, "ONE_PRESS_SECONDS", 3600.0)  # a busy machine may take long between two of them
     before = signal.getsignal(signal.SIGINT)
     with StopRequest("batch", lambda: "the last save") as stop:
-        assert not stop.asked(1)
+        assert not stop.is_requested(1)
         # A wrapper passes on what the terminal has sent already, and a scheduler sends SIGTERM to each of its tree.
         send(signal.SIGINT, signal.SIGINT, signal.SIGTERM, signal.SIGTERM, signal.SIGHUP)
         wait_for(lambda: "stopping after this batch" in caplog.text)
-        assert stop.asked(2) and not ended
+        assert stop.is_requested(2) and not ended
     assert caplog.text.count("stopping after this batch") == 1 and "giving up" not in caplog.text
     assert signal.getsignal(signal.SIGINT) is before
     with pytest.raises(KeyboardInterrupt):
@@ -129,6 +129,6 @@ def test_a_signal_that_the_process_ignores_stays_ignored():
     try:
         with StopRequest("step", lambda: "step 4") as stop:
             send(signal.SIGHUP)
-            assert not stop.asked(1)
+            assert not stop.is_requested(1)
     finally:
         signal.signal(signal.SIGHUP, before)

@@ -69,9 +69,9 @@ def test_missing_extra_and_doubled_pictures_are_named(missing, twice, extra, dat
     differences = difference(VAL5K, [*extra, *reversed(names)])
     assert set(differences.missing) == missing
     assert set(differences.extra) == extra
-    assert set(differences.twice) == twice - missing
+    assert set(differences.duplicates) == twice - missing
     assert bool(differences) == bool(missing or extra or twice)
-    for part in (differences.missing, differences.extra, differences.twice):
+    for part in (differences.missing, differences.extra, differences.duplicates):
         assert all(name in str(differences) for name in part[:5])
 
 
@@ -81,7 +81,7 @@ def coco(numbers):
 
 def test_coco_is_known_by_its_number_of_pictures_and_the_ends_of_its_list():
     protocol = PROTOCOLS["coco-val2017"]
-    ends = [int(name[:-4]) for name in protocol.among]
+    ends = [int(name[:-4]) for name in protocol.some_names]
     numbers = sorted({*ends, *range(2000, 2000 + 5000 - len(ends))})
     assert len(numbers) == 5000
     assert not difference(protocol, coco(numbers))
@@ -89,7 +89,7 @@ def test_coco_is_known_by_its_number_of_pictures_and_the_ends_of_its_list():
     others = difference(protocol, coco(range(1, 5001)))
     assert others.missing == ("000000581357.jpg", "000000581482.jpg", "000000581615.jpg", "000000581781.jpg")
     assert difference(protocol, [*coco(numbers[:-1]), "picture.jpg"]).extra == ("picture.jpg",)
-    assert difference(protocol, [*coco(numbers), "x/000000000139.jpg"]).twice == ("000000000139.jpg",)
+    assert difference(protocol, [*coco(numbers), "x/000000000139.jpg"]).duplicates == ("000000000139.jpg",)
 
 
 def test_the_pictures_of_a_list_are_picked_in_its_order_out_of_more():
@@ -97,7 +97,7 @@ def test_the_pictures_of_a_list_are_picked_in_its_order_out_of_more():
     names = ["elsewhere/cat.jpg", *(f"val/{name}" for name in reversed(PROTOCOLS["imagenet-val50k"].names()))]
     assert [names[i] for i in select(VAL5K, names)] == [f"val/{name}" for name in listed]
     doubled = [*names, f"copy/{listed[7]}"]
-    assert difference(VAL5K, [doubled[i] for i in select(VAL5K, doubled)]).twice == (listed[7],)
+    assert difference(VAL5K, [doubled[i] for i in select(VAL5K, doubled)]).duplicates == (listed[7],)
     assert select(PROTOCOLS["folder"], names) == list(range(len(names)))
 
 
