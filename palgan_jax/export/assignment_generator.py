@@ -55,8 +55,8 @@ def paint(
     taps: [M1, ..., M4]. side: of l. The other arguments are those of `Painter`.
     """
     stride = net["paint_stride"]
-    seen = l if stride == 1 else average_pool(l, stride)
-    c = Painter(part, net, seen, palette, side and side // stride, shares).paint(taps)
+    luminance = l if stride == 1 else average_pool(l, stride)
+    c = Painter(part, net, luminance, palette, side and side // stride, shares).paint(taps)
     return c if stride == 1 else upsample(c)
 
 
@@ -132,8 +132,8 @@ class Painter:
             gain = gain * batch.parameter("scale")
             return x * _planes(gain) + _planes(batch.parameter("bias") - mean * gain)
         if kind == "spade":
-            seen = (norm / "seen").conv(self._luminance(factor))
-            z = leaky_relu(seen + self._spread(norm / "spread", self._palette, factor))
+            luminance_features = (norm / "seen").conv(self._luminance(factor))
+            z = leaky_relu(luminance_features + self._spread(norm / "spread", self._palette, factor))
             n = (x - _planes(mean)) * _planes(gain)
             return _modulated(n, (norm / "gamma").conv(z), (norm / "beta").conv(z))
         # n (1 + gamma) + beta with n = (x - mean) gain: one factor and one summand for each channel.
@@ -210,9 +210,9 @@ class Painter:
         """Models value (B, C, H, W) locally as a * guide + b."""
         l, guide = self._luminance(2), part / "guide"
         if self._net["local"] == "affine":
-            seen = guide.conv(l) if guide.is_there() else l
-            ab, channels = (part / "affine").conv(value, seen), part.parameter("value/bias").size
-            return slice_axis(ab, 1, 0, channels) * seen + slice_axis(ab, 1, channels, 2 * channels)
+            luminance = guide.conv(l) if guide.is_there() else l
+            ab, channels = (part / "affine").conv(value, luminance), part.parameter("value/bias").size
+            return slice_axis(ab, 1, 0, channels) * luminance + slice_axis(ab, 1, channels, 2 * channels)
         scale = guide.kernel()[0, 0, 0][:, None, None] if guide.is_there() else 1.0  # (C, 1, 1)
         with np.errstate(divide="ignore"):  # a guide that is 0 everywhere: the slope is 0, too
             eps = np.float32(self._net["guided_eps"]) / np.square(scale, dtype=np.float32)
@@ -234,8 +234,8 @@ class Painter:
         graph, share = l.graph, self._net["guided_radius"] * 2 / RADIUS_SIDE
         if self._side is not None:
             place = np.arange(self._side // 2)
-            near = np.abs(place[:, None] - place) <= max(1, round(share * len(place)))
-            shares = (near / near.sum(axis=1, keepdims=True)).astype(np.float32)
+            is_near = np.abs(place[:, None] - place) <= max(1, round(share * len(place)))
+            shares = (is_near / is_near.sum(axis=1, keepdims=True)).astype(np.float32)
             return lambda x: graph.constant(shares) @ x @ shares.T
         sizes = [graph.add("Gather", graph.add("Shape", l), np.array(axis)) for axis in (2, 3)]
         radius = graph.add("Cast", graph.add("Min", *sizes), to=TensorProto.FLOAT) * share
@@ -244,12 +244,12 @@ class Painter:
         def rows(size: Tensor) -> Tensor:
             place = graph.add("Cast", graph.add("Range", np.array(0), size, np.array(1)), to=TensorProto.FLOAT)
             columns, lines = (graph.add("Unsqueeze", place, np.array([axis])) for axis in (0, 1))
-            near = graph.add("LessOrEqual", graph.add("Abs", lines - columns), radius)
-            near = graph.add("Cast", near, to=TensorProto.FLOAT)
-            return near / graph.add("ReduceSum", near, np.array([1]), keepdims=1)
+            is_near = graph.add("LessOrEqual", graph.add("Abs", lines - columns), radius)
+            is_near = graph.add("Cast", is_near, to=TensorProto.FLOAT)
+            return is_near / graph.add("ReduceSum", is_near, np.array([1]), keepdims=1)
 
-        above, beside = rows(sizes[0]), graph.add("Transpose", rows(sizes[1]), perm=[1, 0])
-        return lambda x: above @ x @ beside
+        row_means, column_means = rows(sizes[0]), graph.add("Transpose", rows(sizes[1]), perm=[1, 0])
+        return lambda x: row_means @ x @ column_means
 
 
 def _planes(x: np.ndarray) -> np.ndarray:

@@ -27,9 +27,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("output", type=user_path, help=f"the file to write, ending in {' or '.join(KINDS)}")
     parser.add_argument("--dtype", choices=("float32", "float16"), default="float32", help="how to store parameters")
-    chosen = parser.add_mutually_exclusive_group()
-    chosen.add_argument("--best", action="store_true", help="the best checkpoint, not the latest")
-    chosen.add_argument(
+    step_options = parser.add_mutually_exclusive_group()
+    step_options.add_argument("--best", action="store_true", help="the best checkpoint, not the latest")
+    step_options.add_argument(
         "--average", metavar="STEPS", type=_steps, help="the mean of the weights of several steps: best,3250,4000"
     )
     parser.add_argument(

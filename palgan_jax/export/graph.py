@@ -105,7 +105,7 @@ class Graph:
         """Makes the result of a node, of float32, an output, by another name."""
         for node in self._nodes:
             for names in (node.input, node.output):
-                names[:] = [name if each == tensor.name else each for each in names]
+                names[:] = [name if output_name == tensor.name else output_name for output_name in names]
         self._outputs.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, shape, doc_string=meaning))
 
     def model(self, name: str, version: str, properties: Mapping[str, str]) -> onnx.ModelProto:

@@ -86,8 +86,8 @@ def relu6(x: Tensor) -> Tensor:
 def upsample(x: Tensor) -> Tensor:
     """Doubles height and width bilinearly: (B, C, H, W) to (B, C, 2H, 2W)."""
     scales = np.array([1, 1, 2, 2], np.float32)
-    none = Tensor(x.graph, "")
-    return x.graph.add("Resize", x, none, scales, mode="linear", coordinate_transformation_mode="half_pixel")
+    no_region = Tensor(x.graph, "")
+    return x.graph.add("Resize", x, no_region, scales, mode="linear", coordinate_transformation_mode="half_pixel")
 
 
 def shrink(l: Tensor, factor: int) -> Tensor:

@@ -81,12 +81,14 @@ def onnx_model(
         tensor = graph.input("shares", ("batch", regions, side, side), "how much each palette counts at each pixel")
         shares, palette = Shares(tensor, regions, side), reshape(palette, -1, spec.size)
     try:
-        ab, used = _network(graph, arrays_of(weights.variables), config, lightness, palette, side, painter, shares)
+        ab, used_palette = _network(
+            graph, arrays_of(weights.variables), config, lightness, palette, side, painter, shares
+        )
     except (LookupError, ValueError) as error:
         raise misfit(weights, error) from error
     graph.output(ab * float(config.ab_range), "ab", ("batch", 2, *sides), "a and b of Lab")
     if not painter:
-        graph.output(used, "used_palette", ("batch", spec.size), "the palette, or the predicted one")
+        graph.output(used_palette, "used_palette", ("batch", spec.size), "the palette, or the predicted one")
     return graph.model("painter" if painter else "palgan", __version__, properties_of(weights, spec))
 
 

@@ -59,10 +59,10 @@ def _painter(weights: Weights, config: Any, half: bool) -> onnx.ModelProto:
     palettes = graph.input("palettes", (1, _PALETTES, spec.size), "palettes to paint with")
     shares = graph.input("shares", (1, _PALETTES, side, side), "how much each palette counts at each pixel")
     part = Part(graph, arrays_of(weights.variables), "assignment_generator")
-    painted = paint(
+    colors = paint(
         part, config.net, l, reshape(palettes, -1, spec.size), features, side, Shares(shares, _PALETTES, side)
     )
-    graph.output(painted * float(config.ab_range), "ab", (1, 2, side, side), "a and b of Lab")
+    graph.output(colors * float(config.ab_range), "ab", (1, 2, side, side), "a and b of Lab")
     return graph.model("painter", __version__, properties_of(weights, spec))
 
 

@@ -88,8 +88,8 @@ def _levels(part: Part, gray: Tensor) -> tuple[list[Tensor], Tensor]:
             if stage.expansion > 1:
                 y = relu6((block / "expand").conv(y))
             kernel = (block / "depthwise").kernel()  # (k, k, 1, C)
-            before, total = (stage.kernel - stride) // 2, stage.kernel - stride
-            pads = (before, before, total - before, total - before)
+            padding, total = (stage.kernel - stride) // 2, stage.kernel - stride
+            pads = (padding, padding, total - padding, total - padding)
             y = relu6((block / "depthwise").convolve(y, kernel, stride, pads, groups=kernel.shape[-1]))
             y = (block / "project").conv(y)
             x = x + y if i > 0 else y  # the first block of each stage changes the width
@@ -113,5 +113,5 @@ def _luminance_histogram(l: Tensor) -> Tensor:
     """Counts the shares (B, 16) of pixels around evenly spaced values of luminance."""
     centers = np.linspace(-0.5, 0.5, LUMINANCE_BINS, dtype=np.float32)[:, None, None]
     distance = l.graph.add("Abs", l - centers)  # (B, 16, H, W)
-    near = l.graph.add("Cast", distance < 0.5 / (LUMINANCE_BINS - 1), to=1)
-    return mean_of_picture(near)
+    is_in_bin = l.graph.add("Cast", distance < 0.5 / (LUMINANCE_BINS - 1), to=1)
+    return mean_of_picture(is_in_bin)

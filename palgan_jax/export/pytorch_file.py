@@ -41,8 +41,8 @@ def save_pytorch(path: Path, weights: Weights, dtype: str = "float32") -> None:
     beside it is not such a module, and where they cannot be written.
     """
     module = path.with_suffix(".py")
-    taken = {"torch", *sys.stdlib_module_names, *keyword.kwlist}
-    if not module.stem.isidentifier() or module.stem in taken:
+    reserved_names = {"torch", *sys.stdlib_module_names, *keyword.kwlist}
+    if not module.stem.isidentifier() or module.stem in reserved_names:
         raise UserError(
             f"{module.name} would be written too, and Python cannot import a module of that name: choose another, "
             "such as model.pt."
@@ -95,8 +95,8 @@ def module_text(config: dict[str, Any], name: str) -> str:
     fields = text.partition("class Options:")[2].partition("OPTIONS = ")[0]
     names = [line.split(":")[0].strip() for line in fields.splitlines() if " = " in line]
     values = {**full.net, "resolution": full.resolution, "ab_range": full.ab_range, "bins": palette_spec(full).size}
-    chosen = "".join(f"    {field}={values[field]!r},\n" for field in names)
-    text = text.replace("OPTIONS = Options()", f"OPTIONS = Options(\n{chosen})")
+    options = "".join(f"    {field}={values[field]!r},\n" for field in names)
+    text = text.replace("OPTIONS = Options()", f"OPTIONS = Options(\n{options})")
     return text.replace("from model import", f"from {name} import").replace("model.p", f"{name}.p")
 
 

@@ -214,9 +214,9 @@ class ResBlock(nn.Module):
             self.conv_shortcut = Conv(fin, fout, kernel=1, bias=False, spectral=o.spectral)
 
     def forward(self, x: Tensor, h: Tensor, l: Tensor) -> Tensor:
-        short = self.conv_shortcut(self.norm_shortcut(x, h, l)) if self.learned else x
+        shortcut = self.conv_shortcut(self.norm_shortcut(x, h, l)) if self.learned else x
         x = self.conv_0(leaky(self.norm_0(x, h, l)))
-        return short + self.conv_1(leaky(self.norm_1(x, h, l)))
+        return shortcut + self.conv_1(leaky(self.norm_1(x, h, l)))
 
 
 # ---- chromatic attention ---------------------------------------------------------------------------------------------
@@ -318,9 +318,9 @@ class PaletteGenerator(nn.Module):
         """Returns what the fifth convolution takes, and [M1, ..., M4], of l (B, 1, H, W) of any size."""
         x, maps = l, []
         for i in range(4):
-            before = getattr(self, f"conv_{i}")(x)
-            x = leaky(before)
-            maps.append(x if self.tap == "after" else before)
+            features = getattr(self, f"conv_{i}")(x)
+            x = leaky(features)
+            maps.append(x if self.tap == "after" else features)
         return x, maps
 
     def code(self, x: Tensor) -> Tensor:
@@ -342,8 +342,8 @@ class Block(nn.Module):
         self.expand = nn.Conv2d(fin, inner, 1) if expansion > 1 else None
         self.depthwise = nn.Conv2d(inner, inner, kernel, stride, groups=inner)
         self.project = nn.Conv2d(inner, fout, 1)
-        before = (kernel - stride) // 2
-        self.pads, self.adds = (before, kernel - stride - before) * 2, fin == fout and stride == 1
+        padding = (kernel - stride) // 2
+        self.pads, self.adds = (padding, kernel - stride - padding) * 2, fin == fout and stride == 1
 
     def forward(self, x: Tensor) -> Tensor:
         y = x if self.expand is None else F.relu6(self.expand(x))

@@ -43,11 +43,11 @@ def stablehlo(weights: Weights) -> export.Exported:
         network, folded = fold_spectral_norm(build_generator(config), variables)
 
         def colorize(lightness: jax.Array, palette: jax.Array) -> tuple[jax.Array, jax.Array]:
-            none = jnp.sum(palette, axis=-1) <= 0  # (B,)
+            is_empty = jnp.sum(palette, axis=-1) <= 0  # (B,)
             l = (lightness[..., None] - 50) / 100
-            output: Any = network.apply(folded, l, palette, use_predicted=none)
+            output: Any = network.apply(folded, l, palette, use_predicted=is_empty)
             predicted, c = output  # (B, K), (B, R, R, 2)
-            return c.astype(jnp.float32) * config.ab_range, jnp.where(none[:, None], predicted, palette)
+            return c.astype(jnp.float32) * config.ab_range, jnp.where(is_empty[:, None], predicted, palette)
 
         return export.export(jax.jit(colorize), platforms=PLATFORMS)(pictures, palettes)
     except (FlaxError, AttributeError, LookupError, TypeError, ValueError) as error:

@@ -50,13 +50,13 @@ def finetune(folder: str | Path, run: Path, start: str = "bundled", overrides: S
     """
     run = Path(run).absolute()  # the lists in it are found wherever the command is given
     model = find_model(start)
-    photographs, aside = split_folder(folder, run)
+    photographs, held_out = split_folder(folder, run)
     on_cpu = jax.default_backend() == "cpu"
     config = choose(from_dict(model.config), start, run, photographs, jax.device_count(), on_cpu)
     apply_overrides(config, overrides)
     log.info(
         "%d photographs to learn from, %d kept aside to judge by: %s of %d, %d x %d pixels, from %s",
-        photographs, aside, config.total, config.batch_size, config.resolution, config.resolution, model.source,
+        photographs, held_out, config.total, config.batch_size, config.resolution, config.resolution, model.source,
     )  # fmt: skip
     before = Checkpoint.of(model, label="before")
     if not _measure(before, run):
@@ -84,8 +84,8 @@ def _draw(systems: Sequence[Checkpoint], sentences: Sequence[str], run: Path) ->
     for number in evenly(len(truth), ON_SHEET).tolist():
         rgb = read_picture(truth, number, at_least=CELL)
         gray = join(luminance(rgb), np.zeros((1, 1, 2), np.float32))
-        painted = [(system.label, system.colorizer(rgb).pixels) for system in systems]
-        sections.append(Section(Path(truth.picture_name(number)).name, [("gray", gray), *painted, ("truth", rgb)]))
+        paintings = [(system.label, system.colorizer(rgb).pixels) for system in systems]
+        sections.append(Section(Path(truth.picture_name(number)).name, [("gray", gray), *paintings, ("truth", rgb)]))
     notes = [line for sentence in sentences for line in textwrap.wrap(sentence, 115)]
     sheet = draw_grid(sections, "Before and after", notes, cell=CELL, columns=4)
     buffer = io.BytesIO()

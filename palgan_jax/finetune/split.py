@@ -45,8 +45,8 @@ def split_folder(folder: str | Path, run: Path) -> tuple[int, int]:
         root = user_path(str(folder)).absolute()
         paths = [root / source.picture_name(i) for i in range(count)]
         make_folder(run)
-        for path, aside in zip(lists, (False, True), strict=True):
-            chosen = [str(p) for i, p in enumerate(paths) if is_aside(i, count) == aside]
-            write_file(path, "\n".join([*chosen, ""]).encode("utf-8", "surrogateescape"))
-    train, aside = (len(path.read_bytes().splitlines()) for path in lists)
-    return train, aside
+        for path, is_test in zip(lists, (False, True), strict=True):
+            lines = [str(p) for i, p in enumerate(paths) if is_aside(i, count) == is_test]
+            write_file(path, "\n".join([*lines, ""]).encode("utf-8", "surrogateescape"))
+    train, test = (len(path.read_bytes().splitlines()) for path in lists)
+    return train, test

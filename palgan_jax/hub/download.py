@@ -52,12 +52,12 @@ def _check_digest(path: Path, name: HubName) -> None:
     Files of the cache are links to what is named by the SHA-256 that the hub states. Systems without links have no such
     names.
     """
-    stated = path.readlink().name if path.is_symlink() else ""
-    if not re.fullmatch("[0-9a-f]{64}", stated) or file_sha256(path) == stated:
+    digest = path.readlink().name if path.is_symlink() else ""
+    if not re.fullmatch("[0-9a-f]{64}", digest) or file_sha256(path) == digest:
         return
     path.resolve().unlink(missing_ok=True)
     path.unlink(missing_ok=True)
     raise UserError(
-        f"the file of {name} is not the one that the hub states (SHA-256 {stated[:12]}...), and was removed from the "
+        f"the file of {name} is not the one that the hub states (SHA-256 {digest[:12]}...), and was removed from the "
         "cache: load it again."
     )
