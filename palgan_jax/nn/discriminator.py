@@ -43,8 +43,8 @@ class ColorDiscriminator(nn.Module):
             x = leaky_relu(conv(x, train))
         x = jnp.sum(x.astype(jnp.float32), axis=(1, 2))  # (B, 256)
         phi = Dense(h.shape[-1], spectral=self.spectral, name="phi")(x, train)  # (B, K)
-        own = Dense(1, spectral=self.spectral, name="logit")(phi, train)[:, 0]
-        return own + jnp.sum(phi * _projected(h, self.palette), axis=-1)  # (B,)
+        realism = Dense(1, spectral=self.spectral, name="logit")(phi, train)[:, 0]
+        return realism + jnp.sum(phi * _projected(h, self.palette), axis=-1)  # (B,)
 
     def _patches(self, x: jax.Array, train: bool) -> jax.Array:
         # The 70 x 70 PatchGAN: 4 x 4 kernels, three of stride 2 and two of stride 1.

@@ -51,8 +51,8 @@ def chart(title: str, curves: Sequence[Curve], levels: Sequence[tuple[str, float
     The axis of values reaches over the curves and the levels, which so give the curves a scale. Empty where no curve
     has a finite value.
     """
-    drawn = [(curve.name, thinned(curve)) for curve in curves]
-    points = [point for _, line in drawn for point in line]
+    lines = [(curve.name, thinned(curve)) for curve in curves]
+    points = [point for _, line in lines for point in line]
     if not points:
         return ""
     marks = ticks(min(x for x, _ in points), max(x for x, _ in points))
@@ -76,20 +76,20 @@ def chart(title: str, curves: Sequence[Curve], levels: Sequence[tuple[str, float
         _, y = place(marks[0], value)
         parts.append(f'<line class="level" x1="{_LEFT}" x2="{_WIDTH - 16}" y1="{y:.1f}" y2="{y:.1f}"/>')
         parts.append(f'<text x="{_WIDTH - 18}" y="{y - 4:.1f}" text-anchor="end">{html.escape(name)}</text>')
-    for number, (_, line) in enumerate(drawn):
+    for number, (_, line) in enumerate(lines):
         parts.append(_line([place(x, y) for x, y in line], number % COLORS))
-    summary = "; ".join(_summary(name, line) for name, line in drawn if line)
-    label = summary if len(drawn) == 1 and drawn[0][0] == title else f"{title}. {summary}"
+    summary = "; ".join(_summary(name, line) for name, line in lines if line)
+    label = summary if len(lines) == 1 and lines[0][0] == title else f"{title}. {summary}"
     keys = "".join(
         f'<li><i style="background: var(--c{number % COLORS})"></i>{html.escape(name)}</li>'
-        for number, (name, line) in enumerate(drawn)
+        for number, (name, line) in enumerate(lines)
         if line
     )
     return (
         f'<div class="card"><h3>{html.escape(title)}</h3>'
         f'<svg class="chart" viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img" '
         f'aria-label="{html.escape(label, quote=True)}">{"".join(parts)}</svg>'
-        + (f'<ul class="legend">{keys}</ul>' if len(drawn) > 1 else "")
+        + (f'<ul class="legend">{keys}</ul>' if len(lines) > 1 else "")
         + "</div>"
     )
 

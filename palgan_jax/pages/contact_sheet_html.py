@@ -17,7 +17,7 @@ def _card(row: Row) -> str:
     name = html.escape(row.name)
     images = [
         image(row.gray, "gray", f"{row.name}, in gray, as the model got it"),
-        *(image(x, html.escape(who), f"{row.name}, colorized: {who}") for who, x in row.painted.items()),
+        *(image(x, html.escape(system), f"{row.name}, colorized: {system}") for system, x in row.painted.items()),
     ]
     if row.truth is not None:
         images.append(image(row.truth, "truth", f"{row.name}, in its true colors"))

@@ -25,9 +25,9 @@ def escaped(text: str) -> str:
     return html.escape(printable(text), quote=True)
 
 
-def section(heading: str, inside: str) -> str:
+def section(heading: str, content: str) -> str:
     """Returns a part of a page under a heading, which is markup."""
-    return f"<section><h2>{heading}</h2>{inside}</section>"
+    return f"<section><h2>{heading}</h2>{content}</section>"
 
 
 def table(caption: str, head: Sequence[str], rows: Sequence[str], numbers: range, kind: str = "") -> str:

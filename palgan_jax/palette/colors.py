@@ -65,10 +65,10 @@ def _function(name: str, arguments: str) -> list[float]:
     if name.lower().startswith("rgb"):
         return [*(_number(part, {"": 255, "%": 100}) for part in (first, second, third)), alpha]
     hue = _number(first, {"": 360, "deg": 360, "grad": 400, "rad": math.tau, "turn": 1}) % 1
-    one, other = (_number(part, {"": 100, "%": 100}) for part in (second, third))
+    second_share, third_share = (_number(part, {"": 100, "%": 100}) for part in (second, third))
     if name.lower().startswith("hsl"):
-        return [*colorsys.hls_to_rgb(hue, other, max(0, one)), alpha]
-    white, black = np.array([one, other]) / max(1, one + other)
+        return [*colorsys.hls_to_rgb(hue, third_share, max(0, second_share)), alpha]
+    white, black = np.array([second_share, third_share]) / max(1, second_share + third_share)
     return [*(white + (1 - white - black) * level for level in colorsys.hsv_to_rgb(hue, 1, 1)), alpha]
 
 
@@ -107,8 +107,8 @@ def hex_of(rgb: np.ndarray) -> str:
 def within_gamut(ab: np.ndarray) -> np.ndarray:
     """Returns colors (N, 2) with no more chroma than sRGB has at their hue, at any L; the hue stays."""
     chroma = np.hypot(ab[:, 0], ab[:, 1])
-    most = np.interp(np.degrees(np.arctan2(ab[:, 1], ab[:, 0])), np.arange(-180, 181), _largest_chroma())
-    return ab * np.minimum(1, most / np.maximum(chroma, 1e-9))[:, None]
+    largest = np.interp(np.degrees(np.arctan2(ab[:, 1], ab[:, 0])), np.arange(-180, 181), _largest_chroma())
+    return ab * np.minimum(1, largest / np.maximum(chroma, 1e-9))[:, None]
 
 
 @cache

@@ -20,11 +20,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
 
     def action(name: str, line: str, run, output: str = f"{_FILES}; without it, the palette is shown"):
-        added = actions.add_parser(name, help=line, description=line)
-        added.add_argument("-o", "--output", metavar="FILE", type=user_path, help=output)
-        added.add_argument("--overwrite", action="store_true", help="replace the file of --output")
-        added.set_defaults(run=run)
-        return added
+        action_parser = actions.add_parser(name, help=line, description=line)
+        action_parser.add_argument("-o", "--output", metavar="FILE", type=user_path, help=output)
+        action_parser.add_argument("--overwrite", action="store_true", help="replace the file of --output")
+        action_parser.set_defaults(run=run)
+        return action_parser
 
     extract = action("extract", "take the palette of pictures", run_extract)
     extract.add_argument(
@@ -55,8 +55,8 @@ def run_extract(args: argparse.Namespace) -> int:
         raise UserError("the palette of a picture needs no model: leave --checkpoint out, or add --predict.")
     _check_free(args.output, args.overwrite)
     pictures = [open_picture(path) for path in args.pictures]
-    of = Colorizer.load(args.checkpoint).predict_palette_of if args.predict else Palette.of
-    return _give(Palette.mean([of(picture) for picture in pictures]), args)
+    palette_of = Colorizer.load(args.checkpoint).predict_palette_of if args.predict else Palette.of
+    return _give(Palette.mean([palette_of(picture) for picture in pictures]), args)
 
 
 def run_show(args: argparse.Namespace) -> int:

@@ -28,8 +28,8 @@ def shift(colors: np.ndarray, hue: float, chroma: float, temperature: float) -> 
     Those beyond the gamut of sRGB lose chroma until they are inside.
     """
     angle = math.radians(hue)
-    turned = colors @ np.array([[math.cos(angle), math.sin(angle)], [-math.sin(angle), math.cos(angle)]])
-    return within_gamut(chroma * turned + temperature * _FROM_COOL_TO_WARM)
+    rotated = colors @ np.array([[math.cos(angle), math.sin(angle)], [-math.sin(angle), math.cos(angle)]])
+    return within_gamut(chroma * rotated + temperature * _FROM_COOL_TO_WARM)
 
 
 def boost(colors: np.ndarray, shares: np.ndarray, color: np.ndarray, factor: float, spread: float) -> np.ndarray:
@@ -48,17 +48,17 @@ def remove(colors: np.ndarray, shares: np.ndarray, color: np.ndarray, spread: fl
     each color goes to all that remain, in proportion to their shares and to exp(-cost) (the closed form of the problem
     with one relaxed margin; Cuturi, 2013; Peyré and Cuturi, "Computational Optimal Transport", 2019, section 4).
     """
-    near = nearness(colors, color, spread)
-    moved = shares * near
-    places = (1 - near) * (shares + _ANY_COLOR / len(shares))
-    sources = np.flatnonzero(moved > 0)
+    weights = nearness(colors, color, spread)
+    moved_shares = shares * weights
+    places = (1 - weights) * (shares + _ANY_COLOR / len(shares))
+    sources = np.flatnonzero(moved_shares > 0)
     if not sources.size or not places.any():
         return shares
     chroma, hue = _differences(colors[sources, None], colors[None])
     logits = np.log(np.maximum(places, 1e-300)) - ((_CHROMA_COUNTS * chroma) ** 2 + hue**2) / (2 * _REACH**2)
     plan = np.exp(logits - logits.max(axis=1, keepdims=True))
     plan /= plan.sum(axis=1, keepdims=True)  # (sources, N)
-    return shares - moved + moved[sources] @ plan
+    return shares - moved_shares + moved_shares[sources] @ plan
 
 
 def nearness(colors: np.ndarray, color: np.ndarray, spread: float) -> np.ndarray:
@@ -67,8 +67,8 @@ def nearness(colors: np.ndarray, color: np.ndarray, spread: float) -> np.ndarray
     return 0.5 + 0.5 * np.cos(np.pi * np.clip(2 * distance / spread - 1, 0, 1))
 
 
-def _differences(color: np.ndarray, others: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _differences(color: np.ndarray, colors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Returns the differences of chroma and of hue (...) between colors (..., 2), scaled as in CIE94 by the first's."""
-    chroma, other = np.hypot(color[..., 0], color[..., 1]), np.hypot(others[..., 0], others[..., 1])
-    squares = ((color - others) ** 2).sum(axis=-1) - (chroma - other) ** 2
-    return (chroma - other) / (1 + 0.045 * chroma), np.sqrt(np.maximum(squares, 0)) / (1 + 0.015 * chroma)
+    chroma, chroma_of_colors = np.hypot(color[..., 0], color[..., 1]), np.hypot(colors[..., 0], colors[..., 1])
+    squares = ((color - colors) ** 2).sum(axis=-1) - (chroma - chroma_of_colors) ** 2
+    return (chroma - chroma_of_colors) / (1 + 0.045 * chroma), np.sqrt(np.maximum(squares, 0)) / (1 + 0.015 * chroma)

@@ -25,9 +25,9 @@ _PER_TEMPERATURE = 0.5
 
 def check_samples(count: int, temperature: float) -> None:
     """Raises UserError where so many samples, or samples of that temperature, cannot be drawn."""
-    most = len(_typical()[0])
-    if not 0 <= count <= most:
-        raise UserError(f"there are at most {most} samples of a palette, and {count} were asked for.")
+    largest_count = len(_typical()[0])
+    if not 0 <= count <= largest_count:
+        raise UserError(f"there are at most {largest_count} samples of a palette, and {count} were asked for.")
     if not 0 <= temperature <= 2:
         raise UserError(f"the temperature of samples is from 0 to 2, not {temperature:g}: 1 is half way.")
 
@@ -52,8 +52,8 @@ def sample_palette(palette: Palette, number: int, temperature: float = 1.0, seed
     # The greatest of such sums is a draw, and the following ones are draws without replacement (Gumbel's trick).
     order = np.argsort(-(logits + draws))
     way = _PER_TEMPERATURE * temperature
-    drawn = Palette(((1 - way) * at + way * typical[order[number - 1]]) ** 2)
-    return drawn.counted_as(palette.spec, palette.ab_range)
+    palette_sample = Palette(((1 - way) * at + way * typical[order[number - 1]]) ** 2)
+    return palette_sample.counted_as(palette.spec, palette.ab_range)
 
 
 def prior(seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -145,10 +145,10 @@ def _read_act(data: bytes) -> list[Weighted]:
 
 
 def _write_act(swatches: Sequence[Swatch], title: str) -> bytes:
-    exact = np.array([swatch.share for swatch in swatches])
-    exact *= _COLORS_OF_ACT / exact.sum()
-    counts = np.floor(exact).astype(int)
-    counts[np.argsort(counts - exact)[: _COLORS_OF_ACT - counts.sum()]] += 1  # the largest remainders
+    exact_counts = np.array([swatch.share for swatch in swatches])
+    exact_counts *= _COLORS_OF_ACT / exact_counts.sum()
+    counts = np.floor(exact_counts).astype(int)
+    counts[np.argsort(counts - exact_counts)[: _COLORS_OF_ACT - counts.sum()]] += 1  # the largest remainders
     colors = b"".join(_rgb(swatch) * count for swatch, count in zip(swatches, counts, strict=True))
     return colors + struct.pack(">HH", _COLORS_OF_ACT, 0xFFFF)
 
@@ -158,20 +158,20 @@ def _read_aco(data: bytes) -> list[Weighted]:
     for version in (1, 2):  # most files have their colors twice, the second time with names
         if version == 2 and start == len(data):
             break
-        stated, count = struct.unpack_from(">HH", data, start)
-        if stated != version and not (start == 0 and stated == 2):
-            raise _Malformed(f"it has version {stated} instead of {version}")
+        file_version, count = struct.unpack_from(">HH", data, start)
+        if file_version != version and not (start == 0 and file_version == 2):
+            raise _Malformed(f"it has version {file_version} instead of {version}")
         start, swatches = start + 4, []
         for _ in range(count):
             space, *values = struct.unpack_from(">5H", data, start)
             start += 10
             name = ""
-            if stated == 2:
+            if file_version == 2:
                 length = struct.unpack_from(">I", data, start)[0]
                 name = _utf16(data, start + 4, length)
                 start += 4 + 2 * length
             swatches.append((_aco_color(space, values), _weight(name)))
-        if stated == 2:
+        if file_version == 2:
             break
     return swatches
 

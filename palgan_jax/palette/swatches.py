@@ -45,8 +45,8 @@ def swatches_of(colors: np.ndarray, shares: np.ndarray, count: int) -> list[Swat
         centers = sums[sizes > 0] / sizes[sizes > 0, None]
     sizes = sizes[sizes > 0]
     order = np.argsort(-sizes)
-    shown = shown_rgb(centers[order])
+    rgb_colors = shown_rgb(centers[order])
     return [
         Swatch(hex_of(rgb), (float(a), float(b)), float(share))
-        for rgb, (a, b), share in zip(shown, centers[order], sizes[order], strict=True)
+        for rgb, (a, b), share in zip(rgb_colors, centers[order], sizes[order], strict=True)
     ]

@@ -47,9 +47,9 @@ def followed(
     xp = namespace(ab, h)
     strength = xp.minimum(hellinger(h, predicted) / NEAR, xp.ones_like(h[..., 0]))
     every = max(1, ab.shape[-2] // _COUNTED_AT)
-    seen = None if weights is None else weights[..., ::every, ::every]
-    painted = histogram(ab[..., ::every, ::every, :] / ab_range, spec, seen)
-    change = strength[..., None, None, None] * _map(as_distribution(painted), as_distribution(h), spec)
+    weights_of_sample = None if weights is None else weights[..., ::every, ::every]
+    painted_shares = histogram(ab[..., ::every, ::every, :] / ab_range, spec, weights_of_sample)
+    change = strength[..., None, None, None] * _map(as_distribution(painted_shares), as_distribution(h), spec)
     return ab + ab_range * _looked_up(change, ab / ab_range, spec)
 
 
@@ -58,23 +58,23 @@ def _map(p: Array, h: Array, spec: PaletteSpec) -> Array:
     xp = namespace(p, h)
     centers = bin_centers(spec)
     step = centers[1] - centers[0]
-    along = np.maximum(np.exp(-0.5 * ((centers[:, None] - centers) / step) ** 2), _LEAST)
-    near = xp.asarray(np.kron(along, along), dtype=xp.float32)  # (K, K)
+    near_on_axis = np.maximum(np.exp(-0.5 * ((centers[:, None] - centers) / step) ** 2), _LEAST)
+    kernel = xp.asarray(np.kron(near_on_axis, near_on_axis), dtype=xp.float32)  # (K, K)
     places = np.stack(np.meshgrid(centers, centers, indexing="ij"), -1).reshape(spec.size, 2)
     # Of one sum, also where no pixel counts.
     p, h = (x / xp.sum(x, axis=-1, keepdims=True) for x in (p + _FLOOR / spec.size, h + _FLOOR / spec.size))
     source = p[..., None, :]
     targets = xp.stack([h, p], axis=-2)  # (..., 2, K)
 
-    def reached(x: Array) -> Array:
-        return xp.matmul(x, near, **exact(xp))
+    def blurred(x: Array) -> Array:
+        return xp.matmul(x, kernel, **exact(xp))
 
     at_target = xp.ones_like(targets)
     for _ in range(_ITERATIONS):
-        at_source = source / reached(at_target)
-        at_target = targets / reached(at_source)
-    whole = reached(at_target)
-    ends = xp.stack([reached(at_target * places[:, i]) / whole for i in range(2)], axis=-1)  # (..., 2, K, 2)
+        at_source = source / blurred(at_target)
+        at_target = targets / blurred(at_source)
+    totals = blurred(at_target)
+    ends = xp.stack([blurred(at_target * places[:, i]) / totals for i in range(2)], axis=-1)  # (..., 2, K, 2)
     change = ends[..., 0, :, :] - ends[..., 1, :, :]
     return change.reshape(*change.shape[:-2], spec.bins, spec.bins, 2)
 

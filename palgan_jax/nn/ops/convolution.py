@@ -105,9 +105,9 @@ def _save(x: jax.Array, kernel: jax.Array, settings: Settings) -> tuple[jax.Arra
     return _forward(x, kernel, **dict(settings)), (x, kernel)
 
 
-def _cotangents(settings: Settings, saved: Pair, g: jax.Array) -> Pair:
-    by_kernel = _kernel_gradient(g, *saved, **dict(settings))
-    return _picture_gradient(g, *saved, **dict(settings)), by_kernel
+def _cotangents(settings: Settings, residuals: Pair, g: jax.Array) -> Pair:
+    by_kernel = _kernel_gradient(g, *residuals, **dict(settings))
+    return _picture_gradient(g, *residuals, **dict(settings)), by_kernel
 
 
 _convolve.defvjp(_save, _cotangents)

@@ -15,8 +15,8 @@ def pad_same(x: jax.Array, kernel: int, stride: int) -> jax.Array:
 
     At stride 2 there is one row and one column more at the end than at the beginning.
     """
-    before, total = (kernel - stride) // 2, kernel - stride
-    pads = (before, total - before)
+    padding, total = (kernel - stride) // 2, kernel - stride
+    pads = (padding, total - padding)
     return jnp.pad(x, ((0, 0), pads, pads, (0, 0)))
 
 
@@ -45,8 +45,10 @@ def _depthwise_forward(x: jax.Array, kernel: jax.Array, stride: int) -> tuple[ja
     return depthwise(x, kernel, stride), (x, kernel)
 
 
-def _depthwise_backward(stride: int, saved: tuple[jax.Array, jax.Array], g: jax.Array) -> tuple[jax.Array, jax.Array]:
-    x, kernel = saved
+def _depthwise_backward(
+    stride: int, residuals: tuple[jax.Array, jax.Array], g: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+    x, kernel = residuals
     of_x = _picture_gradient(g, kernel, (x.shape[1], x.shape[2]), stride)
     return of_x, _kernel_gradient(g, x, kernel.shape[0], stride)
 
@@ -54,8 +56,8 @@ def _depthwise_backward(stride: int, saved: tuple[jax.Array, jax.Array], g: jax.
 def _picture_gradient(g: jax.Array, kernel: jax.Array, sides: tuple[int, int], stride: int) -> jax.Array:
     """Convolves the gradient of the result, spread out by the stride, with the kernel turned by 180 degrees."""
     size = kernel.shape[0]
-    before = (size - stride) // 2
-    pads = (size - 1 - before, stride - 1 + before, stride - 1)
+    padding = (size - stride) // 2
+    pads = (size - 1 - padding, stride - 1 + padding, stride - 1)
     spread = jax.lax.pad(g, jnp.zeros((), g.dtype), ((0, 0, 0), pads, pads, (0, 0, 0)))
     return _shifted_sum(spread, kernel[::-1, ::-1], sides, 1)
 

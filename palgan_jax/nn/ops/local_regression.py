@@ -116,8 +116,8 @@ def _in_planes_or_pixels(function: Callable[..., Any], l: jax.Array, scale: jax.
     """Calls function(plane, l, scale, *xs) on pictures (B, H, W, C) and scale (C,); its results are such or (C,)."""
 
     def planes(l: jax.Array, scale: jax.Array, *xs: jax.Array) -> Any:
-        turned = [jnp.moveaxis(x, -1, 1) for x in (l, *xs)]
-        results = function(PLANES, turned[0], scale[:, None, None], *turned[1:])
+        in_planes = [jnp.moveaxis(x, -1, 1) for x in (l, *xs)]
+        results = function(PLANES, in_planes[0], scale[:, None, None], *in_planes[1:])
         return jax.tree.map(lambda y: y if y.ndim == 1 else jnp.moveaxis(y, 1, -1), results)
 
     return jax.lax.platform_dependent(l, scale, *xs, cpu=partial(function, PIXELS), default=planes)
@@ -183,15 +183,15 @@ def pulled_back(
 
 
 def _save(l: jax.Array, scale: jax.Array, x: jax.Array, radius: int, eps: float) -> tuple[jax.Array, Any]:
-    def both(plane: Plane, l: jax.Array, scale: jax.Array, x: jax.Array) -> tuple[jax.Array, jax.Array]:
+    def value_and_covariance(plane: Plane, l: jax.Array, scale: jax.Array, x: jax.Array) -> tuple[jax.Array, jax.Array]:
         y, covariance = filtered(_boxes(plane, l, radius), eps, l, scale, x)
         return y.astype(x.dtype), covariance.astype(x.dtype)
 
-    y, covariance = _in_planes_or_pixels(both, l, scale, x)
+    y, covariance = _in_planes_or_pixels(value_and_covariance, l, scale, x)
     return y, (l, scale, x, covariance)
 
 
-def _pull_back(radius: int, eps: float, saved: Any, dy: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
+def _pull_back(radius: int, eps: float, residuals: Any, dy: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
     def gradients(
         plane: Plane, l: jax.Array, scale: jax.Array, x: jax.Array, covariance: jax.Array, dy: jax.Array
     ) -> tuple[jax.Array, jax.Array, jax.Array]:
@@ -199,7 +199,7 @@ def _pull_back(radius: int, eps: float, saved: Any, dy: jax.Array) -> tuple[jax.
         dx, dscale, dl = pulled_back(boxes, eps, l, scale, x, dy, covariance)
         return dl().astype(l.dtype), jnp.sum(dscale, (0, *plane)), dx.astype(dy.dtype)
 
-    l, scale, x, covariance = saved
+    l, scale, x, covariance = residuals
     return _in_planes_or_pixels(gradients, l, scale, x, covariance, dy)
 
 

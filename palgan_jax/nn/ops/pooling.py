@@ -32,8 +32,8 @@ def _combine(x: jax.Array, operation: Callable[[jax.Array, jax.Array], jax.Array
     """Combines the pixels of all windows of 3 x 3 that fit, every `stride` pixels."""
     for axis in (1, 2):
         reach = (x.shape[axis] - 3) // stride * stride + 1
-        first, *others = (jax.lax.slice_in_dim(x, i, i + reach, stride, axis) for i in range(3))
+        first, *parts = (jax.lax.slice_in_dim(x, i, i + reach, stride, axis) for i in range(3))
         x = first
-        for other in others:
-            x = operation(x, other)
+        for part in parts:
+            x = operation(x, part)
     return x

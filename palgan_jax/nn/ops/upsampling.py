@@ -64,12 +64,12 @@ def _upsample_by_sums(x: jax.Array) -> jax.Array:
 
 def _upsample_transposed(_: Any, g: jax.Array) -> tuple[jax.Array]:
     height, width = g.shape[1:3]
-    around = padded(g, (0, 0), (1, 1), (1, 1), (0, 0))
+    neighborhood = padded(g, (0, 0), (1, 1), (1, 1), (0, 0))
     x: Any = 0.0
     for j, by_column in enumerate(_weights_in_neighbors(width // 2)):
         for i, by_row in enumerate(_weights_in_neighbors(height // 2)):
             weight = by_row[:, None, None] * by_column[:, None]  # (H, W, 1)
-            x += weight * around[:, i : i + height : 2, j : j + width : 2].astype(jnp.float32)
+            x += weight * neighborhood[:, i : i + height : 2, j : j + width : 2].astype(jnp.float32)
     return (x.astype(g.dtype),)
 
 
@@ -86,9 +86,9 @@ def _weights_of_neighbors(size: int) -> np.ndarray:
 
 def _weights_in_neighbors(size: int) -> np.ndarray:
     """Returns the weights (4, N) of pixel n in pixels 2n - 1 to 2n + 2 of the doubled axis."""
-    before, own, after = _weights_of_neighbors(size)
+    previous, center, following = _weights_of_neighbors(size)
     zero = np.zeros(1, np.float32)
-    return np.stack([np.append(zero, after[:-1, 1]), own[:, 0], own[:, 1], np.append(before[1:, 0], zero)])
+    return np.stack([np.append(zero, following[:-1, 1]), center[:, 0], center[:, 1], np.append(previous[1:, 0], zero)])
 
 
 def convolve_upsampled(x: Picture, kernel: jax.Array) -> jax.Array:

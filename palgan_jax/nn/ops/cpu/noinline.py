@@ -32,5 +32,5 @@ def correlate(x: jax.Array, weights: np.ndarray, axis: int, step: int = 1) -> ja
 def _correlate(x: jax.Array, *, weights: tuple[float, ...], axis: int, step: int) -> jax.Array:
     size = x.shape[axis] - (len(weights) - 1) * step
     slices = (jax.lax.slice_in_dim(x, i * step, i * step + size, 1, axis) for i in range(len(weights)))
-    first, *others = [part * weight for part, weight in zip(slices, weights, strict=True)]
-    return sum(others, first)
+    first, *rest = [part * weight for part, weight in zip(slices, weights, strict=True)]
+    return sum(rest, first)

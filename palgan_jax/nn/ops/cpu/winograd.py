@@ -55,8 +55,8 @@ def is_faster(x: Sequence[int], kernel: Sequence[int], stride: int, padding: tup
         return False
     if stride == 2:
         return taps == (3, 3) and (channels[0] < 8 or x[1] * x[2] <= 100**2)
-    same = stride == 1 and padding == (taps[0] // 2, taps[1] // 2)
-    return same and taps in TAPS and (taps == (1, 1) or min(channels) >= WIDE["forward"])
+    is_same_size = stride == 1 and padding == (taps[0] // 2, taps[1] // 2)
+    return is_same_size and taps in TAPS and (taps == (1, 1) or min(channels) >= WIDE["forward"])
 
 
 def is_kernel_gradient_faster(kernel: Sequence[int]) -> bool:

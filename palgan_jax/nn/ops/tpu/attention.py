@@ -40,8 +40,8 @@ def _save(q: jax.Array, k: jax.Array, v: jax.Array, mesh: Mesh) -> tuple[jax.Arr
     return on_each_chip(mesh, partial(_run, mesh), q, k, v, shared=()), (q, k, v)
 
 
-def _pull_back(mesh: Mesh, saved: Any, g: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
-    return on_each_chip(mesh, partial(_run_back, mesh), *saved, g, shared=())
+def _pull_back(mesh: Mesh, residuals: Any, g: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
+    return on_each_chip(mesh, partial(_run_back, mesh), *residuals, g, shared=())
 
 
 attend.defvjp(_save, _pull_back)

@@ -41,8 +41,10 @@ def _save(l: jax.Array, scale: jax.Array, x: Picture, radius: int, eps: float, m
     return _turned_back(y, packed_columns(x)), (l, scale, x)
 
 
-def _pull_back(radius: int, eps: float, mesh: Mesh, saved: Any, dy: Picture) -> tuple[jax.Array, jax.Array, Picture]:
-    l, scale, x = saved
+def _pull_back(
+    radius: int, eps: float, mesh: Mesh, residuals: Any, dy: Picture
+) -> tuple[jax.Array, jax.Array, Picture]:
+    l, scale, x = residuals
     dx, dscale = _run(_pull, radius, eps, mesh, _turned(l), scale, _turned(x), _turned(dy))
     # Training has no use for the gradient of l, and the compiler leaves it out.
     _, of_l = jax.vjp(lambda l: pack(regress(l, scale, unpack(x), radius, eps), packed_columns(x)), l)
@@ -74,14 +76,14 @@ def _run(
 ) -> Any:
     """Runs a kernel on pictures (B, W, C, H), some channels of one picture at a time; returns its results."""
     _, width, channels, height = xs[0].shape
-    some = _some_channels(channels)
-    picture = pl.BlockSpec((1, width, some, height), lambda b, c: (b, 0, c, 0))
+    group = _some_channels(channels)
+    picture = pl.BlockSpec((1, width, group, height), lambda b, c: (b, 0, c, 0))
     places = {
         "l": pl.BlockSpec((1, width, 1, height), lambda b, c: (b, 0, 0, 0)),
-        "scale": pl.BlockSpec((some, 1), lambda b, c: (c, 0)),
+        "scale": pl.BlockSpec((group, 1), lambda b, c: (c, 0)),
         "shares": pl.BlockSpec((width, 1, height), lambda b, c: (0, 0, 0)),
         "ones": pl.BlockSpec((height, height), lambda b, c: (0, 0)),
-        "sums": pl.BlockSpec((1, some, height), lambda b, c: (b, c, 0)),
+        "sums": pl.BlockSpec((1, group, height), lambda b, c: (b, c, 0)),
     }
     kinds = [picture, places["sums"]][: len(xs)]  # of results
 
@@ -95,7 +97,7 @@ def _run(
             bytes_accessed=sum(a.size * a.dtype.itemsize for a in (l, *arguments, *results)),
         )  # fmt: skip
         return kernel(
-            partial(body, radius, eps), mesh, grid=(len(x), channels // some),
+            partial(body, radius, eps), mesh, grid=(len(x), channels // group),
             in_specs=[places["l"], *[picture] * len(xs), *(places[name] for name in ("scale", "shares", "ones"))],
             out_specs=kinds, out_shape=results, cost_estimate=cost,
         )(l, *arguments)  # fmt: skip

@@ -33,8 +33,8 @@ def tiled(size: int, tile: int) -> int:
 
 def on_each_chip(mesh: Mesh, function: Callable[..., Any], *pictures: jax.Array, shared: tuple[jax.Array, ...]) -> Any:
     """Calls function(*pictures, *shared) on each chip for its own pictures; its results have the batch first too."""
-    split, whole = PartitionSpec(mesh.axis_names), PartitionSpec()
-    specs = (*[split] * len(pictures), *[whole] * len(shared))
+    split, replicas = PartitionSpec(mesh.axis_names), PartitionSpec()
+    specs = (*[split] * len(pictures), *[replicas] * len(shared))
     return jax.shard_map(function, mesh=mesh, in_specs=specs, out_specs=split, check_vma=False)(*pictures, *shared)
 
 
