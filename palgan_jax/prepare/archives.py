@@ -109,11 +109,11 @@ def check_addresses(usable: dict[str, UsableArchive], folder: Path) -> None:
 def check_room(picture_set: PictureSet, splits: Sequence[Split], usable: dict[str, UsableArchive], folder: Path) -> int:
     """Computes how many bytes the work needs at most in `folder`, which exists. Raises UserError where it has fewer."""
     sizes = [sum(usable[archive.file].size for archive in split.archives) for split in splits]
-    needed = round(sum(sizes) * RECORDS) + (max(sizes, default=0) if picture_set.unpacked else 0)
-    needed += sum(entry.size for entry in usable.values() if entry.path is None)
-    purpose = f"preparing {picture_set.title} takes up to {in_words(needed)}"
-    need_room(folder, needed, purpose, "make room, or name another place with --data-dir")
-    return needed
+    size = round(sum(sizes) * RECORDS) + (max(sizes, default=0) if picture_set.unpacked else 0)
+    size += sum(entry.size for entry in usable.values() if entry.path is None)
+    purpose = f"preparing {picture_set.title} takes up to {in_words(size)}"
+    need_room(folder, size, purpose, "make room, or name another place with --data-dir")
+    return size
 
 
 class _NotUsable(Exception):
@@ -139,8 +139,8 @@ def _check(archive: Archive, path: Path) -> UsableArchive:
 
 def _beginning(archive: Archive, path: Path) -> str:
     """Describes an unfinished download of a missing archive, whose name is a longer one; else returns its size."""
-    for other in sorted(path.parent.glob(f"{path.name}.*")):
-        return f"{other.name} is there, with {other.stat().st_size:,} of {_size(archive)} bytes"
+    for part in sorted(path.parent.glob(f"{path.name}.*")):
+        return f"{part.name} is there, with {part.stat().st_size:,} of {_size(archive)} bytes"
     return in_words(archive.size or 0)
 
 

@@ -93,7 +93,7 @@ def _builder_of_one_split(picture_set: PictureSet, split: Split, archives: dict[
     parent: Any = tfds.builder_cls(name)
     configs = [copy.copy(config) for config in parent.BUILDER_CONFIGS if config.name == config_name]
     for config in configs:
-        config.splits = [one for one in config.splits if one.name == split.name]
+        config.splits = [entry for entry in config.splits if entry.name == split.name]
     downloads = any(archives[archive.file].path is None for archive in split.archives)
     members = archives[split.archives[0].file].members or split.pictures
     checksums = _checksums(parent.url_infos or {}, archives)
@@ -165,12 +165,12 @@ def _checksums(published: dict[str, Any], archives: dict[str, UsableArchive]) ->
     """
     from tensorflow_datasets.core.download.checksums import compute_url_info
 
-    own = {
+    from_files = {
         entry.archive.url: compute_url_info(entry.path)
         for entry in archives.values()
         if entry.path is not None and entry.archive.url and entry.size != entry.archive.size
     }
-    return {**published, **own}
+    return {**published, **from_files}
 
 
 def put_together(picture_set: PictureSet, splits: Sequence[Split], workplace: Path, data_dir: Path) -> Path:
@@ -179,20 +179,20 @@ def put_together(picture_set: PictureSet, splits: Sequence[Split], workplace: Pa
     It may be interrupted at any place and called again: a split's own `dataset_info.json` stays until the end.
     """
     parts = [find_prepared(workplace / split.name, picture_set.builder) for split in splits]
-    whole = workplace / "whole"
-    whole.mkdir(exist_ok=True)
+    set_folder = workplace / "whole"
+    set_folder.mkdir(exist_ok=True)
     infos = []
     for part in parts:
         assert part is not None, "put_together needs finished splits"
         infos.append(read_info(part))
         for file in part.iterdir():
             if file.name != INFO:
-                file.replace(whole / file.name)
-    info = infos[0] | {"splits": [entry for one in infos for entry in one["splits"]]}
-    write_info(whole, info)
+                file.replace(set_folder / file.name)
+    info = infos[0] | {"splits": [entry for split_info in infos for entry in split_info["splits"]]}
+    write_info(set_folder, info)
     target = data_dir / picture_set.builder / info["version"]
     try:
-        whole.rename(target)
+        set_folder.rename(target)
     except OSError as error:
         raise UserError(
             f"{target} cannot be made ({one_line(error)}): move what is there, and give the same command again."

@@ -71,8 +71,8 @@ def _run_photographs(args: argparse.Namespace) -> int:
     from palgan_jax.prepare.photographs import make_photographs
 
     folder = _data_dir(args.data_dir or "photos")
-    given = _manual_dir(args.manual_dir, folder) if args.manual_dir else None
-    make_photographs(folder, given, read_packages(), read_photographs())
+    package_folder = _manual_dir(args.manual_dir, folder) if args.manual_dir else None
+    make_photographs(folder, package_folder, read_packages(), read_photographs())
     log.info("%s is ready: folder:%s and folder:%s", folder, folder / "train", folder / "val")
     return 0
 
@@ -153,17 +153,17 @@ def _build(picture_set: PictureSet, manual_dir: Path, data_dir: Path) -> Path:
 
     set_folder = data_dir / picture_set.builder
     finished = build.finished_splits(picture_set, set_folder / UNFINISHED)
-    remaining = [split for split in splits_to_make(picture_set, manual_dir) if split not in finished]
-    archives = find_archives(picture_set, remaining, manual_dir)
+    unfinished = [split for split in splits_to_make(picture_set, manual_dir) if split not in finished]
+    archives = find_archives(picture_set, unfinished, manual_dir)
     log_archives(archives)
     check_addresses(archives, manual_dir)
     with workplace(set_folder) as work:
         build.clear_unfinished(picture_set, work)
-        room = check_room(picture_set, remaining, archives, data_dir)
+        room = check_room(picture_set, unfinished, archives, data_dir)
         log.info("%s goes to %s and takes up to %s there", picture_set.title, data_dir, in_words(room))
         for split in finished:
             log.info("%s: finished before", split.name)
-        for split in remaining:
+        for split in unfinished:
             build.build_split(picture_set, split, archives, manual_dir, work)
-        splits = [split for split in picture_set.splits if split in finished or split in remaining]
+        splits = [split for split in picture_set.splits if split in finished or split in unfinished]
         return build.put_together(picture_set, splits, work, data_dir)

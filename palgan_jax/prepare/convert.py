@@ -34,15 +34,15 @@ def convert(folder: Path) -> None:
             f"{folder} lacks {len(missing)} of its {len(old)} TFRECORD files, {missing[0]} among them: "
             "copy the set again."
         )
-    remaining = [(source, target) for source, target in zip(old, new, strict=True) if not _is_done(folder, target)]
-    needed = sum((folder / source.name).stat().st_size for source, _ in remaining)
-    need_room(folder, needed, f"the ArrayRecord files take {in_words(needed)}")
-    with Progress("converting", len(old), done=len(old) - len(remaining), unit="shard") as progress:
-        for source, target in remaining:
+    todo = [(source, target) for source, target in zip(old, new, strict=True) if not _is_done(folder, target)]
+    size = sum((folder / source.name).stat().st_size for source, _ in todo)
+    need_room(folder, size, f"the ArrayRecord files take {in_words(size)}")
+    with Progress("converting", len(old), done=len(old) - len(todo), unit="shard") as progress:
+        for source, target in todo:
             _convert_shard(folder, source, target)
             progress.advance()
-    others = info.get("alternativeFileFormats", [])
-    write_info(folder, info | {"alternativeFileFormats": [*others, ARRAY_RECORD]})
+    formats = info.get("alternativeFileFormats", [])
+    write_info(folder, info | {"alternativeFileFormats": [*formats, ARRAY_RECORD]})
 
 
 def _is_done(folder: Path, shard: Shard) -> bool:

@@ -24,7 +24,7 @@ def download(
     size: int,
     digest: str,
     progress: Callable[[int], None],
-    otherwise: str = "get the file by other means and name its folder with --manual-dir",
+    remedy: str = "get the file by other means and name its folder with --manual-dir",
 ) -> None:
     """Downloads a file to `path`, whole or not at all; goes on with what an interrupted download has left.
 
@@ -34,20 +34,20 @@ def download(
       size: in bytes.
       digest: SHA-256 or SHA-512, in hexadecimal digits.
       progress: is called with numbers of bytes; negative where what was counted has to come again.
-      otherwise: what else can be done, for the error.
+      remedy: what else can be done, for the error.
 
     Raises:
       UserError: no address has the file, with the reason of each; or it cannot be written.
     """
     part, problems = beginning(path), []
     for address in addresses:
-        fresh = False
+        is_fresh = False
         while True:
-            before = _length(part)
+            size_before = _length(part)
             problem = _fetch(address, part, size, progress)
-            now = _length(part)
-            if now < size:
-                if now <= before:
+            size_now = _length(part)
+            if size_now < size:
+                if size_now <= size_before:
                     break
                 continue
             if has_digest(part, digest):
@@ -55,13 +55,13 @@ def download(
                 return
             problem = "it is another file"
             part.unlink()
-            progress(-now)
-            if fresh or not before:
+            progress(-size_now)
+            if is_fresh or not size_before:
                 break
-            fresh = True  # what lay there may have been the beginning of another file
+            is_fresh = True  # what lay there may have been the beginning of another file
         problems.append(f"{address} ({problem})")
     raise UserError(
-        f"{path.name} cannot be downloaded: {', '.join(problems)}: give the same command again later, or {otherwise}."
+        f"{path.name} cannot be downloaded: {', '.join(problems)}: give the same command again later, or {remedy}."
     )
 
 
@@ -71,30 +71,30 @@ def _length(part: Path) -> int:
 
 def _fetch(address: str, part: Path, size: int, progress: Callable[[int], None]) -> str:
     """Appends what is missing to `part`, as far as it comes; returns why it ended. Raises UserError on a full disk."""
-    done = _length(part)
-    if done >= size:
+    size_now = _length(part)
+    if size_now >= size:
         return ""
-    headers = {"User-Agent": f"palgan/{__version__}"} | ({"Range": f"bytes={done}-"} if done else {})
+    headers = {"User-Agent": f"palgan/{__version__}"} | ({"Range": f"bytes={size_now}-"} if size_now else {})
     try:
         response = urllib.request.urlopen(urllib.request.Request(address, headers=headers), timeout=_TIMEOUT)
     except (OSError, http.client.HTTPException) as error:
         return _reason(error)
     with response:
-        if done and response.status != http.HTTPStatus.PARTIAL_CONTENT:  # a server that sends whole files only
+        if size_now and response.status != http.HTTPStatus.PARTIAL_CONTENT:  # a server that sends whole files only
             part.unlink()
-            progress(-done)
-            done = 0
+            progress(-size_now)
+            size_now = 0
         try:
             with part.open("ab") as file:
-                while done < size:
+                while size_now < size:
                     try:
-                        block = response.read(min(_BLOCK, size - done))
+                        block = response.read(min(_BLOCK, size - size_now))
                     except (OSError, http.client.HTTPException) as error:
                         return _reason(error)
                     if not block:
                         return "the connection ended early"
                     file.write(block)
-                    done += len(block)
+                    size_now += len(block)
                     progress(len(block))
         except OSError as error:
             raise UserError(f"{part} cannot be written ({one_line(error)}): make room, and try again.") from error

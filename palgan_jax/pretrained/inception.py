@@ -60,11 +60,11 @@ class _BlockA(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        five = _conv(_conv(x, "branch5x5_1", 48), "branch5x5_2", 64, 5)
-        three = _conv(_conv(x, "branch3x3dbl_1", 64), "branch3x3dbl_2", 96, 3)
-        three = _conv(three, "branch3x3dbl_3", 96, 3)
+        branch_5x5 = _conv(_conv(x, "branch5x5_1", 48), "branch5x5_2", 64, 5)
+        branch_3x3 = _conv(_conv(x, "branch3x3dbl_1", 64), "branch3x3dbl_2", 96, 3)
+        branch_3x3 = _conv(branch_3x3, "branch3x3dbl_3", 96, 3)
         pooled = _conv(average_pool(x), "branch_pool", self.pool)
-        return jnp.concatenate([_conv(x, "branch1x1", 64), five, three, pooled], axis=-1)
+        return jnp.concatenate([_conv(x, "branch1x1", 64), branch_5x5, branch_3x3, pooled], axis=-1)
 
 
 class _BlockB(nn.Module):
@@ -99,10 +99,10 @@ class _BlockD(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        three = _conv(_conv(x, "branch3x3_1", 192), "branch3x3_2", 320, 3, stride=2)
+        branch_3x3 = _conv(_conv(x, "branch3x3_1", 192), "branch3x3_2", 320, 3, stride=2)
         seven = _conv(_conv(x, "branch7x7x3_1", 192), "branch7x7x3_2", 192, (1, 7))
         seven = _conv(_conv(seven, "branch7x7x3_3", 192, (7, 1)), "branch7x7x3_4", 192, 3, stride=2)
-        return jnp.concatenate([three, seven, halving_max_pool(x)], axis=-1)
+        return jnp.concatenate([branch_3x3, seven, halving_max_pool(x)], axis=-1)
 
 
 class _BlockE(nn.Module):
@@ -112,12 +112,12 @@ class _BlockE(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        three = _conv(x, "branch3x3_1", 384)
+        branch_3x3 = _conv(x, "branch3x3_1", 384)
         double = _conv(_conv(x, "branch3x3dbl_1", 448), "branch3x3dbl_2", 384, 3)
         branches = [
             _conv(x, "branch1x1", 320),
-            _conv(three, "branch3x3_2a", 384, (1, 3)),
-            _conv(three, "branch3x3_2b", 384, (3, 1)),
+            _conv(branch_3x3, "branch3x3_2a", 384, (1, 3)),
+            _conv(branch_3x3, "branch3x3_2b", 384, (3, 1)),
             _conv(double, "branch3x3dbl_3a", 384, (1, 3)),
             _conv(double, "branch3x3dbl_3b", 384, (3, 1)),
             _conv(self.pool(x), "branch_pool", 192),

@@ -93,8 +93,8 @@ def _inception_shapes() -> Shapes:
 def _inception_from_torch(state: Arrays) -> dict[str, np.ndarray]:
     arrays = {}
     for module in {name.rpartition("/")[0] for name in _inception_shapes()}:
-        theirs = module.replace("/", ".")
-        arrays |= _folded(state, module, f"{theirs}.conv", f"{theirs}.bn", inception.BATCH_NORM_EPS)
+        torch_module = module.replace("/", ".")
+        arrays |= _folded(state, module, f"{torch_module}.conv", f"{torch_module}.bn", inception.BATCH_NORM_EPS)
     return arrays
 
 
@@ -173,7 +173,7 @@ def _linear_shapes(network: str) -> Shapes:
 
 def _linear_from_torch(state: Arrays) -> dict[str, np.ndarray]:
     names = {f"lin{i}/weight": f"lin{i}.model.1.weight" for i in range(5)}
-    return {ours: state[theirs].reshape(-1) for ours, theirs in names.items() if theirs in state}
+    return {name: state[torch_name].reshape(-1) for name, torch_name in names.items() if torch_name in state}
 
 
 TORCHVISION = "https://download.pytorch.org/models/"
@@ -295,9 +295,9 @@ def checked(kind: str, arrays: Arrays, source: str, shapes: Shapes | None = None
         module, _, part = name.rpartition("/")
         array = arrays.get(name)
         if array is None or array.shape != shape:
-            has = "has none" if array is None else f"has one of shape {array.shape}"
+            form = "has none" if array is None else f"has one of shape {array.shape}"
             raise UserError(
-                f"{source} is not {KINDS[kind].title}, whose {module} needs a {part} of shape {shape} and here {has}: "
+                f"{source} is not {KINDS[kind].title}, whose {module} needs a {part} of shape {shape} and here {form}: "
                 f"get {KINDS[kind].file}."
             )
         if not np.isfinite(array).all():

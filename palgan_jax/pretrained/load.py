@@ -31,8 +31,8 @@ def load_vgg16(path: str | os.PathLike[str] | None = None, *, through: str = "co
     names = [name for name, _ in VGG16_CONVS]
     if through not in names:
         raise ValueError(f"through must be among conv1_1 .. conv5_3, got {through!r}")
-    kept = names[: names.index(through) + 1]
-    shapes = {name: shape for name, shape in KINDS["vgg16"].shapes().items() if name.partition("/")[0] in kept}
+    modules = names[: names.index(through) + 1]
+    shapes = {name: shape for name, shape in KINDS["vgg16"].shapes().items() if name.partition("/")[0] in modules}
     if path is None:
         arrays = {
             name: array
@@ -74,21 +74,21 @@ def load_efficientnet_lite0(path: str | os.PathLike[str] | None = None) -> Any:
     return _tree(checked(kind, KINDS[kind].from_torch(state), str(path)))
 
 
-def _load(kind: str, otherwise: str = "") -> dict[str, np.ndarray]:
+def _load(kind: str, remedy: str = "") -> dict[str, np.ndarray]:
     """Loads the arrays of a kind from the store, else from its package. Raises UserError where neither has them.
 
-    `otherwise`: what else than getting them a person can do.
+    `remedy`: what else than getting them a person can do.
     """
     arrays = read_stored(kind)
     if arrays is not None:
         return arrays
-    about, package = KINDS[kind], KINDS[kind].package
+    entry, package = KINDS[kind], KINDS[kind].package
     if package is not None and has_package(package):
         return read_package(kind)
     install = f", or install {package.name} with `{package.install}`" if package is not None else ""
     raise UserError(
-        f"there are no weights of {about.title} ({about.needed_by}): get {about.file} and run `palgan weights import "
-        f"{about.file}`{install}{otherwise}."
+        f"there are no weights of {entry.title} ({entry.needed_by}): get {entry.file} and run `palgan weights import "
+        f"{entry.file}`{install}{remedy}."
     )
 
 

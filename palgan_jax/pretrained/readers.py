@@ -240,14 +240,14 @@ def _read_torch_legacy(file: IO[bytes], path: Path, prefix: Prefix) -> dict[str,
         if magic != 0x1950A86A20F9469CFC6C:
             raise UserError(f"{path} is neither a PyTorch state dict nor a safetensors file: give one of those.")
         tensors = _tensors(tree, path, prefix)
-        needed = {t.storage.key: t.storage for t in tensors.values()}
+        storages = {t.storage.key: t.storage for t in tensors.values()}
         sizes = {s.key: s.dtype.itemsize for s in _storages(tree)}
         data: dict[str, bytes] = {}
         for key in map(str, keys):
             length = struct.unpack("<q", file.read(8))[0] * sizes[key]
             if length < 0:
                 raise pickle.UnpicklingError("a storage of negative length")
-            if key in needed:
+            if key in storages:
                 data[key] = file.read(length)
             else:
                 file.seek(length, os.SEEK_CUR)

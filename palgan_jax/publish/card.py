@@ -28,7 +28,7 @@ def model_card(weights: Weights, repository: str, license: str | None, with_onnx
     """Returns the card of a model that is published as OWNER/NAME, with or without model.onnx."""
     from huggingface_hub import EvalResult, ModelCardData
 
-    measured = _measured(weights.metrics)
+    scores = _measured(weights.metrics)
     validation = weights.config.get("data", {}).get("val") or "pictures kept aside"
     results = [
         EvalResult(
@@ -40,14 +40,14 @@ def model_card(weights: Weights, repository: str, license: str | None, with_onnx
             metric_name=METRICS[name].label,
             metric_value=round(value, 6),
         )
-        for name, value in measured.items()
+        for name, value in scores.items()
     ]
     head = ModelCardData(
         license=license,
         library_name="palgan_jax",
         pipeline_tag="image-to-image",
         tags=[*_TAGS, *(["onnx"] if with_onnx else [])],
-        metrics=list(measured) or None,
+        metrics=list(scores) or None,
         model_name=repository.partition("/")[2] if results else None,
         eval_results=results or None,
     )
@@ -67,11 +67,11 @@ def model_card(weights: Weights, repository: str, license: str | None, with_onnx
 
 
 def _use(weights: Weights, repository: str, with_onnx: bool) -> list[str]:
-    how = ": a palette is predicted, or given by you, and the photograph is painted with it"
-    how = how if weights.config.get("model") == "palgan" else ""
+    purpose = ": a palette is predicted, or given by you, and the photograph is painted with it"
+    purpose = purpose if weights.config.get("model") == "palgan" else ""
     parts = [
         f"# {repository.partition('/')[2]}",
-        f"Colorizes gray photographs{how} (PalGAN; Wang et al., ECCV 2022).",
+        f"Colorizes gray photographs{purpose} (PalGAN; Wang et al., ECCV 2022).",
         "## Use",
         f"With palgan_jax and its extra `hub`:\n\n```\npalgan colorize old --output colored "
         f"--checkpoint hf:{repository}\n```",
@@ -111,14 +111,14 @@ def _measured(metrics: Mapping[str, float | None]) -> dict[str, float]:
     return {name: float(values[name]) for name in names}
 
 
-def _table(metrics: Mapping[str, float | None], measured: Mapping[str, float]) -> str:
+def _table(metrics: Mapping[str, float | None], scores: Mapping[str, float]) -> str:
     """Returns a table of the results, with those of the rivals that were measured beside them."""
-    columns = [suffix for suffix in RIVALS if any(f"val/{name}{suffix}" in metrics for name in measured)]
+    columns = [suffix for suffix in RIVALS if any(f"val/{name}{suffix}" in metrics for name in scores)]
     rows = [["", "this model", *(RIVALS[suffix] for suffix in columns)], ["---"] * (2 + len(columns))]
-    for name, value in measured.items():
+    for name, value in scores.items():
         row = METRICS[name]
-        others = [metrics.get(f"val/{name}{suffix}") for suffix in columns]
-        numbers = ["" if x is None else f"{x:.{row.decimals}f}" for x in (value, *others)]
+        rivals = [metrics.get(f"val/{name}{suffix}") for suffix in columns]
+        numbers = ["" if x is None else f"{x:.{row.decimals}f}" for x in (value, *rivals)]
         rows.append([f"{row.label}, {row.direction} is better", *numbers])
     return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 

@@ -34,11 +34,11 @@ def run(args: argparse.Namespace) -> int:
     from palgan_jax.util.text import in_words
 
     weights = find_model(args.checkpoint)
-    done = upload(weights, args.repository, args.license, args.private)
-    print(f"{weights.source} is at {done.address}" + (":" if done.changed else ", as it was already:"))
-    for name, size in done.files.items():
+    uploaded = upload(weights, args.repository, args.license, args.private)
+    print(f"{weights.source} is at {uploaded.address}" + (":" if uploaded.changed else ", as it was already:"))
+    for name, size in uploaded.files.items():
         print(f"  {name:<18}{in_words(size, 1):>10}")
-    for note in done.notes:
+    for note in uploaded.notes:
         print(f"note: {note}")
-    print(f"Load it as {HubName(args.repository)}, or this commit of it as {done.name}.")
+    print(f"Load it as {HubName(args.repository)}, or this commit of it as {uploaded.name}.")
     return ExitCode.FINISHED

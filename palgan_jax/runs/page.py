@@ -96,8 +96,8 @@ def _others(runs: Sequence[Run]) -> list[str]:
 
 
 def _charts(runs: Sequence[Run], names: Sequence[str]) -> str:
-    drawn = (chart(_title(name), [run.curve(name) for run in runs], _levels(runs[0], name)) for name in names)
-    return f'<div class="charts">{body}</div>' if (body := "".join(drawn)) else ""
+    charts = (chart(_title(name), [run.curve(name) for run in runs], _levels(runs[0], name)) for name in names)
+    return f'<div class="charts">{body}</div>' if (body := "".join(charts)) else ""
 
 
 def _title(name: str) -> str:
@@ -112,16 +112,16 @@ def _levels(run: Run, name: str) -> list[tuple[str, float]]:
     """Returns what did without a model, or with one palette for all, at the last validation of a run."""
     if not name.startswith("val/"):
         return []
-    found = ((label, run.curve(f"{name}{suffix}").values) for suffix, label in LEVELS.items())
-    levels = [(label, values[-1]) for label, values in found if values]
+    curves = ((label, run.curve(f"{name}{suffix}").values) for suffix, label in LEVELS.items())
+    levels = [(label, values[-1]) for label, values in curves if values]
     truth = run.curve(f"{name}_truth").values
     return [*levels, *([("truth", truth[-1])] if truth else [])]
 
 
 def _sheets(run: Run) -> str:
-    chosen = [run.sheets[i] for i in evenly(len(run.sheets), SHEETS)]
+    sheets = [run.sheets[i] for i in evenly(len(run.sheets), SHEETS)]
     pictures = (
-        image(_read(path), f"step {step:,}", f"samples of {run.name} at step {step:,}") for step, path in chosen
+        image(_read(path), f"step {step:,}", f"samples of {run.name} at step {step:,}") for step, path in sheets
     )
     return f'<div class="sheets">{"".join(pictures)}</div>'
 

@@ -67,8 +67,8 @@ def read_run(folder: Path, name: str) -> Run:
     rows = [row for row in map(_row, text.splitlines()) if row]
     if not rows:
         raise UserError(f"{folder} has no metrics yet: they come each --config.log_every.")
-    found = ((re.fullmatch(r"step_(\d+)\.png", path.name), path) for path in (folder / "sheets").glob("step_*.png"))
-    sheets = sorted((int(match[1]), path) for match, path in found if match)
+    matches = ((re.fullmatch(r"step_(\d+)\.png", path.name), path) for path in (folder / "sheets").glob("step_*.png"))
+    sheets = sorted((int(match[1]), path) for match, path in matches if match)
     return Run(name, config, rows, sheets, origin)
 
 
