@@ -16,8 +16,8 @@ def jittered(l: jax.Array, tone: jax.Array, strength: float) -> jax.Array:
     """
     gamma, contrast, shift = jnp.moveaxis(tone[:, None, None, None], -1, 0)  # (B, 1, 1, 1) each
     light = jnp.clip(l + 0.5, 1e-3, 1) ** jnp.exp(0.35 * strength * (2 * gamma - 1))
-    changed = (light - 0.5) * (1 + strength * (0.4 * contrast - 0.25)) + 0.06 * strength * (2 * shift - 1)
-    return jnp.clip(changed, -0.5, 0.5)
+    jittered_light = (light - 0.5) * (1 + strength * (0.4 * contrast - 0.25)) + 0.06 * strength * (2 * shift - 1)
+    return jnp.clip(jittered_light, -0.5, 0.5)
 
 
 def recolored(l: jax.Array, c: jax.Array, change: jax.Array, ab_range: float) -> jax.Array:
@@ -32,5 +32,5 @@ def recolored(l: jax.Array, c: jax.Array, change: jax.Array, ab_range: float) ->
     low, high = jnp.log(jnp.asarray(GAINS))
     factor, angle = jnp.exp(low + gain * (high - low)), 2 * jnp.pi * turn
     cosine, sine = factor * jnp.cos(angle), factor * jnp.sin(angle)
-    turned = jnp.stack([cosine * a - sine * b, sine * a + cosine * b], axis=-1)  # (B, H, W, 2)
-    return turned * gamut_share(denormalize_lab(l, turned, ab_range), halvings=6)[..., None]
+    rotated = jnp.stack([cosine * a - sine * b, sine * a + cosine * b], axis=-1)  # (B, H, W, 2)
+    return rotated * gamut_share(denormalize_lab(l, rotated, ab_range), halvings=6)[..., None]

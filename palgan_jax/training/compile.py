@@ -67,18 +67,18 @@ def make_program(config: ConfigDict, mesh: Mesh, phases: Phases) -> Program:
     def init(key: jax.Array) -> TrainState:
         return init_state(key, generator, discriminator, g_tx, d_tx, config.resolution)
 
-    everywhere, split = replicated(mesh), batch_sharding(mesh)
+    on_all, split = replicated(mesh), batch_sharding(mesh)
     abstract = jax.eval_shape(init, jax.random.key(config.seed))
     shardings = state_shardings(mesh, abstract)
     abstract = jax.tree.map(
         lambda leaf, place: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=place), abstract, shardings
     )
-    gathered = everywhere if mesh.shape["fsdp"] > 1 else None
+    parameters = on_all if mesh.shape["fsdp"] > 1 else None
     step = jax.jit(
-        make_train_step(config, generator, discriminator, g_tx, d_tx, gathered),
+        make_train_step(config, generator, discriminator, g_tx, d_tx, parameters),
         donate_argnums=0,
-        in_shardings=(shardings, split, everywhere),
-        out_shardings=(shardings, everywhere),
+        in_shardings=(shardings, split, on_all),
+        out_shardings=(shardings, on_all),
     )
     return Program(generator, abstract, jax.jit(init, out_shardings=shardings, compiler_options=_once()), step)
 

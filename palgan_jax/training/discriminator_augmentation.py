@@ -17,15 +17,15 @@ def moved_and_cut(x: jax.Array, draws: jax.Array) -> jax.Array:
     """
     sides = jnp.asarray(x.shape[1:3])
     reach = [round(FARTHEST * side) for side in x.shape[1:3]]
-    moves = 2 * jnp.asarray(reach) + 1
-    first = moves - 1 - jnp.clip(draws[:, :2] * moves, 0, moves - 1).astype(int)  # (B, 2), of the rows and columns kept
+    count = 2 * jnp.asarray(reach) + 1
+    first = count - 1 - jnp.clip(draws[:, :2] * count, 0, count - 1).astype(int)  # (B, 2), of the rows and columns kept
     center = sides * draws[:, 2:]
 
     def change(picture: jax.Array, first: jax.Array, center: jax.Array) -> jax.Array:
         padded = jnp.pad(picture, [*((side, side) for side in reach), (0, 0)])
-        moved = jax.lax.dynamic_slice(padded, (*first, 0), picture.shape)
+        shifted = jax.lax.dynamic_slice(padded, (*first, 0), picture.shape)
         places = jnp.moveaxis(jnp.indices(picture.shape[:2]), 0, -1) + 0.5  # (H, W, 2)
         is_cut = (jnp.abs(places - center) < HOLE / 2 * sides).all(axis=-1, keepdims=True)
-        return jnp.where(is_cut, 0, moved)
+        return jnp.where(is_cut, 0, shifted)
 
     return jax.vmap(change)(x, first, center)

@@ -30,15 +30,15 @@ class FiniteCheck:
             broken = [name for name, value in values.items() if not math.isfinite(value)]
             if not broken:
                 continue
-            what = f"training is not finite at step {step} ({', '.join(broken)}) and stops"
+            text = f"training is not finite at step {step} ({', '.join(broken)}) and stops"
             if self._restored is not None and step == self._restored[0] + 1:
                 # Losses may be finite where the parameters have grown beyond repair.
                 raise UserError(
-                    f"{what}, right after the checkpoint that it goes on from: remove {self._restored[1]}, so that the "
+                    f"{text}, right after the checkpoint that it goes on from: remove {self._restored[1]}, so that the "
                     "one before it is taken, and lower --config.optim.g_lr and --config.optim.d_lr."
                 )
             raise UserError(
-                f"{what}, with checkpoints of earlier steps alone: lower --config.optim.g_lr and "
+                f"{text}, with checkpoints of earlier steps alone: lower --config.optim.g_lr and "
                 "--config.optim.d_lr, or use --config.precision=float32."
             )
         self._unchecked.clear()

@@ -83,16 +83,16 @@ def loop(run: Run, stop: StopRequest) -> None:
             # and their times leave out what is paused below.
             note = write_metrics(run, metrics) if run.every(spans.log) else ""
             with run.window.paused, jax.transfer_guard("allow"):
-                measured = validate(run) if run.every(spans.eval) else {}
+                scores = validate(run) if run.every(spans.eval) else {}
                 if run.sheets is not None and run.every(spans.sheet):
                     run.writer.draw(run.step, run.sheets.draw(run.step, ema_variables(run.state)))
                 # Saving comes last: a checkpoint holds what was measured of it, and each that is measured is saved, so
                 # that the best one is among them. A run that is killed before this repeats the step and its lines.
-                if run.every(spans.checkpoint) or (measured and run.config.best) or run.step == spans.total:
-                    save(run, measured)
-            done = run.step - run.window.unfinished
-            run.progress.reach(done, note)
-            if sentence := run.outlook.after(done):
+                if run.every(spans.checkpoint) or (scores and run.config.best) or run.step == spans.total:
+                    save(run, scores)
+            steps_done = run.step - run.window.unfinished
+            run.progress.reach(steps_done, note)
+            if sentence := run.outlook.after(steps_done):
                 log.info("%s", sentence)
 
 
@@ -111,20 +111,20 @@ def write_metrics(run: Run, metrics: dict[str, jax.Array]) -> str:
 def validate(run: Run) -> dict[str, float]:
     """Measures the averaged weights and writes a line of the results, which it returns."""
     assert run.validation is not None
-    measured = run.validation.run(ema_variables(run.state))
-    run.writer.write(run.step, measured)
-    log.info("validation:\n%s", validation_table(run.step, measured, run.checkpoints.best))
-    return measured
+    scores = run.validation.run(ema_variables(run.state))
+    run.writer.write(run.step, scores)
+    log.info("validation:\n%s", validation_table(run.step, scores, run.checkpoints.best))
+    return scores
 
 
-def save(run: Run, measured: dict[str, float]) -> None:
+def save(run: Run, scores: dict[str, float]) -> None:
     """Starts to save the state. Raises UserError, and saves nothing, where a step until now was not finite."""
     run.check_lease()
     run.finite.check()
     # Before the checkpoint: a run that goes on from it needs the lines until then.
     run.writer.sync()
     run.workdir.copy()
-    run.checkpoints.save(run.step, run.state, data_position=run.position, config=run.config.to_dict(), metrics=measured)
+    run.checkpoints.save(run.step, run.state, data_position=run.position, config=run.config.to_dict(), metrics=scores)
     run.saved = run.step
 
 
@@ -160,11 +160,11 @@ def save_after(run: Run, failure: Exception) -> None:
 
     Where the pictures are gone and the steps are saved, `failure` gets the exit code of a run that can go on.
     """
-    gone = isinstance(failure, DataStopped)
-    if gone:
+    is_data_gone = isinstance(failure, DataStopped)
+    if is_data_gone:
         run.lost.report(run.pictures.replaced)
     # Processes save together: another one may not have failed, and would not come.
-    if run.step > run.saved and (gone or jax.process_count() == 1):
+    if run.step > run.saved and (is_data_gone or jax.process_count() == 1):
         try:
             save(run, {})
             run.checkpoints.wait()

@@ -72,17 +72,17 @@ def room(mesh: Mesh, *, free: bool = False) -> float | None:
     `free` leaves out what other processes of a CPU's machine take at present.
     """
     device = next((d for d in mesh.devices.flat if d.process_index == jax.process_index()), None)
-    there = None if device is None else memory_of(device, free=free)
+    memory = None if device is None else memory_of(device, free=free)
     # The devices of a CPU share its memory.
     sharing = len(mesh.local_devices) if device is not None and device.platform == "cpu" else 1
-    return None if there is None else USABLE * there / sharing
+    return None if memory is None else USABLE * memory / sharing
 
 
 def check_memory(config: ConfigDict, mesh: Mesh, program: Program) -> None:
     """Raises UserError where a compiled step needs more memory than a device has."""
-    need, there = need_of(program), room(mesh)
-    if need is not None and there is not None and need.total > there:
-        raise too_large(config, mesh, need, there)
+    need, memory = need_of(program), room(mesh)
+    if need is not None and memory is not None and need.total > memory:
+        raise too_large(config, mesh, need, memory)
 
 
 def out_of_memory(error: Exception, config: ConfigDict, program: Program | None = None) -> UserError:
@@ -91,11 +91,11 @@ def out_of_memory(error: Exception, config: ConfigDict, program: Program | None 
     `program` is that of the run, where its step was compiled before the error.
     """
     mesh = make_mesh(**config.mesh)
-    need, there = None if program is None else need_of(program), room(mesh)
+    need, memory = None if program is None else need_of(program), room(mesh)
     if sizes := needed_and_there(str(error)):
         fixed = state_bytes(make_program(config, mesh, Phases(2, 1)).abstract_state)
-        need, there = Need(fixed, max(sizes[0] - fixed, 0.0)), sizes[1]
-    return too_large(config, mesh, need, there)
+        need, memory = Need(fixed, max(sizes[0] - fixed, 0.0)), sizes[1]
+    return too_large(config, mesh, need, memory)
 
 
 def fitting_batch(config: ConfigDict, mesh: Mesh, most: int) -> int:
@@ -126,72 +126,72 @@ def fitting_batch(config: ConfigDict, mesh: Mesh, most: int) -> int:
 
     smallest = need_at(least)
     # Only here, since a compiler keeps some of a CPU's memory.
-    there = room(mesh, free=True)
-    if there is None:
+    memory = room(mesh, free=True)
+    if memory is None:
         raise UserError("these devices do not say how much memory they have: leave out --fit.")
-    there *= SPARE if mesh.devices.flat[0].platform == "cpu" else 1.0
+    memory *= SPARE if mesh.devices.flat[0].platform == "cpu" else 1.0
     batch = largest_batch(
-        lambda size: smallest if size == least else need_at(size), there, least, config.batch_size, most
+        lambda size: smallest if size == least else need_at(size), memory, least, config.batch_size, most
     )
     log.info(
         "a batch of %d is the largest that fits into %s a device; learning rates stay as they are",
-        batch, in_words(there),
+        batch, in_words(memory),
     )  # fmt: skip
     return batch
 
 
-def too_large(config: ConfigDict, mesh: Mesh, need: Need | None, there: float | None) -> UserError:
+def too_large(config: ConfigDict, mesh: Mesh, need: Need | None, memory: float | None) -> UserError:
     """Returns the sentence for a step that does not fit, with the settings that would by its own figures."""
-    if need is None or there is None:
+    if need is None or memory is None:
         return UserError(
             "the training step needs more memory than there is: lower --config.batch_size, raise --config.accumulate, "
             "or lower --config.resolution or --config.net.width."
         )
     # What the machine has may be taken by others: then half of the need is aimed at.
-    aim = there if need.total > there else need.total / 2
-    has = f"there are {in_words(there)}" if need.total > there else "that much is not free"
+    aim = memory if need.total > memory else need.total / 2
+    availability = f"there are {in_words(memory)}" if need.total > memory else "that much is not free"
     settings = fitting(config, mesh.size, need, aim)
     advice = ", or ".join(settings) or "a smaller batch, resolution and width together"
     return UserError(
         f"the training step needs {in_words(need.total)} a device ({in_words(need.fixed)} of them whatever the batch), "
-        f"and {has}: by these figures {advice} would fit."
+        f"and {availability}: by these figures {advice} would fit."
     )
 
 
-def fitting(config: ConfigDict, devices: int, need: Need, there: float) -> list[str]:
+def fitting(config: ConfigDict, devices: int, need: Need, memory: float) -> list[str]:
     """Returns the settings, each by itself, with which a step of this need would fit into so many bytes.
 
     What grows with the batch does so with its parts, with the area of the pictures and with the width; the state with
     the square of the width. With parts, the sum of the gradients is kept, which takes a quarter of the state.
     """
     settings, least = [], devices * config.accumulate
-    batch = int((there - need.fixed) / max(need.working, 1.0) * config.batch_size) // least * least
+    batch = int((memory - need.fixed) / max(need.working, 1.0) * config.batch_size) // least * least
     if batch >= least:
         settings.append(f"--config.batch_size={batch}")
     for parts in range(config.accumulate + 1, config.batch_size // devices + 1):
         shrunk = need.working * config.accumulate / parts
-        if config.batch_size % (parts * devices) == 0 and 1.25 * need.fixed + shrunk <= there:
+        if config.batch_size % (parts * devices) == 0 and 1.25 * need.fixed + shrunk <= memory:
             settings.append(f"--config.accumulate={parts}")
             break
     for resolution in range(config.resolution - 64, 0, -64):
-        if need.fixed + need.working * (resolution / config.resolution) ** 2 <= there:
+        if need.fixed + need.working * (resolution / config.resolution) ** 2 <= memory:
             settings.append(f"--config.resolution={resolution}")
             break
     for halvings in (1, 2, 3):
-        if need.fixed / 4**halvings + need.working / 2**halvings <= there:
-            width, other = config.net.width / 2**halvings, config.discriminator.width / 2**halvings
-            settings.append(f"--config.net.width={width:g} with --config.discriminator.width={other:g}")
+        if need.fixed / 4**halvings + need.working / 2**halvings <= memory:
+            width, discriminator_width = config.net.width / 2**halvings, config.discriminator.width / 2**halvings
+            settings.append(f"--config.net.width={width:g} with --config.discriminator.width={discriminator_width:g}")
             break
     return settings
 
 
-def largest_batch(need_at: Callable[[int], float], there: float, least: int, first: int, most: int) -> int:
-    """Returns the largest batch, a multiple of `least` and at most `most`, whose step needs at most `there` bytes.
+def largest_batch(need_at: Callable[[int], float], memory: float, least: int, first: int, most: int) -> int:
+    """Returns the largest batch, a multiple of `least` and at most `most`, whose step needs at most `memory` bytes.
 
     Args:
       need_at: compiles the step of a batch and returns what it needs; called COMPILATIONS times at most, and for the
         batch that is returned.
-      there: bytes.
+      memory: bytes.
       least: the smallest batch.
       first: a batch to begin with, of which no harm is known.
       most: the largest batch of use.
@@ -199,19 +199,19 @@ def largest_batch(need_at: Callable[[int], float], there: float, least: int, fir
     Raises UserError where `least` does not fit either.
     """
     most = max(most // least * least, least)
-    known = {least: need_at(least)}
-    if known[least] > there:
+    needs = {least: need_at(least)}
+    if needs[least] > memory:
         raise UserError(
-            f"a batch of {least} needs {in_words(known[least])} a device and there are {in_words(there)}: lower "
+            f"a batch of {least} needs {in_words(needs[least])} a device and there are {in_words(memory)}: lower "
             "--config.resolution or --config.net.width."
         )
     candidate = min(max(first // least, 2) * least, most)
-    while candidate not in known and len(known) < COMPILATIONS:
-        known[candidate] = need_at(candidate)
-        (a, b) = sorted(known)[:2] if len(known) == 2 else sorted(known, key=lambda size: abs(known[size] - there))[:2]
-        slope = (known[b] - known[a]) / (b - a)
-        line = a + (there - known[a]) / slope if slope > 0 else most
-        best = max(size for size in known if known[size] <= there)
-        worst = min((size for size in known if known[size] > there), default=most + least)
-        candidate = min(max(int(line) // least * least, best), (worst - 1) // least * least)
-    return max(size for size in known if known[size] <= there)
+    while candidate not in needs and len(needs) < COMPILATIONS:
+        needs[candidate] = need_at(candidate)
+        (a, b) = sorted(needs)[:2] if len(needs) == 2 else sorted(needs, key=lambda size: abs(needs[size] - memory))[:2]
+        slope = (needs[b] - needs[a]) / (b - a)
+        line = a + (memory - needs[a]) / slope if slope > 0 else most
+        best = max(size for size in needs if needs[size] <= memory)
+        smallest_failure = min((size for size in needs if needs[size] > memory), default=most + least)
+        candidate = min(max(int(line) // least * least, best), (smallest_failure - 1) // least * least)
+    return max(size for size in needs if needs[size] <= memory)

@@ -92,11 +92,11 @@ def _writing(path: Path) -> Iterator[None]:
 def _remove_after(path: Path, last_step: int) -> None:
     if not path.exists():
         return
-    kept = []
+    kept_lines = []
     for line in path.read_text(encoding="utf-8").splitlines():
         try:
             if json.loads(line)["step"] <= last_step:
-                kept.append(line)
+                kept_lines.append(line)
         except (ValueError, KeyError, TypeError):
             continue  # a line that was cut when the run was killed
-    write_file(path, "".join(f"{line}\n" for line in kept).encode())
+    write_file(path, "".join(f"{line}\n" for line in kept_lines).encode())

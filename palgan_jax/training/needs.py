@@ -49,8 +49,8 @@ def load_needs(config: ConfigDict, *, fresh: bool) -> Needs:
         networks = load_metric_networks(config)
         names = measured_names(config, networks)
         if config.best and config.best not in names:
-            listed = ", ".join(sorted(names))
-            raise UserError(f"--config.best={config.best} is not measured: choose one of {listed}.")
+            choices = ", ".join(sorted(names))
+            raise UserError(f"--config.best={config.best} is not measured: choose one of {choices}.")
     start = load_start(config) if fresh and config.start else None
     published = fresh and start is None and config.net.encoder != "paper"
     return Needs(
@@ -68,11 +68,11 @@ def check_room(state: TrainState, folder: Path, keep: int) -> None:
     """
     if jax.process_index():
         return
-    one = sum(int(np.prod(leaf.shape)) * leaf.dtype.itemsize for leaf in jax.tree.leaves(state))
-    there = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+    checkpoint_size = sum(int(np.prod(leaf.shape)) * leaf.dtype.itemsize for leaf in jax.tree.leaves(state))
+    present_bytes = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
     free = shutil.disk_usage(folder).free
-    if (keep + 2) * one > free + there:
+    if (keep + 2) * checkpoint_size > free + present_bytes:
         raise UserError(
-            f"a checkpoint of this run takes {in_words(one, 1)}, and {in_words(free, 1)} are free in {folder}, too few "
-            f"for {keep + 2} of them: make room, or lower --config.keep."
+            f"a checkpoint of this run takes {in_words(checkpoint_size, 1)}, and {in_words(free, 1)} are free in "
+            f"{folder}, too few for {keep + 2} of them: make room, or lower --config.keep."
         )

@@ -14,8 +14,10 @@ from palgan_jax.nn.efficientnet_lite0 import parameters_of_blocks
 def schedule(peak: float, decay_from: int, total: int, decay: str = "linear") -> optax.Schedule:
     """Returns a rate of `peak` until step `decay_from`, then linearly or by a cosine to 0 at step `total`."""
     steps = max(total - decay_from, 1)
-    falling = optax.cosine_decay_schedule(peak, steps) if decay == "cosine" else optax.linear_schedule(peak, 0.0, steps)
-    return optax.join_schedules([optax.constant_schedule(peak), falling], [decay_from])
+    decaying = (
+        optax.cosine_decay_schedule(peak, steps) if decay == "cosine" else optax.linear_schedule(peak, 0.0, steps)
+    )
+    return optax.join_schedules([optax.constant_schedule(peak), decaying], [decay_from])
 
 
 def make_optimizers(

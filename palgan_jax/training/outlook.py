@@ -28,26 +28,26 @@ class Outlook:
         self._start: tuple[int, float] | None = None
         self._said = False
 
-    def after(self, done: int) -> str | None:
+    def after(self, step: int) -> str | None:
         """Returns how long a run of so many steps done will take, once, where that is long; None otherwise."""
         now = time.monotonic()
-        if self._said or done == self._begin:
+        if self._said or step == self._begin:
             return None
         if self._start is None:
-            self._start = done, now
+            self._start = step, now
         first, start = self._start
-        if done < first + STEPS:
+        if step < first + STEPS:
             return None
         self._said = True
-        return outlook((now - start) / (done - first), self._total - done, self._platform)
+        return outlook((now - start) / (step - first), self._total - step, self._platform)
 
 
-def outlook(step_seconds: float, left: int, platform: str) -> str | None:
-    """Returns a sentence on a run with `left` steps of so many seconds; None where it is over soon."""
-    seconds = step_seconds * left
+def outlook(step_seconds: float, steps: int, platform: str) -> str | None:
+    """Returns a sentence on a run with `steps` steps of so many seconds; None where it is over soon."""
+    seconds = step_seconds * steps
     if seconds < LONG_SECONDS:
         return None
-    sentence = f"a step takes {step_seconds:.2g} s here, so that the other {left:,} take about {_in_words(seconds)}"
+    sentence = f"a step takes {step_seconds:.2g} s here, so that the other {steps:,} take about {_in_words(seconds)}"
     if platform == "cpu" and seconds > VERY_LONG_SECONDS:
         sentence += f"; on a CPU, begin with a smaller model and smaller pictures: {SMALLER}"
     return sentence

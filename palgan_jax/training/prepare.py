@@ -116,15 +116,15 @@ def prepare_run(config: ConfigDict, workdir: Workdir, stack: ExitStack, fit: boo
 
 def _open_checkpoints(config: ConfigDict, workdir: Workdir, keep_batch: bool) -> Checkpoints:
     """Opens WORKDIR/checkpoints. Raises UserError where another config made them; `keep_batch` takes their batch."""
-    less = find_metric(config.best.removeprefix("val/")).direction == "lower"
+    lower_is_better = find_metric(config.best.removeprefix("val/")).direction == "lower"
     checkpoints = Checkpoints(
-        workdir.checkpoints, keep=config.keep, best=config.best or None, best_mode="min" if less else "max"
+        workdir.checkpoints, keep=config.keep, best=config.best or None, best_mode="min" if lower_is_better else "max"
     )
     if checkpoints.latest_step is not None:
-        saved = checkpoints.read_config()
+        saved_config = checkpoints.read_config()
         if keep_batch:
-            config.batch_size = saved["batch_size"]
-        check_fits(saved, config.to_dict(), free=FREE, where=str(workdir))
+            config.batch_size = saved_config["batch_size"]
+        check_fits(saved_config, config.to_dict(), free=FREE, where=str(workdir))
     return checkpoints
 
 

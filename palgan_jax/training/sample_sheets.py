@@ -38,8 +38,8 @@ class SampleSheets:
         count = min(COUNT, len(source))
         batch = next(iter(eval_batches(source, resolution=config.resolution, batch_size=count)))
         self._rgb = batch["rgb"]
-        everywhere = replicated(mesh)
-        self._on_device = jax.device_put(self._rgb, everywhere)
+        on_all = replicated(mesh)
+        self._on_device = jax.device_put(self._rgb, on_all)
         predict = make_predict(config, generator)
 
         def colorize(variables: Any, rgb: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array]:
@@ -47,7 +47,7 @@ class SampleSheets:
             l, truth = from_bytes(rgb, config.ab_range)
             return h, to_bytes(l, c, config.ab_range), to_bytes(l, jnp.zeros_like(c)), histogram(truth, self._spec)
 
-        self._colorize = jax.jit(colorize, out_shardings=everywhere)
+        self._colorize = jax.jit(colorize, out_shardings=on_all)
 
     def draw(self, step: int, variables: Any) -> dict[str, np.ndarray]:
         """Writes the sheet of this step.
@@ -57,23 +57,23 @@ class SampleSheets:
         TensorBoard, return nothing.
         """
         computed = jax.device_get(self._colorize(variables, self._on_device))
-        h, ours, gray, truth = (np.asarray(x) for x in computed)
+        h, colorized, gray, truth = (np.asarray(x) for x in computed)
         if jax.process_index():
             return {}
         predicted = self._palettes(h) if self._has_palette else []
         palettes = predicted or [None] * len(h)
         rows = [
-            Row(self._source.picture_name(i), gray[i], {"ours": ours[i]}, self._rgb[i], palettes[i])
-            for i in range(len(ours))
+            Row(self._source.picture_name(i), gray[i], {"ours": colorized[i]}, self._rgb[i], palettes[i])
+            for i in range(len(colorized))
         ]
         path = write_sheet(rows, self._folder, f"Step {step:,}", name=f"step_{step:08d}.png", html=False)
         if not self._on_board:
             return {}
         with Image.open(path) as sheet:
-            drawn = {"sheet": np.asarray(sheet.convert("RGB"))}
+            images = {"sheet": np.asarray(sheet.convert("RGB"))}
         if not predicted:
-            return drawn
-        return drawn | {"palettes": np.concatenate([_line(predicted), _line(self._palettes(truth))])}
+            return images
+        return images | {"palettes": np.concatenate([_line(predicted), _line(self._palettes(truth))])}
 
     def _palettes(self, palettes: np.ndarray) -> list[Palette]:
         return [Palette(h, self._spec, self._ab_range) for h in palettes]

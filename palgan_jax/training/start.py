@@ -61,8 +61,8 @@ def follow(config: ConfigDict, overrides: Sequence[str], workdir: str | Path | N
         return config
     resumed = workdir is not None and has_checkpoints(workdir)
     model = load_ema(workdir) if resumed else find_model(config.start)
-    theirs = from_dict(model.config)
-    fields = model_fields(theirs) | (_discriminator_fields(theirs) if _has_discriminator(model) else {})
+    model_config = from_dict(model.config)
+    fields = model_fields(model_config) | (_discriminator_fields(model_config) if _has_discriminator(model) else {})
     config = config.copy_and_resolve_references()
     config.update_from_flattened_dict(fields)
     apply_overrides(config, overrides)
@@ -75,15 +75,17 @@ def load_start(config: ConfigDict) -> Start:
     Raises UserError where there is no such model, and where the config asks for another one.
     """
     weights = find_model(config.start)
-    theirs, ours = from_dict(weights.config), model_fields(config)
-    for name, value in model_fields(theirs).items():
-        if ours[name] != value:
+    model_config, run_fields = from_dict(weights.config), model_fields(config)
+    for name, value in model_fields(model_config).items():
+        if run_fields[name] != value:
             raise UserError(
-                f"--config.{name}={ours[name]} does not fit the model to start from, {weights.source}, which has "
+                f"--config.{name}={run_fields[name]} does not fit the model to start from, {weights.source}, which has "
                 f"{value}: leave it out, or start from another model."
             )
-    own = _has_discriminator(weights) and _discriminator_fields(theirs) == _discriminator_fields(config)
-    return Start(weights, load_discriminator(weights.path) if own else {})
+    has_discriminator = _has_discriminator(weights) and _discriminator_fields(model_config) == _discriminator_fields(
+        config
+    )
+    return Start(weights, load_discriminator(weights.path) if has_discriminator else {})
 
 
 def _has_discriminator(weights: Weights) -> bool:

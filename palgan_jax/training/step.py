@@ -142,11 +142,11 @@ def _make_forward(config: ConfigDict, generator: nn.Module, discriminator: nn.Mo
             l = jittered(l, draws["tone"], config.data.luminance_jitter)
         # What G paints, and the palette it belongs to: H and W may be smaller here than what E sees.
         small_l, c = reduced(l, config.net.paint_stride), reduced(batch["c"], config.net.paint_stride)
-        given = h
+        palettes = h
         if "recolor" in draws:
-            c, given = _recolored(config, small_l, c, h, draws)
+            c, palettes = _recolored(config, small_l, c, h, draws)
         g_variables = {**state.generator, "params": g_params}
-        code, terms = _code(config, generator, g_variables, l, c, given, draws)
+        code, terms = _code(config, generator, g_variables, l, c, palettes, draws)
         (h_hat, c_hat), g_updates = generator.apply(
             g_variables, l, code, True, draws.get("use_predicted"), draws.get("keys"),
             mutable=["batch_stats", "spectral", CELLS],
@@ -154,9 +154,9 @@ def _make_forward(config: ConfigDict, generator: nn.Module, discriminator: nn.Mo
         terms |= _palette_terms(config, h_hat, h, g_updates, batch["c"])
         terms["l1"] = weight.l1 * losses.COLOR_LOSSES[weight.color_kind](c_hat, c)
         if weight.consistency:
-            painted_with = given
+            painted_with = palettes
             if "use_predicted" in draws:
-                painted_with = jnp.where(draws["use_predicted"][:, None], jax.lax.stop_gradient(h_hat), given)
+                painted_with = jnp.where(draws["use_predicted"][:, None], jax.lax.stop_gradient(h_hat), palettes)
             terms["consistency"] = weight.consistency * losses.palette_consistency(c_hat, painted_with, spec)
 
         rgb = bytes_to_signed(batch["rgb"])  # (B, H, W, 3)
@@ -165,21 +165,21 @@ def _make_forward(config: ConfigDict, generator: nn.Module, discriminator: nn.Mo
         rgb_hat = render(small_l, c_hat, config.ab_range, config.render_leak)  # (B, H, W, 3), [-1, 1] in gamut
         if weight.perceptual:
             terms["perceptual"] = weight.perceptual * losses.perceptual(vgg, rgb_hat, rgb, dtype=dtype)
-        loss_d, d_updates, judged = jnp.float32(0), state.discriminator, {}
+        loss_d, d_updates, logits = jnp.float32(0), state.discriminator, {}
         if weight.adversarial:
             colors, pictures = (c, c_hat), (rgb, rgb_hat)
             if "view" in draws:
                 change = partial(moved_and_cut, draws=draws["view"])
                 colors, pictures = jax.tree.map(change, (colors, pictures))
             d_variables = {**state.discriminator, "params": d_params}
-            (real, fake), d_updates = _judge(discriminator, d_variables, colors, pictures, given, dtype)
+            (real, fake), d_updates = _judge(discriminator, d_variables, colors, pictures, palettes, dtype)
             terms["adversarial"] = weight.adversarial * losses.hinge_generator(fake)
             loss_d = losses.hinge_discriminator(real, fake)
-            judged = {"logit/real": jnp.mean(real), "logit/fake": jnp.mean(fake)}
+            logits = {"logit/real": jnp.mean(real), "logit/fake": jnp.mean(fake)}
         loss_g = sum(terms.values(), jnp.float32(0))
 
         metrics = {f"loss/{name}": value for name, value in terms.items()}
-        metrics |= {"loss/g": loss_g, "loss/d": loss_d, **judged}
+        metrics |= {"loss/g": loss_g, "loss/d": loss_d, **logits}
         g_updates = {"batch_stats": g_updates.get("batch_stats", {}), "spectral": g_updates.get("spectral", {})}
         return (loss_g, loss_d), ((g_updates, {"spectral": d_updates.get("spectral", {})}), metrics)
 
@@ -193,12 +193,12 @@ def _recolored(
 
     Pictures that are painted with the predicted palette stay as they are, since that palette is of their own colors.
     """
-    chosen = draws["recolor"][:, 0] < config.recolored_share
+    is_recolored = draws["recolor"][:, 0] < config.recolored_share
     if "use_predicted" in draws:
-        chosen &= ~draws["use_predicted"]
-    changed = recolored(l, c, draws["recolor"][:, 1:], config.ab_range)
-    h = jnp.where(chosen[:, None], histogram(changed, palette_spec(config)), h)
-    return jnp.where(chosen[:, None, None, None], changed, c), h
+        is_recolored &= ~draws["use_predicted"]
+    recolored_c = recolored(l, c, draws["recolor"][:, 1:], config.ab_range)
+    h = jnp.where(is_recolored[:, None], histogram(recolored_c, palette_spec(config)), h)
+    return jnp.where(is_recolored[:, None, None, None], recolored_c, c), h
 
 
 def _code(

@@ -129,15 +129,15 @@ def bottleneck(line: dict[str, Any]) -> str | None:
     if share <= WAIT_SHARE:
         return None
     possible = line["images_per_second"] / jax.process_count() / (1 - min(share, 0.99))
-    waits = f"the devices wait for input {share:.0%} of the time"
+    finding = f"the devices wait for input {share:.0%} of the time"
     if use > 0.5:
         return (
-            f"{waits}, because reading and decoding are busy {use:.0%} of theirs: they make at most "
+            f"{finding}, because reading and decoding are busy {use:.0%} of theirs: they make at most "
             f"{line['input_images_per_second']:.0f} pictures a second here, where the devices could take some "
             f"{possible:.0f}. Give it more cores (--config.data.workers) or smaller files."
         )
     return (
-        f"{waits}, although reading and decoding are busy only {use:.0%} of theirs: moving batches into this process "
+        f"{finding}, although reading and decoding are busy only {use:.0%} of theirs: moving batches into this process "
         "takes long. Try another --config.data.workers (0 decodes in threads)."
     )
 

@@ -98,12 +98,14 @@ def make_measure(config: ConfigDict, generator: nn.Module) -> Callable[..., tupl
             palettes[""] = predicted_palette
         values: dict[str, jax.Array] = {}
         for suffix, c in variants.items():
-            painted = {"predicted": to_bytes(l, c, config.ab_range), "predicted_ab": c * config.ab_range}
+            predictions = {"predicted": to_bytes(l, c, config.ab_range), "predicted_ab": c * config.ab_range}
             if suffix in palettes:
-                painted["predicted_palette"] = palettes[suffix]
-            names = [name for name in VARIANTS[suffix] if set(METRICS[name].inputs) <= inputs.keys() | painted.keys()]
+                predictions["predicted_palette"] = palettes[suffix]
+            names = [
+                name for name in VARIANTS[suffix] if set(METRICS[name].inputs) <= inputs.keys() | predictions.keys()
+            ]
             names += optional if suffix == "" else ()
-            for name, value in metrics_of_batch(params, inputs | painted, names).items():
+            for name, value in metrics_of_batch(params, inputs | predictions, names).items():
                 values[f"{name}{suffix}"] = value
         mask = batch["mask"]
         features = {name: values.pop(name) for name in FEATURE_NAMES if name in values} | {"mask": mask}

@@ -16,13 +16,13 @@ model with the training set's mean palette, and with the truth's."""
 
 
 def validation_table(
-    step: int, measured: Mapping[str, float], best: tuple[int, Mapping[str, float | None]] | None
+    step: int, metrics: Mapping[str, float], best: tuple[int, Mapping[str, float | None]] | None
 ) -> str:
     """Returns a table of what was measured at a step, by names such as "val/psnr_gray", in rows of metrics.
 
     `best` is the best step until then and its results, which get a column.
     """
-    values = {name.removeprefix("val/"): value for name, value in measured.items()}
+    values = {name.removeprefix("val/"): value for name, value in metrics.items()}
     names = in_order([name for name in values if not name.endswith((*RIVALS, "_median_palette", "_truth"))])
     columns = [suffix for suffix in RIVALS if any(f"{name}{suffix}" in values for name in names)]
     head = [

@@ -64,7 +64,9 @@ class Workdir:
     def fetch(self) -> None:
         """Takes from the bucket what an earlier start of the run has left: all but checkpoints and logs."""
         if self.bucket is not None:
-            self._fetch([name for name in self.bucket.files(without=FOLDER) if not _is_log(name) and name != LEASE])
+            self._fetch(
+                [name for name in self.bucket.files(excluded_folder=FOLDER) if not _is_log(name) and name != LEASE]
+            )
 
     def _fetch(self, names: list[str]) -> None:
         assert self.bucket is not None
@@ -102,7 +104,9 @@ def opened(address: str | Path, *, first: bool = True) -> Iterator[Workdir]:
     with tempfile.TemporaryDirectory(prefix="palgan-run-") as folder:
         workdir = Workdir(address, Path(folder), bucket)
         # Messages are added to the log of earlier starts.
-        workdir._fetch([name for name in bucket.files(without=FOLDER) if _is_log(name) and (name == LOG) == first])
+        workdir._fetch(
+            [name for name in bucket.files(excluded_folder=FOLDER) if _is_log(name) and (name == LOG) == first]
+        )
         thread = threading.Thread(target=workdir._copy_often, args=(ended,), name="bucket", daemon=True)
         thread.start()
         try:

@@ -36,7 +36,7 @@ def test_files_of_a_bucket(server):
     bucket.create("c", b"")
     with pytest.raises(FileExistsError):
         bucket.create("c", b"another")
-    assert bucket.files() == ["a/b.txt", "c"] and bucket.files(without="a") == ["c"]
+    assert bucket.files() == ["a/b.txt", "c"] and bucket.files(excluded_folder="a") == ["c"]
     assert bucket.read("a/b.txt") == b"two\r\n\n" and bucket.sizes() == {"a/b.txt": 6, "c": 0}
     bucket.remove("c")
     bucket.remove("c")
