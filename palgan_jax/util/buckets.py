@@ -48,11 +48,13 @@ class Bucket:
         with suppress(FileNotFoundError):
             self._ask(lambda: self._files.info(self._root))
 
-    def files(self, *, without: str = "") -> list[str]:
-        """Returns the names of all files, relative to the address, but those in the subfolder `without`."""
+    def files(self, *, excluded_folder: str = "") -> list[str]:
+        """Returns the names of all files, relative to the address, but those in the subfolder `excluded_folder`."""
         paths = self._ask(lambda: self._files.find(self._root))
         names = (path.removeprefix(self._root + "/") for path in paths)
-        return sorted(name for name in names if name and not (without and name.startswith(without + "/")))
+        return sorted(
+            name for name in names if name and not (excluded_folder and name.startswith(excluded_folder + "/"))
+        )
 
     def sizes(self) -> dict[str, int]:
         """Returns the bytes of all files, by their names relative to the address."""

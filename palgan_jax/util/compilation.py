@@ -49,21 +49,21 @@ def _mend_what_jax_warns_of(folder: Path) -> None:
 
     JAX leaves such a file as it is, so that each later start would compile that program anew.
     """
-    show, told = warnings.showwarning, set()
+    show, reports = warnings.showwarning, set()
 
-    def look(message: Warning | str, *rest, **named) -> None:
+    def look(message: Warning | str, *arguments, **keywords) -> None:
         match = _COMPLAINT.fullmatch(str(message))
         if match is None:
-            show(message, *rest, **named)
+            show(message, *arguments, **keywords)
             return
-        kept = sorted(folder.glob(f"{match['program']}-*-cache"), key=lambda path: path.stat().st_mtime)
+        cached_files = sorted(folder.glob(f"{match['program']}-*-cache"), key=lambda path: path.stat().st_mtime)
         # The one that was not written to its end is the newest; which one could not be read is not told.
-        for path in kept[-1:] if match["what"] == "writing" else kept:
+        for path in cached_files[-1:] if match["what"] == "writing" else cached_files:
             with suppress(OSError):
                 path.unlink()
-        if match["what"] in told:
+        if match["what"] in reports:
             return
-        told.add(match["what"])
+        reports.add(match["what"])
         if match["what"] == "writing":
             log.warning("compiled programs cannot be kept in %s (%s): each start compiles anew", folder, match["why"])
         else:

@@ -26,7 +26,7 @@ def lacks_memory(error: BaseException | None) -> bool:
 
 
 @contextmanager
-def memory_may_run_out(what: str, advice: str) -> Iterator[None]:
+def memory_may_run_out(work: str, advice: str) -> Iterator[None]:
     """Turns a lack of memory, in a `with` body, into a UserError: what it was that lacked it, and what to do."""
     try:
         yield
@@ -35,7 +35,7 @@ def memory_may_run_out(what: str, advice: str) -> Iterator[None]:
             raise
         match = re.search(r"allocating (\d+) bytes", str(error))
         amount = f" ({in_words(int(match[1]))} more at once)" if match else ""
-        raise UserError(f"{what} needs more memory than there is{amount}: {advice}.") from error
+        raise UserError(f"{work} needs more memory than there is{amount}: {advice}.") from error
 
 
 def needed_and_there(text: str) -> tuple[float, float] | None:
@@ -83,9 +83,9 @@ def _machine(free: bool) -> list[int]:
 def _control_group(free: bool) -> list[int]:
     """Reads the limit of a container."""
     versions = (("memory.max", "memory.current"), ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes"))
-    for limit, taken in versions:
+    for limit, usage in versions:
         with suppress(OSError, ValueError):  # "max" is no number
-            return [int((_CGROUP / limit).read_text()) - (int((_CGROUP / taken).read_text()) if free else 0)]
+            return [int((_CGROUP / limit).read_text()) - (int((_CGROUP / usage).read_text()) if free else 0)]
     return []
 
 
@@ -95,6 +95,6 @@ def _address_space() -> list[int]:
 
         limit, _ = resource.getrlimit(resource.RLIMIT_AS)
         if limit != resource.RLIM_INFINITY:
-            taken = int(Path("/proc/self/statm").read_text().split()[0]) * os.sysconf("SC_PAGE_SIZE")
-            return [max(limit - taken, 0)]
+            size = int(Path("/proc/self/statm").read_text().split()[0]) * os.sysconf("SC_PAGE_SIZE")
+            return [max(limit - size, 0)]
     return []

@@ -25,8 +25,8 @@ def may_have_accelerator() -> bool:
         return False
     if any(entry_points(group="jax_plugins")):
         return True
-    wanted = bool(platforms) or any(name in os.environ for name in _NAMES_A_TPU)
-    return find_spec("libtpu") is not None and (wanted or has_tpu_devices() or _has_google_accelerator())
+    is_named = bool(platforms) or any(name in os.environ for name in _NAMES_A_TPU)
+    return find_spec("libtpu") is not None and (is_named or has_tpu_devices() or _has_google_accelerator())
 
 
 def leave_out_absent_tpus() -> None:

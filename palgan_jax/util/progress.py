@@ -45,17 +45,19 @@ class Progress:
 
     def reach(self, done: int, note: str = "") -> None:
         """Counts up to `done`, which is what is done by now; shows `note` beside it."""
-        more, self._done = done - self._done, done
-        self._bar.update(more)
+        increase, self._done = done - self._done, done
+        self._bar.update(increase)
         if note:
             self._bar.set_postfix_str(note, refresh=False)
         now = time.monotonic()
-        if self._shown and (now - self._last_line > SECONDS_BETWEEN_LINES or (more and self._done == self._last)):
+        if self._shown and (now - self._last_line > SECONDS_BETWEEN_LINES or (increase and self._done == self._last)):
             self._last_line = now
             rate = (self._done - self._first) / max(now - self._start, 1e-9)
-            left = (self._total - self._done) / max(rate, 1e-9)
+            seconds_left = (self._total - self._done) / max(rate, 1e-9)
             note = f", {note}" if note else ""
-            log.info("%s %s, %d:%02d left%s", self._title, self._counts(rate), left // 60, left % 60, note)
+            log.info(
+                "%s %s, %d:%02d left%s", self._title, self._counts(rate), seconds_left // 60, seconds_left % 60, note
+            )
 
     def _counts(self, rate: float) -> str:
         """Returns what is done, of how much, and the rate."""

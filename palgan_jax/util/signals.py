@@ -34,11 +34,11 @@ def answered(numbers: Collection[int], answer: Callable[[int], None], handler: H
     thread.start()
     # Python's handler in C writes the number of each signal to this file, at the moment that it comes.
     outer = signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
-    before = {number: signal.signal(number, handler) for number in listened}
+    previous_handlers = {number: signal.signal(number, handler) for number in listened}
     try:
         yield
     finally:
-        for number, old in before.items():
+        for number, old in previous_handlers.items():
             signal.signal(number, old)
         signal.set_wakeup_fd(outer)
         os.close(writing)

@@ -76,20 +76,20 @@ def recorded(folder: Path, *, process: int = 0, verbose: bool = False) -> Iterat
     path = folder / (f"log-{process}.txt" if process else "log.txt")
     stamped = logging.Formatter(f"%(asctime)s process {process}: %(message)s")
     messages = [handler for handler in logging.getLogger().handlers if isinstance(handler, _Messages)]
-    ours = _is_descriptor_2(sys.stderr)
+    is_on_descriptor_2 = _is_descriptor_2(sys.stderr)
     with ExitStack() as stack:
         file = stack.enter_context(_appending(path))
         _write(file, f"{time.strftime('%Y-%m-%d %H:%M:%S')} {shlex.join(sys.argv)}")
-        copied = ours and (verbose or not sys.stderr.isatty())
+        copied = is_on_descriptor_2 and (verbose or not sys.stderr.isatty())
         if not (copied and verbose):
             stack.enter_context(_messages_in(file, stamped, others_alone=copied))
             stack.enter_context(_own_alone(messages))
-            if ours:
+            if is_on_descriptor_2:
                 stack.enter_context(_errors_of_threads_in(file))
         if copied:
             stack.enter_context(_formatted(messages, stamped))
             stack.enter_context(descriptor_2_to(stack.enter_context(_copies(path))))
-        elif ours:
+        elif is_on_descriptor_2:
             stack.enter_context(_terminal_of_our_own(messages))
             stack.enter_context(descriptor_2_to(file.fileno()))
         try:
@@ -130,13 +130,13 @@ def _is_descriptor_2(stream: Any) -> bool:
 
 @contextmanager
 def _formatted(handlers: list[_Messages], formatter: logging.Formatter) -> Iterator[None]:
-    before = [handler.formatter for handler in handlers]
+    formatters = [handler.formatter for handler in handlers]
     for handler in handlers:
         handler.setFormatter(formatter)
     try:
         yield
     finally:
-        for handler, old in zip(handlers, before, strict=True):
+        for handler, old in zip(handlers, formatters, strict=True):
             handler.setFormatter(old)
 
 
@@ -172,7 +172,7 @@ def _errors_of_threads_in(file: IO[str]) -> Iterator[None]:
     def note(args: Any) -> None:
         _write(file, "".join(traceback.format_exception(args.exc_type, args.exc_value, args.exc_traceback)))
 
-    before = sys.unraisablehook, threading.excepthook
+    previous_hooks = sys.unraisablehook, threading.excepthook
     sys.unraisablehook, threading.excepthook = note, note
     try:
         yield
@@ -180,24 +180,24 @@ def _errors_of_threads_in(file: IO[str]) -> Iterator[None]:
         # As with messages of libraries: the sentence is to stand alone.
         sys.unraisablehook = threading.excepthook = lambda _: None
         raise
-    sys.unraisablehook, threading.excepthook = before
+    sys.unraisablehook, threading.excepthook = previous_hooks
 
 
 @contextmanager
 def _terminal_of_our_own(handlers: list[_Messages]) -> Iterator[None]:
     """Gives Python a standard error of its own, on the same terminal, so that the descriptor 2 can go elsewhere."""
-    before = sys.stderr
-    before.flush()
-    stream = open(os.dup(2), "w", encoding=before.encoding, errors=before.errors, buffering=1)  # noqa: PTH123, SIM115
+    terminal = sys.stderr
+    terminal.flush()
+    stream = open(os.dup(2), "w", encoding=terminal.encoding, errors=terminal.errors, buffering=1)  # noqa: PTH123, SIM115
     sys.stderr = stream
     for handler in handlers:
         handler.setStream(stream)
     try:
         yield
     finally:
-        sys.stderr = before
+        sys.stderr = terminal
         for handler in handlers:
-            handler.setStream(before)
+            handler.setStream(terminal)
         with suppress(OSError):  # a terminal that was closed
             stream.close()
 
@@ -206,14 +206,14 @@ def _terminal_of_our_own(handlers: list[_Messages]) -> Iterator[None]:
 def descriptor_2_to(target: int) -> Iterator[None]:
     """Lets what is written to standard error, by libraries as well, go to a descriptor, in a `with` body."""
     sys.stderr.flush()
-    before = os.dup(2)
+    copy = os.dup(2)
     os.dup2(target, 2)
     try:
         yield
     finally:
         sys.stderr.flush()
-        os.dup2(before, 2)
-        os.close(before)
+        os.dup2(copy, 2)
+        os.close(copy)
 
 
 @contextmanager

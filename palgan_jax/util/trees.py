@@ -25,9 +25,9 @@ def flatten_names(tree: Mapping[str, Any]) -> dict[str, Any]:
 def unflatten(flat: Mapping[Path, Any]) -> dict[str, Any]:
     """Inverts `flatten`."""
     tree: dict[str, Any] = {}
-    for (*above, name), leaf in flat.items():
+    for (*branches, name), leaf in flat.items():
         branch = tree
-        for part in above:
+        for part in branches:
             branch = branch.setdefault(part, {})
         branch[name] = leaf
     return tree

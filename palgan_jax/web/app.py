@@ -40,7 +40,7 @@ from palgan_jax.util.memory import lacks_memory
 from palgan_jax.util.text import in_words
 from palgan_jax.web.about import MOST_BYTES, PAGE, SAMPLES, SEED, SIDES, about
 from palgan_jax.web.previews import preview
-from palgan_jax.web.shelf import BUDGET, Held, Shelf, hold, read_within_time
+from palgan_jax.web.shelf import BUDGET, HeldPicture, Shelf, hold, read_within_time
 from palgan_jax.web.wish import json_object, number_of, painting_of, palette_of, whole_number_of
 from palgan_jax.web.work import Superseded, Work
 
@@ -75,8 +75,8 @@ class Guard:
 
         async def answer(message: Message) -> None:
             if message["type"] == "http.response.start":
-                added = [(name.lower().encode(), value.encode()) for name, value in HEADERS.items()]
-                message["headers"] = [*message.get("headers", []), *added]
+                headers = [(name.lower().encode(), value.encode()) for name, value in HEADERS.items()]
+                message["headers"] = [*message.get("headers", []), *headers]
             await send(message)
 
         refusal = _refusal(Request(scope))
@@ -122,43 +122,43 @@ class Service:
             predict = partial(self.colorizer.predict_palette_of, turn=self._turn)
         async with self._uploads:
             data = await _body(request, MOST_BYTES, "a picture")
-            held = await self._whole(request, lambda: hold(data, name, predict), name)
-        width, height = held.size
-        predicted = None if held.predicted is None else held.predicted.shares.tolist()
-        about = {"picture": self.shelf.add(held), "name": name, "width": width, "height": height}
-        return JSONResponse({**about, "notes": held.notes, "palette": predicted})
+            picture = await self._whole(request, lambda: hold(data, name, predict), name)
+        width, height = picture.size
+        predicted = None if picture.predicted is None else picture.predicted.shares.tolist()
+        answer = {"picture": self.shelf.add(picture), "name": name, "width": width, "height": height}
+        return JSONResponse({**answer, "notes": picture.notes, "palette": predicted})
 
     async def preview(self, request: Request) -> Response:
         """Paints a picture at the size of a screen."""
         content = json_object(await _body(request, MOST_WISH, "a wish"))
-        held, side = self._held(content), content.get("side")
+        picture, side = self._held(content), content.get("side")
         if side not in SIDES:
             raise UserError(f"a preview has a side of {', '.join(map(str, SIDES))}: load the page anew.")
 
         def paint() -> bytes:
             painting = painting_of(content.get("wish"), *self._kind)
             with self._turn:
-                return preview(self.colorizer, held.small[side], held.size, painting)
+                return preview(self.colorizer, picture.small[side], picture.size, painting)
 
         key = (content["picture"], side, str(content.get("lane")))
-        jpeg = await self._work.preview(key, _lack_in_words(paint, held.name), request.is_disconnected)
+        jpeg = await self._work.preview(key, _lack_in_words(paint, picture.name), request.is_disconnected)
         return Response(jpeg, media_type="image/jpeg")
 
     async def result(self, request: Request) -> Response:
         """Paints a picture at its full size, as `palgan colorize` does: a file of it."""
         content = json_object(await _body(request, MOST_WISH, "a wish"))
-        held, kind = self._held(content), content.get("format")
+        picture, kind = self._held(content), content.get("format")
         if not isinstance(kind, str) or kind not in FORMATS:
             raise UserError(f"a result has one of the formats {', '.join(FORMATS)}: choose one.")
 
         def paint() -> bytes:
             painting = painting_of(content.get("wish"), *self._kind)
-            photograph = held.read()
-            painted = self.colorizer.paint(photograph.picture, painting, FORMATS[kind].takes_16_bits, self._turn)
-            return encode(painted.pixels, photograph.metadata, kind, None, held.name)
+            photograph = picture.read()
+            result = self.colorizer.paint(photograph.picture, painting, FORMATS[kind].takes_16_bits, self._turn)
+            return encode(result.pixels, photograph.metadata, kind, None, picture.name)
 
-        data = await self._whole(request, paint, held.name)
-        file = Path(held.name).stem + FORMATS[kind].suffixes[0]
+        data = await self._whole(request, paint, picture.name)
+        file = Path(picture.name).stem + FORMATS[kind].suffixes[0]
         disposition = f"attachment; filename*=utf-8''{quote(file, safe='')}"
         return Response(data, media_type=f"image/{kind}", headers={"Content-Disposition": disposition})
 
@@ -187,11 +187,11 @@ class Service:
         name, data = _name(request), await _body(request, MOST_PALETTE, "a palette")
         return _palette(Palette.from_bytes(data, name).counted_as(*self._kind))
 
-    def _held(self, content: dict[str, Any]) -> Held:
-        held = self.shelf.get(content.get("picture"))
-        if held is None:
+    def _held(self, content: dict[str, Any]) -> HeldPicture:
+        picture = self.shelf.get(content.get("picture"))
+        if picture is None:
             raise HTTPException(410, "the picture is no longer held here: open it once more.")
-        return held
+        return picture
 
     async def _whole(self, request: Request, do: Callable[[], T], name: str) -> T:
         return await self._work.whole(_lack_in_words(do, name), request.is_disconnected)
@@ -230,16 +230,16 @@ def _name(request: Request) -> str:
     return printable(name[:_LONGEST_NAME]) or "the picture"
 
 
-async def _body(request: Request, most: int, what: str) -> bytes:
-    """Reads a body. Raises HTTPException, 413 in words, where it is larger than `most` bytes."""
-    too_large = HTTPException(413, f"{what} of more than {in_words(most)} is not taken: make it smaller.")
-    stated = request.headers.get("content-length", "0")
-    if not stated.isdigit() or int(stated) > most:
+async def _body(request: Request, limit: int, label: str) -> bytes:
+    """Reads a body. Raises HTTPException, 413 in words, where it is larger than `limit` bytes."""
+    too_large = HTTPException(413, f"{label} of more than {in_words(limit)} is not taken: make it smaller.")
+    length = request.headers.get("content-length", "0")
+    if not length.isdigit() or int(length) > limit:
         raise too_large
     body = bytearray()
     async for piece in request.stream():
         body += piece
-        if len(body) > most:
+        if len(body) > limit:
             raise too_large
     return bytes(body)
 

@@ -90,7 +90,7 @@ def _serve(args: argparse.Namespace) -> int:
     url = f"http://{ADDRESS}:{listener.getsockname()[1]}"
     print(f"Loaded {service.colorizer.source}, run by {NAMES[engine]}.\nThe page is at {url} until Ctrl-C.", flush=True)
 
-    def started() -> None:
+    def announce() -> None:
         if args.open:
             import webbrowser
 
@@ -98,7 +98,7 @@ def _serve(args: argparse.Namespace) -> int:
         service.warm_up()
 
     try:
-        serve(application(service), listener, started)
+        serve(application(service), listener, announce)
     except KeyboardInterrupt:
         end_process(ExitCode.INTERRUPTED)  # without waiting for a picture that is being painted
     return ExitCode.FINISHED

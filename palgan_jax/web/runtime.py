@@ -58,7 +58,7 @@ def _cached() -> Path:
             return path
         path.unlink()  # our own copy, damaged
     make_folder(folder)
-    otherwise = f"fetch it elsewhere (npm pack onnxruntime-web@{VERSION}) and name the file with --runtime"
+    remedy = f"fetch it elsewhere (npm pack onnxruntime-web@{VERSION}) and name the file with --runtime"
     with Progress(path.name, BYTES, unit="B") as progress:
-        download([ADDRESS], path, BYTES, SHA512, lambda count: progress.advance(count=count), otherwise)
+        download([ADDRESS], path, BYTES, SHA512, lambda count: progress.advance(count=count), remedy)
     return path

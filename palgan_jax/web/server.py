@@ -27,8 +27,8 @@ def listen(port: int) -> socket.socket:
     return listener
 
 
-def serve(app: ASGIApp, listener: socket.socket, started: Callable[[], None]) -> None:
-    """Serves an application until Ctrl-C or SIGTERM; `started` is called on a thread of its own once it answers."""
+def serve(app: ASGIApp, listener: socket.socket, on_start: Callable[[], None]) -> None:
+    """Serves an application until Ctrl-C or SIGTERM; `on_start` is called on a thread of its own once it answers."""
     config = uvicorn.Config(
         app,
         log_config=None,
@@ -40,5 +40,5 @@ def serve(app: ASGIApp, listener: socket.socket, started: Callable[[], None]) ->
         timeout_graceful_shutdown=_SECONDS_TO_END,
         server_header=False,
     )
-    threading.Thread(target=started, daemon=True).start()  # the socket listens already
+    threading.Thread(target=on_start, daemon=True).start()  # the socket listens already
     uvicorn.Server(config).run(sockets=[listener])

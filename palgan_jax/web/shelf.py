@@ -30,7 +30,7 @@ _LEARNED, _SPREAD, _OF_NETWORK = 12, 20, 2_400_000
 
 
 @dataclass(eq=False)
-class Held:
+class HeldPicture:
     """A picture that is held.
 
     Attributes:
@@ -74,19 +74,19 @@ def read_within_time(data: bytes, name: str) -> Photograph:
     return within_time(partial(read_photograph, data, name), name, width * height)
 
 
-def hold(data: bytes, name: str, predict: Callable[[Subject], Palette] | None) -> Held:
+def hold(data: bytes, name: str, predict: Callable[[Subject], Palette] | None) -> HeldPicture:
     """Reads a picture file to be held. Raises UserError where it cannot be read.
 
     predict: returns the palette that is predicted for a picture; None where the model has no palettes.
     """
     picture = read_within_time(data, name).picture
     height, width = picture.pixels.shape[:2]
-    shown = Image.fromarray(picture.on_white())
+    image = Image.fromarray(picture.on_white())
     predicted = predict(Subject(picture)) if predict else None
     small = {
-        side: Subject(Picture(_reduced(shown, side)), SPREAD_AT if side == SIDES[-1] else _HINT_SIDE) for side in SIDES
+        side: Subject(Picture(_reduced(image, side)), SPREAD_AT if side == SIDES[-1] else _HINT_SIDE) for side in SIDES
     }
-    return Held(data, name, (width, height), picture.notes, predicted, small)
+    return HeldPicture(data, name, (width, height), picture.notes, predicted, small)
 
 
 def _reduced(picture: Image.Image, side: int) -> np.ndarray:
@@ -100,19 +100,19 @@ class Shelf:
 
     def __init__(self, budget: int = BUDGET) -> None:
         self._budget = budget
-        self._pictures: OrderedDict[str, Held] = OrderedDict()
+        self._pictures: OrderedDict[str, HeldPicture] = OrderedDict()
         self._lock = threading.Lock()
 
-    def add(self, held: Held) -> str:
+    def add(self, picture: HeldPicture) -> str:
         """Takes a picture, and drops the ones that were used least lately for it; returns its number."""
         key = secrets.token_urlsafe(16)
         with self._lock:
-            self._pictures[key] = held
-            while len(self._pictures) > 1 and sum(one.nbytes for one in self._pictures.values()) > self._budget:
+            self._pictures[key] = picture
+            while len(self._pictures) > 1 and sum(picture.nbytes for picture in self._pictures.values()) > self._budget:
                 self._pictures.popitem(last=False)
         return key
 
-    def get(self, key: object) -> Held | None:
+    def get(self, key: object) -> HeldPicture | None:
         """Returns a picture; None where it was dropped, or never was there."""
         with self._lock:
             if not isinstance(key, str) or key not in self._pictures:

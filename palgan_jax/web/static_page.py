@@ -80,16 +80,16 @@ def _write(folder: Path, files: dict[Path, bytes]) -> None:
 
 def _write_new(folder: Path, files: dict[Path, bytes]) -> None:
     folder = folder.absolute()
-    beside = folder.with_name(f".{uuid4().hex}.tmp")
+    new_folder = folder.with_name(f".{uuid4().hex}.tmp")
     try:
-        _write(beside, files)
+        _write(new_folder, files)
         with suppress(FileNotFoundError):
             folder.rmdir()  # it is empty
-        beside.rename(folder)
+        new_folder.rename(folder)
     except OSError as error:
         raise UserError(f"{folder} cannot be written ({one_line(error)}): name another folder.") from error
     finally:
-        rmtree(beside, ignore_errors=True)
+        rmtree(new_folder, ignore_errors=True)
 
 
 def _page_files() -> dict[Path, bytes]:

@@ -78,12 +78,12 @@ def whole_number_of(content: dict[str, Any], name: str, default: int, least: int
     return value
 
 
-def _list(wish: dict[str, Any], name: str, most: int) -> Sequence[Any]:
+def _list(wish: dict[str, Any], name: str, limit: int) -> Sequence[Any]:
     value = wish.get(name, [])
-    if not isinstance(value, list) or not all(isinstance(one, dict) for one in value):
+    if not isinstance(value, list) or not all(isinstance(item, dict) for item in value):
         raise UserError(f"the {name} are a list of objects: load the page anew.")
-    if len(value) > most:
-        raise UserError(f"there are at most {most} {name}: remove some.")
+    if len(value) > limit:
+        raise UserError(f"there are at most {limit} {name}: remove some.")
     return value
 
 

@@ -24,8 +24,8 @@ class Work:
 
     async def preview(self, key: Hashable, do: Callable[[], T], is_left: Callable[[], Awaitable[bool]]) -> T:
         """Does what is quick. Raises Superseded where a newer call with the same key comes before it has begun."""
-        if older := self._waiting.get(key):
-            older.cancel()
+        if previous := self._waiting.get(key):
+            previous.cancel()
         future = self._waiting[key] = self._quick.submit(do)
         try:
             return await _result(future, is_left)
@@ -40,12 +40,12 @@ class Work:
 
 async def _result(future: "Future[T]", is_left: Callable[[], Awaitable[bool]]) -> T:
     """Waits for the result of work, and cancels what has not begun when the one who waits leaves."""
-    waited = asyncio.wrap_future(future)
+    waiter = asyncio.wrap_future(future)
     try:
-        while not (await asyncio.wait([waited], timeout=_LOOK_EVERY))[0]:
+        while not (await asyncio.wait([waiter], timeout=_LOOK_EVERY))[0]:
             if await is_left():
                 future.cancel()
-        return waited.result()
+        return waiter.result()
     except (CancelledError, asyncio.CancelledError):
         if future.cancelled():
             raise Superseded from None

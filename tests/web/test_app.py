@@ -326,7 +326,7 @@ def test_other_methods_and_addresses_are_answered_in_words(client):
 
 def test_the_oldest_pictures_are_dropped_for_new_ones():
     small = {side: Subject(Picture(np.zeros((10, 10, 3), np.uint8))) for side in (1, 2)}
-    pictures = [app.Held(bytes(4000 - 3000), str(i), (10, 10), (), None, small) for i in range(4)]
+    pictures = [app.HeldPicture(bytes(4000 - 3000), str(i), (10, 10), (), None, small) for i in range(4)]
     each = pictures[0].nbytes
     shelf = Shelf(budget=3 * each)
     keys = [shelf.add(picture) for picture in pictures[:3]]
@@ -334,7 +334,7 @@ def test_the_oldest_pictures_are_dropped_for_new_ones():
     keys.append(shelf.add(pictures[3]))
     assert [shelf.get(key) is not None for key in keys] == [True, False, True, True]
     assert len(set(keys)) == 4 and all(len(key) > 20 for key in keys)
-    large = app.Held(bytes(4 * each), "large", (10, 10), (), None, {})
+    large = app.HeldPicture(bytes(4 * each), "large", (10, 10), (), None, {})
     assert shelf.get(shelf.add(large)) is large and shelf.get(keys[3]) is None
 
 

@@ -16,7 +16,7 @@ from palgan_jax.palette.colors import parse_color
 from palgan_jax.palette.palette import Palette
 from palgan_jax.web.app import Service, application
 from palgan_jax.web.server import listen
-from palgan_jax.web.shelf import Held
+from palgan_jax.web.shelf import HeldPicture
 from tests.support.colorize_model import tiny_weights
 from tests.support.picture_files import RGB, encoded, scene
 from tests.support.web_page import PATIENCE, downloaded, drag, drop, loaded, open_picture, settle
@@ -341,7 +341,7 @@ def test_a_picture_that_was_dropped_is_sent_again(browser, photograph, tmp_path)
     try:
         open_picture(page, photograph)
         before = pixels(page.locator("#colored"))
-        service.shelf.add(Held(b"another", "another", (16, 16), (), None, {}))
+        service.shelf.add(HeldPicture(b"another", "another", (16, 16), (), None, {}))
         page.locator("#saturation").fill("2")
         settle(page)
         assert np.abs(pixels(page.locator("#colored")) - before).mean() > 1
