@@ -146,8 +146,8 @@ def measure(options: argparse.Namespace) -> dict[str, object]:
             words = [sys.executable, "-m", "comparisons.colorize", "--part", part, "--folder", options.folder]
             words += ["--results", options.results, "--format", options.format]
             words += ["--checkpoint", options.checkpoint] if options.checkpoint else []
-            done = subprocess.run(words, cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True)
-            figures |= json.loads(done.stdout.splitlines()[-1])
+            process = subprocess.run(words, cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True)
+            figures |= json.loads(process.stdout.splitlines()[-1])
         rounds.append(figures)
     return {
         "pictures": options.pictures,

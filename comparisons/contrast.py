@@ -43,22 +43,22 @@ def ways_to_restore() -> dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray
         return Subject(Picture(gray)).restored.lightness
 
     def autocontrast(cutoff: float):
-        def change(gray: np.ndarray, inside: np.ndarray) -> np.ndarray:
-            picture, mask = Image.fromarray(gray), Image.fromarray(inside).convert("L")
+        def change(gray: np.ndarray, is_photograph: np.ndarray) -> np.ndarray:
+            picture, mask = Image.fromarray(gray), Image.fromarray(is_photograph).convert("L")
             return luminance(np.asarray(ImageOps.autocontrast(picture, cutoff, mask=mask)))
 
         return change
 
-    def rescaled(gray: np.ndarray, inside: np.ndarray) -> np.ndarray:
-        ends = np.percentile(gray[inside], (CUT, 100 - CUT))
+    def rescaled(gray: np.ndarray, is_photograph: np.ndarray) -> np.ndarray:
+        ends = np.percentile(gray[is_photograph], (CUT, 100 - CUT))
         return luminance(exposure.rescale_intensity(gray, tuple(ends), np.uint8))
 
-    def equalized(gray: np.ndarray, inside: np.ndarray) -> np.ndarray:
-        rows, columns = (np.flatnonzero(inside.any(axis)) for axis in (1, 0))
+    def equalized(gray: np.ndarray, is_photograph: np.ndarray) -> np.ndarray:
+        rows, columns = (np.flatnonzero(is_photograph.any(axis)) for axis in (1, 0))
         place = np.s_[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
-        changed = gray.copy()
-        changed[place] = np.round(255 * exposure.equalize_adapthist(gray[place]))
-        return luminance(changed)
+        equal = gray.copy()
+        equal[place] = np.round(255 * exposure.equalize_adapthist(gray[place]))
+        return luminance(equal)
 
     return {
         "as it is": lambda gray, _: luminance(gray),
@@ -96,22 +96,24 @@ def main() -> None:
         rgb = np.asarray(Image.fromarray(read_rgb(path)).resize((WIDTH, HEIGHT), Image.Resampling.BICUBIC))
         lab = bytes_to_lab(rgb)
         tones.append(np.percentile(lab[..., 0], (CUT, 100 - CUT)))
-        truth, ab, inside = make_print(lab, False, np.random.default_rng(i), grain=0)
-        inside = np.asarray(Image.fromarray(inside).convert("L").filter(ImageFilter.MinFilter(3))) > 0
+        truth, ab, is_photograph = make_print(lab, False, np.random.default_rng(i), grain=0)
+        is_photograph = np.asarray(Image.fromarray(is_photograph).convert("L").filter(ImageFilter.MinFilter(3))) > 0
         is_painted = i % args.every == 0
-        aim = ab_of(colorizer(bytes_of(truth)).pixels[inside]) if is_painted else ab[inside]
+        aim = ab_of(colorizer(bytes_of(truth)).pixels[is_photograph]) if is_painted else ab[is_photograph]
         for kind in KINDS:
             lightness, _, _ = make_print(lab, kind != "fresh", np.random.default_rng(i))
             if "scratched" in kind:
                 lightness = scratched(lightness, False, np.random.default_rng(i))
             gray = bytes_of(lightness)
-            decibels[kind].append([psnr(way(gray, inside)[inside], truth[inside]) for way in ways.values()])
+            decibels[kind].append(
+                [psnr(way(gray, is_photograph)[is_photograph], truth[is_photograph]) for way in ways.values()]
+            )
             if not is_painted:
                 continue
             row = []
-            for wanted in (False, True):
-                pixels = colorizer(gray, restore_contrast=wanted).pixels[inside]
-                errors = [np.linalg.norm(ab_of(pixels) - wish, axis=-1).mean() for wish in (ab[inside], aim)]
+            for with_contrast in (False, True):
+                pixels = colorizer(gray, restore_contrast=with_contrast).pixels[is_photograph]
+                errors = [np.linalg.norm(ab_of(pixels) - target, axis=-1).mean() for target in (ab[is_photograph], aim)]
                 row.append([*errors, colorfulness(pixels[None, None])[0], colorfulness(rgb[None])[0]])
             colors[kind].append(row)
     print("medians of the darkest and lightest L of the photographs: {:.1f}, {:.1f}".format(*np.median(tones, 0)))

@@ -74,22 +74,22 @@ class Size:
 def size_of(chips: int, images_a_chip: float, summed_mb: float, assumed: Assumptions) -> Size:
     """Computes the step of the run on so many chips of v5e, 32 pictures on each."""
     batch, slices = chips * BATCH_A_CHIP, -(-chips // SLICE)
-    within, summed = min(chips, SLICE), summed_mb * 1e6
-    links = 2 * (within - 1) / within * summed / PEAKS["v5e"].sending
-    between = 2 * (slices - 1) / slices * summed / within / NETWORK_A_CHIP
+    chips_a_slice, summed = min(chips, SLICE), summed_mb * 1e6
+    links = 2 * (chips_a_slice - 1) / chips_a_slice * summed / PEAKS["v5e"].sending
+    seconds_between_slices = 2 * (slices - 1) / slices * summed / chips_a_slice / NETWORK_A_CHIP
     decoding = CHIPS_A_HOST * BATCH_A_CHIP / (DECODED_A_CORE * CORES_A_HOST)
     reading = max(batch * PICTURE_BYTES / assumed.read, BATCH_A_CHIP * PICTURE_BYTES / NETWORK_A_CHIP)
-    parts = {"the chips": BATCH_A_CHIP / images_a_chip, "the links": links + between}
+    parts = {"the chips": BATCH_A_CHIP / images_a_chip, "the links": links + seconds_between_slices}
     return Size(chips, parts | {"decoding": decoding, "reading": reading}, -(-PICTURES // batch))
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """Mean hours of drawn runs: of all, of machines that are held and cost, and of steps that were done twice."""
+    """Mean hours of drawn runs: in total, of machines that are held and cost, and of repeated steps."""
 
-    all: float
-    held: float
-    twice: float
+    total: float
+    machine: float
+    repeats: float
 
 
 def simulate(
@@ -100,21 +100,21 @@ def simulate(
     `every`: steps between two saves, which are written behind the steps and take no time here.
     """
     rng, sums = np.random.default_rng(0), np.zeros(3)
-    work, saved = size.steps * size.step, every * size.step
+    work, seconds_a_save = size.steps * size.step, every * size.step
     for _ in range(runs):
-        done, held, waited, twice = 0.0, assumed.compile, assumed.wait, 0.0
+        progress, held_time, waiting_time, repeated_time = 0.0, assumed.compile, assumed.wait, 0.0
         while True:
-            until = rng.exponential(3600 / preemptions) if preemptions else np.inf
-            if done + until >= work:
+            interruption = rng.exponential(3600 / preemptions) if preemptions else np.inf
+            if progress + interruption >= work:
                 break
-            reached = done + until
-            kept = reached if warned else reached - reached % saved
-            twice += reached - kept
-            held += until + assumed.start
-            waited += assumed.wait
-            done = kept
-        held += work - done
-        sums += held + waited, held, twice
+            progress_reached = progress + interruption
+            saved_progress = progress_reached if warned else progress_reached - progress_reached % seconds_a_save
+            repeated_time += progress_reached - saved_progress
+            held_time += interruption + assumed.start
+            waiting_time += assumed.wait
+            progress = saved_progress
+        held_time += work - progress
+        sums += held_time + waiting_time, held_time, repeated_time
     return Outcome(*(sums / runs / 3600))
 
 
@@ -124,7 +124,7 @@ def cells(size: Size, assumed: Assumptions, every: int, rates: Sequence[float]) 
     training = size.steps * size.step / 3600
     images = size.chips * BATCH_A_CHIP / size.step
     hosts = max(1, size.chips // CHIPS_A_HOST)
-    found = {
+    row = {
         "chips": f"{size.chips:,}",
         "a step, ms": f"{1e3 * size.step:.1f}",
         "pictures a second": f"{images:,.0f}",
@@ -138,15 +138,15 @@ def cells(size: Size, assumed: Assumptions, every: int, rates: Sequence[float]) 
         "chip-hours of it": f"{training * size.chips:.0f}",
     }
     for rate in rates:
-        warned, surprised = (simulate(size, every, rate, kept, assumed) for kept in (True, False))
-        found |= {
-            f"{rate:g} preemptions an hour: all, h": f"{surprised.all:.2f}",
-            f"{rate:g}: chip-hours held": f"{surprised.held * size.chips:.0f}",
-            f"{rate:g}: steps done twice, min": f"{60 * surprised.twice:.1f}",
-            f"{rate:g}, each with a warning: all, h": f"{warned.all:.2f}",
+        with_warning, without_warning = (simulate(size, every, rate, is_warned, assumed) for is_warned in (True, False))
+        row |= {
+            f"{rate:g} preemptions an hour: all, h": f"{without_warning.total:.2f}",
+            f"{rate:g}: chip-hours held": f"{without_warning.machine * size.chips:.0f}",
+            f"{rate:g}: steps done twice, min": f"{60 * without_warning.repeats:.1f}",
+            f"{rate:g}, each with a warning: all, h": f"{with_warning.total:.2f}",
         }
     slow = (assumed.wait + assumed.compile) / 3600 > training
-    return found | {"limited by": f"{size.limit}; the start, longer than the training" if slow else size.limit}
+    return row | {"limited by": f"{size.limit}; the start, longer than the training" if slow else size.limit}
 
 
 def read_figures(path: Path) -> tuple[float, float]:

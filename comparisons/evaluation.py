@@ -128,9 +128,9 @@ def classical_pairs() -> dict[str, tuple[Measure, Measure]]:
 
 def timed(measure: Measure, predicted: np.ndarray, truth: np.ndarray) -> tuple[np.ndarray, float]:
     """The values of a batch, and the seconds that a picture takes."""
-    started = time.perf_counter()
+    start = time.perf_counter()
     values = measure(predicted, truth)
-    return values, (time.perf_counter() - started) / len(truth)
+    return values, (time.perf_counter() - start) / len(truth)
 
 
 @torch.no_grad()

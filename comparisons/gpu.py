@@ -72,8 +72,8 @@ def part(name: str, options: argparse.Namespace, end: float) -> dict[str, Any]:
 
     It has half of the time until `end`, so that something is left for the parts after it.
     """
-    left = end - time.monotonic()
-    if left <= 0:
+    remaining = end - time.monotonic()
+    if remaining <= 0:
         return {"error": "no time was left"}
     words = [f"--part={name}", f"--batch={options.batch}", f"--steps={options.steps}"]
     command = [sys.executable, "-m", "comparisons.gpu", *words, *(["--quick"] if options.quick else [])]
@@ -82,12 +82,12 @@ def part(name: str, options: argparse.Namespace, end: float) -> dict[str, Any]:
         environment["JAX_PLATFORMS"] = "cpu"  # which draws the weights alone
     print(f"{name} ...", file=sys.stderr, flush=True)
     try:
-        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=left / 2)
+        process = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=remaining / 2)
     except subprocess.TimeoutExpired:
-        return {"error": f"took longer than {left / 2:.0f} s, half of what was left"}
-    if done.returncode:
-        return {"error": (done.stderr.strip() or f"ended with {done.returncode}").splitlines()[-1]}
-    return json.loads(done.stdout.splitlines()[-1])
+        return {"error": f"took longer than {remaining / 2:.0f} s, half of what was left"}
+    if process.returncode:
+        return {"error": (process.stderr.strip() or f"ended with {process.returncode}").splitlines()[-1]}
+    return json.loads(process.stdout.splitlines()[-1])
 
 
 # ---- parts, each in a process of its own -----------------------------------------------------------------------------
@@ -115,18 +115,18 @@ def timed(call: Any, steps: int) -> float:
     return statistics.median(seconds[2:])
 
 
-def side_figures(side: Any, options: argparse.Namespace, began: float) -> dict[str, Any]:
+def side_figures(side: Any, options: argparse.Namespace, start: float) -> dict[str, Any]:
     side.train()
-    ready = time.perf_counter() - began
+    ready = time.perf_counter() - start
     step, batch = timed(side.train, options.steps), timed(side.colorize, options.steps)
     return {"first_step_s": ready, "step_ms": 1e3 * step, "images_per_second": options.batch / step,
             "inference_images_per_second": options.batch / batch}  # fmt: skip
 
 
-def keep_painted(name: str, painted: Any) -> None:
+def keep_painted(name: str, paintings: Any) -> None:
     import numpy as np
 
-    np.save(Path(os.environ["PALGAN_COMPARISON"]) / f"{name}.npy", painted)
+    np.save(Path(os.environ["PALGAN_COMPARISON"]) / f"{name}.npy", paintings)
 
 
 def ours(options: argparse.Namespace) -> dict[str, Any]:
@@ -134,13 +134,13 @@ def ours(options: argparse.Namespace) -> dict[str, Any]:
 
     from comparisons.jax_step import Ours
 
-    began = time.perf_counter()
+    start = time.perf_counter()
     side = Ours(options, None)
     if options.precision == "float32":
         with jax.default_matmul_precision("highest"):
             keep_painted("ours", side.colorize())
         jax.clear_caches()
-    figures = side_figures(side, options, began)
+    figures = side_figures(side, options, start)
     memory = jax.devices()[0].memory_stats() or {}
     return figures | {"memory_gb": memory.get("peak_bytes_in_use", 0) / 1e9 or None}
 
@@ -151,15 +151,15 @@ def pytorch(options: argparse.Namespace, compiled: bool = False) -> dict[str, An
     from comparisons.jax_step import Ours
     from comparisons.pytorch_step import Torch
 
-    drawn = Ours(options, None)
-    given = (drawn.variables, drawn.judge, drawn.batch, None)
+    draws = Ours(options, None)
+    arguments = (draws.variables, draws.judge, draws.batch, None)
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    began = time.perf_counter()
-    side = Torch(*given, True, compiled, device, options.precision, options.width)
+    start = time.perf_counter()
+    side = Torch(*arguments, True, compiled, device, options.precision, options.width)
     if options.precision == "float32" and not compiled:
         keep_painted("pytorch", side.colorize())
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True
-    figures = side_figures(side, options, began)
+    figures = side_figures(side, options, start)
     return figures | {"memory_gb": torch.cuda.max_memory_allocated() / 1e9 if device == "cuda" else None}
 
 
@@ -189,15 +189,17 @@ def metrics(options: argparse.Namespace) -> dict[str, Any]:
 
     # Inception's weights are drawn, which takes the time of the published ones.
     rng = np.random.default_rng(0)
-    drawn = {name: rng.normal(0, 0.02, shape).astype(np.float32) for name, shape in KINDS["inception"].shapes().items()}
-    params = {"fid": unflatten_dict(drawn, sep="/"), "lpips_alexnet": load_metric_weights("lpips-alexnet")}
+    weights = {
+        name: rng.normal(0, 0.02, shape).astype(np.float32) for name, shape in KINDS["inception"].shapes().items()
+    }
+    params = {"fid": unflatten_dict(weights, sep="/"), "lpips_alexnet": load_metric_weights("lpips-alexnet")}
     names = with_companions(("psnr", "ssim", "lpips_alexnet", "colorfulness", "fid"))
     run, params = jax.jit(partial(measure, metrics=names)), jax.device_put(params)
     shape = (options.batch, options.resolution, options.resolution, 3)
     pictures = {name: rng.integers(0, 256, shape, np.uint8) for name in ("predicted", "truth")}
-    began = time.perf_counter()
+    start = time.perf_counter()
     jax.block_until_ready(run(params, pictures))
-    first = time.perf_counter() - began
+    first = time.perf_counter() - start
     seconds = timed(lambda: jax.block_until_ready(run(params, pictures)), options.steps)
     return {"first_s": first, "images_per_second": options.batch / seconds}
 
@@ -213,9 +215,9 @@ def transfer(options: argparse.Namespace) -> dict[str, Any]:
     shape = (options.batch, options.resolution, options.resolution, 3)
     rgb = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
     to_lab = jax.jit(lambda rgb: lab_batch(rgb, palette_spec(config), config.ab_range))
-    sent = timed(lambda: jax.block_until_ready(jax.device_put(rgb)), options.steps)
+    seconds = timed(lambda: jax.block_until_ready(jax.device_put(rgb)), options.steps)
     ready = timed(lambda: jax.block_until_ready(to_lab(jax.device_put(rgb))), options.steps)
-    return {"gb_per_second": rgb.nbytes / sent / 1e9, "images_per_second": options.batch / ready}
+    return {"gb_per_second": rgb.nbytes / seconds / 1e9, "images_per_second": options.batch / ready}
 
 
 def peak(options: argparse.Namespace) -> dict[str, Any]:

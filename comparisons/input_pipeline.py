@@ -55,12 +55,15 @@ def floor_threads(options: argparse.Namespace, read: bool = False, fast: bool = 
     shares = [work[n :: options.cores] for n in range(options.cores)]
     threads = [threading.Thread(target=_decode_all, args=(share, fast)) for share in shares]
     _decode_all(work[:64], fast)
-    start, used = time.perf_counter(), _cpu_seconds()
+    start, cpu_before = time.perf_counter(), _cpu_seconds()
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    return {"rate": len(work) / (time.perf_counter() - start), "cpu_ms": (_cpu_seconds() - used) / len(work) * 1e3}
+    return {
+        "rate": len(work) / (time.perf_counter() - start),
+        "cpu_ms": (_cpu_seconds() - cpu_before) / len(work) * 1e3,
+    }
 
 
 def floor_files(options: argparse.Namespace) -> dict:
@@ -108,8 +111,8 @@ def _decoding(options: argparse.Namespace, read: bool) -> list[tuple]:
     for n, draw in enumerate(rule.draws(0, 0, options.images)):
         i = order(n)
         width, height = source.sizes[i].tolist()
-        by = rule.box(draw, width, height).reduction(width, height, RESOLUTION)
-        work.append((data[i], -(-height // by), -(-width // by), by))
+        reduction = rule.box(draw, width, height).reduction(width, height, RESOLUTION)
+        work.append((data[i], -(-height // reduction), -(-width // reduction), reduction))
     return work
 
 
@@ -117,10 +120,10 @@ def _decode_all(work: list[tuple], fast: bool) -> None:
     import simplejpeg
 
     flags = {"fastdct": True, "fastupsample": True} if fast else {}
-    for data, height, width, by in work:
+    for data, height, width, reduction in work:
         if isinstance(data, Path):
             data = data.read_bytes()
-        simplejpeg.decode_jpeg(data, "RGB", min_height=height, min_width=width, min_factor=by, **flags)
+        simplejpeg.decode_jpeg(data, "RGB", min_height=height, min_width=width, min_factor=reduction, **flags)
 
 
 def _source(options: argparse.Namespace):
@@ -157,10 +160,10 @@ def ours_memory(options: argparse.Namespace) -> dict:
     with train_batches(
         source, resolution=RESOLUTION, batch_size=BATCH, seed=0, workers=options.cores, min_scale=MIN_SCALE, cache=False
     ) as batches:
-        taken, first, levels = 0, max(len(source), 16 * BATCH), []
-        while taken < first + options.memory_images:
-            taken += len(next(batches)["rgb"])
-            if taken >= first and (taken // BATCH) % 8 == 0:
+        count_of_pictures, first, levels = 0, max(len(source), 16 * BATCH), []
+        while count_of_pictures < first + options.memory_images:
+            count_of_pictures += len(next(batches)["rgb"])
+            if count_of_pictures >= first and (count_of_pictures // BATCH) % 8 == 0:
                 levels.append(_memory(multiprocessing.active_children()))
         workers = [_private(child.pid) for child in multiprocessing.active_children() if child.pid]
         tenth = max(1, len(levels) // 10)
@@ -227,11 +230,11 @@ def tfdata(options: argparse.Namespace) -> dict:
     def load(path):
         data = tf.io.read_file(path)
         size = tf.image.extract_jpeg_shape(data)
-        begin, extent, _ = tf.image.sample_distorted_bounding_box(
+        corner, extent, _ = tf.image.sample_distorted_bounding_box(
             size, tf.zeros([1, 0, 4]), area_range=(MIN_SCALE, 1.0), aspect_ratio_range=(3 / 4, 4 / 3), max_attempts=10,
             use_image_if_no_bounding_boxes=True, min_object_covered=0.0,
         )  # fmt: skip
-        crop = tf.stack([begin[0], begin[1], extent[0], extent[1]])
+        crop = tf.stack([corner[0], corner[1], extent[0], extent[1]])
         rgb = tf.image.decode_and_crop_jpeg(data, crop, channels=3)
         rgb = tf.image.resize(rgb, (RESOLUTION, RESOLUTION), antialias=True)
         return tf.image.random_flip_left_right(tf.cast(tf.round(rgb), tf.uint8))
@@ -248,10 +251,10 @@ def _consume(batches, images: int, count) -> dict:
     """Pictures a second, once what was made ahead during the start is used up, and processor time for each."""
     for _ in range(4 + 4 * len(os.sched_getaffinity(0))):
         next(batches)
-    taken, start, used = 0, time.perf_counter(), _cpu_seconds()
-    while taken < images:
-        taken += count(next(batches))
-    return {"rate": taken / (time.perf_counter() - start), "cpu_ms": (_cpu_seconds() - used) / taken * 1e3}
+    total, start, cpu_before = 0, time.perf_counter(), _cpu_seconds()
+    while total < images:
+        total += count(next(batches))
+    return {"rate": total / (time.perf_counter() - start), "cpu_ms": (_cpu_seconds() - cpu_before) / total * 1e3}
 
 
 def _cpu_seconds() -> float:
@@ -323,9 +326,9 @@ def make_pictures(photos: Path, folder: Path, count: int) -> None:
         rgb.save(buffer, "JPEG", quality=quality)
         return buffer.getvalue()
 
-    some = [picture(n) for n in range(0, len(files), max(1, len(files) // 40))]
+    samples = [picture(n) for n in range(0, len(files), max(1, len(files) // 40))]
     qualities = range(80, 100)
-    quality = min(qualities, key=lambda q: abs(statistics.mean(len(encode(p, q)) for p in some) - TARGET_BYTES))
+    quality = min(qualities, key=lambda q: abs(statistics.mean(len(encode(p, q)) for p in samples) - TARGET_BYTES))
     folder.mkdir(parents=True, exist_ok=True)
     for n in range(count):
         (folder / f"{n:05}.jpg").write_bytes(encode(picture(n), quality))
@@ -354,12 +357,12 @@ def run(name: str, options: argparse.Namespace, python: str) -> dict | None:
     environment = {**os.environ, "JAX_PLATFORMS": "cpu"}
     if python == sys.executable:
         environment["PYTHONPATH"] = str(ROOT)
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-    if done.returncode == MISSING:
+    process = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    if process.returncode == MISSING:
         return None
-    if done.returncode:
-        sys.exit(f"{name} failed:\n{done.stderr}")
-    return json.loads(done.stdout.splitlines()[-1])
+    if process.returncode:
+        sys.exit(f"{name} failed:\n{process.stderr}")
+    return json.loads(process.stdout.splitlines()[-1])
 
 
 def compare(options: argparse.Namespace) -> tuple[dict, list[str]]:
@@ -378,7 +381,7 @@ def compare(options: argparse.Namespace) -> tuple[dict, list[str]]:
             costs[name].append(result.get("cpu_ms", 0.0))
             workers = result["workers"] if name == "ours" else workers
             print(f"round {number + 1}  {_row(name, result['rate'])}", flush=True)
-    rounded = {name: round(statistics.median(each), 1) for name, each in rates.items()}
+    rounded = {name: round(statistics.median(values), 1) for name, values in rates.items()}
     result = {
         "of_decode_floor": _ratio(rates.get("ours"), _floor(rates, "")),
         "of_decode_floor_same_flags": _ratio(rates.get("ours"), _floor(rates, "_same_flags")),
@@ -390,8 +393,10 @@ def compare(options: argparse.Namespace) -> tuple[dict, list[str]]:
         "jpeg_flags": {name: JPEG_FLAGS[name] for name in rates},
         "pictures_per_second": rounded,
         "pictures_per_second_per_core": {name: round(rate / options.cores, 1) for name, rate in rounded.items()},
-        "cpu_ms_per_picture": {name: round(statistics.median(each), 3) for name, each in costs.items() if any(each)},
-        "all_rounds": {name: [round(rate, 1) for rate in each] for name, each in rates.items()},
+        "cpu_ms_per_picture": {
+            name: round(statistics.median(values), 3) for name, values in costs.items() if any(values)
+        },
+        "all_rounds": {name: [round(rate, 1) for rate in values] for name, values in rates.items()},
         "workers_as_it_comes": workers,
     }
     if "ours_memory" in options.only:
@@ -407,13 +412,13 @@ def _row(name: str, rate: float) -> str:
 def _floor(rates: dict[str, list[float]], flags: str) -> list[float]:
     """The faster of threads and processes in each round; empty where neither was measured."""
     floors = [rates[name] for name in (f"floor_threads{flags}", f"floor_processes{flags}") if name in rates]
-    return [max(each) for each in zip(*floors, strict=True)]
+    return [max(values) for values in zip(*floors, strict=True)]
 
 
-def _ratio(ours: list[float] | None, other: list[float] | None) -> float | None:
-    if not ours or not other:
+def _ratio(own_rates: list[float] | None, rival_rates: list[float] | None) -> float | None:
+    if not own_rates or not rival_rates:
         return None
-    return round(statistics.median(a / b for a, b in zip(ours, other, strict=True)), 3)
+    return round(statistics.median(a / b for a, b in zip(own_rates, rival_rates, strict=True)), 3)
 
 
 def about(options: argparse.Namespace) -> dict:
@@ -437,9 +442,11 @@ def _version(name: str) -> str | None:
 
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:
-    bundled, own = ROOT / "examples" / "photos", ROOT.parent / "shared" / "data" / "photos" / "train"
+    bundled, full_set = ROOT / "examples" / "photos", ROOT.parent / "shared" / "data" / "photos" / "train"
     parser = argparse.ArgumentParser(description="compares ways of making training batches from JPEGs")
-    parser.add_argument("--photos", type=Path, default=own if own.is_dir() else bundled, help="what the JPEGs show")
+    parser.add_argument(
+        "--photos", type=Path, default=full_set if full_set.is_dir() else bundled, help="what the JPEGs show"
+    )
     parser.add_argument(
         "--folder", type=Path, help="where the JPEGs are made, or are already (default: made and removed)"
     )

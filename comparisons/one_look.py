@@ -18,8 +18,8 @@ DARKEST, RANGE, EXPONENT = (0.12, 0.05, 0.08), (0.88, 0.9, 0.72), (0.8, 1.0, 1.1
 
 def faded(rgb: np.ndarray) -> np.ndarray:
     """Returns a photograph, uint8 (H, W, 3), as the film shows it."""
-    shown = np.array(DARKEST) + np.array(RANGE) * (rgb / 255) ** np.array(EXPONENT)
-    return np.round(255 * np.clip(shown, 0, 1)).astype(np.uint8)
+    print_colors = np.array(DARKEST) + np.array(RANGE) * (rgb / 255) ** np.array(EXPONENT)
+    return np.round(255 * np.clip(print_colors, 0, 1)).astype(np.uint8)
 
 
 def main() -> None:

@@ -60,11 +60,11 @@ def main() -> None:
         small = Image.fromarray(open_picture(file)).resize((SIDE, SIDE), Image.Resampling.BILINEAR)
         ab = bytes_to_lab(np.asarray(small))[..., 1:].reshape(-1, 2).astype(np.float64)
         weights = np.full(len(ab), 1 / len(ab))
-        before = Palette(count_colors(ab, weights))
+        original = Palette(count_colors(ab, weights))
         for name, (of_colors, of_palette) in EDITS.items():
             truth = Palette(count_colors(*of_colors(ab, weights)))
-            others = before, Palette(move_bins(before.shares, of_colors)), of_palette(before)
-            distances[name].append([other.distance(truth) for other in others])
+            rivals = original, Palette(move_bins(original.shares, of_colors)), of_palette(original)
+            distances[name].append([rival.distance(truth) for rival in rivals])
     print(f"{len(files)} pictures; edit, not edited, bins moved, ours")
     for name, rows in distances.items():
         print(name, *(f"{value:.3f}" for value in np.mean(rows, axis=0)), sep="\t")

@@ -34,10 +34,10 @@ def affine(ab: np.ndarray, colors: np.ndarray, shares: np.ndarray) -> np.ndarray
 
     flat, ridge = ab.reshape(-1, 2), 4 * np.eye(2)
     mean, target = flat.mean(0), shares @ colors
-    covariance, wanted = np.cov(flat.T) + ridge, np.cov(colors.T, aweights=shares) + ridge
+    covariance, target_covariance = np.cov(flat.T) + ridge, np.cov(colors.T, aweights=shares) + ridge
     root = np.real(sqrtm(covariance))
     back = np.linalg.inv(root)
-    matrix = back @ np.real(sqrtm(root @ wanted @ root)) @ back
+    matrix = back @ np.real(sqrtm(root @ target_covariance @ root)) @ back
     return ((ab - mean) @ matrix + target).astype(np.float32)
 
 
@@ -63,9 +63,9 @@ def main() -> None:
     kind = colorizer.spec, float(colorizer.config.ab_range)
     truths = [squash(read_rgb(path), SIDE) for path in photographs(args.folder, args.every)]
     lights = [luminance(truth) for truth in truths]
-    own = [colorizer.palette_of(truth) for truth in truths]
+    own_palettes = [colorizer.palette_of(truth) for truth in truths]
     predicted = [colorizer.predict(light)[0] for light in lights]
-    asked = {"truth": own, "foreign": own[1:] + own[:1], "automatic": predicted}
+    palettes = {"truth": own_palettes, "foreign": own_palettes[1:] + own_palettes[:1], "automatic": predicted}
     common = np.mean(predicted, axis=0)
 
     def paint(light: np.ndarray, h: np.ndarray) -> np.ndarray:
@@ -79,8 +79,8 @@ def main() -> None:
         return np.stack([np.asarray(plane) for plane in planes], -1)
 
     def again(light: np.ndarray, h: np.ndarray, ab: np.ndarray) -> np.ndarray:
-        more = np.maximum(2 * h - histogram(ab / np.float32(kind[1]), kind[0]), 0)
-        return paint(light, (more / more.sum()).astype(np.float32))
+        counts = np.maximum(2 * h - histogram(ab / np.float32(kind[1]), kind[0]), 0)
+        return paint(light, (counts / counts.sum()).astype(np.float32))
 
     def powered(h: np.ndarray, power: float) -> np.ndarray:
         return (h**power / (h**power).sum()).astype(np.float32)
@@ -121,28 +121,28 @@ def main() -> None:
     tables: dict[str, np.ndarray] = {}
     for name in KINDS:
         rows: dict[str, list[tuple[float, ...]]] = {}
-        for truth, light, h, p in zip(truths, lights, asked[name], predicted, strict=True):
+        for truth, light, h, p in zip(truths, lights, palettes[name], predicted, strict=True):
             ab = paint(light, h)
             for way, change in (ways | (guesses if name == "automatic" else {})).items():
-                painted = joined(light, change(light, h, ab, p))
-                lab = bytes_to_lab(painted)
-                square = np.mean((painted.astype(float) - truth) ** 2)
+                painting = joined(light, change(light, h, ab, p))
+                lab = bytes_to_lab(painting)
+                square = np.mean((painting.astype(float) - truth) ** 2)
                 rows.setdefault(way, []).append((
                     10 * np.log10(255**2 / square),
                     float(np.linalg.norm((lab - bytes_to_lab(truth))[..., 1:], axis=-1).mean()),
                     distance(lab, common if "common" in way else h),
-                    float(colorfulness(painted[None].astype(np.float32))[0]),
+                    float(colorfulness(painting[None].astype(np.float32))[0]),
                 ))  # fmt: skip
-        for way, found in rows.items():
-            table = tables[f"{name}, {way}"] = np.array(found)
-            over = (table - tables[f"{name}, alone"])[:, 0]
-            half = 1.96 * over.std() / len(over) ** 0.5
-            figures[f"{name}, {way}"] = [*table.mean(0), over.mean(), half]
+        for way, values in rows.items():
+            table = tables[f"{name}, {way}"] = np.array(values)
+            gain = (table - tables[f"{name}, alone"])[:, 0]
+            half = 1.96 * gain.std() / len(gain) ** 0.5
+            figures[f"{name}, {way}"] = [*table.mean(0), gain.mean(), half]
             print(f"{name}, {way:16}", *(f"{x:9.3f}" for x in figures[f"{name}, {way}"]), flush=True)
 
     automatic = [
         distance(bytes_to_lab(joined(light, paint(light, p))), h)
-        for light, h, p in zip(lights, asked["foreign"], predicted, strict=True)
+        for light, h, p in zip(lights, palettes["foreign"], predicted, strict=True)
     ]
     nearer = np.mean(tables["foreign, moved"][:, 2] < automatic)
     tell({"photographs": len(truths), "nearer": nearer} | figures, 24, args.json, hidden=figures)

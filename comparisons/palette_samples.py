@@ -70,12 +70,12 @@ def measure(files: list[Path], temperature: float) -> None:
         truth = squashed(file)
         palette = Palette.of(truth)
         automatic = np.array(errors(colorizer.paint(Picture(truth)), truth, palette))
-        drawn = [Painting(sample=i + 1, temperature=temperature) for i in range(SAMPLES)]
-        results = [colorizer.paint(Picture(truth), painting) for painting in drawn]
+        sample_paintings = [Painting(sample=i + 1, temperature=temperature) for i in range(SAMPLES)]
+        results = [colorizer.paint(Picture(truth), painting) for painting in sample_paintings]
         of_samples = np.array([errors(result, truth, palette) for result in results])  # (8, 3)
-        better, best = (of_samples < automatic).mean(axis=0), of_samples.min(axis=0)
-        apart = float(spread(weights, [result.pixels[None] for result in results])[0])
-        rows.append([*automatic, *of_samples.mean(axis=0), *best, *better, apart])
+        share_better, best = (of_samples < automatic).mean(axis=0), of_samples.min(axis=0)
+        sample_spread = float(spread(weights, [result.pixels[None] for result in results])[0])
+        rows.append([*automatic, *of_samples.mean(axis=0), *best, *share_better, sample_spread])
     mean = np.mean(rows, axis=0)
     print(f"{len(files)} photographs, {SAMPLES} samples of each at temperature {temperature:g}")
     for i, name in enumerate(("palette", "CIEDE2000", "LPIPS")):

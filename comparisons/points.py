@@ -26,20 +26,20 @@ COUNTS = (1, 5, 20)
 SIDE, FADES_OVER, EDGE, FLOOR = 256, 120, 4.0, 1e-3
 
 
-def levin(lightness: np.ndarray, painted: np.ndarray, cells: np.ndarray, wanted: np.ndarray) -> np.ndarray:
+def levin(lightness: np.ndarray, painted: np.ndarray, cells: np.ndarray, targets: np.ndarray) -> np.ndarray:
     """Returns ab (S, S, 2): the painting and a smooth difference that meets the wanted ab (k, 2) at the cells (k,)."""
     index = np.arange(lightness.size).reshape(lightness.shape)
     pairs = [(index[:, :-1], index[:, 1:]), (index[:-1], index[1:])]
     i, j = (np.concatenate([pair[n].ravel() for pair in pairs]) for n in (0, 1))
     flat = lightness.ravel().astype(np.float64)
-    near = np.exp(-0.5 * ((flat[i] - flat[j]) / EDGE) ** 2) + FLOOR
-    affinity = coo_matrix((near, (i, j)), (flat.size,) * 2)
+    similarity = np.exp(-0.5 * ((flat[i] - flat[j]) / EDGE) ** 2) + FLOOR
+    affinity = coo_matrix((similarity, (i, j)), (flat.size,) * 2)
     affinity = affinity + affinity.T
     degrees = np.asarray(affinity.sum(1)).ravel()
     system = (diags(degrees + 1 / FADES_OVER**2) - affinity).tocsc()
     factor = splu(system, permc_spec="MMD_AT_PLUS_A", diag_pivot_thresh=0.0, options={"SymmetricMode": True})
     answers = np.stack([factor.solve(np.eye(1, flat.size, cell)[0]) for cell in cells], 1)  # (S * S, k)
-    change = wanted - painted.reshape(-1, 2)[cells]
+    change = targets - painted.reshape(-1, 2)[cells]
     return painted + (answers @ np.linalg.solve(answers[cells], change)).reshape(painted.shape)
 
 
@@ -66,10 +66,10 @@ def errors(colorizer, path: Path) -> dict[str, float]:
     for count in COUNTS:
         cells = rng.choice(SIDE * SIDE, count, replace=False)
         places = np.stack([cells % SIDE, cells // SIDE], -1)
-        wanted = np.stack([_around(truth, x, y).mean((0, 1)) for x, y in places])
-        spread = Spread(Ground(lightness), Hints(places, wanted, np.arange(count)))
+        targets = np.stack([_around(truth, x, y).mean((0, 1)) for x, y in places])
+        spread = Spread(Ground(lightness), Hints(places, targets, np.arange(count)))
         figures[f"ours_{count}"] = error(ab_of(spread.over(colors)))
-        figures[f"levin_{count}"] = error(levin(lightness, painted, cells, wanted))
+        figures[f"levin_{count}"] = error(levin(lightness, painted, cells, targets))
     return figures
 
 
@@ -95,11 +95,11 @@ def seconds(path: Path) -> dict[str, float]:
     lightness = luminance(np.asarray(picture))
     paint(lightness)  # programs are compiled
     lightness = np.ascontiguousarray(lightness[::-1])
-    first, moved = paint(lightness), []
+    first, seconds_after_moves = paint(lightness), []
     for i in range(5):
         points[i] = ((90 * i + 41, 400 - 50 * i), points[i][1])
-        moved.append(paint(lightness))
-    return {"seconds_first": first, "seconds_moved": float(np.median(moved))}
+        seconds_after_moves.append(paint(lightness))
+    return {"seconds_first": first, "seconds_moved": float(np.median(seconds_after_moves))}
 
 
 def main() -> None:

@@ -31,8 +31,8 @@ def make_print(
     lightness = np.clip(turned(lab[..., 0], paper), 0, 100)
     lightness = 35 + 0.55 * lightness if faded else lightness
     ab = np.stack([turned(lab[..., i], 0) for i in (1, 2)], -1)
-    inside = turned(np.ones(lab.shape[:2]), 0) > 0.8
-    return (lightness + rng.normal(0, grain, lightness.shape)).astype(np.float32), ab, inside
+    is_photograph = turned(np.ones(lab.shape[:2]), 0) > 0.8
+    return (lightness + rng.normal(0, grain, lightness.shape)).astype(np.float32), ab, is_photograph
 
 
 def main() -> None:
@@ -57,28 +57,30 @@ def main() -> None:
     paths = sorted(args.folder.glob("*.jpg"))
     print("false:", sum(find_border(luminance(read_rgb(path))) is not None for path in paths), "of", len(paths))
     for faded in (False, True):
-        found, rows = 0, []
+        count, rows = 0, []
         for i, path in enumerate(paths):
             picture = Image.fromarray(read_rgb(path)).resize((WIDTH, HEIGHT), Image.Resampling.BICUBIC)
-            lightness, truth, inside = make_print(bytes_to_lab(np.asarray(picture)), faded, rng)
+            lightness, truth, is_photograph = make_print(bytes_to_lab(np.asarray(picture)), faded, rng)
             border = find_border(lightness)
             if border is None:
                 continue
-            found += 1
+            count += 1
             if i % args.every:
                 continue
             height, width = lightness.shape
-            whole = stretched(colorizer.predict(lightness)[1], height, width)
-            place, without = border.place(height, width), np.zeros_like(whole)
+            ab_of_whole = stretched(colorizer.predict(lightness)[1], height, width)
+            place, ab_without_border = border.place(height, width), np.zeros_like(ab_of_whole)
             part = np.ascontiguousarray(lightness[place])
-            without[place] = stretched(colorizer.predict(part)[1], *part.shape)
-            without[border.mask(height, width) == 255] = 0
-            away = np.asarray(Image.fromarray(inside).convert("L").filter(ImageFilter.MaxFilter(9))) == 0
-            errors = [np.linalg.norm(ab - truth, axis=-1)[inside].mean() for ab in (whole, without)]
-            tints = [np.linalg.norm(ab, axis=-1)[away].mean() for ab in (whole, without)]
+            ab_without_border[place] = stretched(colorizer.predict(part)[1], *part.shape)
+            ab_without_border[border.mask(height, width) == 255] = 0
+            is_border = np.asarray(Image.fromarray(is_photograph).convert("L").filter(ImageFilter.MaxFilter(9))) == 0
+            errors = [
+                np.linalg.norm(ab - truth, axis=-1)[is_photograph].mean() for ab in (ab_of_whole, ab_without_border)
+            ]
+            tints = [np.linalg.norm(ab, axis=-1)[is_border].mean() for ab in (ab_of_whole, ab_without_border)]
             rows.append([*errors, *tints, errors[1] - errors[0]])
         means, half = np.mean(rows, 0), 1.96 * np.std(rows, 0)[-1] / len(rows) ** 0.5
-        print(f"{'faded' if faded else 'fresh'}: found {found} of {len(paths)}; of {len(rows)}:", end=" ")
+        print(f"{'faded' if faded else 'fresh'}: found {count} of {len(paths)}; of {len(rows)}:", end=" ")
         print("ab error {:.2f} -> {:.2f}, tint {:.2f} -> {:.2f}, change {:.2f}".format(*means), f"+- {half:.2f}")
 
 

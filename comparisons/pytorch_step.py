@@ -55,14 +55,14 @@ class VGG16(nn.Module):
         self.register_buffer("std", torch.tensor(IMAGENET_STD)[:, None, None])
 
     def forward(self, rgb: Tensor) -> list[Tensor]:
-        found, x = [], (rgb * 0.5 + 0.5 - self.mean) / self.std
+        features, x = [], (rgb * 0.5 + 0.5 - self.mean) / self.std
         for name, _ in VGG16_CONVS[:11]:
             if name[5:] == "1" and name != "conv1_1":
                 x = F.max_pool2d(x, 2)
             x = F.relu(getattr(self, name)(x))
             if name in PERCEPTUAL_WEIGHTS:
-                found.append(x)
-        return found
+                features.append(x)
+        return features
 
 
 class Torch:
@@ -84,9 +84,9 @@ class Torch:
         self.average = copy.deepcopy(self.generator).requires_grad_(False)
         self.g_adam = torch.optim.Adam(self.generator.parameters(), 1e-4, (0.0, 0.9), fused=True)
         self.d_adam = torch.optim.Adam(self.discriminator.parameters(), 4e-4, (0.0, 0.9), fused=True)
-        given = {name: torch.from_numpy(np.array(x)).to(self.device) for name, x in batch.items()}
-        self.l, self.c = (self.to_nchw(given[name]) for name in ("l", "c"))
-        self.h, self.rgb = given["h"], self.to_nchw(given["rgb"].float() / 127.5 - 1)
+        tensors = {name: torch.from_numpy(np.array(x)).to(self.device) for name, x in batch.items()}
+        self.l, self.c = (self.to_nchw(tensors[name]) for name in ("l", "c"))
+        self.h, self.rgb = tensors["h"], self.to_nchw(tensors["rgb"].float() / 127.5 - 1)
         if compiled:
             for module in (self.generator, self.discriminator, self.vgg):
                 if module is not None:
@@ -120,8 +120,8 @@ class Torch:
         loss = loss + theirs.palette_loss(predicted, self.h)
         if self.vgg is not None:
             with torch.no_grad():
-                wanted = self.vgg(self.rgb)
-            pairs = zip(PERCEPTUAL_WEIGHTS.values(), self.vgg(rgb_hat), wanted, strict=True)
+                targets = self.vgg(self.rgb)
+            pairs = zip(PERCEPTUAL_WEIGHTS.values(), self.vgg(rgb_hat), targets, strict=True)
             loss = loss + sum(weight * theirs.l1_loss(f, w) for weight, f, w in pairs)
         self.g_adam.zero_grad(set_to_none=True)
         loss.backward()

@@ -51,16 +51,16 @@ def main() -> None:
                 np.stack([1 - share, share], -1)[None],  # type: ignore[arg-type]
             )
             whole = Layer(colorizer.repaint(lightness, palette.counts()), np.full_like(mask, 255))
-            ours = paint_region(Region(mask, palette), squash(lightness, size), predicted, colorizer.repaint)
+            region_layer = paint_region(Region(mask, palette), squash(lightness, size), predicted, colorizer.repaint)
             one_pass = Layer(colorizer.repaint(lightness, mixed), whole.mask)
-            plain, all_over, *found = (
-                ab_of(colors_of(lightness, ab, layers)) for layers in ([], [whole], [ours], [one_pass])
+            plain, all_over, *ab_changes = (
+                ab_of(colors_of(lightness, ab, layers)) for layers in ([], [whole], [region_layer], [one_pass])
             )
             change = all_over - plain
-            for total, colors in zip(sums, found, strict=True):
+            for total, colors in zip(sums, ab_changes, strict=True):
                 total += ((colors - plain) * change).sum((0, 2)), (change**2).sum((0, 2))
-            far = (row == 0) & (x < -soft / 2 - REACH * WIDTH)
-            changes.append([np.linalg.norm(colors - plain, axis=-1)[:, far].mean() for colors in found])
+            is_far = (row == 0) & (x < -soft / 2 - REACH * WIDTH)
+            changes.append([np.linalg.norm(colors - plain, axis=-1)[:, is_far].mean() for colors in ab_changes])
         shares = sums[:, 0] / sums[:, 1]
         widths = [int(np.argmax(share > 0.9) - np.argmax(share > 0.1)) for share in (row / 255, *shares)]
         print(soft, *widths, *(f"{value:.2f}" for value in np.mean(changes, 0)), sep=" | ", flush=True)

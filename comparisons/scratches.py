@@ -26,11 +26,11 @@ FIGURES = ("PSNR, dB", "palette", "moved by")
 
 def scratched(lightness: np.ndarray, heavy: bool, rng: np.random.Generator) -> np.ndarray:
     """Returns an L (H, W) with scratches, hairs and dust, and with tears if `heavy`."""
-    many = 3 if heavy else 1
+    factor = 3 if heavy else 1
     for light in (True, False):
         level = rng.uniform(85, 100) if light else rng.uniform(0, 15)
-        lightness = _covered(lightness, lambda pen: _scratches(pen, many, rng), level, rng.uniform(0.5, 1))
-        lightness = _covered(lightness, lambda pen: _dust(pen, many, rng), level, rng.uniform(0.6, 1))
+        lightness = _covered(lightness, lambda pen: _scratches(pen, factor, rng), level, rng.uniform(0.5, 1))
+        lightness = _covered(lightness, lambda pen: _dust(pen, factor, rng), level, rng.uniform(0.6, 1))
     return _covered(lightness, lambda pen: _tears(pen, rng), rng.uniform(85, 98), 1.0) if heavy else lightness
 
 
@@ -65,18 +65,18 @@ def _anywhere(pen: _Pen, rng: np.random.Generator) -> tuple[float, float]:
     return rng.uniform(0, pen.width), rng.uniform(0, pen.height)
 
 
-def _scratches(pen: _Pen, many: int, rng: np.random.Generator) -> None:
-    for _ in range(rng.integers(2 * many, 5 * many)):
+def _scratches(pen: _Pen, factor: int, rng: np.random.Generator) -> None:
+    for _ in range(rng.integers(2 * factor, 5 * factor)):
         start = rng.uniform(0, pen.width), rng.uniform(-0.2, 0.7) * pen.height
         down = np.pi / 2 + rng.normal(0, 0.15)
         pen.line(_walk(start, down, rng.uniform(0.4, 1.2) * pen.height, 0.02, rng), rng.uniform(0.8, 3))
 
 
-def _dust(pen: _Pen, many: int, rng: np.random.Generator) -> None:
-    for _ in range(rng.integers(40 * many, 100 * many)):
+def _dust(pen: _Pen, factor: int, rng: np.random.Generator) -> None:
+    for _ in range(rng.integers(40 * factor, 100 * factor)):
         radius = 0.25 + rng.exponential(1.5)
         pen.speck(*_anywhere(pen, rng), radius, radius * rng.uniform(0.5, 1))
-    for _ in range(rng.integers(2 * many, 6 * many)):
+    for _ in range(rng.integers(2 * factor, 6 * factor)):
         pen.line(_walk(_anywhere(pen, rng), rng.uniform(0, 2 * np.pi), 60, 0.3, rng), 1.2)
 
 
@@ -118,22 +118,29 @@ def main() -> None:
         picture.thumbnail((SIDE, SIDE), Image.Resampling.BICUBIC)
         lightness, *ab = np.ascontiguousarray(np.moveaxis(bytes_to_lab(np.asarray(picture)), -1, 0))
         truth = np.stack([squash(plane, colorizer.resolution) for plane in ab], -1)
-        palette, (_, intact) = np.asarray(histogram(truth / AB_RANGE)), colorizer.predict(lightness)
+        palette, (_, intact_ab) = np.asarray(histogram(truth / AB_RANGE)), colorizer.predict(lightness)
 
-        def figures(seen: np.ndarray, truth=truth, palette=palette, intact=intact) -> list[float]:
-            h, ab = colorizer.predict(seen)
+        def figures(input_lightness: np.ndarray, truth=truth, palette=palette, intact_ab=intact_ab) -> list[float]:
+            h, ab = colorizer.predict(input_lightness)
             psnr = -10 * np.log10(np.mean((ab - truth) ** 2) / AB_RANGE**2)
-            return [psnr, float(hellinger(h, palette)), np.linalg.norm(ab - intact, axis=-1).mean()]
+            return [psnr, float(hellinger(h, palette)), np.linalg.norm(ab - intact_ab, axis=-1).mean()]
 
-        seen = [[lightness]] + [[scratched(lightness, x, rng) for _ in range(args.rounds)] for x in (False, True)]
-        rows.append([[np.mean([figures(look(l)) for l in some], 0) for look in (np.asarray, hidden)] for some in seen])
+        inputs = [[lightness]] + [[scratched(lightness, x, rng) for _ in range(args.rounds)] for x in (False, True)]
+        rows.append(
+            [[np.mean([figures(view(l)) for l in copies], 0) for view in (np.asarray, hidden)] for copies in inputs]
+        )
     table = np.asarray(rows)  # (photographs, kinds, seen or hidden, figures)
     print(f"{len(table)} photographs")
     for kind, ways in zip(KINDS, np.moveaxis(table, 0, -1), strict=True):
         print(f"scratches: {kind}")
-        for name, seen, without in zip(FIGURES, *ways, strict=True):
-            change, half = (without - seen).mean(), 1.96 * (without - seen).std() / len(table) ** 0.5
-            print(f"  {name:10}{seen.mean():8.3f} -> {without.mean():.3f} ({change:+.3f} +- {half:.3f})")
+        for name, visible_values, hidden_values in zip(FIGURES, *ways, strict=True):
+            change, half = (
+                (hidden_values - visible_values).mean(),
+                1.96 * (hidden_values - visible_values).std() / len(table) ** 0.5,
+            )
+            print(
+                f"  {name:10}{visible_values.mean():8.3f} -> {hidden_values.mean():.3f} ({change:+.3f} +- {half:.3f})"
+            )
 
 
 if __name__ == "__main__":

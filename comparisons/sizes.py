@@ -48,22 +48,24 @@ def main() -> None:
             painted = join(luminance(truth), ab)
             difference = bytes_to_lab(painted)[..., 1:] - bytes_to_lab(truth)[..., 1:]
             square = np.mean((painted.astype(float) - truth) ** 2)
-            apart = size_consistency([paintings[args.sizes[0]][None], ab[None]]) if size != args.sizes[0] else [0]
+            inconsistency = (
+                size_consistency([paintings[args.sizes[0]][None], ab[None]]) if size != args.sizes[0] else [0]
+            )
             values[size].append([
                 10 * np.log10(255**2 / square),
                 np.linalg.norm(difference, axis=-1).mean(),
                 float(color_bleeding(painted[None], truth[None])[0]),
                 np.linalg.norm(ab, axis=-1).mean(),
-                float(apart[0]),
+                float(inconsistency[0]),
             ])  # fmt: skip
     print(f"{len(pictures)} pictures: size | PSNR, dB | ab error | bleeding | chroma | apart | PSNR, ab over the first")
     first = np.array(values[args.sizes[0]])
     for size in args.sizes:
-        found = np.array(values[size])
-        over = (found - first)[:, :2]
-        half = 1.96 * over.std(axis=0) / len(over) ** 0.5
-        print(size, *(f"{value:.3f}" for value in found.mean(0)), sep=" | ", end=" | ")
-        print(*(f"{m:+.2f} +- {h:.2f}" for m, h in zip(over.mean(0), half, strict=True)), sep=" | ", flush=True)
+        figures = np.array(values[size])
+        change = (figures - first)[:, :2]
+        half = 1.96 * change.std(axis=0) / len(change) ** 0.5
+        print(size, *(f"{value:.3f}" for value in figures.mean(0)), sep=" | ", end=" | ")
+        print(*(f"{m:+.2f} +- {h:.2f}" for m, h in zip(change.mean(0), half, strict=True)), sep=" | ", flush=True)
 
 
 if __name__ == "__main__":

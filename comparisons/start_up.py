@@ -23,10 +23,10 @@ ADD_TWO_NUMBERS = "import jax.numpy as jnp; jnp.add(1, 2).block_until_ready()"
 
 def seconds_of(command: list[str], **environment: str) -> tuple[float, float]:
     """Returns CPU and wall seconds of a command that has to succeed."""
-    before, start = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
+    usage_before, start = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
     subprocess.run(command, cwd=ROOT, env={**os.environ, **environment}, check=True, capture_output=True)
-    wall, after = time.perf_counter() - start, resource.getrusage(resource.RUSAGE_CHILDREN)
-    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime, wall
+    wall, usage_after = time.perf_counter() - start, resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage_after.ru_utime + usage_after.ru_stime - usage_before.ru_utime - usage_before.ru_stime, wall
 
 
 def measure(rounds: int) -> dict[str, tuple[float, float]]:

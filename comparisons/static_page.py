@@ -68,14 +68,14 @@ def measure(page: Page, session: CDPSession, path: Path, colorizer: Any) -> dict
     data = base64.b64encode(path.read_bytes()).decode()
     opened_ms, width, height, shares = page.evaluate(OPEN, [path.name, data])
     result_ms, png = page.evaluate(RESULT)
-    painted = np.asarray(Image.open(BytesIO(base64.b64decode(png)))).astype(int)
-    difference = np.abs(painted - colorizer(path).pixels)
+    pixels = np.asarray(Image.open(BytesIO(base64.b64decode(png)))).astype(int)
+    difference = np.abs(pixels - colorizer(path).pixels)
     figures = {"open": [opened_ms], "result": [result_ms], "difference": difference}
-    for kind, listed in wishes(Palette(shares), width, height).items():
-        page.evaluate(PREVIEWS, [listed[-1:], SIDE])
-        before = cpu_ms(session)
-        figures[kind] = page.evaluate(PREVIEWS, [listed, SIDE])
-        figures[f"{kind}_cpu"] = [(cpu_ms(session) - before) / len(listed)]
+    for kind, wishes_of_kind in wishes(Palette(shares), width, height).items():
+        page.evaluate(PREVIEWS, [wishes_of_kind[-1:], SIDE])
+        cpu_before = cpu_ms(session)
+        figures[kind] = page.evaluate(PREVIEWS, [wishes_of_kind, SIDE])
+        figures[f"{kind}_cpu"] = [(cpu_ms(session) - cpu_before) / len(wishes_of_kind)]
     return figures
 
 

@@ -54,13 +54,13 @@ def contend(name: str, options: argparse.Namespace, pipe: Connection) -> None:
     ours = Ours(options, load_vgg16("") if options.perceptual else None)
     side: Any = ours
     if name != "ours":
-        given = (ours.variables, ours.judge, ours.batch, ours.vgg)
-        side = Torch(*given, "channels_last" in name, *([True] if "compiled" in name else []))
+        arguments = (ours.variables, ours.judge, ours.batch, ours.vgg)
+        side = Torch(*arguments, "channels_last" in name, *([True] if "compiled" in name else []))
         ours.state = None
     while work := pipe.recv():
         start = time.perf_counter()
-        made = getattr(side, work)()
-        pipe.send((time.perf_counter() - start, made if work == "colorize" else None))
+        result = getattr(side, work)()
+        pipe.send((time.perf_counter() - start, result if work == "colorize" else None))
 
 
 def main() -> None:
@@ -84,8 +84,8 @@ def main() -> None:
         pipes[name].send(work)
         return pipes[name].recv()
 
-    painted = {name: turn(name, "colorize")[1] for name in names}
-    difference = float(np.abs(painted["ours"] - painted["contiguous"]).max())
+    paintings = {name: turn(name, "colorize")[1] for name in names}
+    difference = float(np.abs(paintings["ours"] - paintings["contiguous"]).max())
     assert difference < 1e-3, f"the two sides do not paint the same: {difference}"
     result: dict[str, Any] = {
         "date": datetime.date.today().isoformat(),

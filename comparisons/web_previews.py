@@ -58,8 +58,8 @@ class Server:
         command = [sys.executable, "-m", "palgan_jax.cli", "web", "--port", "0", *words]
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
         assert self.process.stdout is not None
-        found = next(filter(None, (re.search(r"127\.0\.0\.1:\d+", line) for line in self.process.stdout)))
-        self.address = found[0]
+        address = next(filter(None, (re.search(r"127\.0\.0\.1:\d+", line) for line in self.process.stdout)))
+        self.address = address[0]
         self._connection = http.client.HTTPConnection(self.address, timeout=600)
 
     def ask(self, path: str, body: bytes) -> bytes:
@@ -79,17 +79,17 @@ class Server:
 
 def wishes(palette: Any, width: int, height: int) -> dict[str, list[dict[str, Any]]]:
     """Returns what is wished for, one after another, by kind."""
-    half = Image.new("LA", (width, height), (255, 0))
-    half.paste((255, 255), (0, 0, width, height // 2))
+    half_mask = Image.new("LA", (width, height), (255, 0))
+    half_mask.paste((255, 255), (0, 0, width, height // 2))
     mask = BytesIO()
-    half.save(mask, "PNG")
+    half_mask.save(mask, "PNG")
     region = base64.b64encode(mask.getvalue()).decode()
-    turned = [palette.shift(hue=5.0 * (n + 1)).shares.tolist() for n in range(VERSIONS)]
-    across = [(n + 1) * width // (VERSIONS + 2) for n in range(VERSIONS)]
+    shifted_palettes = [palette.shift(hue=5.0 * (n + 1)).shares.tolist() for n in range(VERSIONS)]
+    columns = [(n + 1) * width // (VERSIONS + 2) for n in range(VERSIONS)]
     return {
-        "palette": [{"palette": shares} for shares in turned],
-        "region": [{"regions": [{"mask": region, "palette": shares}]} for shares in turned],
-        "point": [{"points": [{"x": x, "y": height // 2, "color": "#c03030"}]} for x in across],
+        "palette": [{"palette": shares} for shares in shifted_palettes],
+        "region": [{"regions": [{"mask": region, "palette": shares}]} for shares in shifted_palettes],
+        "point": [{"points": [{"x": x, "y": height // 2, "color": "#c03030"}]} for x in columns],
     }
 
 
@@ -100,18 +100,20 @@ def measure(server: Server, path: Path) -> tuple[dict[str, list[float]], dict[st
     """
     from palgan_jax.palette.palette import Palette
 
-    about = json.loads(server.ask(f"pictures?name={path.name}", path.read_bytes()))
-    palette = Palette(about["palette"])
+    answer = json.loads(server.ask(f"pictures?name={path.name}", path.read_bytes()))
+    palette = Palette(answer["palette"])
     times, cpu, content = {}, {}, b""
-    for kind, listed in wishes(palette, about["width"], about["height"]).items():
-        bodies = [json.dumps({"picture": about["picture"], "side": SIDE, "wish": wish}).encode() for wish in listed]
+    for kind, wishes_of_kind in wishes(palette, answer["width"], answer["height"]).items():
+        bodies = [
+            json.dumps({"picture": answer["picture"], "side": SIDE, "wish": wish}).encode() for wish in wishes_of_kind
+        ]
         server.ask("preview", bodies[-1])
-        times[kind], before = [], server.cpu_seconds()
+        times[kind], cpu_before = [], server.cpu_seconds()
         for body in bodies:
             start = time.perf_counter()
             content = server.ask("preview", body)
             times[kind].append(1e3 * (time.perf_counter() - start))
-        cpu[kind] = 1e3 * (server.cpu_seconds() - before) / VERSIONS
+        cpu[kind] = 1e3 * (server.cpu_seconds() - cpu_before) / VERSIONS
     return times, cpu, palette, content
 
 

@@ -77,8 +77,8 @@ def to_flax(module: nn.Module) -> dict[str, Any]:
 
 def gradients(module: nn.Module) -> dict[str, Any]:
     """The gradients of a module's parameters, laid out as Flax's `params`; zero where a parameter took no part."""
-    found = {n: torch.zeros_like(p) if p.grad is None else p.grad for n, p in module.named_parameters()}
-    return nest(found, module)["params"]
+    gradients_by_name = {n: torch.zeros_like(p) if p.grad is None else p.grad for n, p in module.named_parameters()}
+    return nest(gradients_by_name, module)["params"]
 
 
 def load_flax(module: nn.Module, variables: dict[str, Any]) -> None:

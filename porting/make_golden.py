@@ -37,8 +37,8 @@ def case_arrays(case: Case) -> dict[str, np.ndarray]:
     for mode in case.modes:
         result = torch_cases.run(case, salt, mode)
         for part in ("outputs", "state"):
-            kept = {name: array.astype(np.float32) for name, array in getattr(result, part).items()}
-            arrays |= {f"{mode}/{part}/{name}": array for name, array in kept.items()}
+            part_arrays = {name: array.astype(np.float32) for name, array in getattr(result, part).items()}
+            arrays |= {f"{mode}/{part}/{name}": array for name, array in part_arrays.items()}
         arrays |= {f"{mode}/gradients/{name}": probe(name, array) for name, array in result.gradients.items()}
     return arrays
 

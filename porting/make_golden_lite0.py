@@ -24,9 +24,9 @@ LAST_BLOCKS = (0, 2, 4, 10, 15)
 def with_drawn_weights() -> EfficientNet:
     """The network with weights drawn from their names."""
     net = EfficientNet.from_name("efficientnet-lite0")
-    kept = {name: value for name, value in net.state_dict().items() if not name.startswith("_fc.")}
-    drawn = state({name: tuple(value.shape) for name, value in kept.items() if value.ndim})
-    net.load_state_dict({**net.state_dict(), **{name: torch.from_numpy(array) for name, array in drawn.items()}})
+    parameters = {name: value for name, value in net.state_dict().items() if not name.startswith("_fc.")}
+    draws = state({name: tuple(value.shape) for name, value in parameters.items() if value.ndim})
+    net.load_state_dict({**net.state_dict(), **{name: torch.from_numpy(array) for name, array in draws.items()}})
     return net.eval()
 
 
@@ -44,13 +44,13 @@ def outputs(net: EfficientNet, rgb: np.ndarray) -> list[np.ndarray]:
     """
     net, x = net.double(), torch.from_numpy(rgb).permute(0, 3, 1, 2).double()
     x = net._swish(net._bn0(net._conv_stem(x)))
-    taken = []
+    features = []
     for number, block in enumerate(net._blocks):
         x = block(x)
         if number in LAST_BLOCKS:
-            taken.append(x)
-    taken.append(net._swish(net._bn1(net._conv_head(x))))
-    return [y.permute(0, 2, 3, 1).contiguous().numpy() for y in taken]
+            features.append(x)
+    features.append(net._swish(net._bn1(net._conv_head(x))))
+    return [y.permute(0, 2, 3, 1).contiguous().numpy() for y in features]
 
 
 def main() -> None:
@@ -58,9 +58,9 @@ def main() -> None:
     arrays: dict[str, np.ndarray] = {}
     for weights, net in (("drawn", with_drawn_weights()), ("published", with_published_weights())):
         for sides in SIDES:
-            taken = outputs(net, pictures(sides))
-            arrays |= probes(weights, sides, taken)
-            print(weights, sides, *(f"{y.std():.2f}" for y in taken), f"{(taken[-1] == 6).mean():.4f} cut at 6")
+            features = outputs(net, pictures(sides))
+            arrays |= probes(weights, sides, features)
+            print(weights, sides, *(f"{y.std():.2f}" for y in features), f"{(features[-1] == 6).mean():.4f} cut at 6")
     path = GOLDEN / "efficientnet_lite0.npz"
     unfinished = path.with_name(f"unfinished-{path.name}")
     np.savez_compressed(unfinished, **arrays)

@@ -70,13 +70,13 @@ def drawn_inception() -> tuple[torch.nn.Module, dict[str, np.ndarray]]:
     import torchvision
 
     # The same names and shapes as pytorch-fid's, which only differs in what it does with them.
-    same = torchvision.models.inception_v3(num_classes=1008, aux_logits=False, weights=None, init_weights=False)
-    state = same.state_dict()
+    network = torchvision.models.inception_v3(num_classes=1008, aux_logits=False, weights=None, init_weights=False)
+    state = network.state_dict()
     shapes = {name: tuple(t.shape) for name, t in state.items() if t.ndim and not name.startswith("fc.")}
-    drawn = inception_state(shapes)
-    state |= {name: torch.from_numpy(array) for name, array in drawn.items()}
+    draws = inception_state(shapes)
+    state |= {name: torch.from_numpy(array) for name, array in draws.items()}
     pytorch_fid.inception.load_state_dict_from_url = lambda *_, **__: state
-    return pytorch_fid.inception.InceptionV3().eval(), drawn
+    return pytorch_fid.inception.InceptionV3().eval(), draws
 
 
 def lpips_distance(net: str) -> torch.nn.Module:
@@ -103,8 +103,8 @@ def main() -> None:
     net, _ = drawn_inception()
     features = net(as_torch(inception_pictures()))[0][:, :, 0, 0].numpy()
     write("metrics_inception", features=features, fid=np.float64(frechet(features[:3], features[3:])))
-    drawn = [spread(f"frechet {i}", (150, 64), 1 + i) + np.float32(i) for i in range(2)]
-    write("metrics_frechet", fid=np.float64(frechet(*drawn)))
+    samples = [spread(f"frechet {i}", (150, 64), 1 + i) + np.float32(i) for i in range(2)]
+    write("metrics_frechet", fid=np.float64(frechet(*samples)))
     first, second = (2 * as_torch(p) - 1 for p in lpips_pictures())
     values = {net: lpips_distance(net)(first, second)[:, 0, 0, 0].numpy() for net in ("alex", "vgg")}
     write("metrics_lpips", alexnet=values["alex"], vgg16=values["vgg"])

@@ -76,8 +76,8 @@ class MiniCoco(tfds.core.GeneratorBasedBuilder):
     def _generate_examples(self, paths: list[Path]) -> Iterator[tuple[str, dict[str, Any]]]:
         for number, path in enumerate(paths):
             box = tfds.features.BBox(0.1, 0.2, 0.5, 0.9)
-            some = [{"id": k, "area": 9 * k, "bbox": box, "label": k, "is_crowd": False} for k in range(number * 4)]
-            yield path.name, {"image": jpeg(path), "image/filename": path.name, "image/id": number, "objects": some}
+            objects = [{"id": k, "area": 9 * k, "bbox": box, "label": k, "is_crowd": False} for k in range(number * 4)]
+            yield path.name, {"image": jpeg(path), "image/filename": path.name, "image/id": number, "objects": objects}
 
 
 def main() -> None:

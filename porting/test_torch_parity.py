@@ -29,8 +29,8 @@ LAYERS = {case.name: case for case in layer_cases()}
 def compare(case: Case, mode: str, dtype=torch.float64) -> None:
     salt = torch_cases.safe_salt(replace(case, modes=(mode,)), MARGIN)
     shares = differences(parity_flax.run(case, salt, mode), torch_cases.run(case, salt, mode, dtype))
-    far = {path: round(share, 2) for path, share in shares.items() if not share <= 1}
-    assert not far, f"further apart than allowed (1 = just allowed): {far}"
+    misses = {path: round(share, 2) for path, share in shares.items() if not share <= 1}
+    assert not misses, f"further apart than allowed (1 = just allowed): {misses}"
 
 
 @pytest.mark.parametrize(("name", "mode"), [(name, mode) for name, case in NETWORKS.items() for mode in case.modes])

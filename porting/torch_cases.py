@@ -141,9 +141,11 @@ def run_functions(case: Case, salt: int, dtype: torch.dtype) -> Result:
 
 def updated(module: nn.Module, mode: str = "train") -> dict[str, np.ndarray]:
     """What a call has changed: batch statistics and spectral vectors."""
-    after = convert.to_flax(module)
-    kept = {collection: after[collection] for collection in ("batch_stats", "spectral") if collection in after}
-    return recipe.flatten(kept) if mode == "train" else {}
+    variables = convert.to_flax(module)
+    collections = {
+        collection: variables[collection] for collection in ("batch_stats", "spectral") if collection in variables
+    }
+    return recipe.flatten(collections) if mode == "train" else {}
 
 
 def call(case: Case, module: nn.Module, i: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -170,8 +172,8 @@ def run_step(case: Case, salt: int, dtype: torch.dtype) -> Result:
     h = losses.histogram(ab)
     predicted, fake_ab = generator(l.permute(0, 3, 1, 2), h)
     fake_ab = fake_ab.permute(0, 2, 3, 1)
-    both = torch.cat([torch.cat([ab, 2 * rgb - 1], -1), torch.cat([fake_ab, losses.render(l, fake_ab)], -1)])
-    logits = discriminator(both[..., :2].permute(0, 3, 1, 2), both[..., 2:].permute(0, 3, 1, 2), torch.cat([h, h]))
+    pairs = torch.cat([torch.cat([ab, 2 * rgb - 1], -1), torch.cat([fake_ab, losses.render(l, fake_ab)], -1)])
+    logits = discriminator(pairs[..., :2].permute(0, 3, 1, 2), pairs[..., 2:].permute(0, 3, 1, 2), torch.cat([h, h]))
     real, fake = logits.chunk(2)
     terms = {
         "loss/l1": 10 * losses.l1_loss(fake_ab, ab),

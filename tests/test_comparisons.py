@@ -168,16 +168,18 @@ def test_what_preemptions_cost_is_what_they_must():
     assert sixteen.parts["the links"] == pytest.approx(0.46e-3, rel=0.02), "of docs/performance.md"
     hours = sixteen.steps * sixteen.step / 3600
     quiet = simulate(sixteen, 5000, 0, False, assumed)
-    assert (quiet.all, quiet.held, quiet.twice) == (
+    assert (quiet.total, quiet.machine, quiet.repeats) == (
         pytest.approx(hours + 1031 / 3600),
         pytest.approx(hours + 431 / 3600),
         0,
     )
-    warned, surprised = (simulate(sixteen, 5000, 1, kept, assumed) for kept in (True, False))
+    with_warning, without_warning = (simulate(sixteen, 5000, 1, is_warned, assumed) for is_warned in (True, False))
     # A Poisson process: as many preemptions as hours of training, each followed by 720 s of waiting.
-    assert warned.twice == 0 and warned.all == pytest.approx(quiet.all + hours * 0.2, rel=0.05)
-    assert surprised.all - warned.all == pytest.approx(1.2 * surprised.twice, rel=0.2), "what is lost is trained again"
-    assert surprised.twice == pytest.approx(hours * 5000 * sixteen.step / 3600 / 2, rel=0.25), (
+    assert with_warning.repeats == 0 and with_warning.total == pytest.approx(quiet.total + hours * 0.2, rel=0.05)
+    assert without_warning.total - with_warning.total == pytest.approx(1.2 * without_warning.repeats, rel=0.2), (
+        "what is lost is trained again"
+    )
+    assert without_warning.repeats == pytest.approx(hours * 5000 * sixteen.step / 3600 / 2, rel=0.25), (
         "half of an interval each"
     )
 
