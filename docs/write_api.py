@@ -82,7 +82,7 @@ def page() -> str:
 def definitions(tree: ast.Module | ast.ClassDef) -> Iterator[ast.ClassDef | ast.FunctionDef]:
     """Yields the classes and functions of a module or class that are public, without the overloads of one."""
     for node in tree.body:
-        decorators = {ast.unparse(each) for each in getattr(node, "decorator_list", [])}
+        decorators = {ast.unparse(decorator) for decorator in getattr(node, "decorator_list", [])}
         if isinstance(node, ast.ClassDef | ast.FunctionDef) and "overload" not in decorators:
             yield node
 
@@ -92,15 +92,15 @@ def entry(module: str, node: ast.ClassDef | ast.FunctionDef, source: str) -> lis
     imported = f"from {module} import {node.name}"
     if isinstance(node, ast.FunctionDef):
         return [f"### {node.name}\n", code(imported, "", signature(node, source)), text_of(node)]
-    methods = [each for each in definitions(node) if isinstance(each, ast.FunctionDef)]
-    inits = [each for each in methods if each.name == "__init__"]
-    fields = [each for each in node.body if isinstance(each, ast.AnnAssign | ast.Assign)]
-    head = [signature(each, source).replace("__init__", node.name, 1).removesuffix(" -> None") for each in inits]
-    head = head or [ast.get_source_segment(source, each) or "" for each in fields]
+    methods = [item for item in definitions(node) if isinstance(item, ast.FunctionDef)]
+    inits = [method for method in methods if method.name == "__init__"]
+    fields = [item for item in node.body if isinstance(item, ast.AnnAssign | ast.Assign)]
+    head = [signature(init, source).replace("__init__", node.name, 1).removesuffix(" -> None") for init in inits]
+    head = head or [ast.get_source_segment(source, field) or "" for field in fields]
     parts = [f"### {node.name}\n", code(imported, "", *head), *map(text_of, [node, *inits])]
-    for each in methods:
-        if ast.get_docstring(each) and (each.name == "__call__" or not each.name.startswith("_")):
-            parts += [f"#### `{node.name}.{each.name}`\n", code(signature(each, source)), text_of(each)]
+    for method in methods:
+        if ast.get_docstring(method) and (method.name == "__call__" or not method.name.startswith("_")):
+            parts += [f"#### `{node.name}.{method.name}`\n", code(signature(method, source)), text_of(method)]
     return parts
 
 
@@ -109,7 +109,7 @@ def signature(node: ast.FunctionDef, source: str) -> str:
     lines = source.splitlines()[node.lineno - 1 : node.body[0].lineno - 1]
     text = textwrap.dedent("\n".join(lines)).removeprefix("def ").removesuffix(":")
     text = re.sub(r"\((\s*)(?:self|cls)(?:,\s+|(?=\)))", r"(\1", text, count=1)
-    decorators = [ast.unparse(each) for each in node.decorator_list]
+    decorators = [ast.unparse(decorator) for decorator in node.decorator_list]
     if "property" in decorators:
         return text.replace("() -> ", ": ", 1)
     return "".join(f"@{each}\n" for each in decorators if each in ("classmethod", "staticmethod")) + text
@@ -123,19 +123,19 @@ def code(*lines: str) -> str:
 def text_of(node: ast.ClassDef | ast.FunctionDef) -> str:
     """Returns a docstring as Markdown: its labels in bold, and what stands under them as a list."""
     lines: list[str] = []
-    under = ""
+    label_above = ""
     for line in (ast.get_docstring(node) or "").splitlines():
         label = line.rstrip(":") if line.endswith(":") and line.rstrip(":") in LABELS else ""
         if label:
-            under = label
+            label_above = label
             lines += [f"**{label}**", ""]
-        elif under and re.match(r"  \S", line) and ": " in line:
+        elif label_above and re.match(r"  \S", line) and ": " in line:
             name, _, meaning = line.strip().partition(": ")
             lines.append(f"- `{name}`: {meaning}")
-        elif under and line.startswith("  "):
+        elif label_above and line.startswith("  "):
             lines.append(f"  {line.strip()}" if lines[-1].startswith(("-", "  ")) else line.strip())
         else:
-            under = under if line else ""
+            label_above = label_above if line else ""
             lines.append(line)
     return "\n".join(lines).rstrip() + "\n"
 

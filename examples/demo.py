@@ -59,8 +59,8 @@ def half_way(workdir: Path):
 
 def metrics(workdir: Path) -> list[dict]:
     path = workdir / "metrics.jsonl"
-    whole = path.read_text(encoding="utf-8").split("\n")[:-1] if path.exists() else []
-    return [json.loads(line) for line in whole]
+    lines = path.read_text(encoding="utf-8").split("\n")[:-1] if path.exists() else []
+    return [json.loads(line) for line in lines]
 
 
 def train(workdir: Path, until=None) -> None:
@@ -95,17 +95,17 @@ def draw(output: Path, workdir: Path) -> Path:
     for path in sorted(SAMPLES.glob("*.jpg")):
         truth = read_rgb(path)
         result = bundled(truth)
-        painted = {"bundled model": result.pixels, "demo run": trained(truth).pixels}
+        paintings = {"bundled model": result.pixels, "demo run": trained(truth).pixels}
         credit = credits.get(path.name, "")
-        rows.append(Row(path.stem, in_gray(truth), painted, truth, result.palette, credit=credit))
+        rows.append(Row(path.stem, in_gray(truth), paintings, truth, result.palette, credit=credit))
     lines = metrics(workdir)
-    measured = next(row for row in reversed(lines) if "val/psnr" in row)
+    validation = next(row for row in reversed(lines) if "val/psnr" in row)
     curves = [
         Curve(
             title,
             [row["step"] for row in lines if name in row],
             [row[name] for row in lines if name in row],
-            [(rival, measured[f"val/psnr{suffix}"]) for suffix, rival in RIVALS.items() if "psnr" in name],
+            [(rival, validation[f"val/psnr{suffix}"]) for suffix, rival in RIVALS.items() if "psnr" in name],
         )
         for name, title in [
             ("loss/l1", "demo run: color loss (10 x L1)"),

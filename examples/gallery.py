@@ -62,9 +62,9 @@ def main() -> int:
     files = {f"{entry.name}.jpg": entry.picture for entry in entries} | {"references.jpg": in_a_row(references)}
     for path in sorted(OLD.glob("*.jpg")):
         picture = open_picture(path)
-        restored = colorizer(picture, restore_contrast=True).pixels
-        others = versions(picture, restored, colorizer, references, restore_contrast=True)
-        files[path.name] = in_a_row([picture, colorizer(picture).pixels, *others])
+        restored_pixels = colorizer(picture, restore_contrast=True).pixels
+        variants = versions(picture, restored_pixels, colorizer, references, restore_contrast=True)
+        files[path.name] = in_a_row([picture, colorizer(picture).pixels, *variants])
     total = sum(map(len, files.values()))
     if total > MOST_BYTES:
         sys.exit(f"the pictures have {total:,} bytes, more than {MOST_BYTES:,}: lower QUALITY or TILE")
@@ -72,9 +72,9 @@ def main() -> int:
     for name, content in files.items():
         (output / "gallery" / name).write_bytes(content)
     (output / "sheet.jpg").write_bytes(sheet)
-    thanks = read_credits(REFERENCES / "ATTRIBUTION.md")
-    named = "; ".join(f"{name.removesuffix('.jpg')} ({thanks[name]})" for name in PAINTED_LIKE)
-    (output / "gallery.md").write_text(page(entries, named, colorizer.source), encoding="utf-8")
+    credit_of_file = read_credits(REFERENCES / "ATTRIBUTION.md")
+    attributions = "; ".join(f"{name.removesuffix('.jpg')} ({credit_of_file[name]})" for name in PAINTED_LIKE)
+    (output / "gallery.md").write_text(page(entries, attributions, colorizer.source), encoding="utf-8")
     print(f"{output / 'gallery.md'}: {len(files)} pictures, {total:,} bytes")
     return 0
 
@@ -94,8 +94,8 @@ def versions(
     picture: np.ndarray, automatic: np.ndarray, colorizer: Colorizer, references: list[np.ndarray], **options: bool
 ) -> list[np.ndarray]:
     """Returns a picture as it is colored automatically, with the palette of each reference, and edited."""
-    others = [colorizer(picture, reference=reference, **options).pixels for reference in references]
-    return [automatic, *others, colorizer(picture, edit=EDIT, **options).pixels]
+    variants = [colorizer(picture, reference=reference, **options).pixels for reference in references]
+    return [automatic, *variants, colorizer(picture, edit=EDIT, **options).pixels]
 
 
 def draw_sheet(rows: list[Row]) -> bytes:
@@ -106,9 +106,9 @@ def draw_sheet(rows: list[Row]) -> bytes:
             return jpeg(sheet.convert("RGB"))
 
 
-def decibels(ours: np.ndarray, truth: np.ndarray) -> float:
+def decibels(prediction: np.ndarray, truth: np.ndarray) -> float:
     """Returns the PSNR of a picture."""
-    return float(psnr(ours[None], truth[None])[0])
+    return float(psnr(prediction[None], truth[None])[0])
 
 
 def in_a_row(pictures: list[np.ndarray]) -> bytes:
@@ -130,7 +130,7 @@ def jpeg(picture: Image.Image) -> bytes:
 
 def page(entries: list[Entry], references: str, source: str) -> str:
     """Returns the text of gallery.md; `references` and `source` are sentences without an end."""
-    better = [entry for entry in entries if entry.gain > 0]
+    gains = [entry for entry in entries if entry.gain > 0]
     failures = [entry for entry in entries if entry.gain <= 0]
     lines = [
         "# Gallery",
@@ -144,10 +144,10 @@ def page(entries: list[Entry], references: str, source: str) -> str:
         "",
         "![The two references](gallery/references.jpg)",
         "",
-        f"## Better than gray: {len(better)}",
+        f"## Better than gray: {len(gains)}",
         "",
     ]
-    for entry in better:
+    for entry in gains:
         lines += described(entry)
     lines += [f"## Failures, no better than gray: {len(failures)}", ""]
     for entry in reversed(failures):

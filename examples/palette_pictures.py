@@ -44,8 +44,8 @@ def commands(text: str) -> list[str]:
     """Returns the commands on the page that write into the folder of the samples."""
     blocks = re.findall(r"^```\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
     lines = [line for block in blocks for line in block.splitlines()]
-    elsewhere = ("palgan colorize old", "palgan colorize street")
-    return [line for line in lines if line.startswith("palgan ") and not line.startswith(elsewhere)]
+    shown_commands = ("palgan colorize old", "palgan colorize street")
+    return [line for line in lines if line.startswith("palgan ") and not line.startswith(shown_commands)]
 
 
 def run(command: str, folder: Path) -> None:
