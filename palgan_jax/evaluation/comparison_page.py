@@ -171,12 +171,12 @@ def _card(metric: str, systems: Sequence[_Measured], i: int) -> str:
     labels = [escaped(label) for label in pictures]
     first = min(2, len(labels) - 1)
 
-    def choice(selected: int, name: str) -> str:
+    def choice(selected: int, title: str) -> str:
         options = "".join(
             f'<option value="{n}"{" selected" if n == selected else ""}>{label}</option>'
             for n, label in enumerate(labels)
         )
-        return f"<label>{name} <select>{options}</select></label>"
+        return f"<label>{title} <select>{options}</select></label>"
 
     return (
         f'<figure class="card comparison"><figcaption><h3>{escaped(name)}</h3></figcaption>'

@@ -165,8 +165,8 @@ def validation_names(optional: Collection[str], *, palettes: bool, fid: str = "f
     """
     names = [
         f"{name}{suffix}"
-        for suffix, names in VARIANTS.items()
-        for name in names
+        for suffix, group in VARIANTS.items()
+        for name in group
         if palettes or not (suffix.endswith("_palette") or name == "predicted_palette_distance")
     ]
     return (*names, *(fid if name == "fid" else name for name in OPTIONAL if name in optional))
