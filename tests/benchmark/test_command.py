@@ -67,8 +67,8 @@ def test_the_only_collectives_of_a_step_are_sums_of_gradients_and_batch_statisti
     ]
     # Effort of the compiler changes how fast a program is, and not what its devices tell each other.
     environment = {**os.environ, "JAX_OPTIMIZATION_LEVEL": "O0"}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
+    process = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert process.returncode == 0, process.stderr
     results = json.loads(figures.read_text())
 
     state = make_program(load_config(TINY), make_mesh(devices=jax.devices()[:1]), Phases(1000, 500)).abstract_state
@@ -87,8 +87,8 @@ def test_the_only_collectives_of_a_step_are_sums_of_gradients_and_batch_statisti
     state_gib = sum(leaf.size * 4 for leaf in jax.tree.leaves(state) if leaf.dtype == "float32") / 2**30
     assert state_gib < results["hbm_gib"]["arguments"]
     for text in ("all-reduce", "largest arrays, train", "PalGAN/assignment_generator", "cloud.google.com/tpu/docs/v5e"):
-        assert text in done.stdout
-    assert "compiling the training step for v5e:2x2, 2 images a chip" in done.stderr
+        assert text in process.stdout
+    assert "compiling the training step for v5e:2x2, 2 images a chip" in process.stderr
 
 
 @needs_libtpu
@@ -208,9 +208,9 @@ def test_steps_are_run_and_timed(tmp_path):
     flags = " ".join(flag for flag in os.environ["XLA_FLAGS"].split() if "device_count" not in flag)
     environment = {**os.environ, "XLA_FLAGS": flags, "JAX_COMPILATION_CACHE_DIR": str(COMPILATION_CACHE)}
     command = [sys.executable, "-c", RUN, TINY, str(tmp_path)]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    results = json.loads(done.stdout)
+    process = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert process.returncode == 0, process.stderr
+    results = json.loads(process.stdout)
     assert (results["devices"], results["images_per_chip"]) == (1, 8)
     step = results["step_ms"]
     assert 0 < step["least"] <= step["median"] <= step["most"]

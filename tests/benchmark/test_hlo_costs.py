@@ -17,8 +17,10 @@ DEVICES = 8
 
 def compiled(function, *shapes, places=None, result=None, dtype=jnp.float32):
     places = places or [None] * len(shapes)
-    given = [jax.ShapeDtypeStruct(shape, dtype, sharding=place) for shape, place in zip(shapes, places, strict=True)]
-    return jax.jit(function, out_shardings=result).lower(*given).compile()
+    arguments = [
+        jax.ShapeDtypeStruct(shape, dtype, sharding=place) for shape, place in zip(shapes, places, strict=True)
+    ]
+    return jax.jit(function, out_shardings=result).lower(*arguments).compile()
 
 
 def parsed(program) -> hlo.Module:
@@ -133,9 +135,9 @@ def test_each_run_of_a_loop_counts_where_xla_counts_one():
 
     program = compiled(loop, (64, 64), (64, 64))
     cost = cost_of(program, images=2, devices=1, compile_seconds=0.0)
-    once = 2 * 64**3
-    assert program.cost_analysis()["flops"] < 2 * once
-    assert 6 * once <= cost.flops < 6.5 * once
+    cost_of_one = 2 * 64**3
+    assert program.cost_analysis()["flops"] < 2 * cost_of_one
+    assert 6 * cost_of_one <= cost.flops < 6.5 * cost_of_one
     assert cost.bytes >= 6 * 3 * 64 * 64 * 4
     assert cost.uncounted_loops == 0
 

@@ -12,9 +12,9 @@ from palgan_jax.errors import UserError
 
 
 def config(**changes) -> dict:
-    changed = default_config()
-    changed.update_from_flattened_dict({name.replace("__", "."): value for name, value in changes.items()})
-    return changed.to_dict()
+    fields = default_config()
+    fields.update_from_flattened_dict({name.replace("__", "."): value for name, value in changes.items()})
+    return fields.to_dict()
 
 
 def test_a_config_that_fits_may_differ_in_free_fields():

@@ -29,14 +29,14 @@ def test_ema_weights_load_without_the_training_state(tmp_path, state):
 
 
 def test_a_model_without_statistics_has_empty_ones(tmp_path, state, one):
-    bare = state.replace(generator={"params": state.generator["params"]}, ema={"params": state.ema["params"]})
-    save_steps(tmp_path, [1], bare)
+    weights_alone = state.replace(generator={"params": state.generator["params"]}, ema={"params": state.ema["params"]})
+    save_steps(tmp_path, [1], weights_alone)
     variables = load_ema(tmp_path).variables
     assert variables["batch_stats"] == {} and variables["spectral"] == {}
     target = abstract(one)
     target = target.replace(generator={"params": target.generator["params"]}, ema={"params": target.ema["params"]})
     with Checkpoints(tmp_path) as checkpoints:
-        assert_same(bare, checkpoints.restore(target)[0])
+        assert_same(weights_alone, checkpoints.restore(target)[0])
 
 
 def test_damaged_ema_weights_fall_back_with_a_warning(tmp_path, state, caplog):

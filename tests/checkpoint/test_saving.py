@@ -83,8 +83,8 @@ def test_restores_onto_another_mesh(tmp_path, state, saved_on, restored_on):
     with Checkpoints(tmp_path) as checkpoints, jax.transfer_guard("disallow"):
         restored = checkpoints.restore(target)[0]
     assert_same(state, restored)
-    for leaf, wanted in zip(jax.tree.leaves(restored), jax.tree.leaves(target), strict=True):
-        assert leaf.sharding.is_equivalent_to(wanted.sharding, leaf.ndim)
+    for leaf, expected in zip(jax.tree.leaves(restored), jax.tree.leaves(target), strict=True):
+        assert leaf.sharding.is_equivalent_to(expected.sharding, leaf.ndim)
 
 
 def test_saves_under_a_transfer_guard(tmp_path, one):

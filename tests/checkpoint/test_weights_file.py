@@ -161,8 +161,8 @@ def test_biases_without_effect_that_earlier_files_hold_are_left_out(tmp_path, lo
 
 
 def file_of(path, tensors: dict, **description) -> Path:
-    said = {"format": "palgan_jax", "format_version": "1", "step": "1", "config": "{}", "metrics": "{}"}
-    path.write_bytes(safetensors.numpy.save(tensors, {**said, **description}))
+    metadata = {"format": "palgan_jax", "format_version": "1", "step": "1", "config": "{}", "metrics": "{}"}
+    path.write_bytes(safetensors.numpy.save(tensors, {**metadata, **description}))
     return path
 
 
@@ -229,9 +229,9 @@ def test_absurd_configs_are_refused(variables, changes):
 def test_statistics_of_another_size_are_not_stretched(variables, config):
     flat = flatten_dict(variables, sep="/")
     name = next(name for name in flat if name.startswith("batch_stats/") and name.endswith("/var"))
-    changed = unflatten_dict({**flat, name: np.ones(1, np.float32)}, sep="/")
+    damaged = unflatten_dict({**flat, name: np.ones(1, np.float32)}, sep="/")
     with pytest.raises(UserError, match=name):
-        Colorizer(Weights(changed, config, 1, source="x"))
+        Colorizer(Weights(damaged, config, 1, source="x"))
 
 
 def test_weights_that_paint_with_infinite_numbers_are_refused(variables, config):

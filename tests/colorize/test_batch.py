@@ -39,8 +39,8 @@ def album(tmp_path, monkeypatch):
         Image.fromarray(pixels).save(f"album/{number}.jpg")
     Path("album/bad-text.jpg").write_text("x")
     Path("album/bad-empty.jpg").touch()
-    whole = Path("album/0.jpg").read_bytes()
-    Path("album/bad-cut.jpg").write_bytes(whole[: len(whole) // 2])
+    content = Path("album/0.jpg").read_bytes()
+    Path("album/bad-cut.jpg").write_bytes(content[: len(content) // 2])
     return tmp_path
 
 
@@ -90,8 +90,8 @@ def test_the_options_of_a_report_make_the_results_again(album, palgan):
     assert palgan(*pictures, output="out", options=[*options, "--report=out/r.json", "--overwrite"])[0] == 0
     words = json.loads(Path("out/r.json").read_text())["options"]
     assert len(words) == 13 and all(word.startswith("--") for word in words)  # the checkpoint is one
-    shown = html.unescape(Path("out/r.html").read_text())
-    assert shlex.split(re.search("<li>options: (.*?)</li>", shown)[1]) == words
+    page = html.unescape(Path("out/r.html").read_text())
+    assert shlex.split(re.search("<li>options: (.*?)</li>", page)[1]) == words
     assert palgan(*pictures, output="again", options=[*words, "--report=again/r.json"], checkpoint=None)[0] == 0
     results = {path.name: path.read_bytes() for path in Path("out").glob("*.jpg")}
     assert len(results) == 6
@@ -152,39 +152,39 @@ def test_ctrl_c_says_what_is_done_and_the_same_command_goes_on(album, checkpoint
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=PATIENCE)
     assert process.returncode == 130 and "Traceback" not in err
-    done = sorted(path.name for path in Path("out").glob("*.png"))
-    assert 2 <= len(done) < 60
+    finished = sorted(path.name for path in Path("out").glob("*.png"))
+    assert 2 <= len(finished) < 60
     lines = out.splitlines()
     assert "Stopping after the pictures in hand. Ctrl-C again ends at once." in lines
-    assert lines[-1] == f"Stopped with {len(done)} pictures done: the same command goes on with the others."
-    assert sorted(path.name for path in Path("out").iterdir()) == [RECORD_FILE, *done], "nothing half done"
-    assert all(read_rgb(Path("out") / name).shape == (700, 900, 3) for name in done)
-    assert json.loads(Path("report.json").read_text())["counts"]["colorized"] == len(done)
-    for path in sorted(Path("large").iterdir())[len(done) + 2 :]:
+    assert lines[-1] == f"Stopped with {len(finished)} pictures done: the same command goes on with the others."
+    assert sorted(path.name for path in Path("out").iterdir()) == [RECORD_FILE, *finished], "nothing half done"
+    assert all(read_rgb(Path("out") / name).shape == (700, 900, 3) for name in finished)
+    assert json.loads(Path("report.json").read_text())["counts"]["colorized"] == len(finished)
+    for path in sorted(Path("large").iterdir())[len(finished) + 2 :]:
         path.unlink()  # enough of them
-    again = subprocess.run(words, env={**ENVIRONMENT, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True)
-    assert again.returncode == 0 and again.stdout.count("is done already") >= len(done) - 4
-    assert len(list(Path("out").glob("*.png"))) >= len(done)
+    second = subprocess.run(words, env={**ENVIRONMENT, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True)
+    assert second.returncode == 0 and second.stdout.count("is done already") >= len(finished) - 4
+    assert len(list(Path("out").glob("*.png"))) >= len(finished)
 
 
 def test_at_ctrl_c_pictures_in_hand_are_told_and_no_other_begins():
-    begun, told, stopped = [], [], []
+    starts, messages, stops = [], [], []
 
     class SlowWorker:
         stop, all_begun = threading.Event(), threading.Barrier(3)
 
         def __call__(self, job, _):
-            begun.append(job)
+            starts.append(job)
             self.all_begun.wait(PATIENCE)
             if job == 2:
                 os.kill(os.getpid(), signal.SIGINT)
-            stopped.append(self.stop.wait(PATIENCE))
+            stops.append(self.stop.wait(PATIENCE))
             return Outcome(job)
 
     jobs = [(number, 1) for number in range(20)]
-    assert do_jobs(jobs, SlowWorker(), 3, told.append, lambda: None) is False
-    assert stopped == [True] * 3
-    assert sorted(begun) == [0, 1, 2] == sorted(outcome.job for outcome in told)
+    assert do_jobs(jobs, SlowWorker(), 3, messages.append, lambda: None) is False
+    assert stops == [True] * 3
+    assert sorted(starts) == [0, 1, 2] == sorted(outcome.job for outcome in messages)
 
 
 def test_a_fault_ends_the_batch():
@@ -203,44 +203,44 @@ def test_a_fault_ends_the_batch():
 
 
 def test_a_terminal_has_a_bar_with_rate_and_time_left(album, checkpoint):
-    ours, theirs = pty.openpty()
-    termios.tcsetwinsize(ours, (24, 100))
+    reader, terminal = pty.openpty()
+    termios.tcsetwinsize(reader, (24, 100))
     words = command(checkpoint, "album", "--output", "out")
     with subprocess.Popen(
-        words, env={**ENVIRONMENT, "PYTHONPATH": str(ROOT)}, stdout=subprocess.PIPE, stderr=theirs, text=True
+        words, env={**ENVIRONMENT, "PYTHONPATH": str(ROOT)}, stdout=subprocess.PIPE, stderr=terminal, text=True
     ) as process:
-        os.close(theirs)
+        os.close(terminal)
         output, _ = process.communicate()
-    written = b""
+    screen = b""
     try:
-        while piece := os.read(ours, 65536):
-            written += piece
+        while piece := os.read(reader, 65536):
+            screen += piece
     except OSError:
         pass
-    os.close(ours)
+    os.close(reader)
     assert process.returncode == 2
-    bar = written.decode()
+    bar = screen.decode()
     assert "colorizing" in bar and "5/5" in bar and ("picture/s" in bar or "s/picture" in bar)
     assert output.count(" -> ") == 4
 
 
 def test_pictures_share_the_memory():
-    budget, most, held, lock = _Budget(100), 0, 0, threading.Lock()
+    budget, most, total, lock = _Budget(100), 0, 0, threading.Lock()
 
     def hold(amount):
-        nonlocal most, held
+        nonlocal most, total
         with budget.share(amount):
             with lock:
-                held += min(amount, 100)
-                most = max(most, held)
+                total += min(amount, 100)
+                most = max(most, total)
             time.sleep(0.001)
             with lock:
-                held -= min(amount, 100)
+                total -= min(amount, 100)
 
     threads = [threading.Thread(target=hold, args=(amount,)) for amount in (10, 60, 50, 1000, 30, 100, 1, 99) * 5]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join(PATIENCE)
-    assert 0 < most <= 100 and held == 0
+    assert 0 < most <= 100 and total == 0
     assert pixels_at_once() >= 64_000_000

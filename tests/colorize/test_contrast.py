@@ -51,14 +51,14 @@ def contrast_of(lightness: np.ndarray, border=None, alpha=None) -> Contrast:
 def test_a_faded_picture_is_stretched_as_scikit_image_stretches_it(photograph, dark, share):
     faded = dark + (94 - dark) / 100 * share * photograph
     low, high = np.percentile(faded, (0.5, 99.5))
-    ours = contrast_of(faded)(faded)
+    result = contrast_of(faded)(faded)
     if 90 / (high - low) > 4:  # too steep
-        assert np.ptp(np.percentile(ours, (0.5, 99.5))) == pytest.approx(4 * (high - low), rel=1e-3)
+        assert np.ptp(np.percentile(result, (0.5, 99.5))) == pytest.approx(4 * (high - low), rel=1e-3)
         return
     expected = rescale_intensity(np.clip(faded, low, high), (low, high), (5.0, 95.0))
     within = (faded >= low) & (faded <= high)
-    np.testing.assert_allclose(ours[within], expected[within], atol=1e-3)
-    assert ours.min() >= 0 and ours.max() <= 100 and ours.dtype == np.float32
+    np.testing.assert_allclose(result[within], expected[within], atol=1e-3)
+    assert result.min() >= 0 and result.max() <= 100 and result.dtype == np.float32
 
 
 @settings(max_examples=100)
@@ -75,13 +75,13 @@ def test_the_order_of_grays_is_kept_and_black_and_white_stay(one, other, lightne
 
 
 def test_photographs_with_blacks_and_whites_stay_to_the_byte(colorizer, photograph):
-    whole = rescale_intensity(photograph, tuple(np.percentile(photograph, (1, 99))), (0.0, 100.0))
-    assert contrast_of(whole) == UNCHANGED and contrast_of(whole)(whole) is whole
-    pixels = gray(whole, np.uint8)
+    expected = rescale_intensity(photograph, tuple(np.percentile(photograph, (1, 99))), (0.0, 100.0))
+    assert contrast_of(expected) == UNCHANGED and contrast_of(expected)(expected) is expected
+    pixels = gray(expected, np.uint8)
     restored = colorizer(pixels, restore_contrast=True)
     assert np.array_equal(restored.pixels, colorizer(pixels).pixels)
     # Where one of the two is there, it stays.
-    for some, at in ((0.6 * whole, 0), (40 + 0.6 * whole, 1)):
+    for some, at in ((0.6 * expected, 0), (40 + 0.6 * expected, 1)):
         ends = np.percentile(some, (0.5, 99.5))
         stretched = contrast_of(some)(ends.astype(np.float32))
         assert stretched[at] == pytest.approx(ends[at], abs=1e-3) and stretched[1 - at] == pytest.approx([95, 5][at])
@@ -92,8 +92,8 @@ def test_what_is_even_stays_where_it_is(level):
     even = np.clip(level + np.random.default_rng(0).normal(0, 0.5, (80, 100)), 0, 100).astype(np.float32)
     stretched = contrast_of(even)(even)
     assert stretched.std() < 4.01 * even.std() and abs(stretched.mean() - level) < 8
-    same = np.full((9, 9), np.float32(level))
-    np.testing.assert_allclose(contrast_of(same)(same), same, atol=1e-3)
+    flat = np.full((9, 9), np.float32(level))
+    np.testing.assert_allclose(contrast_of(flat)(flat), flat, atol=1e-3)
 
 
 @settings(max_examples=30)
@@ -142,8 +142,8 @@ def test_a_print_is_restored_by_its_photograph_and_its_paper_is_white(colorizer,
     tint = np.ptp(result.pixels / 65535, axis=-1)
     assert tint[:20].max() < 0.01 and tint[~paper].mean() > 0.05
     # The network sees what is shown.
-    shown = np.ascontiguousarray(contrast(lightness)[border.place(*lightness.shape)])
-    np.testing.assert_allclose(result.ab, colorizer.predict(shown)[1], atol=0.1)
+    stretched = np.ascontiguousarray(contrast(lightness)[border.place(*lightness.shape)])
+    np.testing.assert_allclose(result.ab, colorizer.predict(stretched)[1], atol=0.1)
     plain = colorizer(pixels)
     assert np.abs(result.ab - plain.ab).mean() > 0.1
     # So does what predicts its palette alone.
@@ -178,8 +178,8 @@ def test_the_command_restores_when_asked_and_tells_the_results_apart(palgan, pho
     picture, out = tmp_path / "old.png", tmp_path / "out"
     Image.fromarray(gray(photograph * 0.5 + 30)).save(picture)
     assert palgan(picture)[0] == 0
-    code, said, _ = palgan(picture, options=["--restore-contrast"])
-    assert code == 0 and "is done already" not in said
+    code, output, _ = palgan(picture, options=["--restore-contrast"])
+    assert code == 0 and "is done already" not in output
     assert "is done already" in palgan(picture, options=["--restore-contrast"])[1]
     plain, restored = (read_rgb(path) for path in sorted(out.glob("*.png"), key=lambda path: path.stat().st_mtime_ns))
     assert np.ptp(luminance(restored)) > 1.5 * np.ptp(luminance(plain))

@@ -52,13 +52,13 @@ def test_a_blurred_color_ends_where_the_luminance_does():
     lightness, ab = scene()
     painted = gaussian_filter(ab, (BLUR * SIDE, BLUR * SIDE, 0))
     truth, plain = (stretched(lightness, x) for x in (ab, painted))
-    ours = join(lightness, painted)
+    result = join(lightness, painted)
     assert color_bleeding(plain[None], truth[None])[0] > 0.35
-    assert color_bleeding(ours[None], truth[None])[0] < 0.15
+    assert color_bleeding(result[None], truth[None])[0] < 0.15
     error = np.abs(sharpened(lightness, painted) - ab)
     assert error.mean() < 0.5 * np.abs(painted - ab).mean()
-    far = np.abs(painted - ab).max(-1) < 0.01
-    assert far.mean() > 0.3 and error[far].max() < 3
+    is_far = np.abs(painted - ab).max(-1) < 0.01
+    assert is_far.mean() > 0.3 and error[is_far].max() < 3
 
 
 def test_grain_and_edges_without_another_color_stay_without():

@@ -26,13 +26,13 @@ def half(shape: tuple[int, int]) -> np.ndarray:
 
 
 def test_the_bundled_model_paints_the_same_within_one_level(samples):
-    ours, theirs = (Colorizer.load(engine=engine) for engine in ("jax", "onnx"))
+    by_jax, by_onnx = (Colorizer.load(engine=engine) for engine in ("jax", "onnx"))
     for name in ("dog.jpg", "fish.jpg", "hay-field.jpg"):
         rgb = read_rgb(samples / name)
-        one, other = ours(rgb), theirs(rgb)
-        assert np.ptp(one.pixels.astype(int), axis=-1).mean() > 10
-        assert np.abs(one.pixels.astype(int) - other.pixels).max() <= 1
-        np.testing.assert_allclose(other.palette.counts(), one.palette.counts(), atol=2e-6)
+        jax_result, onnx_result = by_jax(rgb), by_onnx(rgb)
+        assert np.ptp(jax_result.pixels.astype(int), axis=-1).mean() > 10
+        assert np.abs(jax_result.pixels.astype(int) - onnx_result.pixels).max() <= 1
+        np.testing.assert_allclose(onnx_result.palette.counts(), jax_result.palette.counts(), atol=2e-6)
 
 
 @pytest.fixture(scope="module")
@@ -57,13 +57,13 @@ def test_each_option_paints_the_same(engines, samples, options):
     rgb = read_rgb(samples / "fish.jpg")
     if "regions" in options:
         options = {**options, "regions": [(half(rgb.shape[:2]), RED)]}
-    plain, (ours, theirs) = engines[1](rgb), (colorizer(rgb, **options) for colorizer in engines)
-    for one, other in zip((ours, *ours.samples), (theirs, *theirs.samples), strict=True):
-        np.testing.assert_allclose(other.palette.counts(), one.palette.counts(), atol=2e-5)
+    plain, (jax_result, onnx_result) = engines[1](rgb), (colorizer(rgb, **options) for colorizer in engines)
+    for first, second in zip((jax_result, *jax_result.samples), (onnx_result, *onnx_result.samples), strict=True):
+        np.testing.assert_allclose(second.palette.counts(), first.palette.counts(), atol=2e-5)
         # The colors of random weights are strong, and what rounds differently grows in them.
-        assert np.mean(np.abs(one.pixels.astype(int) - other.pixels) > 1) < 1e-3
-    changed = (theirs.samples or (theirs,))[-1].pixels
-    assert np.abs(changed.astype(int) - plain.pixels).mean() > 0.5
+        assert np.mean(np.abs(first.pixels.astype(int) - second.pixels) > 1) < 1e-3
+    pixels = (onnx_result.samples or (onnx_result,))[-1].pixels
+    assert np.abs(pixels.astype(int) - plain.pixels).mean() > 0.5
 
 
 @pytest.mark.parametrize("options", [["--lock"], ["--reference", "hay-field.jpg"], ["--region", "mask.png=fish.jpg"]])
@@ -83,12 +83,12 @@ def test_the_command_paints_the_same_and_says_what_ran(palgan, samples, tmp_path
 
 def test_palettes_are_the_same_and_have_colors(samples):
     lightness = luminance(read_rgb(samples / "coffee.jpg"))
-    ours, theirs = (Colorizer(tiny_weights(), engine) for engine in ("jax", "onnx"))
-    expected = ours.predict_palette(lightness).counts()
-    np.testing.assert_allclose(theirs.predict_palette(lightness).counts(), expected, atol=1e-6)
-    np.testing.assert_allclose(theirs.predict(lightness)[0], expected, atol=1e-6)
+    by_jax, by_onnx = (Colorizer(tiny_weights(), engine) for engine in ("jax", "onnx"))
+    expected = by_jax.predict_palette(lightness).counts()
+    np.testing.assert_allclose(by_onnx.predict_palette(lightness).counts(), expected, atol=1e-6)
+    np.testing.assert_allclose(by_onnx.predict(lightness)[0], expected, atol=1e-6)
     with pytest.raises(UserError, match="a palette without colors"):
-        theirs.predict(lightness, np.zeros(256))
+        by_onnx.predict(lightness, np.zeros(256))
 
 
 def installed(monkeypatch, *names: str) -> None:
@@ -96,28 +96,28 @@ def installed(monkeypatch, *names: str) -> None:
 
 
 def test_auto_takes_what_is_there_and_sooner_done(monkeypatch):
-    everything = ("jax", "flax", "onnx", "onnxruntime")
+    modules = ("jax", "flax", "onnx", "onnxruntime")
     assert choose_engine("auto", tiny_weights()) == "onnx"
-    installed(monkeypatch, *everything)
+    installed(monkeypatch, *modules)
     assert choose_engine("auto", tiny_weights()) == "onnx"
     assert choose_engine("auto", tiny_weights("vae")) == "jax"
     assert choose_engine("jax", tiny_weights()) == "jax"
-    installed(monkeypatch, *everything[:3])
+    installed(monkeypatch, *modules[:3])
     assert choose_engine("auto", tiny_weights()) == "jax"
-    installed(monkeypatch, *everything[2:])
+    installed(monkeypatch, *modules[2:])
     assert choose_engine("auto", tiny_weights()) == "onnx"
 
 
 def test_an_accelerator_is_asked_for_only_where_there_may_be_one(monkeypatch):
-    asked = []
-    monkeypatch.setattr("jax.default_backend", lambda: asked.append(1) or "gpu")
+    requests = []
+    monkeypatch.setattr("jax.default_backend", lambda: requests.append(1) or "gpu")
     monkeypatch.setattr(platforms, "entry_points", lambda group: [])
     monkeypatch.setattr(platforms, "find_spec", lambda _: None)
     installed(monkeypatch, "jax", "flax", "onnx", "onnxruntime")
     monkeypatch.delenv("JAX_PLATFORMS")
-    assert choose_engine("auto", tiny_weights()) == "onnx" and not asked
+    assert choose_engine("auto", tiny_weights()) == "onnx" and not requests
     monkeypatch.setattr(platforms, "entry_points", lambda group: ["a plugin"])
-    assert choose_engine("auto", tiny_weights()) == "jax" and asked
+    assert choose_engine("auto", tiny_weights()) == "jax" and requests
     monkeypatch.setenv("JAX_PLATFORMS", "cpu")
     assert choose_engine("auto", tiny_weights()) == "onnx"
 

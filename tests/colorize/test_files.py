@@ -167,13 +167,13 @@ def test_transparency_is_kept(palgan, photo, tmp_path, mode):
     assert palgan(source)[0] == 0
     result = _open(tmp_path / "out" / "x.png")
     assert result.mode == "RGBA" and result.size == (96, 160)
-    kept = np.asarray(result.transpose(Image.Transpose.ROTATE_90))
-    assert np.array_equal(kept[..., 3], alpha)
+    pixels = np.asarray(result.transpose(Image.Transpose.ROTATE_90))
+    assert np.array_equal(pixels[..., 3], alpha)
     # Where there is something to see, the colors under the transparency are as light as they were.
-    seen = alpha > 128
+    is_opaque = alpha > 128
     before = luminance(np.asarray(picture.convert("RGBA"))[..., :3].copy())
-    assert np.abs(luminance(kept[..., :3].copy()) - before)[seen].max() < 2
-    assert np.ptp(kept[..., :3].astype(int), axis=-1)[seen].mean() > 20
+    assert np.abs(luminance(pixels[..., :3].copy()) - before)[is_opaque].max() < 2
+    assert np.ptp(pixels[..., :3].astype(int), axis=-1)[is_opaque].mean() > 20
 
 
 @pytest.mark.parametrize("kind", ["png", "tiff", "webp"])
@@ -227,10 +227,10 @@ def test_a_reference_changes_the_colors_and_not_the_luminance(palgan, samples, t
     gray = _png(tmp_path / "gray.png", np.full((50, 40), 128, np.uint8))
     for reference, result in ((samples / "hay-field.jpg", "dog.png"), (gray, "dog-2.png")):
         assert palgan(source, options=["--reference", reference])[0] == 0
-        ours, automatic = (
+        painted_like, automatic = (
             read_rgb(path).astype(int) for path in (tmp_path / "out" / result, tmp_path / "automatic" / "dog.png")
         )
-        assert np.abs(ours - automatic).mean() > 1
+        assert np.abs(painted_like - automatic).mean() > 1
         assert _keeps_luminance(tmp_path / "out" / result, source)
 
 
@@ -327,10 +327,10 @@ def test_an_absurd_size_takes_no_memory_and_the_process_exits_with_2(tmp_path):
         "print(int(re.search(r'VmHWM:\\s+(\\d+)', Path('/proc/self/status').read_text())[1]) // 1024); sys.exit(code)"
     )
     command = [sys.executable, "-c", program, "colorize", str(bad), "--output", str(tmp_path / "out")]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
-    assert done.returncode == 2
-    assert _is_one_sentence(done.stderr.splitlines(), str(bad), "megapixels")
-    assert int(done.stdout) < 900  # MiB; its pixels alone would take 1144
+    process = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
+    assert process.returncode == 2
+    assert _is_one_sentence(process.stderr.splitlines(), str(bad), "megapixels")
+    assert int(process.stdout) < 900  # MiB; its pixels alone would take 1144
 
 
 @pytest.mark.parametrize("where", ["file", "file/below", "occupied"])

@@ -144,8 +144,8 @@ def test_the_format_is_asked_for(album, palgan, format_):
     assert (code, err) == (0, [])
     names = sorted(path.relative_to("out").as_posix() for path in Path("out").rglob("*.*") if path.name != RECORD_FILE)
     suffix = {"jpeg": ".jpg", "webp": ".webp", "tiff": ".tif", "avif": ".avif"}.get(format_)
-    same = ["a.jpg", "other/c.webp", "sub/a.jpg", "sub/deep/b.png"]
-    assert names == (same if suffix is None else [str(Path(name).with_suffix(suffix)) for name in same])
+    expected = ["a.jpg", "other/c.webp", "sub/a.jpg", "sub/deep/b.png"]
+    assert names == (expected if suffix is None else [str(Path(name).with_suffix(suffix)) for name in expected])
     for name in names:
         with Image.open(Path("out") / name) as picture:
             assert Image.registered_extensions()[Path(name).suffix] == picture.format and picture.size == (30, 20)

@@ -93,8 +93,10 @@ def test_dark_colors_are_the_same_alone_and_among_light_ones():
     rng = np.random.default_rng(0)
     dark = rng.uniform([0, -5, -5], [12, 5, 5], (500, 3)).astype(np.float32)
     light = np.tile(np.float32([70, 10, 20]), (100_000, 1))
-    alone, among = (lab_to_levels(x, deep=True)[:500].astype(int) for x in (dark, np.concatenate([dark, light])))
-    assert len(np.unique(alone)) > 400 and np.abs(alone - among).max() <= 1
+    by_themselves, among_light = (
+        lab_to_levels(x, deep=True)[:500].astype(int) for x in (dark, np.concatenate([dark, light]))
+    )
+    assert len(np.unique(by_themselves)) > 400 and np.abs(by_themselves - among_light).max() <= 1
 
 
 @pytest.mark.parametrize("lightness", [0.0, 1e-3, 99.999, 100.0])
@@ -117,13 +119,13 @@ def test_photographs_keep_their_luminance_under_any_colors(samples, name):
 def test_bands_join_to_what_one_band_gives(size, monkeypatch):
     lightness = np.random.default_rng(0).uniform(20, 80, size).astype(np.float32)
     ab = _strong_colors(64, 64)
-    whole = join(lightness, ab)
+    expected = join(lightness, ab)
     monkeypatch.setattr(
         joining, "_bands", lambda height, width: [(y, min(y + 37, height)) for y in range(0, height, 37)]
     )
     # Rounding may fall the other way where the bands' resizing differs in the last bit.
-    assert np.abs(join(lightness, ab).astype(int) - whole).max() <= 1
-    assert whole.shape == (*size, 3)
+    assert np.abs(join(lightness, ab).astype(int) - expected).max() <= 1
+    assert expected.shape == (*size, 3)
 
 
 def test_color_lands_where_it_was_predicted():
@@ -136,8 +138,8 @@ def test_color_lands_where_it_was_predicted():
     np.testing.assert_allclose(joined[200, 160], (10, -50), atol=1.5)
     np.testing.assert_allclose(joined[30, 100], (0, 0), atol=1.5)
     # The edges are where they belong, to within a pixel: no half-pixel shift from the resizing.
-    across = joined[200, :, 1]
-    assert 98 <= np.argmax(across < -10) <= 101
+    row = joined[200, :, 1]
+    assert 98 <= np.argmax(row < -10) <= 101
     down = joined[:, 40, 0]
     assert 73 <= np.argmax(down > 25) <= 76
 

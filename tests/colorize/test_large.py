@@ -67,18 +67,24 @@ def test_bands_give_what_the_whole_gives(palgan, tmp_path, in_bands, monkeypatch
     assert len(in_bands) >= 4 and sum(in_bands) == 2 * height  # twice through the file
     monkeypatch.setattr(batch, "LARGE", 10**9)
     assert palgan(tmp_path / "x.tif", options=options, output=tmp_path / "whole")[0] == 0
-    ours, whole = (decode_picture((tmp_path / folder / "x.png").read_bytes(), name="x") for folder in ("out", "whole"))
-    assert ours.pixels.dtype == whole.pixels.dtype and ours.pixels.shape == whole.pixels.shape
-    assert (ours.alpha is None) == (whole.alpha is None) and np.array_equal(ours.alpha, whole.alpha)
+    by_bands, at_once = (
+        decode_picture((tmp_path / folder / "x.png").read_bytes(), name="x") for folder in ("out", "whole")
+    )
+    assert by_bands.pixels.dtype == at_once.pixels.dtype and by_bands.pixels.shape == at_once.pixels.shape
+    assert (by_bands.alpha is None) == (at_once.alpha is None) and np.array_equal(by_bands.alpha, at_once.alpha)
     # The network's picture is another reduction, so that colors may differ a little, and L by rounding.
-    assert np.abs(luminance(ours.pixels) - luminance(whole.pixels)).max() < 0.5
-    difference = np.abs(ours.pixels / np.iinfo(ours.pixels.dtype).max - whole.pixels / np.iinfo(whole.pixels.dtype).max)
+    assert np.abs(luminance(by_bands.pixels) - luminance(at_once.pixels)).max() < 0.5
+    difference = np.abs(
+        by_bands.pixels / np.iinfo(by_bands.pixels.dtype).max - at_once.pixels / np.iinfo(at_once.pixels.dtype).max
+    )
     assert difference.mean() < 0.01
     if "faded" in kind:
-        assert np.ptp(luminance(ours.pixels)) > 1.5 * np.ptp(luminance(decode_picture(KINDS[kind], name="x").pixels))
+        assert np.ptp(luminance(by_bands.pixels)) > 1.5 * np.ptp(
+            luminance(decode_picture(KINDS[kind], name="x").pixels)
+        )
     if "print" in kind:
         paper, photograph = (
-            np.ptp(part.astype(int), axis=-1) / 65535 for part in (ours.pixels[:20], ours.pixels[60:-60])
+            np.ptp(part.astype(int), axis=-1) / 65535 for part in (by_bands.pixels[:20], by_bands.pixels[60:-60])
         )
         assert paper.max() < 0.002 and photograph[:, 60:-60].mean() > 0.02
 
@@ -89,19 +95,21 @@ def test_each_format_takes_bands(palgan, tmp_path, in_bands, monkeypatch, form, 
     (tmp_path / "x.tif").write_bytes(KINDS[kind])
     monkeypatch.setattr(deep_formats, "_IN_MEMORY", 1000)
     monkeypatch.setattr(deep_formats, "_BAND", 3500)
-    done = palgan(tmp_path / "x.tif", options=["--format", form])
-    assert done[0] == 0 and sum(in_bands) == 2 * 150
-    assert ("it lies on white" in "".join(done[2])) == (form == "jpeg" and kind == "rgba-16")
+    process = palgan(tmp_path / "x.tif", options=["--format", form])
+    assert process[0] == 0 and sum(in_bands) == 2 * 150
+    assert ("it lies on white" in "".join(process[2])) == (form == "jpeg" and kind == "rgba-16")
     monkeypatch.setattr(batch, "LARGE", 10**9)
     assert palgan(tmp_path / "x.tif", options=["--format", form], output=tmp_path / "whole")[0] == 0
     paths = [next((tmp_path / folder).glob("x.*")) for folder in ("out", "whole")]
-    ours, whole = (decode_picture(path.read_bytes(), name="x") for path in paths)
-    assert ours.pixels.dtype == whole.pixels.dtype == (np.uint16 if form == "tiff" and kind != "rgb-8" else np.uint8)
-    assert (ours.alpha is None) == (whole.alpha is None)
-    if ours.alpha is not None:
-        assert np.abs(ours.alpha.astype(int) - whole.alpha).max() <= (0 if form in ("tiff", "webp") else 2)
-    shown = [to_bytes(picture.on_white()).astype(int) for picture in (ours, whole)]
-    assert np.abs(shown[0] - shown[1]).mean() < 3
+    by_bands, at_once = (decode_picture(path.read_bytes(), name="x") for path in paths)
+    assert (
+        by_bands.pixels.dtype == at_once.pixels.dtype == (np.uint16 if form == "tiff" and kind != "rgb-8" else np.uint8)
+    )
+    assert (by_bands.alpha is None) == (at_once.alpha is None)
+    if by_bands.alpha is not None:
+        assert np.abs(by_bands.alpha.astype(int) - at_once.alpha).max() <= (0 if form in ("tiff", "webp") else 2)
+    on_paper = [to_bytes(picture.on_white()).astype(int) for picture in (by_bands, at_once)]
+    assert np.abs(on_paper[0] - on_paper[1]).mean() < 3
     if form == "tiff":
         assert tifffile.imread(paths[0]).shape == (150, 200, 4 if kind == "rgba-16" else 3)
 
@@ -152,16 +160,16 @@ def test_memory_does_not_grow_with_the_picture(palgan, tmp_path, in_bands, monke
 @pytest.mark.parametrize("form", ["png", "tiff", "jpeg"])
 def test_a_stop_is_answered_before_the_next_band(palgan, tmp_path, in_bands, monkeypatch, form):
     (tmp_path / "x.tif").write_bytes(KINDS["rgb-16"])
-    asked = []
+    calls = []
 
     def go_on(self):
-        asked.append(len(in_bands))
-        if len(asked) == 6:
+        calls.append(len(in_bands))
+        if len(calls) == 6:
             raise batch.Stopped
 
     monkeypatch.setattr(batch.Worker, "_go_on", go_on)
     palgan(tmp_path / "x.tif", options=["--format", form])
-    assert len(asked) == 6 and asked[-1] == len(in_bands) < 2 * 150 / 11
+    assert len(calls) == 6 and calls[-1] == len(in_bands) < 2 * 150 / 11
     assert not [path for path in (tmp_path / "out").glob("*") if path.name.startswith("x")]
 
 
@@ -198,8 +206,10 @@ def test_tones_and_borders_are_looked_for_where_they_count(palgan, tmp_path, in_
     assert palgan(tmp_path / "x.tif", options=options)[0] == 0
     monkeypatch.setattr(batch, "LARGE", 10**9)
     assert palgan(tmp_path / "x.tif", options=options, output=tmp_path / "whole")[0] == 0
-    ours, whole = (decode_picture((tmp_path / folder / "x.png").read_bytes(), name="x") for folder in ("out", "whole"))
-    assert np.abs(luminance(ours.pixels) - luminance(whole.pixels)).max() < 0.5
+    by_bands, at_once = (
+        decode_picture((tmp_path / folder / "x.png").read_bytes(), name="x") for folder in ("out", "whole")
+    )
+    assert np.abs(luminance(by_bands.pixels) - luminance(at_once.pixels)).max() < 0.5
     monkeypatch.setattr(batch, "LARGE", 0)
     monkeypatch.setattr(large, "Tones", None)
     assert palgan(tmp_path / "x.tif")[0] == 0

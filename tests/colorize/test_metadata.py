@@ -251,10 +251,10 @@ def test_a_long_text_is_kept_as_far_as_others_can_read_it(length, is_kept):
 @pytest.mark.parametrize("source", FORMATS)
 def test_mutated_files_give_a_result_or_one_sentence(source):
     metadata = read_metadata(saved(PHOTO, "jpeg", exif=camera_exif().tobytes(), xmp=XMP, comment="x"), turned=False)
-    whole = encode(PIXELS[:32, :32], metadata, source, None, "x")
+    content = encode(PIXELS[:32, :32], metadata, source, None, "x")
     rng = np.random.default_rng(0)
     for _ in range(60):
-        data = bytearray(whole)
+        data = bytearray(content)
         for place in rng.integers(0, min(len(data), 1500), rng.integers(1, 8)):
             data[place] = rng.integers(0, 256) if rng.random() < 0.7 else 255
         try:

@@ -57,8 +57,8 @@ def test_files_arrays_and_pictures_of_pillow(colorizer, photo):
     assert of_file.image.size == (96, 72) and of_file.pixels.dtype == np.uint8
     assert of_file.ab.shape == (64, 64, 2) and np.abs(of_file.ab).max() > 10
     assert np.abs(luminance(of_file.pixels) - luminance(open_picture(photo))).max() < 1
-    for same in (str(photo), picture, np.asarray(picture)):
-        assert np.abs(colorizer(same).pixels.astype(int) - of_file.pixels).mean() < 0.5
+    for source in (str(photo), picture, np.asarray(picture)):
+        assert np.abs(colorizer(source).pixels.astype(int) - of_file.pixels).mean() < 0.5
     gray = np.asarray(picture.convert("L"))
     assert colorizer(gray).pixels.shape == (72, 96, 3)
     assert colorizer(gray.astype(np.uint16) * 257).pixels.dtype == np.uint16
@@ -78,9 +78,9 @@ def test_the_predicted_palette_given_back_paints_the_same(colorizer, photo, tmp_
     automatic = colorizer(photo)
     automatic.palette.save(tmp_path / "p.json")
     for palette in (automatic.palette, tmp_path / "p.json", colorizer.predict_palette_of(photo)):
-        again = colorizer(photo, palette=palette)
-        assert np.abs(again.pixels.astype(int) - automatic.pixels).max() <= 1
-        assert again.palette.distance(automatic.palette) < 1e-3
+        repeat = colorizer(photo, palette=palette)
+        assert np.abs(repeat.pixels.astype(int) - automatic.pixels).max() <= 1
+        assert repeat.palette.distance(automatic.palette) < 1e-3
 
 
 def test_edits_and_saturation(colorizer, photo):
@@ -116,11 +116,11 @@ def test_several_references_are_mixed_by_their_weights(colorizer, photo, samples
 
 
 def test_samples_differ_and_their_seed_repeats_them(colorizer, photo):
-    first, again, other = (colorizer(photo, samples=3, seed=seed) for seed in (0, 0, 1))
+    first, repeat, other = (colorizer(photo, samples=3, seed=seed) for seed in (0, 0, 1))
     assert len(first.samples) == 3
     palettes = [first.palette, *(sample.palette for sample in first.samples)]
     assert all(p.distance(q) > 0.01 for i, p in enumerate(palettes) for q in palettes[:i])
-    assert [s.palette for s in first.samples] == [s.palette for s in again.samples]
+    assert [s.palette for s in first.samples] == [s.palette for s in repeat.samples]
     assert [s.palette for s in first.samples] != [s.palette for s in other.samples]
     few = colorizer(photo, samples=1).samples[0]
     assert np.array_equal(few.pixels, first.samples[0].pixels), "a sample is the same among more of them"
@@ -140,8 +140,8 @@ def test_results_are_saved_and_shown(colorizer, photo, tmp_path):
     assert np.array_equal(open_picture(tmp_path / "x.png"), result.pixels)
     colorizer(np.asarray(opened(photo))).save(tmp_path / "x.jpg", quality=80)
     assert is_result(tmp_path / "x.jpg")
-    shown = opened(io.BytesIO(result._repr_png_()))
-    assert shown.width > 2 * 96 + 256 and "1 samples" in repr(result) and "Palette(#" in repr(result)
+    sheet = opened(io.BytesIO(result._repr_png_()))
+    assert sheet.width > 2 * 96 + 256 and "1 samples" in repr(result) and "Palette(#" in repr(result)
     with pytest.raises(UserError, match="names a format that is not written"):
         result.save(tmp_path / "x.gif")
 
@@ -208,7 +208,7 @@ def test_samples_of_a_result_with_a_name_of_its_own(palgan, photo, tmp_path):
 
 def test_each_option_of_colors_changes_the_settings(palgan, photo, tmp_path, samples):
     Palette.of(samples / "parrot.jpg").save(tmp_path / "p.gpl")
-    chosen = [
+    option_sets = [
         ["--palette", tmp_path / "p.gpl"],
         ["--reference", samples / "parrot.jpg"],
         ["--reference", samples / "parrot.jpg", "--reference", f"{samples / 'hay-field.jpg'}:0.5"],
@@ -216,10 +216,10 @@ def test_each_option_of_colors_changes_the_settings(palgan, photo, tmp_path, sam
         ["--edit", "shift hue=120; boost teal 3"],
         ["--saturation", "0.4"],
     ]
-    for options in [[], *chosen]:
+    for options in [[], *option_sets]:
         assert palgan(photo, options=options)[0] == 0
     results = sorted((tmp_path / "out").glob("dog*.png"))
-    assert len({path.read_bytes() for path in results}) == len(chosen) + 1
+    assert len({path.read_bytes() for path in results}) == len(option_sets) + 1
     assert "is done already" in palgan(photo, options=["--edit", "shift hue=120"])[1]
 
 
@@ -233,9 +233,9 @@ def test_a_locked_series_has_one_palette_for_all(palgan, colorizer, photo, sampl
     assert code == 2 and len(errors) == 1 and "broken.png" in errors[0]
     mean = Palette.mean([colorizer.predict_palette_of(path) for path in (photo, other)])
     for path in (photo, other):
-        ours = open_picture(tmp_path / "out" / f"{path.stem}.png").astype(int)
+        result = open_picture(tmp_path / "out" / f"{path.stem}.png").astype(int)
         painted = colorizer.paint(take_picture(path), Painting(mean, follow=False)).pixels
-        assert np.abs(ours - painted).mean() < 0.5
+        assert np.abs(result - painted).mean() < 0.5
     assert palgan(photo, other, options=["--lock"])[1].count("is done already") == 2
 
 
@@ -318,8 +318,8 @@ def assert_held(points, result, photo):
     """The result has the given colors at the points, at the luminance of the photograph."""
     hints = Hints.at_points(points)
     for (x, y), ab in zip(hints.places, hints.colors, strict=True):
-        wanted = lab_to_levels(np.array([[luminance(open_picture(photo))[y, x], *ab]], np.float32))
-        difference = deltaE_ciede2000(rgb2lab(wanted), rgb2lab(result.pixels[y, x][None]))
+        expected = lab_to_levels(np.array([[luminance(open_picture(photo))[y, x], *ab]], np.float32))
+        difference = deltaE_ciede2000(rgb2lab(expected), rgb2lab(result.pixels[y, x][None]))
         assert difference.max() < 2
 
 
@@ -327,23 +327,23 @@ def test_points_and_a_region_together(colorizer, photo):
     points = [((20, 50), "#c03030"), ((80, 10), "#3060b0")]
     left = np.zeros((72, 96), np.uint8)
     left[:, :48] = 255
-    alone = colorizer(photo, points=points)
-    both = colorizer(photo, points=points, regions=[(left, Palette.from_colors(["#40a040", "#908070"]))])
-    for result in (alone, both):
+    with_points = colorizer(photo, points=points)
+    with_region = colorizer(photo, points=points, regions=[(left, Palette.from_colors(["#40a040", "#908070"]))])
+    for result in (with_points, with_region):
         assert_held(points, result, photo)
-    change = np.abs(both.pixels.astype(int) - alone.pixels).mean(-1)
+    change = np.abs(with_region.pixels.astype(int) - with_points.pixels).mean(-1)
     assert change[:, 50:].mean() < 0.5, "the region ends where its mask does"
     assert change[:24, :24].mean() > 5, "and is painted with its palette away from the points"
 
 
 def test_points_are_held_whatever_the_palette_and_move_it(colorizer, photo):
     points = [((20, 50), "#c03030"), ((80, 10), "#3060b0")]
-    automatic, held = colorizer(photo), colorizer(photo, points=points)
-    assert held.image.size == automatic.image.size
-    assert np.abs(luminance(held.pixels) - luminance(automatic.pixels)).max() < 1
-    assert_held(points, held, photo)
-    given = Palette.from_colors([color for _, color in points])
-    assert held.palette.distance(given) < automatic.palette.distance(given)
+    automatic, with_points = colorizer(photo), colorizer(photo, points=points)
+    assert with_points.image.size == automatic.image.size
+    assert np.abs(luminance(with_points.pixels) - luminance(automatic.pixels)).max() < 1
+    assert_held(points, with_points, photo)
+    palette = Palette.from_colors([color for _, color in points])
+    assert with_points.palette.distance(palette) < automatic.palette.distance(palette)
     gray = colorizer(photo, points=points, saturation=0)
     assert np.ptp(gray.pixels[50, 20].astype(int)) > 20
     with pytest.raises(UserError, match="the point 96,0 is outside of the picture"):
@@ -363,8 +363,8 @@ def test_points_of_the_command_and_pictures_of_strokes(palgan, photo, tmp_path):
     assert a > 30 and b > 15
     code, _, errors = palgan(photo, options=["--point", tmp_path / "strokes.png"], output=tmp_path / "strokes")
     assert code == 0, errors
-    for wrong, sentence in (("20,50", "there is no file"), ("2,5=what", "is no color"), ("200,5=red", "is outside of")):
-        code, _, errors = palgan(photo, options=["--point", wrong], output=tmp_path / "wrong")
+    for words, sentence in (("20,50", "there is no file"), ("2,5=what", "is no color"), ("200,5=red", "is outside of")):
+        code, _, errors = palgan(photo, options=["--point", words], output=tmp_path / "wrong")
         assert code == 2 and any(sentence in line for line in errors), errors
 
 
@@ -385,11 +385,11 @@ def test_a_subject_that_was_painted_before_is_painted_as_a_new_one(colorizer, ph
         Painting(red, resolution=128, saturation=0.5),
         Painting(),
     ]
-    kept = Subject(picture)
+    painted_subject = Subject(picture)
     for painting in paintings:
-        again, anew = (colorizer.paint(subject, painting) for subject in (kept, Subject(picture)))
-        np.testing.assert_array_equal(again.pixels, anew.pixels)
-        assert again.palette == anew.palette
+        repeat, expected = (colorizer.paint(subject, painting) for subject in (painted_subject, Subject(picture)))
+        np.testing.assert_array_equal(repeat.pixels, expected.pixels)
+        assert repeat.palette == expected.palette
 
 
 def test_what_earlier_versions_made_is_known_by_its_digest():

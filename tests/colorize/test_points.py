@@ -26,8 +26,8 @@ def difference_at(points, lightness: np.ndarray, rgb: np.ndarray) -> np.ndarray:
     """CIEDE2000 at the points, of the result from the given colors at the picture's own luminance, in gamut."""
     hints = Hints.at_points(points)
     x, y = hints.places.T
-    wanted = lab_to_levels(np.column_stack([lightness[y, x], hints.colors]).astype(np.float32))
-    return deltaE_ciede2000(rgb2lab(wanted), rgb2lab(rgb[y, x]))
+    target = lab_to_levels(np.column_stack([lightness[y, x], hints.colors]).astype(np.float32))
+    return deltaE_ciede2000(rgb2lab(target), rgb2lab(rgb[y, x]))
 
 
 @pytest.mark.parametrize(("name", "times"), [("parrot", 1), ("dog", 1), ("fish", 3)])
@@ -80,8 +80,8 @@ def test_distances_are_those_of_networkx(data):
                 step = float(l[y + dy, x + dx]) - float(l[y, x])
                 length = np.hypot(dy, dx) / max(height, width) + (step / EDGE) ** 2 / 256
                 graph.add_edge(y * width + x, (y + dy) * width + x + dx, weight=length)
-    found = networkx.multi_source_dijkstra_path_length(graph, set(sources))
-    expected = np.array([found[i] for i in range(l.size)]).reshape(height, width)
+    distances = networkx.multi_source_dijkstra_path_length(graph, set(sources))
+    expected = np.array([distances[i] for i in range(l.size)]).reshape(height, width)
     actual = module._distances(l.tobytes(), (height, width), tuple(sources))
     np.testing.assert_allclose(actual, expected, rtol=1e-5)
 
@@ -147,9 +147,9 @@ def test_strokes_that_make_no_sense_are_one_sentence():
 
 def test_a_point_is_written_as_a_pixel_and_a_color():
     assert parse_point(" 12, 7 = #c03030") == ((12, 7), "#c03030")
-    for wrong in ("12,7", "12;7=#c03030", "-1,7=#c03030", "1.5,7=red", "a,b=red", "", "1,2=", "1,2=#zzzzzz"):
+    for text in ("12,7", "12;7=#c03030", "-1,7=#c03030", "1.5,7=red", "a,b=red", "", "1,2=", "1,2=#zzzzzz"):
         with pytest.raises(UserError):
-            parse_point(wrong)
+            parse_point(text)
 
 
 def test_colors_that_are_spread_at_half_the_size_are_nearly_the_same(samples):

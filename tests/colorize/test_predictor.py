@@ -53,8 +53,8 @@ def test_the_pictures_own_colors_have_no_influence(colorizer, samples):
     rgb = read_rgb(samples / "parrot.jpg")
     gray = join(luminance(rgb), np.zeros((2, 2, 2), np.float32))
     # Not exactly the same, since gray has only 256 levels.
-    ours, of_gray = (colorizer(picture).pixels.astype(int) for picture in (rgb, gray))
-    assert np.abs(ours - of_gray).mean() < 1
+    result, of_gray = (colorizer(picture).pixels.astype(int) for picture in (rgb, gray))
+    assert np.abs(result - of_gray).mean() < 1
 
 
 def test_a_given_palette_is_used_and_returned(colorizer, samples):
@@ -67,8 +67,8 @@ def test_a_given_palette_is_used_and_returned(colorizer, samples):
     assert np.abs(painted.pixels.astype(int) - automatic.pixels).mean() > 1
     assert np.abs(luminance(painted.pixels) - luminance(rgb)).max() < 1
     # The predicted palette, given, paints what it paints by itself.
-    again = colorizer(rgb, palette=automatic.palette)
-    assert np.abs(again.pixels.astype(int) - automatic.pixels).max() <= 1
+    repeat = colorizer(rgb, palette=automatic.palette)
+    assert np.abs(repeat.pixels.astype(int) - automatic.pixels).max() <= 1
 
 
 def test_a_gray_reference_is_the_palette_of_gray(colorizer):
@@ -127,8 +127,8 @@ def test_the_same_from_a_weights_file(colorizer, samples, tmp_path):
     loaded = Colorizer.load(tmp_path / "w.safetensors", "jax")
     assert loaded.step == 1234 and "1234" in loaded.source and loaded.resolution == 64
     rgb = read_rgb(samples / "kitchen.jpg")
-    ours, theirs = loaded(rgb), colorizer(rgb)
-    assert np.array_equal(ours.pixels, theirs.pixels) and ours.palette == theirs.palette
+    result, expected = loaded(rgb), colorizer(rgb)
+    assert np.array_equal(result.pixels, expected.pixels) and result.palette == expected.palette
 
 
 @pytest.mark.parametrize(

@@ -46,8 +46,8 @@ def test_each_page_becomes_a_result(palgan, tmp_path, kind):
         assert np.abs(result - exact).mean() < (0.3 if kind in ("TIFF", "PNG") else 4)
         assert np.abs(result - luminance(pages[number % 3])).mean() > 8
     assert {row["page"] for row in json.loads(report.read_text())["pictures"]} == {0, 1, 2}
-    again = palgan(source, options=["--pages=all"])[1]
-    assert again.count("is done already") == 3
+    repeat = palgan(source, options=["--pages=all"])[1]
+    assert repeat.count("is done already") == 3
     palgan(source, options=["--pages=all", "--overwrite", "--format=jpeg"])
     assert sorted(file.name for file in (tmp_path / "out").glob("*.jpg")) == [f"x-page{i}.jpg" for i in (1, 2, 3)]
     code, _, errors = palgan(source, output=tmp_path / "one.png", options=["--pages=all"])
@@ -100,10 +100,10 @@ def test_the_limit_of_pixels_can_be_set(palgan, tmp_path, capsys):
         "make it smaller or raise the limit."
     ]
     assert palgan(source, options=["--max-megapixels", "0.002"])[0] == 0
-    for wrong in ("0", "-3", "many", "nan", "inf"):
+    for text in ("0", "-3", "many", "nan", "inf"):
         with pytest.raises(SystemExit):
-            palgan(source, options=[f"--max-megapixels={wrong}"])
-        assert f"{wrong} is no number of megapixels" in capsys.readouterr().err
+            palgan(source, options=[f"--max-megapixels={text}"])
+        assert f"{text} is no number of megapixels" in capsys.readouterr().err
 
 
 def test_a_program_in_the_place_of_a_picture_is_refused_and_the_others_are_done(palgan, tmp_path):
@@ -119,8 +119,8 @@ def test_a_program_in_the_place_of_a_picture_is_refused_and_the_others_are_done(
 def test_a_picture_comes_through_a_pipe(checkpoint, tmp_path, word):
     command = [sys.executable, "-m", "palgan_jax.cli", "colorize", word, "--output", str(tmp_path / "out")]
     data = made.encoded(made.RGB, "PNG")
-    done = subprocess.run([*command, "--checkpoint", str(checkpoint)], cwd=ROOT, input=data, capture_output=True)
-    assert done.returncode == 0, done.stderr
+    process = subprocess.run([*command, "--checkpoint", str(checkpoint)], cwd=ROOT, input=data, capture_output=True)
+    assert process.returncode == 0, process.stderr
     (result,) = (tmp_path / "out").glob("*.png")
     (tmp_path / "x.png").write_bytes(data)
     assert np.abs(luminance(read_rgb(result)) - luminance(read_rgb(tmp_path / "x.png"))).max() < 1

@@ -57,8 +57,8 @@ def test_layers_lie_over_each_other_in_their_order(shares):
     expected = np.array([3.0, 4.0])
     for color, share in zip(colors, shares, strict=True):
         expected = expected + share / 255 * (np.array(color) - expected)
-    found = join(np.full((8, 9), 50, np.float32), uniform(3, 4), layers=layers)
-    np.testing.assert_array_equal(found, join(np.full((8, 9), 50, np.float32), uniform(*expected)))
+    result = join(np.full((8, 9), 50, np.float32), uniform(3, 4), layers=layers)
+    np.testing.assert_array_equal(result, join(np.full((8, 9), 50, np.float32), uniform(*expected)))
 
 
 def test_within_the_network_a_palette_reaches_a_little_beyond_its_mask():
@@ -73,16 +73,16 @@ def test_within_the_network_a_palette_reaches_a_little_beyond_its_mask():
 
 
 def test_a_region_is_painted_with_its_palette_amid_the_picture_s():
-    asked = []
+    calls = []
 
     def paint(l, regions, size):
-        asked.append((l, regions))
+        calls.append((l, regions))
         return uniform(1, 2)
 
     mask = np.zeros((HEIGHT, WIDTH), np.uint8)
     mask[:, : WIDTH // 2] = 255
     layer = paint_region(Region(mask, RED), squash(ramp(), 64), BLUE.shares, paint)
-    ((l, regions),) = asked
+    ((l, regions),) = calls
     assert l.shape == (64, 64) and regions.palettes.shape == (1, 2, 256) and regions.shares.shape == (1, 64, 64, 2)
     np.testing.assert_array_equal(regions.palettes[0], [BLUE.shares, RED.shares])
     np.testing.assert_array_equal(regions.shares.sum(-1), 1)
@@ -97,29 +97,31 @@ def colorizer() -> Colorizer:
 
 def test_nothing_changes_outside_of_masks_and_a_region_of_all_is_its_palette_alone(colorizer, samples):
     lightness = luminance(read_rgb(samples / "fish.jpg"))
-    used, ab = colorizer.predict(lightness)
+    used_palette, ab = colorizer.predict(lightness)
     region = Region(np.zeros(lightness.shape, np.uint8), RED)
     region.mask[40:200, 60:300] = 255
 
     def painted(region: Region) -> np.ndarray:
-        return join(lightness, ab, layers=[paint_region(region, squash(lightness, 64), used, colorizer.repaint)])
+        return join(
+            lightness, ab, layers=[paint_region(region, squash(lightness, 64), used_palette, colorizer.repaint)]
+        )
 
-    alone = join(lightness, colorizer.repaint(lightness, RED.shares))
-    found, plain = painted(region), join(lightness, ab)
+    expected = join(lightness, colorizer.repaint(lightness, RED.shares))
+    result, plain = painted(region), join(lightness, ab)
     outside = region.mask == 0
-    assert_same(found[outside], plain[outside])
-    assert np.abs(found.astype(int) - plain)[~outside].mean() > 5
-    whole = painted(Region(np.full(lightness.shape, 255, np.uint8), RED))
-    assert np.abs(whole.astype(int) - alone).max() <= 1
+    assert_same(result[outside], plain[outside])
+    assert np.abs(result.astype(int) - plain)[~outside].mean() > 5
+    of_all = painted(Region(np.full(lightness.shape, 255, np.uint8), RED))
+    assert np.abs(of_all.astype(int) - expected).max() <= 1
 
 
 def test_painting_with_the_predicted_palette_is_the_prediction_and_may_be_larger(colorizer, samples):
     lightness = luminance(read_rgb(samples / "fish.jpg"))
-    used, ab = colorizer.predict(lightness)
-    np.testing.assert_allclose(colorizer.repaint(lightness, used), ab, atol=0.01)
-    assert colorizer.repaint(lightness, used, 128).shape == (128, 128, 2)
+    used_palette, ab = colorizer.predict(lightness)
+    np.testing.assert_allclose(colorizer.repaint(lightness, used_palette), ab, atol=0.01)
+    assert colorizer.repaint(lightness, used_palette, 128).shape == (128, 128, 2)
     with pytest.raises(UserError, match="takes no palette"):
-        Colorizer(tiny_weights("autoencoder")).repaint(lightness, used)
+        Colorizer(tiny_weights("autoencoder")).repaint(lightness, used_palette)
 
 
 def test_regions_from_python(colorizer, samples):
@@ -127,14 +129,14 @@ def test_regions_from_python(colorizer, samples):
     plain = colorizer(photo)
     mask = np.zeros(plain.pixels.shape[:2], bool)
     mask[40:200, 60:300] = True
-    found = colorizer(photo, regions=[(mask, RED)])
+    result = colorizer(photo, regions=[(mask, RED)])
     outside = np.s_[~mask]
-    assert_same(found.pixels[outside], plain.pixels[outside])
-    assert np.abs(found.pixels.astype(int) - plain.pixels)[mask].mean() > 5
-    assert found.palette == plain.palette
+    assert_same(result.pixels[outside], plain.pixels[outside])
+    assert np.abs(result.pixels.astype(int) - plain.pixels)[mask].mean() > 5
+    assert result.palette == plain.palette
     smaller = Image.fromarray(mask[::2, ::2])  # as drawn on a preview
     reference = colorizer(photo, regions=[(smaller, samples / "parrot.jpg"), (mask, RED)])
-    assert_same(reference.pixels[mask], found.pixels[mask])
+    assert_same(reference.pixels[mask], result.pixels[mask])
     assert np.ptp(colorizer(photo, regions=[(mask, RED)], saturation=0).pixels.astype(int), axis=-1).max() <= 1
 
 
@@ -200,9 +202,9 @@ def test_bad_regions_of_the_command_are_one_sentence(palgan, files, word, senten
 def test_masks_are_scaled_to_the_picture_and_keep_what_they_cover():
     mask = np.zeros((45, 65), np.uint8)
     mask[10:20, 30:40] = 255
-    found = Region(mask, RED).mask_of_size(HEIGHT, WIDTH)
-    assert found.shape == (HEIGHT, WIDTH) and found[30, 70] == 255 and found[5, 5] == 0
-    assert found.mean() == pytest.approx(mask.mean(), rel=0.05)
+    result = Region(mask, RED).mask_of_size(HEIGHT, WIDTH)
+    assert result.shape == (HEIGHT, WIDTH) and result[30, 70] == 255 and result[5, 5] == 0
+    assert result.mean() == pytest.approx(mask.mean(), rel=0.05)
 
 
 def test_white_and_what_is_opaque_is_the_region():

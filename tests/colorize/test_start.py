@@ -48,18 +48,20 @@ def test_colorizing_info_and_export_import_nothing_of_training(tmp_path, samples
     )
     command = ["colorize", str(samples / "dog.jpg"), "--output", str(tmp_path), "--checkpoint", path]
     command += ["--engine", engine, "--reference", str(samples / "fish.jpg"), "--resolution", "128"]
-    done = subprocess.run(
+    process = subprocess.run(
         [sys.executable, "-c", code, *command],
         env={**os.environ, "JAX_COMPILATION_CACHE_DIR": str(COMPILATION_CACHE)}, cwd=ROOT, capture_output=True,
         text=True, check=True,
     )  # fmt: skip
-    *_, code, modules = done.stdout.splitlines()
+    *_, code, modules = process.stdout.splitlines()
     assert code == "0" and (tmp_path / "dog.png").is_file()
     foreign = {name.partition(".")[0] for name in modules.split()}
     assert not foreign & (OF_TRAINING if engine == "jax" else OF_TRAINING | OF_JAX)
-    own = {name.removeprefix("palgan_jax.") for name in modules.split() if name.startswith("palgan_jax.")}
+    modules_of_package = {
+        name.removeprefix("palgan_jax.") for name in modules.split() if name.startswith("palgan_jax.")
+    }
     wide = OWN - {"checkpoint", "data", "export"}
-    assert {name for name in own if name not in OWN and name.partition(".")[0] not in wide} == set()
+    assert {name for name in modules_of_package if name not in OWN and name.partition(".")[0] not in wide} == set()
 
 
 @pytest.mark.skipif(not Path("/proc/self/io").exists(), reason="Linux counts what a process reads")

@@ -46,13 +46,13 @@ def pictures(folder: Path) -> list[str]:
 
 
 def test_a_file_of_somebody_is_kept_and_the_result_numbered(palgan, picture, tmp_path):
-    source, theirs = picture("work/scan001.jpg"), picture("work/scan001.png", 1)
-    before = theirs.read_bytes()
+    source, foreign = picture("work/scan001.jpg"), picture("work/scan001.png", 1)
+    before = foreign.read_bytes()
     code, out, err = palgan(source, output=tmp_path / "work")
     assert (code, err) == (0, [])
-    assert theirs.read_bytes() == before
+    assert foreign.read_bytes() == before
     assert pictures(tmp_path / "work") == ["scan001-2.png", "scan001.jpg", "scan001.png"]
-    assert f"{theirs} exists already and is kept (--overwrite replaces it)." in out
+    assert f"{foreign} exists already and is kept (--overwrite replaces it)." in out
 
 
 def test_two_runs_with_pictures_of_one_name_leave_two_pictures(palgan, picture, tmp_path):
@@ -62,15 +62,15 @@ def test_two_runs_with_pictures_of_one_name_leave_two_pictures(palgan, picture, 
 
 
 def test_overwrite_replaces_what_is_there_but_no_picture_that_was_named(palgan, picture, tmp_path):
-    source, theirs = picture("work/a.jpg"), picture("work/a.png", 1)
-    before = theirs.read_bytes()
+    source, foreign = picture("work/a.jpg"), picture("work/a.png", 1)
+    before = foreign.read_bytes()
     assert palgan(source, output=tmp_path / "work", options=["--overwrite"])[0] == 0
-    assert theirs.read_bytes() != before and pictures(tmp_path / "work") == ["a.jpg", "a.png"]
-    mine = picture("own/b.png", 2)
-    before = mine.read_bytes()
-    code, out, _ = palgan(mine, output=tmp_path / "own", options=["--overwrite"])
+    assert foreign.read_bytes() != before and pictures(tmp_path / "work") == ["a.jpg", "a.png"]
+    named_picture = picture("own/b.png", 2)
+    before = named_picture.read_bytes()
+    code, out, _ = palgan(named_picture, output=tmp_path / "own", options=["--overwrite"])
     assert code == 0 and "is kept" not in out
-    assert mine.read_bytes() == before and pictures(tmp_path / "own") == ["b-2.png", "b.png"]
+    assert named_picture.read_bytes() == before and pictures(tmp_path / "own") == ["b-2.png", "b.png"]
 
 
 def test_overwrite_replaces_the_own_result_and_not_the_one_of_the_plain_name(palgan, picture, tmp_path):
@@ -222,7 +222,7 @@ def test_whatever_the_names_no_file_meets_another(tmp_path_factory, sources, oth
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             (folder / name).write_text(f"theirs: {name}")
         pairs = [Source(folder / name, Path(name)) for name in sources]
-        theirs = contents(folder)
+        foreign = contents(folder)
         for number in range(rounds):
             records = Records()
             names = Names([pair.path for pair in pairs], replace_existing=overwrite)
@@ -240,7 +240,7 @@ def test_whatever_the_names_no_file_meets_another(tmp_path_factory, sources, oth
                 digest = file_sha256(job.source.path)
                 records.add(target.parent, Entry(target.name, str(job.source.path), len(data), digest, "s", 1, ""))
         after = contents(folder)
-        kept = set(sources) if overwrite else set(theirs)
-        assert all(after[name] == theirs[name] for name in kept)
+        names_kept = set(sources) if overwrite else set(foreign)
+        assert all(after[name] == foreign[name] for name in names_kept)
     finally:
         shutil.rmtree(folder)

@@ -14,12 +14,12 @@ def test_the_total_cannot_be_a_share_of_itself():
 
 
 def test_each_number_has_a_range_and_each_text_its_choices_or_a_check():
-    fields, without = flatten(default_config()), ("mesh.data", "mesh.fsdp")
+    fields, unlimited = flatten(default_config()), ("mesh.data", "mesh.fsdp")
     numbers = {name for name, value in fields.items() if type(value) in (int, float)}
-    assert numbers == set(RANGES) | set(without)
+    assert numbers == set(RANGES) | set(unlimited)
     texts = {name for name, value in fields.items() if isinstance(value, str)}
-    opened = {"start", "loss.perceptual_weights", "data.train", "data.val", "data.tfds_dir"}
-    assert texts == {*CHOICES, "total", *CADENCES, *PHASES, "eval_metrics", "best", *opened}
+    sources = {"start", "loss.perceptual_weights", "data.train", "data.val", "data.tfds_dir"}
+    assert texts == {*CHOICES, "total", *CADENCES, *PHASES, "eval_metrics", "best", *sources}
 
 
 @pytest.mark.parametrize("name", sorted(RANGES))
