@@ -53,18 +53,18 @@ def pictures_of(spec: str, folder: Path | str) -> RecordPictures:
 
 
 def complaint(spec: str, folder: Path | str | None) -> str:
-    with pytest.raises(UserError) as caught:
+    with pytest.raises(UserError) as error:
         open_source(spec, tfds_dir=folder)
-    assert "\n" not in str(caught.value)
-    return str(caught.value)
+    assert "\n" not in str(error.value)
+    return str(error.value)
 
 
 @pytest.mark.parametrize("spec", SPLITS)
 def test_records_are_those_that_tfds_reads(spec, sets):
     import tensorflow_datasets as tfds
 
-    which, split, name = SPLITS[spec]
-    expected = tfds.builder_from_directory(GOLDEN_TFDS / VERSIONS[which]).as_data_source(split)
+    set_name, split, name = SPLITS[spec]
+    expected = tfds.builder_from_directory(GOLDEN_TFDS / VERSIONS[set_name]).as_data_source(split)
     source = open_source(spec, tfds_dir=sets, near_gray=0)
     assert len(source) == len(expected) > 1
     for i, record in enumerate(expected):
@@ -75,7 +75,7 @@ def test_records_are_those_that_tfds_reads(spec, sets):
         assert source.file_bytes[i] == len(pictures_of(spec, sets).load(i)[1])
     assert source.parts == ((0, len(source), 1.0),)
     assert source.counts == {"found": len(source), "used": len(source), "near_gray": 0, "unreadable": 0}
-    assert (sets / VERSIONS[which] / f"palgan-index-{split}.npz").is_file()
+    assert (sets / VERSIONS[set_name] / f"palgan-index-{split}.npz").is_file()
 
 
 def test_neither_tensorflow_nor_tfds_is_imported(sets):
@@ -95,9 +95,9 @@ def test_where_a_set_is_looked_for(sets, monkeypatch, tmp_path):
     by_name = open_source("tfds:mini_imagenet@validation", tfds_dir=sets)
     monkeypatch.setenv("TFDS_DATA_DIR", str(sets))
     monkeypatch.setenv("HOME", str(tmp_path))
-    again = open_source("tfds:mini_imagenet:5.1.0@validation")
+    repeat = open_source("tfds:mini_imagenet:5.1.0@validation")
     monkeypatch.delenv("TFDS_DATA_DIR")
-    assert again.identity() == by_name.identity()
+    assert repeat.identity() == by_name.identity()
     assert open_source(f"tfds:{sets}/mini_imagenet/5.1.0@validation").identity() == by_name.identity()
     assert str(tmp_path / "tensorflow_datasets" / "mini_imagenet") in complaint("tfds:mini_imagenet", None)
     sets.rename(tmp_path / "tensorflow_datasets")
@@ -111,8 +111,8 @@ def test_the_newest_version_is_taken_where_none_is_named(sets):
     assert "has no version 5.2.0: name one of 10.0.0, 5.1.0, or" in complaint("tfds:mini_imagenet:5.2.0", sets)
 
 
-def change(sets: Path, which: str, file: str, **fields) -> None:
-    path = sets / VERSIONS[which] / file
+def change(sets: Path, set_name: str, file: str, **fields) -> None:
+    path = sets / VERSIONS[set_name] / file
     path.write_text(json.dumps({**json.loads(path.read_text()), **fields}))
 
 
@@ -185,8 +185,8 @@ def test_other_kinds_of_features_are_stepped_over():
 
 @given(st.binary(max_size=200), st.integers(0, 400))
 def test_damaged_examples_are_said_to_be_so_or_lack_something(noise, cut):
-    whole = example(image=b"x" * 300, file_name=b"a.jpg")
-    for damaged in (noise, whole[:cut], whole[:cut] + noise):
+    record = example(image=b"x" * 300, file_name=b"a.jpg")
+    for damaged in (noise, record[:cut], record[:cut] + noise):
         try:
             values = example_bytes(damaged, {"image", "file_name"})
         except DecodeError:
@@ -218,19 +218,19 @@ def content(number: int) -> bytes:
 
 
 def test_any_record_by_its_number_from_many_threads(many):
-    wrong = []
+    errors = []
 
     def read(seed: int) -> None:
         for i in np.random.default_rng(seed).integers(0, 100, 300).tolist():
             if many.load(i) != (f"{i}.jpg", content(i)):
-                wrong.append(i)
+                errors.append(i)
 
     threads = [threading.Thread(target=read, args=(seed,)) for seed in range(8)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert not wrong
+    assert not errors
     with pytest.raises(IndexError):
         many.load(100)
 
@@ -279,13 +279,13 @@ def test_a_damaged_record_is_named_and_its_neighbors_are_read(many):
 
 def test_a_shard_that_is_cut_or_gone_while_it_is_open(many):
     assert many.load(4)[0] == "4.jpg"
-    whole = shard_path(many, 0).read_bytes()
+    shard_bytes = shard_path(many, 0).read_bytes()
     with shard_path(many, 0).open("r+b") as file:
         file.truncate(500)
     for _ in range(2):
         with pytest.raises(UserError, match=r"^record 4 of .* cannot be read from"):
             many.load(4)
-    shard_path(many, 0).write_bytes(whole)
+    shard_path(many, 0).write_bytes(shard_bytes)
     assert many.load(4) == ("4.jpg", content(4)), "it is back"
     shard_path(many, 1).unlink()
     with pytest.raises(UserError, match="No such file"):
@@ -334,20 +334,20 @@ def test_a_shard_that_is_written_anew_is_looked_at_again(sets):
 def test_what_a_bucket_tells_of_a_new_file_changes_the_stamps(sets, field, monkeypatch):
     memory = fsspec.filesystem("memory")
     memory.put(str(sets), f"/{field}", recursive=True)
-    listed = type(memory).ls
+    listing = type(memory).ls
 
     def shards(value: str):
         def ls(self, path: str, detail: bool = True, **options):
-            return [{**entry, field: value} for entry in listed(self, path, detail=True, **options)]
+            return [{**entry, field: value} for entry in listing(self, path, detail=True, **options)]
 
         monkeypatch.setattr(type(memory), "ls", ls)
         return find_split(parse("tfds:mini_coco/2017"), f"memory://{field}").shards
 
     local = find_split(parse("tfds:mini_coco/2017"), str(sets))
-    one, same, other = (RecordPictures(replace(local, shards=shards(value))) for value in ("1", "1", "2"))
-    np.testing.assert_array_equal(one.stamps(), same.stamps())
-    assert not set(one.stamps().tolist()) & set(other.stamps().tolist())
-    assert one.digest() == other.digest() == RecordPictures(local).digest()
+    first, equal, newer = (RecordPictures(replace(local, shards=shards(value))) for value in ("1", "1", "2"))
+    np.testing.assert_array_equal(first.stamps(), equal.stamps())
+    assert not set(first.stamps().tolist()) & set(newer.stamps().tolist())
+    assert first.digest() == newer.digest() == RecordPictures(local).digest()
 
 
 def test_buckets_are_looked_into_with_fsspec(sets):

@@ -59,7 +59,7 @@ def test_codes_in_boxes(kind):
     lossless = {"quality": 100, "subsampling": "4:4:4"} if kind == "AVIF" else {"quality": -1}
     data = made.encoded(RGB, kind, **lossless)
     at = data.index(b"colrnclx") + 8
-    stated = data[:at] + bytes([0, 12, 0, 13]) + data[at + 4 :]
+    with_codes = data[:at] + bytes([0, 12, 0, 13]) + data[at + 4 :]
     plain = decode_picture(data, name="x").pixels
-    shown = decode_picture(stated, name="x").pixels
-    assert np.abs(shown - 255 * made.shown(plain / 255, P3, to_linear)).max() <= 2
+    pixels = decode_picture(with_codes, name="x").pixels
+    assert np.abs(pixels - 255 * made.shown(plain / 255, P3, to_linear)).max() <= 2

@@ -37,19 +37,19 @@ def test_box_lies_in_the_picture_and_has_the_promised_size_and_shape(rule, draw,
 @given(rule=rules, draw=draws, width=sides, height=sides, side=st.integers(16, 512))
 def test_a_picture_is_reduced_as_far_as_its_crop_allows(rule, draw, width, height, side):
     box = rule.box(draw, width, height)
-    by = box.reduction(width, height, side)
+    factor = box.reduction(width, height, side)
     room = min((box.right - box.left) * width, (box.bottom - box.top) * height) / side
-    assert by == 1 or room >= by
-    assert by == 8 or room < 2 * by
+    assert factor == 1 or room >= factor
+    assert factor == 8 or room < 2 * factor
     # What is asked of the decoder for it is at least what the smallest possible crop asks for.
-    assert by >= 1 and -(-min(width, height) // by) <= max(min(width, height), rule.at_least(side))
+    assert factor >= 1 and -(-min(width, height) // factor) <= max(min(width, height), rule.at_least(side))
 
 
 @given(draw=draws, width=sides, height=sides)
 def test_the_whole_picture_is_drawn_where_nothing_else_is_allowed(draw, width, height):
     # The shape of the whole picture is one end of the shapes that are drawn.
-    whole = Draw(draw.area, 1.0, draw.stretch, draw.left, draw.top, draw.flip)
-    box = CropRule(min_scale=1, jitter=1).box(whole, width, height)
+    largest = Draw(draw.area, 1.0, draw.stretch, draw.left, draw.top, draw.flip)
+    box = CropRule(min_scale=1, jitter=1).box(largest, width, height)
     np.testing.assert_allclose(box, (0, 0, 1, 1), atol=1e-9)
 
 
@@ -63,9 +63,9 @@ def test_shares_are_spread_over_their_range():
 
 def test_draws_depend_on_the_seed_and_the_samples_number_alone():
     rule = CropRule()
-    together = rule.draws(3, 1000, 40)
-    assert together == [draw for first in range(1000, 1040, 5) for draw in rule.draws(3, first, 5)]
-    assert len(set(together)) == 40 and not set(together) & set(rule.draws(4, 1000, 40))
+    draws = rule.draws(3, 1000, 40)
+    assert draws == [draw for first in range(1000, 1040, 5) for draw in rule.draws(3, first, 5)]
+    assert len(set(draws)) == 40 and not set(draws) & set(rule.draws(4, 1000, 40))
     # Far along in a long run, too.
     assert rule.draws(3, 10**15, 2)[1] == rule.draws(3, 10**15 + 1, 1)[0]
     values = np.array(rule.draws(5, 0, 4000))
@@ -85,13 +85,13 @@ def test_impossible_rules(min_scale, jitter):
 def test_crop_is_pillows_resize_of_the_box_at_whole_pixels(draw):
     rgb = np.asarray(Image.fromarray(NOISE[:20, :30]).resize((90, 60), Image.Resampling.BICUBIC))
     box = CropRule().box(draw, 90, 60)
-    got = np.empty((24, 24, 3), np.uint8)
-    take_crop(rgb, box, draw.mirrored, got)
-    whole = [round(edge * side) for edge, side in zip(box, (90, 60, 90, 60), strict=True)]
-    expected = np.asarray(Image.fromarray(rgb).resize((24, 24), Image.Resampling.BILINEAR, whole))
+    result = np.empty((24, 24, 3), np.uint8)
+    take_crop(rgb, box, draw.mirrored, result)
+    edges = [round(edge * side) for edge, side in zip(box, (90, 60, 90, 60), strict=True)]
+    expected = np.asarray(Image.fromarray(rgb).resize((24, 24), Image.Resampling.BILINEAR, edges))
     expected = expected[:, ::-1] if draw.flip < 0.5 else expected
     # The outermost pixels may differ: the filter doesn't look beyond the crop's own pixels.
-    assert np.abs(got.astype(int) - expected)[1:-1, 1:-1].mean() <= 3
+    assert np.abs(result.astype(int) - expected)[1:-1, 1:-1].mean() <= 3
 
 
 def test_a_crop_leaves_the_picture_as_it_was():
@@ -110,10 +110,10 @@ def test_resizing_does_not_alias():
 def test_squash_keeps_the_corners():
     rgb = np.zeros((64, 128, 3), np.uint8)
     rgb[:32, :64], rgb[:32, 64:], rgb[32:, :64] = (255, 0, 0), (0, 255, 0), (0, 0, 255)
-    got = squash(rgb, 16)
-    assert got.shape == (16, 16, 3)
-    assert got[0, 0].tolist() == [255, 0, 0] and got[0, -1].tolist() == [0, 255, 0]
-    assert got[-1, 0].tolist() == [0, 0, 255] and got[-1, -1].tolist() == [0, 0, 0]
+    result = squash(rgb, 16)
+    assert result.shape == (16, 16, 3)
+    assert result[0, 0].tolist() == [255, 0, 0] and result[0, -1].tolist() == [0, 255, 0]
+    assert result[-1, 0].tolist() == [0, 0, 255] and result[-1, -1].tolist() == [0, 0, 0]
 
 
 # ---------------------------------------------------------------- the quick antialiased resize

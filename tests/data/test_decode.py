@@ -44,9 +44,9 @@ def test_samples_agree_with_pillow(samples):
     for path in sorted(samples.glob("*.jpg")):
         with Image.open(path) as picture:
             expected = np.asarray(ImageOps.exif_transpose(picture).convert("RGB"))
-        got = read_rgb(path)
-        assert got.dtype == np.uint8 and got.flags.c_contiguous and got.flags.writeable
-        assert np.abs(got.astype(int) - expected).max() <= 2, path
+        result = read_rgb(path)
+        assert result.dtype == np.uint8 and result.flags.c_contiguous and result.flags.writeable
+        assert np.abs(result.astype(int) - expected).max() <= 2, path
 
 
 @pytest.mark.parametrize(
@@ -72,12 +72,12 @@ def test_formats(china, kind, mode, options):
     with Image.open(io.BytesIO(data)) as picture:
         assert picture.mode == mode
         expected = np.asarray(picture.convert("RGB"))
-    got = decode(data)
-    assert got.shape == (china.height, china.width, 3)
-    assert np.abs(got.astype(int) - expected).max() <= 2
+    result = decode(data)
+    assert result.shape == (china.height, china.width, 3)
+    assert np.abs(result.astype(int) - expected).max() <= 2
     # The colors are still those of the picture, not their negative: the modes with color stay near it.
     if mode in ("RGB", "CMYK"):
-        assert np.abs(got.astype(int) - np.asarray(china)).mean() < 6
+        assert np.abs(result.astype(int) - np.asarray(china)).mean() < 6
 
 
 @pytest.mark.parametrize("kind", ["PNG", "WEBP"])
@@ -85,18 +85,18 @@ def test_formats(china, kind, mode, options):
 def test_transparency_lies_over_white(china, kind, alpha):
     picture = china.copy()
     picture.putalpha(alpha)
-    got = decode(encode(picture, kind, **({"lossless": True, "exact": True} if kind == "WEBP" else {})))
+    result = decode(encode(picture, kind, **({"lossless": True, "exact": True} if kind == "WEBP" else {})))
     expected = np.asarray(china) * (alpha / 255) + 255 * (1 - alpha / 255)
-    assert np.abs(got - expected).max() <= 1
+    assert np.abs(result - expected).max() <= 1
 
 
 def test_transparent_palette_color_and_gray_with_alpha(china):
     indexed = china.quantize(16)
     pixels = np.asarray(indexed)
-    got = decode(encode(indexed, "PNG", transparency=3))
+    result = decode(encode(indexed, "PNG", transparency=3))
     opaque = np.asarray(indexed.convert("RGB"))
-    assert (got[pixels == 3] == 255).all()
-    assert (got[pixels != 3] == opaque[pixels != 3]).all()
+    assert (result[pixels == 3] == 255).all()
+    assert (result[pixels != 3] == opaque[pixels != 3]).all()
 
     gray = china.convert("LA")
     gray.putalpha(0)
@@ -106,8 +106,8 @@ def test_transparent_palette_color_and_gray_with_alpha(china):
 @pytest.mark.parametrize("kind", ["PNG", "TIFF"])
 def test_16_bit_gray(kind):
     wide = np.linspace(0, 65535, 64 * 32).reshape(32, 64).astype(np.uint16)
-    got = decode(encode(Image.fromarray(wide), kind))
-    assert (got == np.rint(wide / 257).astype(np.uint8)[..., None]).all()
+    result = decode(encode(Image.fromarray(wide), kind))
+    assert (result == np.rint(wide / 257).astype(np.uint8)[..., None]).all()
 
 
 def test_16_bit_color_png():
@@ -125,16 +125,16 @@ def test_16_bit_color_png():
 @pytest.mark.parametrize("top", [1, 255, 65535])
 def test_float_tiff(top):
     values = np.linspace(0, top, 32 * 32, dtype=np.float32).reshape(32, 32)
-    got = decode(encode(Image.fromarray(values), "TIFF"))
-    assert np.abs(got[..., 0] - values * (255 / top)).max() <= 0.51
+    result = decode(encode(Image.fromarray(values), "TIFF"))
+    assert np.abs(result[..., 0] - values * (255 / top)).max() <= 0.51
     values[3, 3] = np.nan
     assert decode(encode(Image.fromarray(values), "TIFF"))[3, 3, 0] == 0
 
 
 def test_lab_tiff(china):
     to_lab = ImageCms.buildTransform(ImageCms.createProfile("sRGB"), ImageCms.createProfile("LAB"), "RGB", "LAB")
-    got = decode(encode(ImageCms.applyTransform(china, to_lab), "TIFF"))
-    assert np.abs(got.astype(int) - np.asarray(china)).mean() < 2
+    result = decode(encode(ImageCms.applyTransform(china, to_lab), "TIFF"))
+    assert np.abs(result.astype(int) - np.asarray(china)).mean() < 2
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "TIFF"])
@@ -168,16 +168,16 @@ def test_size_orientation_and_reduction(width, height, orientation, kind, at_lea
     full = decode(data)
     assert np.array_equal(full, np.asarray(upright))
 
-    got = decode(data, at_least=at_least)
-    short, full_short = min(got.shape[:2]), min(full.shape[:2])
+    result = decode(data, at_least=at_least)
+    short, full_short = min(result.shape[:2]), min(full.shape[:2])
     assert short >= min(at_least or full_short, full_short)
     if kind == "JPEG":
-        assert got.shape[1::-1] == jpeg.decoded_size(upright.size, at_least)
+        assert result.shape[1::-1] == jpeg.decoded_size(upright.size, at_least)
     if at_least is not None and full_short // at_least >= 4:
         assert short <= full_short // 4 + 1  # it really was reduced
     # The same picture the same way up. Not closer, since a last block may be cut; any other way up gives 60 or more.
-    small = upright.resize(got.shape[1::-1], Image.Resampling.BOX)
-    assert np.abs(got.astype(int) - np.asarray(small)).mean() < 25
+    small = upright.resize(result.shape[1::-1], Image.Resampling.BOX)
+    assert np.abs(result.astype(int) - np.asarray(small)).mean() < 25
 
 
 def test_broken_exif_is_taken_for_upright(china):
@@ -221,10 +221,10 @@ def test_embedded_profile_is_converted(kind):
     profile = icc_profile((0.1431, 0.0606, 0.7141), (0.3851, 0.7169, 0.0971), (0.4360, 0.2225, 0.0139))
     plain = smooth(64, 48)
     lossless = {"JPEG": {"quality": 98, "subsampling": 0}, "WEBP": {"lossless": True}}.get(kind, {})
-    got = decode(encode(plain, kind, icc_profile=profile, **lossless)).astype(int)
+    result = decode(encode(plain, kind, icc_profile=profile, **lossless)).astype(int)
     expected = np.asarray(plain)[..., ::-1].astype(int)
-    assert np.abs(got - expected).mean() < 5
-    assert np.abs(got - np.asarray(plain)).mean() > 20
+    assert np.abs(result - expected).mean() < 5
+    assert np.abs(result - np.asarray(plain)).mean() > 20
 
     srgb = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
     assert np.array_equal(
@@ -240,9 +240,9 @@ def test_unusable_profile_is_ignored(china, profile, mode):
 
 
 def complaint(call, *args, **options) -> str:
-    with pytest.raises(UserError) as caught:
+    with pytest.raises(UserError) as error:
         call(*args, **options)
-    sentence = str(caught.value)
+    sentence = str(error.value)
     assert "\n" not in sentence and len(sentence) < 500
     return sentence
 
@@ -264,10 +264,10 @@ def test_damage_is_a_sentence_or_a_picture(data, kind):
     for _ in range(data.draw(st.integers(1, 8))):
         damaged[data.draw(st.integers(0, len(damaged) - 1))] = data.draw(st.integers(0, 255))
     try:
-        got = decode(bytes(damaged))
+        result = decode(bytes(damaged))
     except UserError:
         return
-    assert got.dtype == np.uint8 and got.ndim == 3 and got.shape[2] == 3
+    assert result.dtype == np.uint8 and result.ndim == 3 and result.shape[2] == 3
 
 
 def test_other_bad_files(tmp_path):
@@ -338,8 +338,8 @@ def test_exif_behind_the_frame_header_counts_as_well():
     stop = start + 2 + struct.unpack(">H", data[start + 2 : start + 4])[0]
     segment, rest = data[start:stop], data[:start] + data[stop:]
     scan = rest.index(b"\xff\xda")
-    moved = rest[:scan] + segment + rest[scan:]
-    assert np.array_equal(decode(moved), decode(data)) and decode(moved).shape == (40, 24, 3)
+    late_segment = rest[:scan] + segment + rest[scan:]
+    assert np.array_equal(decode(late_segment), decode(data)) and decode(late_segment).shape == (40, 24, 3)
 
 
 def test_a_cheaper_picture_is_nearly_the_same(china):
@@ -374,5 +374,5 @@ with train_batches.train_batches(pictures, resolution=32, batch_size=4, seed=0, 
     assert cv2.getNumThreads() == 1
 assert warnings.filters == filters and cv2.getNumThreads() == 2, "by use"
 """
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=ROOT)
-    assert done.returncode == 0, done.stderr
+    process = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=ROOT)
+    assert process.returncode == 0, process.stderr

@@ -64,28 +64,28 @@ class Numbers:
 
 def test_batches_lie_ready_while_the_position_is_that_of_the_last_one_used(mesh):
     source = Numbers(100)
-    fed = DeviceBatches(source, make_lab_stage(SPEC, 110.0, mesh))
-    assert fed.position == 0
+    batches = DeviceBatches(source, make_lab_stage(SPEC, 110.0, mesh))
+    assert batches.position == 0
     for i in range(5):
-        batch, local = next(fed)
+        batch, local = next(batches)
         assert (np.asarray(batch["rgb"]) == i).all() and (local["rgb"] == i).all()
-        assert fed.position == (i + 1) * B
+        assert batches.position == (i + 1) * B
         assert source.count == i + 1 + AHEAD
 
 
 def test_all_batches_from_before_an_error_are_used(mesh):
-    fed = DeviceBatches(Numbers(4), make_lab_stage(SPEC, 110.0, mesh))
-    assert [int(local["rgb"][0, 0, 0, 0]) for _, local in (next(fed) for _ in range(4))] == [0, 1, 2, 3]
+    batches = DeviceBatches(Numbers(4), make_lab_stage(SPEC, 110.0, mesh))
+    assert [int(local["rgb"][0, 0, 0, 0]) for _, local in (next(batches) for _ in range(4))] == [0, 1, 2, 3]
     for _ in range(2):
         with pytest.raises(DataStopped, match="mount it again"):
-            next(fed)
-    assert fed.position == 4 * B
+            next(batches)
+    assert batches.position == 4 * B
 
 
 def test_a_start_without_any_batch_is_told_at_once(mesh):
-    fed = DeviceBatches(Numbers(0), make_lab_stage(SPEC, 110.0, mesh))
+    batches = DeviceBatches(Numbers(0), make_lab_stage(SPEC, 110.0, mesh))
     with pytest.raises(DataStopped, match="mount it again"):
-        fed.start()
+        batches.start()
 
 
 def test_one_of_several_processes_asks_all_to_stop_and_repeats_its_last_batch(monkeypatch):

@@ -11,15 +11,15 @@ from tests.support.batches import BATCH, SIDE, assert_same, join
 
 def test_eval_goes_through_all_in_order_and_masks_the_rest(source):
     batches = eval_batches(source, resolution=SIDE, batch_size=BATCH)
-    got = list(batches)
-    assert len(got) == len(batches) == 3
-    assert [batch["rgb"].shape for batch in got] == [(BATCH, SIDE, SIDE, 3)] * 3
-    assert np.concatenate([batch["index"] for batch in got]).tolist() == [*range(21), -1, -1, -1]
-    assert np.concatenate([batch["mask"] for batch in got]).tolist() == [True] * 21 + [False] * 3
-    assert got[-1]["rgb"][-3:].max() == 0
+    result = list(batches)
+    assert len(result) == len(batches) == 3
+    assert [batch["rgb"].shape for batch in result] == [(BATCH, SIDE, SIDE, 3)] * 3
+    assert np.concatenate([batch["index"] for batch in result]).tolist() == [*range(21), -1, -1, -1]
+    assert np.concatenate([batch["mask"] for batch in result]).tolist() == [True] * 21 + [False] * 3
+    assert result[-1]["rgb"][-3:].max() == 0
     for i in range(21):
-        whole = Image.fromarray(source.read(i)).resize((SIDE, SIDE), Image.Resampling.BILINEAR)
-        assert np.abs(got[i // BATCH]["rgb"][i % BATCH].astype(int) - np.asarray(whole)).mean() < 4
+        expected = Image.fromarray(source.read(i)).resize((SIDE, SIDE), Image.Resampling.BILINEAR)
+        assert np.abs(result[i // BATCH]["rgb"][i % BATCH].astype(int) - np.asarray(expected)).mean() < 4
 
 
 @pytest.mark.parametrize("limit", [CACHE_BYTES, 0])

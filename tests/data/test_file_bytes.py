@@ -27,8 +27,8 @@ def run(word: str, **options) -> subprocess.CompletedProcess:
 
 @pytest.mark.parametrize("word", ["-", "/dev/stdin", "/dev/fd/0"])
 def test_standard_input_is_read(word):
-    done = run(word, input=PNG)
-    assert done.stdout.decode().strip() == EXPECTED, done.stderr
+    process = run(word, input=PNG)
+    assert process.stdout.decode().strip() == EXPECTED, process.stderr
 
 
 @pytest.mark.parametrize("word", ["-", "/dev/stdin"])
@@ -43,10 +43,10 @@ def test_process_substitution():
     os.write(writing, PNG)
     os.close(writing)
     try:
-        done = run(f"/dev/fd/{reading}", pass_fds=[reading])
+        process = run(f"/dev/fd/{reading}", pass_fds=[reading])
     finally:
         os.close(reading)
-    assert done.stdout.decode().strip() == EXPECTED, done.stderr
+    assert process.stdout.decode().strip() == EXPECTED, process.stderr
 
 
 def test_standard_input_that_is_empty_or_a_device():

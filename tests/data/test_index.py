@@ -90,9 +90,9 @@ def test_the_index_lies_beside_the_pictures_and_is_taken_from_there(folder, look
     assert first.file == folder / ".palgan-index.npz"
     listing = list_pictures(folder)
     assert len(listing) == COUNT and not listing.other_suffixes, "the listing does not see it"
-    again = load_or_build(listing, progress=lambda *_: pytest.fail("looked again"))
-    np.testing.assert_array_equal(again.rows, first.rows)
-    assert again.unreadable == first.unreadable and again.file == first.file
+    repeat = load_or_build(listing, progress=lambda *_: pytest.fail("looked again"))
+    np.testing.assert_array_equal(repeat.rows, first.rows)
+    assert repeat.unreadable == first.unreadable and repeat.file == first.file
     folder.rename(folder.with_name("elsewhere"))
     load_or_build(list_pictures(folder.with_name("elsewhere")))
     assert len(looked_at) == COUNT, "a folder that moves takes its index along"
@@ -110,8 +110,8 @@ def test_only_what_has_changed_is_looked_at_again(folder, looked_at):
     after = load_or_build(list_pictures(folder), progress=lambda *now: calls.append(now))
     assert sorted(looked_at) == ["03.png", "07.png", "new.png"] and calls == [(1, 3), (2, 3), (3, 3)]
     assert len(after) == COUNT and not after.unreadable
-    same = [i for i in range(COUNT) if i not in (3, 7, 11)]
-    np.testing.assert_array_equal(after.rows[[i - (i > 11) for i in same]], before.rows[same])
+    intact = [i for i in range(COUNT) if i not in (3, 7, 11)]
+    np.testing.assert_array_equal(after.rows[[i - (i > 11) for i in intact]], before.rows[intact])
     assert after.rows["width"].tolist()[-1] == 45
     looked_at.clear()
     load_or_build(list_pictures(folder))
@@ -154,27 +154,27 @@ def with_byte(data: bytes, at: int, value: int) -> bytes:
 )
 def test_a_damaged_index_is_made_anew(folder, looked_at, damage):
     file = load_or_build(list_pictures(folder)).file
-    whole = file.read_bytes()
-    file.write_bytes(damage(whole))
+    content = file.read_bytes()
+    file.write_bytes(damage(content))
     looked_at.clear()
     load_or_build(list_pictures(folder))
-    assert len(looked_at) == COUNT and file.read_bytes() == whole
+    assert len(looked_at) == COUNT and file.read_bytes() == content
     assert {path.suffix for path in folder.iterdir()} == {".png", ".npz"}, "no temporary file stays behind"
 
 
 def test_of_an_index_with_a_wrong_byte_nothing_is_taken_that_is_not_so(folder):
     file = load_or_build(list_pictures(folder)).file
-    whole, stamps, random = file.read_bytes(), list_pictures(folder).stamps(), np.random.default_rng(0)
-    right, taken = index_lib.KnownRows(stamps), []
+    content, stamps, random = file.read_bytes(), list_pictures(folder).stamps(), np.random.default_rng(0)
+    right, taken_files = index_lib.KnownRows(stamps), []
     assert right.read(file)
-    for at, change in zip(random.integers(0, len(whole), 1500), random.integers(1, 256, 1500), strict=True):
-        file.write_bytes(with_byte(whole, at, whole[at] ^ change))
-        known = index_lib.KnownRows(stamps)
-        taken.append(known.read(file))
-        if taken[-1]:
-            np.testing.assert_array_equal(known.rows, right.rows)
-            assert known.reasons == right.reasons
-    assert 0 < sum(taken) < 600, "some bytes mean nothing, such as those of dates"
+    for at, change in zip(random.integers(0, len(content), 1500), random.integers(1, 256, 1500), strict=True):
+        file.write_bytes(with_byte(content, at, content[at] ^ change))
+        rows = index_lib.KnownRows(stamps)
+        taken_files.append(rows.read(file))
+        if taken_files[-1]:
+            np.testing.assert_array_equal(rows.rows, right.rows)
+            assert rows.reasons == right.reasons
+    assert 0 < sum(taken_files) < 600, "some bytes mean nothing, such as those of dates"
 
 
 def test_an_index_of_another_layout_is_made_anew(folder, looked_at):
@@ -310,45 +310,45 @@ def run_two(output: Path, *folders: list[Path]) -> list[list[str]]:
         for i in range(2)
     ]
     try:
-        written = [process.communicate(timeout=600) for process in processes]
+        outputs = [process.communicate(timeout=600) for process in processes]
     finally:
         for process in processes:
             process.kill()
-    assert [process.returncode for process in processes] == [0, 0], written
-    return [[line.partition("result: ")[2] for line in out.splitlines() if "result: " in line] for out, _ in written]
+    assert [process.returncode for process in processes] == [0, 0], outputs
+    return [[line.partition("result: ")[2] for line in out.splitlines() if "result: " in line] for out, _ in outputs]
 
 
 def test_two_processes_look_at_half_of_the_pictures_each_and_get_the_same(folder, tmp_path):
-    alone = load_or_build(list_pictures(folder))
-    assert alone.file is not None
-    expected, kept = alone.rows.tobytes() + repr(alone.unreadable).encode(), alone.file.read_bytes()
-    alone.file.unlink()
+    index = load_or_build(list_pictures(folder))
+    assert index.file is not None
+    expected, content = index.rows.tobytes() + repr(index.unreadable).encode(), index.file.read_bytes()
+    index.file.unlink()
     # Copies, as on disks that are not shared: their times differ, and in one of them a picture is missing.
     names = ("copy", "shorter", "free", "nowhere", "built", "stuck")
     copies = [shutil.copytree(folder, tmp_path / name, copy_function=shutil.copyfile) for name in names]
-    copy, shorter, free, nowhere, built, stuck = copies
+    copy, shorter, free, unwritable, built, locked = copies
     (shorter / "20.png").unlink()
-    (nowhere / ".palgan-index.npz").mkdir()  # this process cannot keep anything
-    (stuck / ".palgan-index.parts").touch()  # and this one not the blocks that it has finished
+    (unwritable / ".palgan-index.npz").mkdir()  # this process cannot keep anything
+    (locked / ".palgan-index.parts").touch()  # and this one not the blocks that it has finished
 
-    of_first = [folder, folder, folder, free, nowhere, built, stuck]
-    outputs = run_two(tmp_path / "got", of_first, [folder, copy, shorter, nowhere, free, stuck, built])
+    of_first = [folder, folder, folder, free, unwritable, built, locked]
+    outputs = run_two(tmp_path / "got", of_first, [folder, copy, shorter, unwritable, free, locked, built])
     assert (tmp_path / "got00").read_bytes() == (tmp_path / "got10").read_bytes() == expected
     halves = [str([i for i in range(COUNT) if i // 4 % 2 == p]) for p in range(2)]
     assert [first for first, *_ in outputs] == halves
-    assert alone.file.read_bytes() == kept and not (folder / ".palgan-index.parts").exists()
+    assert index.file.read_bytes() == content and not (folder / ".palgan-index.parts").exists()
     assert [second for _, second, *_ in outputs] == ["[]", "[]"], "the first has an index, which the other gets"
-    assert (tmp_path / "got01").read_bytes() == expected and not (copy / alone.file.name).exists()
-    for place, (_, _, third, *_) in zip((folder, shorter), outputs, strict=True):
-        assert third.startswith(f"the processes do not see the same pictures in {place}: give all of them the same")
-    assert (free / alone.file.name).is_file(), "the first can keep it, whether the other can or not"
+    assert (tmp_path / "got01").read_bytes() == expected and not (copy / index.file.name).exists()
+    for place, (_, _, rows, *_) in zip((folder, shorter), outputs, strict=True):
+        assert rows.startswith(f"the processes do not see the same pictures in {place}: give all of them the same")
+    assert (free / index.file.name).is_file(), "the first can keep it, whether the other can or not"
     # Then the places are changed: what the second has kept does not count, and all is looked at again.
     assert [row[3:5] for row in outputs] == [[half, half] for half in halves]
     for process in range(2):
         for number in (3, 4):
-            got = np.frombuffer((tmp_path / f"got{process}{number}").read_bytes()[: alone.rows.nbytes], ROW)
-            np.testing.assert_array_equal(got["width"], alone.rows["width"])
+            result = np.frombuffer((tmp_path / f"got{process}{number}").read_bytes()[: index.rows.nbytes], ROW)
+            np.testing.assert_array_equal(result["width"], index.rows["width"])
     for row in outputs:
         for sentence in row[5:7]:
-            assert sentence.startswith(f"{stuck}/.palgan-index.parts is no folder that can be written to")
+            assert sentence.startswith(f"{locked}/.palgan-index.parts is no folder that can be written to")
         assert row[7].startswith(f"{tmp_path / 'got00' / 'below-a-file'} is no folder that can be written to")

@@ -48,8 +48,8 @@ def test_numbers_of_a_folder(folder, capsys):
     small = sum(min(size) < 256 for size in sizes)
     assert lines[0] == f"folder:{folder}: 12 pictures (35 found, 1 next to gray, 22 unreadable)"
     assert lines[1] == "35 found, 12 used, 1 next to gray, 22 unreadable"
-    by = [f"{width} x {height}" for width, height in sizes]
-    assert f"smallest {by[0]}, median {by[6]}, largest {by[-1]}" in lines[2]
+    names = [f"{width} x {height}" for width, height in sizes]
+    assert f"smallest {names[0]}, median {names[6]}, largest {names[-1]}" in lines[2]
     assert f"{small} ({small / 12:.1%}) with a side under 256" in lines[2]
     assert lines[3] == f"files: {total / 1e3:.1f} kB, {total / 12e3:.1f} kB a picture"
     assert lines[5] == f"identity: {open_source(str(folder), near_gray=5).identity()}"
@@ -65,8 +65,8 @@ def test_colorfulness_of_thumbnails_is_near_that_of_the_pictures(folder):
     line = next(line for line in inspect(str(folder)).lines if line.startswith("colorfulness"))
     quantiles = [float(number) for number in re.findall(r"\d+\.\d", line)]
     source = open_source(str(folder), near_gray=5)
-    whole = [colorfulness(source.read(i)[None].astype(np.float32))[0] for i in range(12)]
-    np.testing.assert_allclose(quantiles, np.quantile(whole, (0, 1, 0.25, 0.5, 0.75)), rtol=0.15)
+    expected = [colorfulness(source.read(i)[None].astype(np.float32))[0] for i in range(12)]
+    np.testing.assert_allclose(quantiles, np.quantile(expected, (0, 1, 0.25, 0.5, 0.75)), rtol=0.15)
 
 
 def test_the_sheet_takes_the_place_of_an_older_one_but_of_no_other_picture(folder):

@@ -64,8 +64,8 @@ def test_gray_stays_gray():
 def test_jpeg_in_tiff():
     for array, kind in ((GRAY, "L"), (RGB, "RGB")):
         data = made.encoded(Image.fromarray(array), "TIFF", compression="jpeg", quality=100)
-        got = decode_rgb(data, name="x").astype(int)
-        assert np.abs(got - (array if kind == "RGB" else array[..., None])).mean() < 4
+        result = decode_rgb(data, name="x").astype(int)
+        assert np.abs(result - (array if kind == "RGB" else array[..., None])).mean() < 4
     assert np.array_equal(decode_rgb(tiff(GRAY), name="x")[..., 0], GRAY)
 
 

@@ -27,12 +27,12 @@ def test_each_epoch_is_another_permutation(count):
 
 
 def test_access_is_random():
-    order, again = Order(MIX, 3), Order(MIX, 3)
-    straight = [order(n) for n in range(25_000)]
+    order, repeat = Order(MIX, 3), Order(MIX, 3)
+    numbers = [order(n) for n in range(25_000)]
     places = np.random.default_rng(0).permutation(25_000)[:2000]
-    assert [again(int(n)) for n in places] == [straight[n] for n in places]
-    assert [pickle.loads(pickle.dumps(order))(n) for n in (0, 24_999)] == [straight[0], straight[-1]]
-    assert Order(MIX, 4)(0) != straight[0] or Order(MIX, 4)(1) != straight[1]
+    assert [repeat(int(n)) for n in places] == [numbers[n] for n in places]
+    assert [pickle.loads(pickle.dumps(order))(n) for n in (0, 24_999)] == [numbers[0], numbers[-1]]
+    assert Order(MIX, 4)(0) != numbers[0] or Order(MIX, 4)(1) != numbers[1]
     assert 0 <= order(10**14) < 147
 
 
@@ -44,15 +44,15 @@ def test_the_order_is_what_it_was_in_earlier_versions():
 
 def test_parts_have_their_shares_everywhere_and_are_each_gone_through():
     order = Order(MIX, 3)
-    drawn = np.array([order(n) for n in range(30_000)])
-    part = np.digitize(drawn, [40, 47])
+    numbers = np.array([order(n) for n in range(30_000)])
+    part = np.digitize(numbers, [40, 47])
     for number, (start, stop, weight) in enumerate(MIX):
         for first in (0, 1234, 9990, 20_000):
             for length in (10, 100, 1000):
                 count = (part[first : first + length] == number).sum()
                 assert abs(count - weight * length) <= 2
-        own = drawn[part == number]
-        epochs = own[: len(own) // (stop - start) * (stop - start)].reshape(-1, stop - start)
+        numbers_of_part = numbers[part == number]
+        epochs = numbers_of_part[: len(numbers_of_part) // (stop - start) * (stop - start)].reshape(-1, stop - start)
         assert len(epochs) >= 2 and (np.sort(epochs) == np.arange(start, stop)).all()
         assert not np.array_equal(epochs[0], epochs[1])
 

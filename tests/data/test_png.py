@@ -119,8 +119,8 @@ def test_of_several_frames_the_first_is_taken_and_the_others_are_counted(kind, c
     lossless = {"WEBP": {"lossless": True}, "AVIF": {"quality": 100}, "MPO": {"quality": 100}}.get(kind, {})
     data = made.encoded(frames[0], kind, save_all=True, append_images=frames[1:], **lossless)
     picture = decode_picture(data, name="x")
-    with Image.open(io.BytesIO(data)) as opened:
-        expected = np.asarray(opened.convert("RGB")).astype(int)
+    with Image.open(io.BytesIO(data)) as image:
+        expected = np.asarray(image.convert("RGB")).astype(int)
     assert np.abs(picture.on_white() - expected).max() <= 2
     assert picture.notes == (f"x holds {count} pictures: the first is taken, {count - 1} left out.",)
     assert decode_picture(made.encoded(frames[0], kind, **lossless), name="x").notes == ()

@@ -63,10 +63,10 @@ def open_any(spec: Path | str, **options) -> Source:
 
 
 def complaint(*args, near_gray: float = 5, **options) -> str:
-    with pytest.raises(UserError) as caught:
+    with pytest.raises(UserError) as error:
         open_source(*args, near_gray=near_gray, **options)
-    assert "\n" not in str(caught.value)
-    return str(caught.value)
+    assert "\n" not in str(error.value)
+    return str(error.value)
 
 
 def test_listing_is_sorted_recursive_and_without_hidden_files(folder):
@@ -182,9 +182,9 @@ def test_file_bytes_and_identity_are_of_the_usable_pictures(folder, tmp_path):
 def test_a_source_is_the_same_after_pickling(folder):
     for spec in (f"folder:{folder}", f"1 folder:{folder} + 2 synthetic:3"):
         source = open_any(spec)
-        again = pickle.loads(pickle.dumps(source))
-        assert names(again) == names(source) and again.identity() == source.identity()
-        np.testing.assert_array_equal(again.read(len(source) - 1), source.read(len(source) - 1))
+        repeat = pickle.loads(pickle.dumps(source))
+        assert names(repeat) == names(source) and repeat.identity() == source.identity()
+        np.testing.assert_array_equal(repeat.read(len(source) - 1), source.read(len(source) - 1))
 
 
 def write_list(path: Path, *lines: str) -> Path:
@@ -241,8 +241,8 @@ def test_a_mixture_is_its_sources_one_after_another(folder):
     assert source.counts == {"found": 17, "used": 10, "near_gray": 3, "unreadable": 4}
     assert source.decoded_bytes(64) == first.decoded_bytes(64) + second.decoded_bytes(64)
     assert source.picture_name(5) == f"folder:{folder}/z.bmp" and source.picture_name(6) == "synthetic:4/synthetic/0"
-    for i, (part, own) in {0: (first, 0), 5: (first, 5), 6: (second, 0), 9: (second, 3)}.items():
-        np.testing.assert_array_equal(source.read(i), part.read(own))
+    for i, (part, row) in {0: (first, 0), 5: (first, 5), 6: (second, 0), 9: (second, 3)}.items():
+        np.testing.assert_array_equal(source.read(i), part.read(row))
     with pytest.raises(IndexError):
         source.read(10)
     assert source.identity() != open_any(spec.replace("3 ", "2 ")).identity()

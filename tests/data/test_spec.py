@@ -87,9 +87,9 @@ def test_an_existing_folder_may_have_a_name_with_a_colon(tmp_path, monkeypatch):
     ],
 )
 def test_what_means_nothing_is_refused(text, message):
-    with pytest.raises(UserError) as caught:
+    with pytest.raises(UserError) as error:
         parse(text)
-    assert message in str(caught.value)
+    assert message in str(error.value)
 
 
 # Paths that contain the words of another source are beyond a string; all others come back.

@@ -210,11 +210,11 @@ def test_lab(bits):
     else:
         scaled = np.dstack([np.rint(lightness * 655.35), np.rint(a * 256), np.rint(b * 256)])
         stored = scaled.astype(np.int32).astype(np.uint16)
-    got = decode_rgb(tiff(stored, "cielab"), name="x")
+    result = decode_rgb(tiff(stored, "cielab"), name="x")
     # Of the white that a Lab of D50 is relative to, sRGB's own is made.
     expected = lab2rgb(np.dstack([lightness, a, b]), illuminant="D65") * 255
     inside = slice(15, 32)  # where these colors are in the gamut of sRGB
-    error = np.abs(got.astype(float) - expected)[inside]
+    error = np.abs(result.astype(float) - expected)[inside]
     assert error.mean() < 4 and error.max() < 12
 
 
@@ -224,8 +224,8 @@ def test_cmyk(bits, planar):
     cmyk = np.asarray(Image.fromarray(RGB).convert("CMYK"))
     stored = cmyk if bits == 8 else cmyk.astype(np.uint16) * 257
     stored = np.ascontiguousarray(np.moveaxis(stored, -1, 0)) if planar == "separate" else stored
-    got = decode_rgb(tiff(stored, "separated", planarconfig=planar), name="x")
-    assert np.array_equal(got, np.asarray(Image.fromarray(cmyk, "CMYK").convert("RGB")))
+    result = decode_rgb(tiff(stored, "separated", planarconfig=planar), name="x")
+    assert np.array_equal(result, np.asarray(Image.fromarray(cmyk, "CMYK").convert("RGB")))
 
 
 @pytest.mark.parametrize("bits", [8, 16])
@@ -262,13 +262,13 @@ def test_any_arrangement_is_read_as_tifffile_reads_it(
     stored = np.ascontiguousarray(np.moveaxis(array, -1, 0)) if planar else array if channels > 1 else array[..., 0]
     data = tiff(stored, "rgb" if channels > 2 else "minisblack", **options)
     picture = read(data)
-    got = np.dstack([picture.pixels, *([] if picture.alpha is None else [picture.alpha])])
+    result = np.dstack([picture.pixels, *([] if picture.alpha is None else [picture.alpha])])
     full = 65535 if dtype != "u1" else 255
     expected = np.rint(array.astype(float) * (65535 if dtype == "f4" else 1))
     upright = {1: lambda v: v, 2: np.fliplr, 3: lambda v: np.rot90(v, 2), 4: np.flipud, 5: lambda v: v.swapaxes(0, 1),
                6: lambda v: np.rot90(v, -1), 7: lambda v: np.rot90(v, 2).swapaxes(0, 1), 8: np.rot90}  # fmt: skip
-    assert np.abs(got - upright[orientation](expected)).max() <= full // 255
-    assert picture_size_of(data, name="x") == got.shape[1::-1]
+    assert np.abs(result - upright[orientation](expected)).max() <= full // 255
+    assert picture_size_of(data, name="x") == result.shape[1::-1]
 
 
 # --------------------------------------------------------------------------------------------------------------- pages
@@ -361,9 +361,9 @@ def test_what_is_not_supported_is_named(data, what):
 
 
 def test_a_codec_that_libtiff_may_lack_is_named_or_works():
-    rgb, packed = made.scene(48, 40), io.BytesIO()
-    Image.fromarray(rgb).save(packed, "WEBP", lossless=True, exact=True)
-    data = made.plain_tiff([packed.getvalue()], 48, 8, 3, 2, t259=50001, t257=40, t278=40)
+    rgb, file = made.scene(48, 40), io.BytesIO()
+    Image.fromarray(rgb).save(file, "WEBP", lossless=True, exact=True)
+    data = made.plain_tiff([file.getvalue()], 48, 8, 3, 2, t259=50001, t257=40, t278=40)
     if tiff_samples._pillow_packs("webp"):
         assert np.array_equal(decode_rgb(data, name="x"), rgb)
     else:
@@ -378,9 +378,9 @@ def test_what_a_tiff_unpacks_to_is_limited():
 
 
 def test_libtiff_writes_nothing(capfd):
-    whole = made.encoded(Image.fromarray(RGB), "TIFF", compression="tiff_lzw")
-    for at in range(0, len(whole), 5):
-        damaged = bytearray(whole)
+    data = made.encoded(Image.fromarray(RGB), "TIFF", compression="tiff_lzw")
+    for at in range(0, len(data), 5):
+        damaged = bytearray(data)
         damaged[at] ^= 0xFF
         with contextlib.suppress(UserError):
             decode_rgb(bytes(damaged), name="x")

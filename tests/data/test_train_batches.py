@@ -91,10 +91,10 @@ def test_resuming_on_another_number_of_processes(source, expected):
 @pytest.mark.parametrize("count", [1, 2])
 def test_resuming_with_another_batch_size_goes_on_with_the_next_sample(source, expected, count):
     """8 + 8, then batches of 12: the sequence of samples goes on where it was, none twice and none left out."""
-    whole = np.concatenate([batch["rgb"] for batch in expected])
+    pixels = np.concatenate([batch["rgb"] for batch in expected])
     parts = [take(source, 2, 2 * BATCH, batch_size=12, process_index=i, process_count=count) for i in range(count)]
     rows = np.concatenate([batch["rgb"] for batch in join(parts)])
-    np.testing.assert_array_equal(rows, whole[16:40])
+    np.testing.assert_array_equal(rows, pixels[16:40])
 
 
 def test_an_epoch_holds_each_picture_once_and_its_order_is_new(source):
@@ -130,18 +130,18 @@ def test_a_picture_that_becomes_unreadable_is_replaced_counted_and_named(fragile
     with train_batches(
         source, resolution=SIDE, batch_size=BATCH, seed=3, workers=workers, cache=False, max_replaced=0.1
     ) as batches:
-        got = [next(batches) for _ in range(len(expected))]
-    drawn = np.concatenate([batch["index"] for batch in expected])
-    index = np.concatenate([batch["index"] for batch in got])
-    replaced = np.concatenate([batch["replaced"] for batch in got])
-    bad = np.isin(drawn, (5, 20))
+        result = [next(batches) for _ in range(len(expected))]
+    indices = np.concatenate([batch["index"] for batch in expected])
+    index = np.concatenate([batch["index"] for batch in result])
+    replaced = np.concatenate([batch["replaced"] for batch in result])
+    bad = np.isin(indices, (5, 20))
     assert bad.sum() >= 3
-    np.testing.assert_array_equal(replaced, np.where(bad, drawn, -1))
-    np.testing.assert_array_equal(index, np.where(bad, (drawn + 1) % 21, drawn))
-    assert batches.replaced == {source.picture_name(i): (drawn == i).sum() for i in (5, 20)}
+    np.testing.assert_array_equal(replaced, np.where(bad, indices, -1))
+    np.testing.assert_array_equal(index, np.where(bad, (indices + 1) % 21, indices))
+    assert batches.replaced == {source.picture_name(i): (indices == i).sum() for i in (5, 20)}
     # All other rows are what they would have been.
-    whole, rows = (np.concatenate([batch["rgb"] for batch in part]) for part in (expected, got))
-    np.testing.assert_array_equal(rows[~bad], whole[~bad])
+    expected_pixels, rows = (np.concatenate([batch["rgb"] for batch in part]) for part in (expected, result))
+    np.testing.assert_array_equal(rows[~bad], expected_pixels[~bad])
 
 
 def test_too_many_unreadable_pictures_end_the_run_and_are_named(fragile):
@@ -151,12 +151,10 @@ def test_too_many_unreadable_pictures_end_the_run_and_are_named(fragile):
         (root / name).write_bytes(b"no picture")
     options = {"resolution": SIDE, "batch_size": 7, "seed": 3, "cache": False}
     with train_batches(source, **options, max_replaced=0.1) as batches:
-        with pytest.raises(
-            DataStopped, match=r"^3 of the first \d+ pictures of folder:.* more than 10.00%: "
-        ) as caught:
+        with pytest.raises(DataStopped, match=r"^3 of the first \d+ pictures of folder:.* more than 10.00%: ") as error:
             for _ in range(4):
                 next(batches)
-        assert sum(name in str(caught.value) for name in names) == 3
+        assert sum(name in str(error.value) for name in names) == 3
     with train_batches(source, **options, max_replaced=0.2) as batches:
         assert sum((next(batches)["replaced"] >= 0).sum() for _ in range(6)) == 8
 
@@ -244,10 +242,10 @@ def test_a_bad_picture_of_a_mixture_is_replaced_from_its_own_part(fragile, sampl
     source, root = fragile
     mixture = open_source(f"1 folder:{root} + 1 folder:{samples}", near_gray=0)
     (root / source.picture_name(20)).unlink()
-    replaced = {}
+    replacements = {}
     for batch in take(mixture, 6, cache=False):
-        replaced |= {int(r): int(i) for i, r in zip(batch["index"], batch["replaced"], strict=True) if r >= 0}
-    assert replaced == {20: 0}
+        replacements |= {int(r): int(i) for i, r in zip(batch["index"], batch["replaced"], strict=True) if r >= 0}
+    assert replacements == {20: 0}
 
 
 def test_photographs_flow(photos, tmp_path):

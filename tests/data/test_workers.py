@@ -30,9 +30,9 @@ if __name__ == "__main__":
 """
     script = folder.parent / "script.py"
     script.write_text(program)
-    done = subprocess.run([sys.executable, script], capture_output=True, text=True, env={"PYTHONPATH": str(ROOT)})
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.strip() == "(4, 32, 32, 3)"
+    process = subprocess.run([sys.executable, script], capture_output=True, text=True, env={"PYTHONPATH": str(ROOT)})
+    assert process.returncode == 0, process.stderr
+    assert process.stdout.strip() == "(4, 32, 32, 3)"
 
 
 def test_a_killed_worker_is_reported_with_its_picture(source):
@@ -88,12 +88,12 @@ if __name__ == "__main__":
 """
     script = folder.parent / "killed.py"
     script.write_text(program)
-    done = subprocess.run([sys.executable, script], capture_output=True, text=True, env={"PYTHONPATH": str(ROOT)})
-    assert done.returncode == -signal.SIGKILL, done.stderr
-    left = [Path(name) for name in done.stdout.split()]
+    process = subprocess.run([sys.executable, script], capture_output=True, text=True, env={"PYTHONPATH": str(ROOT)})
+    assert process.returncode == -signal.SIGKILL, process.stderr
+    left = [Path(name) for name in process.stdout.split()]
     assert len(left) >= 2 and left[0].parent == Path("/proc")
-    until = time.monotonic() + 300
-    while any(path.exists() for path in left) and time.monotonic() < until:
+    deadline = time.monotonic() + 300
+    while any(path.exists() for path in left) and time.monotonic() < deadline:
         time.sleep(0.1)
     assert not [path for path in left if path.exists()]
 

@@ -110,13 +110,13 @@ def test_all_processes_end_with_one_of_them(started, actions):
         assert "joined\n" in iter(process.stdout.readline, "")
     for number, code in ENDS[actions].items():
         assert processes[number].wait(timeout=600) == code
-    written = {number: processes[number].stderr.read() for number in ENDS[actions]}
+    errors = {number: processes[number].stderr.read() for number in ENDS[actions]}
     for number, code in ENDS[actions].items():
         if code == -signal.SIGABRT or actions == ("gathers", "is killed"):
-            lines = [line for line in written[number].splitlines() if "ends, and with it" not in line]
+            lines = [line for line in errors[number].splitlines() if "ends, and with it" not in line]
             assert lines == [f"palgan: error: {ABOUT}"]
     if "fails" in actions:
-        sentence, end = written[1].splitlines()[-2:]
+        sentence, end = errors[1].splitlines()[-2:]
         assert sentence == "palgan: error: there is no folder x: name another."
         assert end == "palgan: process 1 of 2 ends, and with it all others"
 
@@ -179,8 +179,8 @@ def test_a_process_that_never_comes_is_told_in_one_sentence(tmp_path, actions):
     errors = process.communicate(timeout=600)[1]
     assert process.returncode == ExitCode.FAULT
     (sentence,) = re.findall("palgan: error: .*", errors)
-    waited = rf"process {number} of 2 has waited 2 s for all processes of the run to join at 127\.0\.0\.1:\d+: see "
-    assert re.search(waited, sentence)
+    message = rf"process {number} of 2 has waited 2 s for all processes of the run to join at 127\.0\.0\.1:\d+: see "
+    assert re.search(message, sentence)
     assert "Traceback" not in errors and "@" not in errors
 
 

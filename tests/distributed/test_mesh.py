@@ -33,6 +33,8 @@ def test_cores_become_devices_unless_that_is_settled():
         name: value for name, value in os.environ.items() if name not in ("XLA_FLAGS", "JAX_NUM_CPU_DEVICES")
     }
     environment["JAX_PLATFORMS"] = "cpu"
-    done = subprocess.run([sys.executable, "-c", SCRIPT], env=environment, capture_output=True, text=True, timeout=600)
-    assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout) == [6, 8, 4, 1, 3, -1, 2]
+    process = subprocess.run(
+        [sys.executable, "-c", SCRIPT], env=environment, capture_output=True, text=True, timeout=600
+    )
+    assert process.returncode == 0, process.stderr
+    assert json.loads(process.stdout) == [6, 8, 4, 1, 3, -1, 2]

@@ -112,8 +112,8 @@ def test_what_was_given_up_is_not_saved(ended, caplog):
 
 
 def test_the_third_ctrl_c_waits_for_no_save(ended, caplog):
-    whole = threading.Event()
-    with StopRequest("step", lambda: "step 4", whole.wait):
+    saved = threading.Event()
+    with StopRequest("step", lambda: "step 4", saved.wait):
         for answer in ("stopping after this step", "giving up what came after step 4"):
             send(signal.SIGINT)
             wait_for(lambda answer=answer: answer in caplog.text)
@@ -121,7 +121,7 @@ def test_the_third_ctrl_c_waits_for_no_save(ended, caplog):
             time.sleep(ONE_PRESS_SECONDS)
         send(signal.SIGINT)
         wait_for(lambda: ended == [ExitCode.INTERRUPTED])
-        whole.set()
+        saved.set()
 
 
 def test_a_signal_that_the_process_ignores_stays_ignored():

@@ -93,10 +93,10 @@ def test_two_processes_measure_as_one(photographs, mean, tmp_path):
     outputs = [process.communicate(timeout=300) for process in processes]
     assert [process.returncode for process in processes] == [0, 0], outputs
     assert ["holds the report" in out for out, _ in outputs] == [True, False]
-    ours, expected = numbers(tmp_path), numbers(mean)
-    assert list(ours) == list(expected)
+    result, expected = numbers(tmp_path), numbers(mean)
+    assert list(result) == list(expected)
     for name, row in expected.items():
-        assert ours[name] == pytest.approx(row, abs=1e-3)
+        assert result[name] == pytest.approx(row, abs=1e-3)
     results = json.loads((tmp_path / RESULTS).read_text())
     assert results["facts"]["processes"] == 2 and results["facts"]["unreadable"] == ["broken.jpg"]
     # One process finds the finished results again, whatever measured them.
@@ -123,15 +123,17 @@ def test_sigterm_saves_and_the_same_command_goes_on(photographs, mean, tmp_path,
     arguments = [str(word) for word in arguments]
     flags = f"--xla_force_host_platform_device_count=2 {QUICK_COMPILATION}"
     command = [sys.executable, "-c", STOPPED_AT_THE_FIRST_BATCH, *arguments, "--batch-size", "2"]
-    done = subprocess.run(command, env={**os.environ, "XLA_FLAGS": flags}, capture_output=True, text=True, check=False)
-    assert done.returncode == ExitCode.STOPPED, done.stderr
-    assert not (tmp_path / RESULTS).exists() and "goes on after 2 pictures" in done.stderr
+    process = subprocess.run(
+        command, env={**os.environ, "XLA_FLAGS": flags}, capture_output=True, text=True, check=False
+    )
+    assert process.returncode == ExitCode.STOPPED, process.stderr
+    assert not (tmp_path / RESULTS).exists() and "goes on after 2 pictures" in process.stderr
     assert main(arguments) == ExitCode.FINISHED
     assert "going on after 2 of 6 pictures" in capsys.readouterr().err
-    resumed, whole = numbers(tmp_path), numbers(mean)
-    assert list(resumed) == list(whole)
-    for name, row in whole.items():
-        assert resumed[name] == pytest.approx(row, abs=1e-3)
+    result, expected = numbers(tmp_path), numbers(mean)
+    assert list(result) == list(expected)
+    for name, row in expected.items():
+        assert result[name] == pytest.approx(row, abs=1e-3)
 
 
 @pytest.mark.parametrize(

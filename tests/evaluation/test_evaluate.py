@@ -124,8 +124,8 @@ def test_several_answers_and_several_sizes_on_request(model, photographs, tmp_pa
         for order in (partners(len(truth), 5 + 1 + k) for k in range(4))
     ]
     weights = load_metric_weights("lpips-alexnet")
-    measured = jax.jit(diversity, static_argnames="network")
-    expected = measured(weights, answers, network="alexnet")
+    measure = jax.jit(diversity, static_argnames="network")
+    expected = measure(weights, answers, network="alexnet")
     np.testing.assert_allclose(results.values["diversity"], expected, atol=0.01)
 
     for i, rgb in enumerate(pictures):
@@ -159,12 +159,12 @@ def test_interrupted_and_resumed_gives_the_same_bytes(photographs, tmp_path, mon
     lists = [tuple(sorted(path.name for path in (photographs / name).iterdir()))[:3] for name in "ab"]
     protocol = replace(SMALL, names=lambda: lists[0], reference=lambda: lists[1])
     options = {"metrics": ("psnr", "fid"), "batch_size": 1, "mesh": make_mesh(devices=jax.devices()[:1])}
-    straight = evaluate(NearestPalette(), truth, protocol, tmp_path / "straight", **options).evaluation
+    expected = evaluate(NearestPalette(), truth, protocol, tmp_path / "straight", **options).evaluation
     assert "FID of 3 pictures means next to nothing" in caplog.text
     # The Inception has random weights, so that the number must not be called FID.
-    assert set(straight.whole) == {"fid_other_weights"} and straight.whole["fid_other_weights"] > 0
-    assert straight.weights["inception"] and straight.protocol_exact and straight.count == 3
-    assert "another Inception, against 3 other pictures" in straight.facts["fid"]
+    assert set(expected.whole) == {"fid_other_weights"} and expected.whole["fid_other_weights"] > 0
+    assert expected.weights["inception"] and expected.protocol_exact and expected.count == 3
+    assert "another Inception, against 3 other pictures" in expected.facts["fid"]
 
     measure, calls = Programs.measure, []
 
@@ -174,39 +174,39 @@ def test_interrupted_and_resumed_gives_the_same_bytes(photographs, tmp_path, mon
         calls.append(1)
         return measure(self, batch)
 
-    again = tmp_path / "again"
+    folder = tmp_path / "again"
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(Programs, "measure", interrupted)
-        evaluate(NearestPalette(), truth, protocol, again, **options)
-    assert [path.name for path in again.iterdir()] == [FOLDER]
+        evaluate(NearestPalette(), truth, protocol, folder, **options)
+    assert [path.name for path in folder.iterdir()] == [FOLDER]
 
     # Nobody else goes on from there, and nothing is lost by trying.
     for other, message in [(gray(), "the truth's colors by luminance on folder"), (NearestPalette("x"), "another")]:
         with pytest.raises(UserError, match=f"beginning of another evaluation.*{message}"):
-            evaluate(other, truth, protocol, again, **options)
-    evaluate(NearestPalette(), truth, protocol, again, **options)
+            evaluate(other, truth, protocol, folder, **options)
+    evaluate(NearestPalette(), truth, protocol, folder, **options)
     assert len(calls) == 2
     assert "going on after 1 of 3 pictures" in caplog.text
-    assert not (again / FOLDER).exists()
-    assert files(again) == files(tmp_path / "straight")
+    assert not (folder / FOLDER).exists()
+    assert files(folder) == files(tmp_path / "straight")
 
     # Without a list of its own to compare with, FID is taken against the photographs themselves: none for equal ones.
-    compared = []
-    set_fid(monkeypatch, lambda *moments: compared.extend(moments) or 0.0)
+    arguments = []
+    set_fid(monkeypatch, lambda *moments: arguments.extend(moments) or 0.0)
     shutil.copytree(photographs / "a", tmp_path / "same")
     protocol_of_few = replace(SMALL, names=lambda: lists[0])
-    same = Predictions(tmp_path / "same")
-    evaluate(same, truth, protocol_of_few, tmp_path / "own", metrics=("fid",), batch_size=1, mesh=options["mesh"])
-    np.testing.assert_array_equal(compared[0].scatter, compared[1].scatter)
-    assert compared[0].count == 3 and np.trace(compared[0].scatter) > 0
+    system = Predictions(tmp_path / "same")
+    evaluate(system, truth, protocol_of_few, tmp_path / "own", metrics=("fid",), batch_size=1, mesh=options["mesh"])
+    np.testing.assert_array_equal(arguments[0].scatter, arguments[1].scatter)
+    assert arguments[0].count == 3 and np.trace(arguments[0].scatter) > 0
 
     # Finished results are kept: the same system finds them, another one is refused.
-    before = files(again)
-    evaluate(NearestPalette(), truth, protocol, again, **options)
+    before = files(folder)
+    evaluate(NearestPalette(), truth, protocol, folder, **options)
     assert "holds the results of" in caplog.text
     with pytest.raises(UserError, match="holds the results of the truth's colors by luminance on folder"):
-        evaluate(gray(), truth, protocol, again, **options)
-    assert files(again) == before
+        evaluate(gray(), truth, protocol, folder, **options)
+    assert files(folder) == before
 
 
 def test_a_signal_stops_between_two_batches(truth, tmp_path, monkeypatch, caplog):
@@ -265,11 +265,11 @@ def test_a_truth_of_another_colorfulness_than_the_published_one_is_told(photogra
     protocol = replace(SMALL, truth_colorfulness=39.09)
     options = {"metrics": ("colorfulness",), "batch_size": 8}
     results = evaluate(gray(), open_truth(str(photographs)), protocol, tmp_path / "first", **options).evaluation
-    own = results.values["colorfulness_truth"].mean()
+    mean = results.values["colorfulness_truth"].mean()
     assert results.facts["calibration"] in caplog.text
-    assert f"is {own:.2f} and published as 39.09" in caplog.text
+    assert f"is {mean:.2f} and published as 39.09" in caplog.text
     caplog.clear()
-    protocol = replace(SMALL, truth_colorfulness=own + 0.04)
+    protocol = replace(SMALL, truth_colorfulness=mean + 0.04)
     results = evaluate(gray(), open_truth(str(photographs)), protocol, tmp_path / "second", **options).evaluation
     assert "published" in results.facts["calibration"] and "published" not in caplog.text
 

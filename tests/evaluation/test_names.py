@@ -139,12 +139,14 @@ def test_all_processes_get_the_names_of_the_global_batch(truth, monkeypatch):
     """Two processes with two rows each; the second batch is filled up."""
     loader = Photographs(truth, select_photographs(truth, SMALL), SMALL)
     messages: list[list[bytes]] = [[], []]
-    for process, own in enumerate(messages):
-        monkeypatch.setattr(photographs, "gather_bytes", lambda message, own=own: own.append(message) or [])
+    for process, own_messages in enumerate(messages):
+        monkeypatch.setattr(
+            photographs, "gather_bytes", lambda message, own_messages=own_messages: own_messages.append(message) or []
+        )
         list(loader.batches(0, 4, (process, 2)))
     for process in range(2):
-        gathered = zip(*messages, strict=True)
-        monkeypatch.setattr(photographs, "gather_bytes", lambda _, gathered=gathered: next(gathered))
+        all_messages = zip(*messages, strict=True)
+        monkeypatch.setattr(photographs, "gather_bytes", lambda _, all_messages=all_messages: next(all_messages))
         batches = list(loader.batches(0, 4, (process, 2)))
         assert [batch_names.tolist() for _, batch_names in batches] == [NAMES[:4], [NAMES[4], "", "", ""]]
         assert [batch["mask"].tolist() for batch, _ in batches] == [[True, True], [process == 0, False]]

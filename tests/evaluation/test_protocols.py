@@ -46,8 +46,8 @@ def test_the_lists_are_the_published_ones(file, names):
 
 
 def test_what_is_known_of_the_lists():
-    everything = set(PROTOCOLS["imagenet-val50k"].names())
-    assert all(everything.issuperset(PROTOCOLS[name].names()) for name in LISTED)
+    names = set(PROTOCOLS["imagenet-val50k"].names())
+    assert all(names.issuperset(PROTOCOLS[name].names()) for name in LISTED)
     # ctest10k lies between the 25,275th file and the last one; ColTran's two lists have no picture in common.
     ctest = PROTOCOLS["imagenet-ctest10k"].names()
     assert (ctest[0], ctest[-1]) == ("ILSVRC2012_val_00025275.JPEG", "ILSVRC2012_val_00050000.JPEG")
@@ -61,11 +61,13 @@ def test_what_is_known_of_the_lists():
 
 @given(missing=NUMBERS, twice=NUMBERS, extra=st.sets(st.integers(5001, 50_000), max_size=3), data=st.data())
 def test_missing_extra_and_doubled_pictures_are_named(missing, twice, extra, data):
-    listed = VAL5K.names()
-    missing, twice = {listed[i] for i in missing}, {listed[i] for i in twice}
+    names_on_list = VAL5K.names()
+    missing, twice = {names_on_list[i] for i in missing}, {names_on_list[i] for i in twice}
     extra = {f"ILSVRC2012_val_{i:08d}.JPEG" for i in extra}
     folder = data.draw(st.sampled_from(["", "val/", "n01440764/"]))
-    names = [folder + name for name in listed if name not in missing] + [f"more/{name}" for name in twice - missing]
+    names = [folder + name for name in names_on_list if name not in missing] + [
+        f"more/{name}" for name in twice - missing
+    ]
     differences = difference(VAL5K, [*extra, *reversed(names)])
     assert set(differences.missing) == missing
     assert set(differences.extra) == extra
@@ -86,18 +88,18 @@ def test_coco_is_known_by_its_number_of_pictures_and_the_ends_of_its_list():
     assert len(numbers) == 5000
     assert not difference(protocol, coco(numbers))
     assert "4,999 pictures instead of 5,000" in str(difference(protocol, coco(numbers)[:-1]))
-    others = difference(protocol, coco(range(1, 5001)))
-    assert others.missing == ("000000581357.jpg", "000000581482.jpg", "000000581615.jpg", "000000581781.jpg")
+    foreign = difference(protocol, coco(range(1, 5001)))
+    assert foreign.missing == ("000000581357.jpg", "000000581482.jpg", "000000581615.jpg", "000000581781.jpg")
     assert difference(protocol, [*coco(numbers[:-1]), "picture.jpg"]).extra == ("picture.jpg",)
     assert difference(protocol, [*coco(numbers), "x/000000000139.jpg"]).duplicates == ("000000000139.jpg",)
 
 
 def test_the_pictures_of_a_list_are_picked_in_its_order_out_of_more():
-    listed = list(VAL5K.names())
+    names_on_list = list(VAL5K.names())
     names = ["elsewhere/cat.jpg", *(f"val/{name}" for name in reversed(PROTOCOLS["imagenet-val50k"].names()))]
-    assert [names[i] for i in select(VAL5K, names)] == [f"val/{name}" for name in listed]
-    doubled = [*names, f"copy/{listed[7]}"]
-    assert difference(VAL5K, [doubled[i] for i in select(VAL5K, doubled)]).duplicates == (listed[7],)
+    assert [names[i] for i in select(VAL5K, names)] == [f"val/{name}" for name in names_on_list]
+    doubled = [*names, f"copy/{names_on_list[7]}"]
+    assert difference(VAL5K, [doubled[i] for i in select(VAL5K, doubled)]).duplicates == (names_on_list[7],)
     assert select(PROTOCOLS["folder"], names) == list(range(len(names)))
 
 

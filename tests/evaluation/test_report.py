@@ -47,8 +47,8 @@ class Reader(HTMLParser):
         return [text for name, text in self.text if name == tag]
 
 
-def read(measured):
-    page = report(measured, summarize(measured), example)
+def read(results):
+    page = report(results, summarize(results), example)
     page.encode()  # no lone surrogates
     reader = Reader()
     reader.feed(page)
@@ -89,12 +89,12 @@ def test_names_are_shown_as_they_are(nasty):
 def test_all_that_is_seen_is_also_said(nasty):
     _, reader = nasty
     assert all(attributes["alt"] for attributes in reader.all("img"))
-    drawn = [attributes for attributes in reader.all("svg") if attributes["role"] == "img"]
-    assert [attributes["aria-label"].partition(":")[0] for attributes in drawn] == [
+    charts = [attributes for attributes in reader.all("svg") if attributes["role"] == "img"]
+    assert [attributes["aria-label"].partition(":")[0] for attributes in charts] == [
         "histogram of PSNR",
         "histogram of CIEDE2000",
     ]
-    assert "mean 25, median 25, from 20 to 30" in drawn[0]["aria-label"]
+    assert "mean 25, median 25, from 20 to 30" in charts[0]["aria-label"]
     assert all(attributes.get("scope") in ("row", "col") for attributes in reader.all("th"))
     assert len(reader.all("caption")) == len(reader.all("table")) == 4
     assert reader.all("html")[0]["lang"] == "en"
@@ -106,8 +106,8 @@ def test_all_that_is_seen_is_also_said(nasty):
 
 def test_the_best_the_middle_and_the_worst_are_shown_with_palettes(nasty):
     _, reader = nasty
-    named = [text for text in reader.texts("h3") if text.endswith(".jpg")]
-    assert [name[:-4] for name in named[1:]] == ["0", "1", "2", "4", "5", "6", "7", "13", "12", "11", "10"]
+    headings = [text for text in reader.texts("h3") if text.endswith(".jpg")]
+    assert [name[:-4] for name in headings[1:]] == ["0", "1", "2", "4", "5", "6", "7", "13", "12", "11", "10"]
     pictures = [attributes["src"] for attributes in reader.all("img")]
     assert len(pictures) == 12 * 5
     decoded = Image.open(io.BytesIO(base64.b64decode(pictures[2].partition(",")[2])))
@@ -140,8 +140,8 @@ def test_other_pictures_do_not_carry_the_protocols_name():
 @pytest.mark.parametrize("count", [1, 2, 3])
 def test_few_pictures_are_shown_once_each(count):
     _, reader = read(evaluation(count, values={"lpips_vgg16": np.full(count, 0.25)}, whole={}, absent={}, facts={}))
-    named = [text for text in reader.texts("h3") if text.endswith(".jpg")]
-    assert sorted(named) == [f"{i:03d}.jpg" for i in range(count)]
+    headings = [text for text in reader.texts("h3") if text.endswith(".jpg")]
+    assert sorted(headings) == [f"{i:03d}.jpg" for i in range(count)]
 
 
 def test_an_evaluation_of_whole_sets_alone_has_a_page():
@@ -163,6 +163,6 @@ def test_bars_count_all_pictures():
 @pytest.mark.parametrize("higher", [True, False])
 def test_the_extremes_come_first_and_nothing_comes_twice(higher):
     values = np.random.default_rng(0).permutation(100).astype(float)
-    picked = select_examples(values, higher_is_better=higher)
+    numbers = select_examples(values, higher_is_better=higher)
     ranked = sorted(range(100), key=lambda i: values[i], reverse=higher)
-    assert picked == {"best": ranked[:4], "median": ranked[48:52], "worst": ranked[::-1][:4]}
+    assert numbers == {"best": ranked[:4], "median": ranked[48:52], "worst": ranked[::-1][:4]}

@@ -15,12 +15,12 @@ def photograph(samples) -> np.ndarray:
 
 
 def test_the_squash_of_the_field_is_that_of_opencv_and_has_no_antialiasing(photograph):
-    ours = RESIZES["squash-cv2"].function(photograph, 64)
-    np.testing.assert_array_equal(ours, cv2.resize(photograph, (64, 64)))  # as others' code calls it
+    result = RESIZES["squash-cv2"].function(photograph, 64)
+    np.testing.assert_array_equal(result, cv2.resize(photograph, (64, 64)))  # as others' code calls it
     plain = jax.image.resize(photograph.astype(np.float32), (64, 64, 3), "linear", antialias=False)
-    assert np.abs(ours - np.asarray(plain)).max() <= 1
+    assert np.abs(result - np.asarray(plain)).max() <= 1
     smooth = jax.image.resize(photograph.astype(np.float32), (64, 64, 3), "linear", antialias=True)
-    assert np.abs(ours - np.asarray(smooth)).max() > 20
+    assert np.abs(result - np.asarray(smooth)).max() > 20
 
 
 def test_a_folder_is_squashed_as_colorizing_does_it(photograph):

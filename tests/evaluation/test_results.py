@@ -64,13 +64,13 @@ def test_the_same_evaluation_gives_the_same_bytes(folder, tmp_path):
 
 @pytest.mark.parametrize("seed", [0, 1])
 def test_intervals_are_those_of_scipy(seed):
-    measured = evaluation(400, seed)
-    for name, values in measured.values.items():
-        entry = summarize(measured)[name]
-        theirs = bootstrap((values,), np.mean, n_resamples=4000, method="percentile", rng=np.random.default_rng(5))
-        width = theirs.confidence_interval.high - theirs.confidence_interval.low
-        assert entry["low"] == pytest.approx(theirs.confidence_interval.low, abs=0.06 * width)
-        assert entry["high"] == pytest.approx(theirs.confidence_interval.high, abs=0.06 * width)
+    results = evaluation(400, seed)
+    for name, values in results.values.items():
+        entry = summarize(results)[name]
+        expected = bootstrap((values,), np.mean, n_resamples=4000, method="percentile", rng=np.random.default_rng(5))
+        width = expected.confidence_interval.high - expected.confidence_interval.low
+        assert entry["low"] == pytest.approx(expected.confidence_interval.low, abs=0.06 * width)
+        assert entry["high"] == pytest.approx(expected.confidence_interval.high, abs=0.06 * width)
 
 
 # File names are bytes: anything but / and NUL, of which what is no UTF-8 becomes a lone surrogate.
@@ -83,37 +83,37 @@ NAMES = st.binary(min_size=1, max_size=30).map(lambda name: name.decode("utf-8",
 )
 def test_pictures_read_back_as_they_were_whatever_they_are_called(tmp_path, values_by_name):
     names, values = list(values_by_name), np.array(list(values_by_name.values()))
-    written = evaluation(len(names), names=names, values={"psnr": values}, whole={})
-    (tmp_path / PICTURES).write_bytes(results._as_csv(written))
-    (tmp_path / RESULTS).write_bytes(results._as_json(written, {}))
+    original = evaluation(len(names), names=names, values={"psnr": values}, whole={})
+    (tmp_path / PICTURES).write_bytes(results._as_csv(original))
+    (tmp_path / RESULTS).write_bytes(results._as_json(original, {}))
     read = read_results(tmp_path)
     assert read.names == names
     assert read.values["psnr"].tolist() == values.tolist()
 
 
 def test_everything_reads_back(folder):
-    read, written = read_results(folder), evaluation()
+    read, original = read_results(folder), evaluation()
     for name in ("system", "protocol", "protocol_exact", "list_sha256", "count", "resize", "palette", "names", "whole"):
-        assert getattr(read, name) == getattr(written, name)
+        assert getattr(read, name) == getattr(original, name)
     for name in ("absent", "weights", "facts"):
-        assert getattr(read, name) == getattr(written, name)
+        assert getattr(read, name) == getattr(original, name)
     assert list(read.values) == ["psnr", "ssim", "ciede2000"]
     for name, values in read.values.items():
-        np.testing.assert_array_equal(values, written.values[name])
+        np.testing.assert_array_equal(values, original.values[name])
 
 
 def test_results_of_earlier_versions_are_read_under_the_names_of_today(tmp_path):
     values = {"colorfulness": np.array([30.0, 31.0]), "colorfulness_truth": np.array([40.0, 41.0])}
     absent = {"colorfulness_signed": "it was not asked for"}
     resize = "center crop of the short side, then 256 x 256"
-    written = evaluation(2, values=values, absent=absent, whole={}, resize=resize)
-    write_results(tmp_path, written, example)
+    original = evaluation(2, values=values, absent=absent, whole={}, resize=resize)
+    write_results(tmp_path, original, example)
     for name in (RESULTS, PICTURES):
         text = (tmp_path / name).read_text()
         (tmp_path / name).write_text(text.replace("colorfulness", "colourfulness").replace("center", "centre"))
     read = read_results(tmp_path)
     assert set(read.values) == set(values) and read.absent == absent and read.resize == resize
-    assert compare(read, written).metrics["colorfulness"].difference == 0
+    assert compare(read, original).metrics["colorfulness"].difference == 0
 
 
 @pytest.mark.parametrize(
@@ -178,7 +178,7 @@ def test_the_row_of_other_pictures_has_no_protocol_and_nothing_published_beside_
 
 def test_the_row_is_as_it_is_in_the_papers():
     """Written by hand. Of two pictures, the interval reaches from one to the other."""
-    measured = evaluation(
+    results = evaluation(
         2,
         system="a|b <i>",
         palette="truth",
@@ -187,7 +187,7 @@ def test_the_row_is_as_it_is_in_the_papers():
         absent={"ssim": "it was not asked for", "lpips_alexnet": "no.", "bleeding": "it was not asked for"},
         whole={"delta_cf": 1.0, "fid": 2.345},
     )
-    assert markdown(measured, summarize(measured)) == (
+    assert markdown(results, summarize(results)) == (
         "# a\\|b \\<i\\>, the truth's palette\n"
         "\n"
         "| system | PSNR | SSIM | LPIPS | FID | CF | delta CF | source |\n"
@@ -215,8 +215,8 @@ def test_the_row_is_as_it_is_in_the_papers():
 
 
 def test_a_nasty_label_stays_in_its_cell():
-    measured = evaluation(system=NASTY + "\n| x |")
-    text = markdown(measured, summarize(measured)).encode("utf-8", "strict").decode()
+    results = evaluation(system=NASTY + "\n| x |")
+    text = markdown(results, summarize(results)).encode("utf-8", "strict").decode()
     (row,) = (line for line in text.splitlines() if "measured by palgan" in line)
     assert len(re.findall(r"(?<!\\)[|]", row)) == len(TABLE_COLUMNS) + 3
 
@@ -243,12 +243,12 @@ def test_the_papers_rows_are_those_of_its_tables():
     paper = {(p, names.get(system, system)): cells for p, system, cells in published_in_the_paper()}
     # What the paper calls "w rand ref" stands among its ablations.
     paper["coco-val2017", "PalGAN, a random picture's palette"] = [20.88, 0.883, 0.240, 9.64]
-    ours = {
+    lines_of_results = {
         (protocol, line.system): [float(cell) for cell in line.cells if cell != NOTHING]
         for protocol, lines in PUBLISHED.items()
         for line in lines
         if line.source == PAPER
     }
-    assert ours == paper
+    assert lines_of_results == paper
     assert set(PUBLISHED) <= set(PROTOCOLS)
     assert all(len(line.cells) == len(TABLE_COLUMNS) for lines in PUBLISHED.values() for line in lines)

@@ -33,9 +33,9 @@ from tests.support.small_evaluation import COUNT, SIDE, SMALL
 def test_the_device_joins_as_the_host_does(squares):
     lightness, rng = luminance(squares[0])[:64, :64], np.random.default_rng(0)
     ab = rng.normal(0, 30, (64, 64, 2)).astype(np.float32)
-    (ours, slope), theirs = along_edges_on_device(lightness[None], ab[None]), Guide(lightness).along(ab)
-    np.testing.assert_allclose(slope[0], theirs[1], atol=1e-4)
-    np.testing.assert_allclose(ours[0], theirs[0], atol=0.02)
+    (offset, slope), expected = along_edges_on_device(lightness[None], ab[None]), Guide(lightness).along(ab)
+    np.testing.assert_allclose(slope[0], expected[1], atol=1e-4)
+    np.testing.assert_allclose(offset[0], expected[0], atol=0.02)
     lab = np.concatenate([lightness[..., None], ab], -1).reshape(-1, 3)
     levels = np.asarray(join_batch(lightness[None], ab[None])).reshape(-1, 3)
     assert np.abs(levels.astype(int) - lab_to_levels(lab)).max() <= 1
@@ -73,15 +73,15 @@ def test_palettes_of_the_truth_and_of_other_photographs(model, truth, squares):
 
 
 def test_the_mean_palette_is_that_of_the_named_photographs_and_paints_all(truth, squares):
-    chosen = [0, 3, 4]
-    system = Checkpoint.of(tiny_weights(), "mean", averaged=SetToAverage(truth, chosen, "three"))
+    numbers = [0, 3, 4]
+    system = Checkpoint.of(tiny_weights(), "mean", averaged=SetToAverage(truth, numbers, "three"))
     other = Checkpoint.of(tiny_weights(), "mean", averaged=SetToAverage(truth, [1], "one"))
     assert system.weights["mean palette"] != other.weights["mean palette"]
     plan = make_plan(system, truth, SMALL, ("psnr",), 8, 3, make_mesh())
     programs = local_programs(plan.system)
     first, second = (paint_example(plan.photographs, i, programs) for i in range(2))
     np.testing.assert_array_equal(first.palette, second.palette)
-    counted = np.mean([system.colorizer.palette_of(read_picture(truth, i, at_least=256)) for i in chosen], axis=0)
+    counted = np.mean([system.colorizer.palette_of(read_picture(truth, i, at_least=256)) for i in numbers], axis=0)
     assert Palette(first.palette).distance(Palette(counted)) < 0.02
     painting = Painting(Palette(first.palette), paint_border=True, follow=False)
     painted = system.colorizer.paint(Picture(squares[1]), painting).pixels
