@@ -56,78 +56,78 @@ def test_a_model_computes_what_the_network_does(name):
     model = onnx_model(weights)
     assert operators(model) <= PORTABLE
     lightness, parity = pictures(2, config.resolution, config.resolution), PARITY.get(name, 1e-5)
-    given = palettes(2, config.palette.bins**2)
-    predicted, ab = flax(weights, lightness, given)
+    h = palettes(2, config.palette.bins**2)
+    predicted, ab = flax(weights, lightness, h)
     assert np.ptp(ab) > 20, "the colors of this test are not far from gray"
-    result = run(model, lightness, given)
-    np.testing.assert_array_equal(result["used_palette"], given)
+    result = run(model, lightness, h)
+    np.testing.assert_array_equal(result["used_palette"], h)
     np.testing.assert_allclose(result["ab"] / config.ab_range, ab / config.ab_range, atol=parity)
-    given[1] = 0  # the second picture takes the predicted palette
-    _, ab = flax(weights, lightness, np.stack([given[0], predicted[1]]))
-    result = run(model, lightness, given)
-    np.testing.assert_array_equal(result["used_palette"][0], given[0])
+    h[1] = 0  # the second picture takes the predicted palette
+    _, ab = flax(weights, lightness, np.stack([h[0], predicted[1]]))
+    result = run(model, lightness, h)
+    np.testing.assert_array_equal(result["used_palette"][0], h[0])
     np.testing.assert_allclose(result["used_palette"][1], predicted[1], atol=1e-6)
     np.testing.assert_allclose(result["ab"] / config.ab_range, ab / config.ab_range, atol=parity)
-    one = run(model, lightness[1:], given[1:])
-    np.testing.assert_allclose(one["ab"], result["ab"][1:], atol=1e-3)
+    single = run(model, lightness[1:], h[1:])
+    np.testing.assert_allclose(single["ab"], result["ab"][1:], atol=1e-3)
 
 
 def test_every_kind_of_part_is_among_these_networks():
-    covered = [from_dict(tiny_weights(fields=tuple(fields.items())).config) for fields in NETWORKS.values()]
+    configs = [from_dict(tiny_weights(fields=tuple(fields.items())).config) for fields in NETWORKS.values()]
     for field in ("encoder", "norm", "attention", "local", "guide", "tap"):
-        assert {config.net[field] for config in covered} == set(CHOICES[f"net.{field}"]), field
+        assert {config.net[field] for config in configs} == set(CHOICES[f"net.{field}"]), field
 
 
 def test_the_painter_is_the_last_part_of_the_model():
     weights = weights_of({**LITE0, "net.paint_stride": 2, "resolution": 128})
-    lightness, given = pictures(2, 128, 128), palettes(2, 256)
+    lightness, h = pictures(2, 128, 128), palettes(2, 256)
     painter = onnx_model(weights, painter=True)
     assert operators(painter) <= PORTABLE
-    result = run(painter, lightness, given)
+    result = run(painter, lightness, h)
     assert list(result) == ["ab"]
-    np.testing.assert_allclose(result["ab"], run(onnx_model(weights), lightness, given)["ab"], atol=1e-3)
-    assert run(painter, pictures(1, 192, 64), given[:1])["ab"].shape == (1, 2, 192, 64)
+    np.testing.assert_allclose(result["ab"], run(onnx_model(weights), lightness, h)["ab"], atol=1e-3)
+    assert run(painter, pictures(1, 192, 64), h[:1])["ab"].shape == (1, 2, 192, 64)
 
 
 def test_the_painter_takes_pictures_of_any_size():
     """E predicts for pictures of one size alone; its features and G are compared at another."""
     weights = weights_of({"net.guided_radius": 10})
-    lightness, given = pictures(1, 96, 160), palettes(1, 256)
+    lightness, h = pictures(1, 96, 160), palettes(1, 256)
     l = (lightness[..., None] - 50) / 100
     params: Any = weights.variables["params"]
     _, taps = PaletteGenerator(width=1 / 16, head="none").apply({"params": params["palette_generator"]}, l)
     collections = {name: tree["assignment_generator"] for name, tree in weights.variables.items()}
     generator = PaletteAssignmentGenerator(1 / 16, guided_radius=10)
-    ab: Any = jax.jit(generator.apply)(collections, l, taps, given)
+    ab: Any = jax.jit(generator.apply)(collections, l, taps, h)
     model = onnx_model(weights, painter=True)
     assert not any(name.startswith("palette_generator/conv_4") for name in (x.name for x in model.graph.initializer))
-    result = run(model, lightness, given)
+    result = run(model, lightness, h)
     np.testing.assert_allclose(result["ab"] / 110, np.moveaxis(np.asarray(ab), -1, 1), atol=1e-5)
 
 
 @pytest.mark.parametrize(("norm", "atol"), [("palette", 2e-5), ("spade", 2e-5), ("instance", 1e-4)])
 def test_the_painter_of_regions_is_flaxs(norm, atol):
     weights = weights_of({"net.norm": norm})
-    lightness, given = pictures(2, 128, 128), np.stack([palettes(2, 256), palettes(2, 256)[::-1]], 1)
+    lightness, h = pictures(2, 128, 128), np.stack([palettes(2, 256), palettes(2, 256)[::-1]], 1)
     share = np.random.default_rng(0).uniform(size=(2, 128, 128, 1)).astype(np.float32)
     shares = np.concatenate([share, 1 - share], -1)
     network = build_generator(from_dict(weights.config))
     expected: Any = jax.jit(partial(network.apply, method="paint"))(
-        weights.variables, (lightness[..., None] - 50) / 100, Regions(given, shares)
+        weights.variables, (lightness[..., None] - 50) / 100, Regions(h, shares)
     )
     session = open_session(onnx_model(weights, painter=True, side=128, regions=2).SerializeToString())
-    inputs = {"lightness": lightness[:, None], "palette": given, "shares": np.moveaxis(shares, -1, 1)}
+    inputs = {"lightness": lightness[:, None], "palette": h, "shares": np.moveaxis(shares, -1, 1)}
     (ab,) = session.run(None, inputs)
     np.testing.assert_allclose(np.asarray(ab) / 110, np.moveaxis(np.asarray(expected), -1, 1), atol=atol)
 
 
 def test_attention_in_bands_is_attention(monkeypatch):
-    weights, lightness, given = weights_of({}), pictures(1, 128, 128), palettes(1, 256)
-    whole = run(onnx_model(weights, painter=True, side=128), lightness, given)
+    weights, lightness, h = weights_of({}), pictures(1, 128, 128), palettes(1, 256)
+    expected = run(onnx_model(weights, painter=True, side=128), lightness, h)
     monkeypatch.setattr(assignment_generator, "_BAND", 24)
     bands = onnx_model(weights, painter=True, side=128)
     assert sum(node.op_type == "Softmax" for node in bands.graph.node) == 11  # 256 queries
-    np.testing.assert_allclose(run(bands, lightness, given)["ab"], whole["ab"], atol=1e-4)
+    np.testing.assert_allclose(run(bands, lightness, h)["ab"], expected["ab"], atol=1e-4)
 
 
 def test_the_bundled_model_on_photographs(samples):
@@ -138,9 +138,9 @@ def test_the_bundled_model_on_photographs(samples):
     differences = []
     for path in sorted(samples.glob("*.jpg"))[::6]:
         lightness = squash(luminance(read_rgb(path)), colorizer.resolution)
-        used, ab = colorizer.predict(lightness)
+        used_palette, ab = colorizer.predict(lightness)
         result = run(model, lightness[None], zeros)
-        np.testing.assert_allclose(result["used_palette"][0], used, atol=2e-6)
+        np.testing.assert_allclose(result["used_palette"][0], used_palette, atol=2e-6)
         differences.append(np.abs(np.moveaxis(result["ab"][0], 0, -1) - ab).max() / 110)
     assert np.median(differences) < 1e-5 and max(differences) < 1e-4
 

@@ -55,16 +55,16 @@ def save_tiny(folder: Path, name: str) -> Weights:
 def test_a_process_without_this_package_paints_as_flax_does(tmp_path, name):
     weights = save_tiny(tmp_path, name)
     config = from_dict(weights.config)
-    lightness, given = pictures(2, config.resolution, config.resolution), palettes(2, config.palette.bins**2)
-    np.savez(tmp_path / "in.npz", lightness=lightness[:, None], palette=given)
-    done = subprocess.run([sys.executable, "-c", USER], cwd=tmp_path, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    assert not {module.partition(".")[0] for module in done.stdout.split()} & {"palgan_jax", "jax", "flax"}
+    lightness, h = pictures(2, config.resolution, config.resolution), palettes(2, config.palette.bins**2)
+    np.savez(tmp_path / "in.npz", lightness=lightness[:, None], palette=h)
+    process = subprocess.run([sys.executable, "-c", USER], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert process.returncode == 0, process.stderr
+    assert not {module.partition(".")[0] for module in process.stdout.split()} & {"palgan_jax", "jax", "flax"}
     out = np.load(tmp_path / "out.npz")
-    predicted, painted = flax(weights, lightness, given)
+    predicted, painted = flax(weights, lightness, h)
     assert np.ptp(painted) > 20, "the colors of this test are not far from gray"
     np.testing.assert_allclose(out["predicted"], predicted, atol=2e-6)
-    np.testing.assert_array_equal(out["used"], given)
+    np.testing.assert_array_equal(out["used"], h)
     np.testing.assert_allclose(out["painted"] / config.ab_range, painted / config.ab_range, atol=PARITY)
     _, ab = flax(weights, lightness, predicted)
     np.testing.assert_allclose(out["ab"] / config.ab_range, ab / config.ab_range, atol=PARITY)
@@ -75,11 +75,11 @@ def test_a_process_without_this_package_paints_as_flax_does(tmp_path, name):
 def test_the_bundled_model_paints_as_flax_does(tmp_path):
     weights = find_weights()
     save_pytorch(tmp_path / "tiny.pt", weights)
-    lightness, given = pictures(1, 256, 256), palettes(1, 256)
-    np.savez(tmp_path / "in.npz", lightness=lightness[:, None], palette=given)
+    lightness, h = pictures(1, 256, 256), palettes(1, 256)
+    np.savez(tmp_path / "in.npz", lightness=lightness[:, None], palette=h)
     subprocess.run([sys.executable, "-c", USER], cwd=tmp_path, capture_output=True, check=True)
     out = np.load(tmp_path / "out.npz")
-    predicted, painted = flax(weights, lightness, given)
+    predicted, painted = flax(weights, lightness, h)
     np.testing.assert_allclose(out["predicted"], predicted, atol=2e-6)
     np.testing.assert_allclose(out["painted"] / 110, painted / 110, atol=PARITY)
     (page,) = re.findall(r"```python\n(import torch\n.*?)```", (ROOT / "docs" / "export.md").read_text(), re.DOTALL)
@@ -131,10 +131,10 @@ def test_equal_weights_are_equal_files_and_half_of_the_size_on_demand(tmp_path):
     weights = weights_of({})
     for name, dtype in (("a", "float32"), ("b", "float32"), ("c", "float16")):
         save_pytorch(tmp_path / f"{name}.pt", weights, dtype)
-    whole, half = (tmp_path / "a.pt").read_bytes(), (tmp_path / "c.pt").read_bytes()
-    assert (tmp_path / "b.pt").read_bytes() == whole and len(half) < 0.7 * len(whole)
+    full, half = (tmp_path / "a.pt").read_bytes(), (tmp_path / "c.pt").read_bytes()
+    assert (tmp_path / "b.pt").read_bytes() == full and len(half) < 0.7 * len(full)
     name = "assignment_generator.stem.weight"
-    exact, rounded = (read_weights(tmp_path / f"{each}.pt")[name] for each in "ac")
+    exact, rounded = (read_weights(tmp_path / f"{name_of_file}.pt")[name] for name_of_file in "ac")
     assert 0 < np.abs(exact - rounded).max() < 1e-2
 
 
@@ -155,7 +155,7 @@ def test_what_pytorch_does_not_take_is_one_sentence(tmp_path):
     with pytest.raises(UserError, match='the kind "vae" paints with no palette'):
         save_pytorch(tmp_path / "a.pt", tiny_weights("vae"))
     weights = tiny_weights()
-    bare = Weights({**weights.variables, "batch_stats": {}}, weights.config, 1, source="x")
+    without_statistics = Weights({**weights.variables, "batch_stats": {}}, weights.config, 1, source="x")
     with pytest.raises(UserError, match=r"the weights \(x\) do not fit the network"):
-        save_pytorch(tmp_path / "a.pt", bare)
+        save_pytorch(tmp_path / "a.pt", without_statistics)
     assert not list(tmp_path.iterdir())

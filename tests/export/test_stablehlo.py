@@ -45,11 +45,11 @@ def test_a_process_without_this_package_colorizes(tmp_path):
     (page,) = re.findall(r"^```python\n([^`]*jax import export.*?)^```", DOCUMENT.read_text(), re.MULTILINE | re.DOTALL)
     page = page.replace("256, 256)", "64, 64)") + "assert ab.shape == (1, 64, 64, 2) and palette.shape == (1, 256)\n"
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-    done = subprocess.run(
+    process = subprocess.run(
         [sys.executable, "-c", USER + page, "model.stablehlo", "in.npz", "out.npz"],
         cwd=tmp_path, env=environment, capture_output=True, text=True, check=True,
     )  # fmt: skip
-    platforms, modules = done.stdout.splitlines()
+    platforms, modules = process.stdout.splitlines()
     assert platforms.split() == list(PLATFORMS)
     loaded = {name.partition(".")[0] for name in modules.split()}
     assert "jax" in loaded and not loaded & {"palgan_jax", "flax"}
@@ -70,7 +70,7 @@ def test_what_cannot_be_a_program_is_one_sentence(tmp_path):
     with pytest.raises(UserError, match='the kind "vae" paints with no palette'):
         save_stablehlo(tmp_path / "a.stablehlo", tiny_weights("vae"))
     weights = tiny_weights()
-    bare = Weights({**weights.variables, "batch_stats": {}}, weights.config, 1, source="x")
+    without_statistics = Weights({**weights.variables, "batch_stats": {}}, weights.config, 1, source="x")
     with pytest.raises(UserError, match=r"the weights \(x\) do not fit the network") as error:
-        stablehlo(bare)
+        stablehlo(without_statistics)
     assert "\n" not in str(error.value) and not list(tmp_path.iterdir())

@@ -34,15 +34,15 @@ np.savez("out.npz", ab=ab, predicted=predicted)
 def test_the_recipe_gives_a_model_that_paints_as_flax_does(tmp_path):
     weights = weights_of({})
     save_weights(tmp_path / "small.safetensors", weights)
-    lightness, given = pictures(1, 64, 64), palettes(1, 256)
-    np.savez(tmp_path / "in.npz", lightness=lightness, palette=given)
+    lightness, h = pictures(1, 64, 64), palettes(1, 256)
+    np.savez(tmp_path / "in.npz", lightness=lightness, palette=h)
     (recipe,) = re.findall(r"^```python\n([^`]*jax2tf.*?)^```", (ROOT / "docs" / "export.md").read_text(), re.M | re.S)
-    done = subprocess.run(
+    process = subprocess.run(
         [sys.executable, "-c", SMALL + recipe + RUN], cwd=tmp_path, capture_output=True, text=True, check=False
     )
-    assert done.returncode == 0, done.stderr
+    assert process.returncode == 0, process.stderr
     out = np.load(tmp_path / "out.npz")
-    predicted, ab = flax(weights, lightness, given)
+    predicted, ab = flax(weights, lightness, h)
     assert np.ptp(ab) > 20
     np.testing.assert_allclose(out["ab"] / 110, np.moveaxis(ab, 1, -1) / 110, atol=1e-5)
     _, ab = flax(weights, lightness, predicted)

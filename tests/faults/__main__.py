@@ -31,9 +31,9 @@ if __name__ == "__main__":
         for name, fault in FAULTS.items():
             if arguments.only and not any(words in name for words in arguments.only):
                 continue
-            count, begin = math.ceil(fault.count * arguments.share), time.monotonic()
+            count, start = math.ceil(fault.count * arguments.share), time.monotonic()
             outcome, wrong = run_fault(bench, fault, count)
             failed = failed or bool(wrong)
-            print(f"{name}: {outcome}, {time.monotonic() - begin:.0f} s", *wrong, sep="\n    ", flush=True)
+            print(f"{name}: {outcome}, {time.monotonic() - start:.0f} s", *wrong, sep="\n    ", flush=True)
             write_page(arguments.page, Row(name, count, fault.promise, outcome))
     sys.exit(failed)

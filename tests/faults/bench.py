@@ -103,18 +103,22 @@ class Command:
         codes = (code,) if isinstance(code, int) else code
         ended = self.end()
         wrong = [] if ended in codes else [f"ended with {ended} and not {code}: {self.output[-1500:]}"]
-        said = self.sentences()
-        if sentence is None and said:
-            wrong.append(f"says {said}")
-        if sentence is not None and (len(said) != times or not all(re.search(sentence, text) for text in said)):
-            wrong.append(f"says {said} and not {sentence!r}: {self.output[-1500:]}")
+        sentences = self.sentences()
+        if sentence is None and sentences:
+            wrong.append(f"says {sentences}")
+        if sentence is not None and (
+            len(sentences) != times or not all(re.search(sentence, text) for text in sentences)
+        ):
+            wrong.append(f"says {sentences} and not {sentence!r}: {self.output[-1500:]}")
         return wrong + self.foreign()
 
     def foreign(self) -> list[str]:
         """Returns a complaint of each line that a library wrote."""
         # The second is written for the test server of a bucket alone.
-        own = (x for x in self.output.splitlines() if not x.startswith("palgan: error: ") and "_FOR_TESTING" not in x)
-        lines = [line for line in own if FOREIGN.search(line)]
+        own_lines = (
+            x for x in self.output.splitlines() if not x.startswith("palgan: error: ") and "_FOR_TESTING" not in x
+        )
+        lines = [line for line in own_lines if FOREIGN.search(line)]
         return [f"{len(lines)} lines of libraries, such as {lines[0][:300]!r}"] if lines else []
 
 
@@ -198,11 +202,11 @@ class Bench:
 
     def compare_lines(self, text: str, name: str) -> list[str]:
         """As `compare`, of the content of a file of metrics; `name` is what the run is called."""
-        ours, expected = parsed(text), rows(self.whole)
-        if ours == expected:
+        rows_of_run, expected = parsed(text), rows(self.whole)
+        if rows_of_run == expected:
             return []
-        differ = [row["step"] for row, other in zip(ours, expected, strict=False) if row != other]
-        return [f"{name}: {len(ours)} lines of metrics and not {len(expected)}, others at steps {differ[:5]}"]
+        differ = [row["step"] for row, other in zip(rows_of_run, expected, strict=False) if row != other]
+        return [f"{name}: {len(rows_of_run)} lines of metrics and not {len(expected)}, others at steps {differ[:5]}"]
 
 
 def rows(workdir: Path) -> list[dict]:

@@ -43,10 +43,10 @@ def bad_bucket(bench: Bench, i: int) -> list[str]:
         command.wait_for(lambda: command.output.count("validation:") > 1)
         command.process.send_signal(signal.SIGKILL if i % 2 == 0 else signal.SIGTERM)
         wrong = command.complaints((-9, STOPPED))
-        again = bench.train(workdir, **variables)
-        wrong += again.complaints(0)
-        if resumed(again.output) < 3:
-            wrong.append(f"went on from {resumed(again.output)}: {again.output[-800:]}")
+        repeat = bench.train(workdir, **variables)
+        wrong += repeat.complaints(0)
+        if resumed(repeat.output) < 3:
+            wrong.append(f"went on from {resumed(repeat.output)}: {repeat.output[-800:]}")
         page, weights = bench.new("page"), bench.new("weights").with_suffix(".safetensors")
         for arguments in (("info", workdir), ("runs", "show", workdir, "--output", page), ("export", workdir, weights)):
             wrong += bench.command(*arguments, **variables).complaints(0)
@@ -70,9 +70,9 @@ def pair_in_bucket(bench: Bench, _: int) -> list[str]:
         wrong += [problem for command in pair for problem in command.complaints(0)]
         if {resumed(command.output) for command in pair} & {0}:
             wrong.append(f"did not go on: {pair[0].output[-800:]}")
-        whole = bench.new("whole")
-        wrong += [problem for command in bench.pair(whole) for problem in command.complaints(0)]
-        if parsed(_metrics(server, workdir)) != rows(whole):
+        uninterrupted = bench.new("whole")
+        wrong += [problem for command in bench.pair(uninterrupted) for problem in command.complaints(0)]
+        if parsed(_metrics(server, workdir)) != rows(uninterrupted):
             wrong.append("the metrics are not those of a pair in a folder that nothing happened to")
         return wrong + _board_complaints(server, workdir, bench.new("board"))
 

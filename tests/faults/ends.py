@@ -70,11 +70,11 @@ def _end_often(bench: Bench, count: int, numbers: tuple[signal.Signals, ...], ph
             wrong.append(f"went on from step {step} and not {expected}: {command.output[-800:]}")
 
     while done < count:
-        wanted, number = PHASES[done % len(PHASES)], numbers[done % len(numbers)]
+        target, number = PHASES[done % len(PHASES)], numbers[done % len(numbers)]
         # Now and then without compiled programs: the compiler itself is at work.
         more = {"JAX_COMPILATION_CACHE_DIR": str(bench.new("compiled"))} if done % 20 == 1 else {}
         command = bench.train(workdir, **more)
-        alive = _arrive(bench, command, workdir, wanted, durations[wanted])
+        alive = _arrive(bench, command, workdir, target, durations[target])
         durations = durations if more else _durations(command, durations)
         came_in = phase(command, workdir)
         if alive:

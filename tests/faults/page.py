@@ -41,7 +41,9 @@ class Row:
 def write_page(path: Path, row: Row) -> None:
     """Puts a row in the place of the one of the same fault; other faults keep theirs, or have one that says so."""
     text = path.read_text() if path.exists() else ""
-    known = {match[1]: match[0] for match in re.finditer(r"^\| (.+?) \| [1-9].*$", text, re.MULTILINE)}
-    known[row.name] = row.line()
-    lines = (known.get(name, f"| {name} | 0 | {fault.promise} | not done yet | | |") for name, fault in FAULTS.items())
+    known_rows = {match[1]: match[0] for match in re.finditer(r"^\| (.+?) \| [1-9].*$", text, re.MULTILINE)}
+    known_rows[row.name] = row.line()
+    lines = (
+        known_rows.get(name, f"| {name} | 0 | {fault.promise} | not done yet | | |") for name, fault in FAULTS.items()
+    )
     path.write_text(HEAD + "".join(f"{line}\n" for line in lines))

@@ -88,10 +88,10 @@ def killed_workers(bench: Bench, _: int) -> list[str]:
 
 def _children(process: int) -> list[int]:
     """Returns the processes that a process has started, and those that these have."""
-    own = [int(pid) for pid in Path(f"/proc/{process}/task/{process}/children").read_text().split()]
+    children = [int(pid) for pid in Path(f"/proc/{process}/task/{process}/children").read_text().split()]
     tasks = Path(f"/proc/{process}/task").iterdir()
-    own = sorted({int(pid) for task in tasks for pid in (task / "children").read_text().split()} | set(own))
-    return [*own, *(grandchild for child in own for grandchild in _children(child))]
+    children = sorted({int(pid) for task in tasks for pid in (task / "children").read_text().split()} | set(children))
+    return [*children, *(grandchild for child in children for grandchild in _children(child))]
 
 
 def _command_line(process: int) -> bytes:

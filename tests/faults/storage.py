@@ -182,12 +182,12 @@ def vanishing(bench: Bench, _: int) -> list[str]:
     workdir = bench.new()
     command = bench.train(workdir)
     command.wait_for(lambda: len(saved_steps(workdir)) >= 1)
-    elsewhere = workdir.rename(bench.new("elsewhere"))
+    target = workdir.rename(bench.new("elsewhere"))
     wrong += command.complaints(BAD_INPUT, "run-")
     if workdir.exists():
         wrong.append(f"made anew what had vanished: {sorted(x.name for x in workdir.rglob('*'))[:8]}")
         shutil.rmtree(workdir)
-    wrong += _goes_on(bench, elsewhere.rename(workdir))
+    wrong += _goes_on(bench, target.rename(workdir))
     return wrong
 
 

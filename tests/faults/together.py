@@ -18,10 +18,12 @@ PATIENCE = 60
 """Seconds in which a process has to end after another one of its run has died."""
 
 
-def _near(ours: list[dict], expected: list[dict]) -> list[str]:
+def _near(rows_of_run: list[dict], expected: list[dict]) -> list[str]:
     """Compares the losses of runs whose sums have other orders."""
-    wrong = [f"{len(ours)} lines of metrics and not {len(expected)}"] if len(ours) != len(expected) else []
-    for row, other in zip(ours, expected, strict=False):
+    wrong = (
+        [f"{len(rows_of_run)} lines of metrics and not {len(expected)}"] if len(rows_of_run) != len(expected) else []
+    )
+    for row, other in zip(rows_of_run, expected, strict=False):
         for name in ("loss/g", "loss/d"):
             if name in other and not np.isclose(row.get(name, np.nan), other[name], rtol=0.1):
                 wrong.append(f"step {row['step']}: {name} is {row.get(name)} and not {other[name]}")
@@ -30,21 +32,21 @@ def _near(ours: list[dict], expected: list[dict]) -> list[str]:
 
 @fault("1, 2, 8 and 1 devices", "each goes on where the one before was stopped; losses as on one device")
 def devices(bench: Bench, _: int) -> list[str]:
-    whole, workdir = bench.new("whole"), bench.new()
-    wrong = bench.train(whole, EIGHT).complaints(0)
-    for number, until in ((1, 3), (2, 6), (8, 9)):
-        wrong += _stop_at(workdir, until, bench.train(workdir, EIGHT, devices=number))
-    return wrong + bench.train(workdir, EIGHT).complaints(0) + _near(rows(workdir), rows(whole))
+    uninterrupted, workdir = bench.new("whole"), bench.new()
+    wrong = bench.train(uninterrupted, EIGHT).complaints(0)
+    for number, stop in ((1, 3), (2, 6), (8, 9)):
+        wrong += _stop_at(workdir, stop, bench.train(workdir, EIGHT, devices=number))
+    return wrong + bench.train(workdir, EIGHT).complaints(0) + _near(rows(workdir), rows(uninterrupted))
 
 
-def _stop_at(workdir: Path, until: int, *commands: Command) -> list[str]:
+def _stop_at(workdir: Path, stop: int, *commands: Command) -> list[str]:
     """Stops a run of one or several processes at a step. Returns what is wrong with where it began and how it ended."""
     expected = max(saved_steps(workdir), default=0)
-    commands[0].wait_for(lambda: last_step(workdir) >= until)
+    commands[0].wait_for(lambda: last_step(workdir) >= stop)
     commands[-1].process.send_signal(signal.SIGTERM)
     wrong = [problem for command in commands for problem in command.complaints((STOPPED, 0))]
-    began = {resumed(command.output) for command in commands}
-    return wrong + ([] if began == {expected} else [f"went on from {began} and not {expected}"])
+    starts = {resumed(command.output) for command in commands}
+    return wrong + ([] if starts == {expected} else [f"went on from {starts} and not {expected}"])
 
 
 @fault("1, 2 and 1 processes", "each goes on where the one before was stopped; losses as of one process")
@@ -64,15 +66,15 @@ def killed_partner(bench: Bench, count: int) -> list[str]:
         # Now and then before the first step, when they have just joined.
         joined, step = partial(_joined, commands[0]), partial(_reached, workdir, goal)
         commands[0].wait_for(joined if i % 4 == 0 else step)
-        begin, victim = time.monotonic(), bench.chance.randrange(2)
+        start, victim = time.monotonic(), bench.chance.randrange(2)
         commands[victim].kill()
         code = commands[1 - victim].end(PATIENCE)
-        slowest = max(slowest, time.monotonic() - begin)
+        slowest = max(slowest, time.monotonic() - start)
         if code is None or (code == 0 and last_step(workdir) < 12):
             wrong.append(f"the other process ended with {code}: {commands[1 - victim].output[-800:]}")
-        said = commands[1 - victim].sentences()
-        if code and (len(said) != 1 or ABOUT not in said[0]):
-            wrong.append(f"says {said} and not {ABOUT!r}")
+        sentences = commands[1 - victim].sentences()
+        if code and (len(sentences) != 1 or ABOUT not in sentences[0]):
+            wrong.append(f"says {sentences} and not {ABOUT!r}")
         wrong += commands[1 - victim].foreign()
         if i % 4 and resumed(commands[0].output) != expected:
             wrong.append(f"went on from {resumed(commands[0].output)} and not {expected}")
@@ -107,10 +109,10 @@ def same_workdir(bench: Bench, _: int) -> list[str]:
 def same_index(bench: Bench, _: int) -> list[str]:
     wrong = []
     photos, compiled = bench.copied_photos(), str(bench.new("compiled"))
-    own = [bench.new(), bench.new()]
+    folders = [bench.new(), bench.new()]
     data = f"--config.data.train=folder:{photos}"
-    commands = [bench.train(workdir, data, JAX_COMPILATION_CACHE_DIR=compiled) for workdir in own]
-    for command, workdir in zip(commands, own, strict=True):
+    commands = [bench.train(workdir, data, JAX_COMPILATION_CACHE_DIR=compiled) for workdir in folders]
+    for command, workdir in zip(commands, folders, strict=True):
         wrong += command.complaints(0) + bench.compare(workdir)
     if halves := [path.name for path in photos.iterdir() if path.suffix == ".tmp"]:
         wrong.append(f"leaves {halves} beside the pictures")

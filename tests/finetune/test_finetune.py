@@ -26,9 +26,9 @@ from tests.support.small_evaluation import SMALL, evaluation
 @settings(max_examples=30)
 @given(st.integers(FEWEST, 5_000))
 def test_a_part_is_kept_aside_by_fours(count):
-    aside = np.array([is_aside(i, count) for i in range(count)])
-    assert 8 <= aside.sum() <= min(0.4 * count, MOST_ASIDE + NEIGHBORS)
-    blocks = aside[: count - count % NEIGHBORS].reshape(-1, NEIGHBORS)
+    is_held_out = np.array([is_aside(i, count) for i in range(count)])
+    assert 8 <= is_held_out.sum() <= min(0.4 * count, MOST_ASIDE + NEIGHBORS)
+    blocks = is_held_out[: count - count % NEIGHBORS].reshape(-1, NEIGHBORS)
     assert (blocks.all(axis=1) | ~blocks.any(axis=1)).all()
 
 
@@ -77,22 +77,22 @@ def test_a_model_is_trained_further_and_judged(tmp_path, capsys, monkeypatch, on
     command = ["finetune", str(photos), "--output", str(run), "--from", str(model), "--config.total=3 steps"]
     command += ["--config.data.workers=0", "--config.eval_every=0 steps"]
     assert main(command) == 0
-    said = capsys.readouterr().out
-    assert "On the 8 photographs that were kept aside" in said and "--checkpoint" in said
+    output = capsys.readouterr().out
+    assert "On the 8 photographs that were kept aside" in output and "--checkpoint" in output
     assert load_ema(run).step == 3
-    aside = (run / "aside.txt").read_text().split()
+    held_out = (run / "aside.txt").read_text().split()
     train = (run / "train.txt").read_text().split()
-    assert sorted(aside + train) == [str(photos / file.name) for file in files]
+    assert sorted(held_out + train) == [str(photos / file.name) for file in files]
     figures = json.loads((run / "comparison.json").read_text())
     error = figures["metrics"]["ciede2000"]
-    assert figures["count"] == 8 and f"{error['low']:+.2f} to {error['high']:+.2f}" in said
+    assert figures["count"] == 8 and f"{error['low']:+.2f} to {error['high']:+.2f}" in output
     with Image.open(run / "before-and-after.png") as sheet:
         assert sheet.height > 8 * 224 and sheet.width > 4 * 224
 
     # Photographs that come later change nothing: the same command says the same.
     shutil.copy(sorted((ROOT / "examples" / "samples").glob("*.jpg"))[0], photos)
     assert main(command) == 0
-    assert capsys.readouterr().out == said
+    assert capsys.readouterr().out == output
 
 
 def test_too_few_photographs_are_refused(tmp_path, capsys):

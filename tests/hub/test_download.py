@@ -56,10 +56,10 @@ def test_a_model_and_its_revisions_by_name(hub, files):
     weights = find_weights(f"hf:{NAME}")
     assert weights.source == f"step 10 of hf:{NAME}@{first}"
     layer = ("params", "assignment_generator", "stem", "kernel")
-    loaded, ours = weights.variables, tiny_weights().variables
+    variables, expected = weights.variables, tiny_weights().variables
     for part in layer:
-        loaded, ours = loaded[part], ours[part]
-    assert np.array_equal(loaded, ours)
+        variables, expected = variables[part], expected[part]
+    assert np.array_equal(variables, expected)
     # The code and the pickle beside it were not even asked for, and the token did not leave the hub.
     assert not any(name in request for request in hub.requests for name in ("evil", "bin"))
 
@@ -74,9 +74,9 @@ def test_a_model_and_its_revisions_by_name(hub, files):
 def test_a_commit_that_is_here_is_not_asked_for(hub):
     first = hub.repositories[NAME].refs["main"]
     find_weights(f"hf:{NAME}@{first}")
-    asked = len(hub.requests)
+    count_of_requests = len(hub.requests)
     find_weights(f"hf:{NAME}@{first}")
-    assert len(hub.requests) == asked
+    assert len(hub.requests) == count_of_requests
 
 
 @pytest.mark.parametrize("how", ["offline", "nobody answers"])
@@ -87,14 +87,14 @@ def test_without_a_network_what_was_loaded_is_used_at_once(hub, tmp_path, monkey
     else:
         monkeypatch.setattr(hub, "address", f"http://{free_address()}")
         use_hub(monkeypatch, hub, tmp_path)
-    waits = []
-    monkeypatch.setattr(time, "sleep", waits.append)  # the library asks again and again, for 23 s
-    asked = len(hub.requests)
+    pauses = []
+    monkeypatch.setattr(time, "sleep", pauses.append)  # the library asks again and again, for 23 s
+    count_of_requests = len(hub.requests)
     assert find_weights(f"hf:{NAME}").source == source
     with pytest.raises(UserError, match="forbids to ask for it" if how == "offline" else "check the connection"):
         find_weights("hf:jane/other")
-    assert len(hub.requests) == asked
-    assert not waits
+    assert len(hub.requests) == count_of_requests
+    assert not pauses
 
 
 def test_private_models_need_a_token(hub, files, tmp_path, monkeypatch):
@@ -173,8 +173,8 @@ def test_soundness_is_checked_as_of_any_file(hub):
 
 def test_commands_take_the_name(hub, tmp_path, capsys):
     assert main(["info", f"hf:{NAME}"]) == ExitCode.FINISHED
-    said = capsys.readouterr()
-    assert f"step 10 of hf:{NAME}@" in said.out and not said.err
+    output = capsys.readouterr()
+    assert f"step 10 of hf:{NAME}@" in output.out and not output.err
     assert main(["export", f"hf:{NAME}", str(tmp_path / "a.safetensors")]) == ExitCode.FINISHED
     assert find_weights(tmp_path / "a.safetensors").step == 10
     shutil.rmtree(tmp_path / "hub")

@@ -88,8 +88,8 @@ def training_words(result: subprocess.CompletedProcess) -> list[str]:
     (line,) = [line for line in result.stdout.splitlines() if "palgan_jax.main" in line]
     words = shlex.split(line)
     while "palgan_jax.main" not in words:
-        (within,) = [word for word in words if "palgan_jax.main" in word]
-        words = shlex.split(re.sub(r"^--(command|env)=(PALGAN_COMMAND=)?", "", within))
+        (command,) = [word for word in words if "palgan_jax.main" in word]
+        words = shlex.split(re.sub(r"^--(command|env)=(PALGAN_COMMAND=)?", "", command))
     return words[words.index("env") :]
 
 
@@ -125,13 +125,15 @@ def test_configs_without_prepared_sets_get_no_folder_of_them(world):
 
 
 def test_env_sh_and_the_launchers_know_the_same_values():
-    known = set(re.findall(r"^: \"\$\{(PALGAN_\w+):=", (LAUNCH / "env.sh").read_text(), re.MULTILINE))
+    known_variables = set(re.findall(r"^: \"\$\{(PALGAN_\w+):=", (LAUNCH / "env.sh").read_text(), re.MULTILINE))
     scripts = [*LAUNCH.glob("*.sh"), LAUNCH / "jobset.yaml"]
-    used = {name for path in scripts for name in re.findall(r"PALGAN_[A-Z_]+", path.read_text())}
-    assert used - {"PALGAN_COMMAND"} == known  # sky.yaml's own
+    used_variables = {name for path in scripts for name in re.findall(r"PALGAN_[A-Z_]+", path.read_text())}
+    assert used_variables - {"PALGAN_COMMAND"} == known_variables  # sky.yaml's own
     read_me = (LAUNCH / "README.md").read_text()
     assert all(f"launch/{script}" in read_me for script in NEEDED)
-    assert set(re.findall(r"PALGAN_[A-Z_]+", read_me)) <= known | {"PALGAN_JOIN_SECONDS"}  # the training's own
+    assert set(re.findall(r"PALGAN_[A-Z_]+", read_me)) <= known_variables | {
+        "PALGAN_JOIN_SECONDS"
+    }  # the training's own
 
 
 def test_the_arithmetic_of_the_imagenet_run_is_right():

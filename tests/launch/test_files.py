@@ -48,8 +48,8 @@ def test_the_dockerfile_is_sound():
     copied = re.findall(r"^COPY (?!--from=)(.*)$", text, re.MULTILINE)
     sources = [word for line in copied for word in line.split()[:-1]]
     assert len(sources) >= 8 and all(list(ROOT.glob(source)) for source in sources)
-    ignored = [line for line in (ROOT / ".dockerignore").read_text().splitlines() if not line.startswith("#")]
-    assert not set(ignored) & set(sources)
+    patterns = [line for line in (ROOT / ".dockerignore").read_text().splitlines() if not line.startswith("#")]
+    assert not set(patterns) & set(sources)
 
 
 def test_each_image_runs_as_a_person_without_rights():

@@ -47,18 +47,20 @@ def gcloud(world: World, line: str) -> subprocess.CompletedProcess:
 
 def test_gcloud_takes_each_command_and_asks_for_what_is_meant(google):
     world, server = google
-    shown = world.launch("tpu_vm.sh", "--dry-run").stdout + world.launch("queued_resource.sh", "--dry-run").stdout
-    lines = dict.fromkeys(line for line in shown.splitlines() if line.startswith("gcloud"))
+    dry_run = world.launch("tpu_vm.sh", "--dry-run").stdout + world.launch("queued_resource.sh", "--dry-run").stdout
+    lines = dict.fromkeys(line for line in dry_run.splitlines() if line.startswith("gcloud"))
     kinds = {kind: [line for line in lines if f" {kind} " in line] for kind in ("create", "ssh", "scp", "describe")}
     (vm, queued), shells = kinds["create"], [f"{line} --dry-run" for line in (*kinds["ssh"], *kinds["scp"])]
-    absent = [gcloud(world, line) for line in kinds["describe"]]
-    assert all(done.returncode == 1 and "NOT_FOUND" in done.stderr for done in absent), "what lib.sh looks for"
-    created = gcloud(world, vm)
-    assert created.returncode == 0, created.stderr
-    done = [gcloud(world, line) for line in shells]
-    assert all(each.returncode == 0 for each in done), "\n".join(each.stderr for each in done)
-    for line, each in zip(shells, done, strict=True):
-        assert each.stdout.count("127.0.0.2") == ("--worker=all" in line)
+    failures = [gcloud(world, line) for line in kinds["describe"]]
+    assert all(processes.returncode == 1 and "NOT_FOUND" in processes.stderr for processes in failures), (
+        "what lib.sh looks for"
+    )
+    process_of_vm = gcloud(world, vm)
+    assert process_of_vm.returncode == 0, process_of_vm.stderr
+    processes = [gcloud(world, line) for line in shells]
+    assert all(process.returncode == 0 for process in processes), "\n".join(process.stderr for process in processes)
+    for line, process in zip(shells, processes, strict=True):
+        assert process.stdout.count("127.0.0.2") == ("--worker=all" in line)
     state = gcloud(world, next(line for line in kinds["describe"] if "tpu-vm" in line))
     assert state.stdout == "READY\n"
     assert gcloud(world, queued).returncode == 0
@@ -69,14 +71,14 @@ def test_gcloud_takes_each_command_and_asks_for_what_is_meant(google):
 
     bodies = {path: body for method, path, body in server.requests if method == "POST"}
     node, resource = bodies[f"{PLACE}/nodes"], bodies[f"{PLACE}/queuedResources"]
-    wanted = {
+    expected = {
         "acceleratorType": "v5litepod-16",
         "runtimeVersion": "v2-alpha-tpuv5-lite",
         "serviceAccount": {"scope": SCOPE},
     }
-    assert wanted.items() <= node.items() and node["schedulingConfig"]["spot"] is True
+    assert expected.items() <= node.items() and node["schedulingConfig"]["spot"] is True
     (spec,) = resource["tpu"]["nodeSpec"]
-    assert wanted.items() <= spec["node"].items() and spec["nodeId"] == "palgan" and resource["spot"] == {}
+    assert expected.items() <= spec["node"].items() and spec["nodeId"] == "palgan" and resource["spot"] == {}
 
 
 def test_gcloud_takes_the_commands_of_the_documents(google):
@@ -86,8 +88,8 @@ def test_gcloud_takes_the_commands_of_the_documents(google):
     assert len(lines) >= 6
     for line in lines:
         # It names all that it does not know, on the same line where that is one thing, and does nothing then.
-        done = gcloud(world, f"{line} --no-such-thing")
-        assert done.returncode == 2 and "unrecognized arguments: --no-such-thing" in done.stderr, done.stderr
+        process = gcloud(world, f"{line} --no-such-thing")
+        assert process.returncode == 2 and "unrecognized arguments: --no-such-thing" in process.stderr, process.stderr
 
 
 @pytest.mark.parametrize(("ends", "code"), [(["stopped", "stopped", "finished"], 0), (["refused"], 2)])
@@ -95,11 +97,11 @@ def test_a_training_goes_through_gcloud_from_nothing_to_its_end(google, ends, co
     world, server = google
     world.lines("training", *ends)
     more = "--config.data.train=folder:it's a b"
-    done = subprocess.run(
+    process = subprocess.run(
         ["bash", str(LAUNCH / "queued_resource.sh"), "--", more],
         env=world.variables | NEEDED["queued_resource.sh"], capture_output=True, text=True, timeout=600,
     )  # fmt: skip
-    assert done.returncode == code, done.stderr
+    assert process.returncode == code, process.stderr
     trainings = [call for call in world.calls if call[0] == "python"]
     assert len(trainings) >= 2 and all(call[-1] == more for call in trainings), "quoted for each shell on the way"
     assert (world.folder / "worker1/palgan_jax/launch/worker.sh").exists()

@@ -26,8 +26,8 @@ def test_kubectl_applies_the_jobset_and_says_how_it_ended(world: World, kind, re
         started = {"type": "StartupPolicyCompleted", "status": "True", "reason": "StartupPolicyCompleted"}
         other = {"type": "Failed" if kind == "Completed" else "Completed", "status": "False", "reason": "none"}
         cluster.conditions = [started, other, {"type": kind, "status": "True", "reason": reason}]
-        done = world.launch("gke_jobset.sh")
-        assert done.returncode == code, done.stderr
+        process = world.launch("gke_jobset.sh")
+        assert process.returncode == code, process.stderr
         (applied,) = cluster.applied
         applied = {name: value for name, value in applied.items() if name != "status"}
         del applied["metadata"]["annotations"]["kubectl.kubernetes.io/last-applied-configuration"]

@@ -83,8 +83,8 @@ def test_a_resource_that_cannot_be_queued_ends_the_launcher(cloud):
 
 
 def test_a_resource_that_is_refused_once_it_had_been_there_is_asked_for_again(cloud):
-    refused = '{ echo >> "$HERE/refused"; echo UNAVAILABLE >&2; exit 1; }'
-    first = 'if [[ "$*" == *create* ]]; then [[ -e $HERE/refused ]] || ' + refused + "; fi\n"
+    refusal = '{ echo >> "$HERE/refused"; echo UNAVAILABLE >&2; exit 1; }'
+    first = 'if [[ "$*" == *create* ]]; then [[ -e $HERE/refused ]] || ' + refusal + "; fi\n"
     cloud.program("gcloud", first + CLOUD)
     cloud.lines("queue", "SUSPENDED", "NOT_FOUND", "NOT_FOUND", "ACTIVE")
     cloud.lines("training", "finished")

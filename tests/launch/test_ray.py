@@ -39,15 +39,15 @@ def on_two_tasks(tmp_path: Path):
 def test_two_tasks_train_together(on_two_tasks, tmp_path):
     run = tmp_path / "run"
     training = ["-m", "palgan_jax.main", "--config", "tiny", "--workdir", str(run), "--distributed=on", *SMALL]
-    done = on_two_tasks(sys.executable, *training)
-    assert done.returncode == 0, done.stderr
-    assert "process 1 of 2" in done.stdout + done.stderr
+    process = on_two_tasks(sys.executable, *training)
+    assert process.returncode == 0, process.stderr
+    assert "process 1 of 2" in process.stdout + process.stderr
     lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     assert [line["step"] for line in lines if "loss/g" in line] == [1, 2, 3]
 
 
 def test_a_run_that_was_stopped_is_begun_again_and_bad_input_is_not(on_two_tasks, tmp_path):
-    again = on_two_tasks("bash", "-c", STOPPED_ONCE, str(tmp_path))
-    assert again.returncode == 0 and again.stderr.count("ended with 75") == 1
-    refused = on_two_tasks(sys.executable, "-m", "palgan_jax.main", "--config", "tiny", "--config.bath_size=1")
-    assert refused.returncode == 2 and "attempt" not in refused.stderr
+    second_run = on_two_tasks("bash", "-c", STOPPED_ONCE, str(tmp_path))
+    assert second_run.returncode == 0 and second_run.stderr.count("ended with 75") == 1
+    refusal = on_two_tasks(sys.executable, "-m", "palgan_jax.main", "--config", "tiny", "--config.bath_size=1")
+    assert refusal.returncode == 2 and "attempt" not in refusal.stderr

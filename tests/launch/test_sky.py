@@ -32,8 +32,8 @@ def test_sky_gets_all_that_its_task_asks_for(world):
     assert call[:4] == ["sky", "jobs", "launch", "--yes"] and call[-1] == str(LAUNCH / "sky.yaml")
     assert f"--workdir={ROOT}" in call, "from whatever folder"
     assert {"--gpus=H100:8", "--num-nodes=2", "--no-use-spot", "--name=palgan"} <= set(call)
-    given = {word.split("=")[1] for word in call if word.startswith("--env=")}
-    assert given == set(sky_yaml()["envs"])
+    variables = {word.split("=")[1] for word in call if word.startswith("--env=")}
+    assert variables == set(sky_yaml()["envs"])
 
 
 def test_the_processes_of_a_sky_task_find_each_other(world):

@@ -45,9 +45,9 @@ def parsed(line: str, world: World) -> subprocess.CompletedProcess:
 def test_skypilot_reads_the_task_and_takes_the_command(world: World):
     values = {"PALGAN_SKY_ACCELERATORS": "tpu-v5litepod-16", "PALGAN_NODES": "2", "PALGAN_SPOT": "false"}
     (line,) = world.launch("sky.sh", "--dry-run", **values).stdout.splitlines()
-    done = parsed(line, world)
-    assert done.returncode == 0, done.stderr
-    task = json.loads(done.stdout.splitlines()[-1])
+    process = parsed(line, world)
+    assert process.returncode == 0, process.stderr
+    task = json.loads(process.stdout.splitlines()[-1])
     assert task["workdir"] == str(ROOT), "from whatever folder"
     assert task["envs"]["PALGAN_COMMAND"].startswith("env JAX_COMPILATION_CACHE_DIR=/mnt/palgan/runs/palgan/compiled ")
     assert (task["mount"], task["source"], task["mode"]) == ("/mnt/palgan", "gs://pictures", "MOUNT")

@@ -44,18 +44,18 @@ def log_of(done: subprocess.CompletedProcess, name: str) -> str:
 
 def test_sbatch_would_take_the_job_and_no_misspelled_one(cluster):
     _, environment = cluster
-    shown = call(environment, LAUNCH / "slurm.sh", "--dry-run").stdout
-    test = shown.replace("sbatch ", "sbatch --test-only ", 1)
-    done = call(environment, "bash", "-c", test)
-    assert done.returncode == 0 and "to start at" in done.stderr, done.stderr
+    script = call(environment, LAUNCH / "slurm.sh", "--dry-run").stdout
+    test = script.replace("sbatch ", "sbatch --test-only ", 1)
+    process = call(environment, "bash", "-c", test)
+    assert process.returncode == 0 and "to start at" in process.stderr, process.stderr
     assert call(environment, "bash", "-c", test.replace("--gpus-per-node", "--gpus-for-node")).returncode != 0
 
 
 def test_bad_input_ends_the_job_and_the_launcher_with_2(cluster):
     _, environment = cluster
-    done = call(environment | {"PALGAN_NAME": "bad"}, LAUNCH / "slurm.sh", "--wait", "--", "--config.bath_size=3")
-    assert done.returncode == 2, done.stderr
-    log = log_of(done, "bad")
+    process = call(environment | {"PALGAN_NAME": "bad"}, LAUNCH / "slurm.sh", "--wait", "--", "--config.bath_size=3")
+    assert process.returncode == 2, process.stderr
+    log = log_of(process, "bad")
     assert "did you mean batch_size?" in log and "the training refused its input" in log
 
 
@@ -70,9 +70,9 @@ def test_two_tasks_train_are_stopped_and_go_on_in_the_next_turn(cluster):
         wait_for(lambda: metrics.exists() and metrics.read_text().count("\n") > 3, 1200)
         # What SLURM sends two minutes before the end of a job's time: to its tasks, and not to the script.
         call(environment, "scancel", "--signal=TERM", "--name=two").check_returncode()
-        said = launcher.communicate(timeout=1800)[0]
+        output = launcher.communicate(timeout=1800)[0]
     assert launcher.returncode == 0, "of the last turn"
-    log = log_of(subprocess.CompletedProcess([], 0, said), "two")
+    log = log_of(subprocess.CompletedProcess([], 0, output), "two")
     assert "process 1 of 2" in log and "launch: turn 1 ended with 75; the next one goes on" in log
     assert "launch: finished after 2 turn(s)" in log
     steps = [line["step"] for line in map(json.loads, metrics.read_text().splitlines()) if "loss/g" in line]

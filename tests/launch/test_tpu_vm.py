@@ -10,10 +10,10 @@ from tests.support.places import ROOT
 from tests.support.waiting import wait_for
 
 
-def losing(what: str, times: int) -> str:
+def losing(command: str, times: int) -> str:
     """The cloud, where the connection is lost when such a command comes, so many times."""
     lost = f'(($(cat "$HERE/lost" 2>/dev/null | wc -l) < {times}))'
-    return f'if [[ "$*" == *"tpu-vm ssh"*"{what}"* ]] && {lost}; then echo >> "$HERE/lost"; exit 255; fi\n{CLOUD}'
+    return f'if [[ "$*" == *"tpu-vm ssh"*"{command}"* ]] && {lost}; then echo >> "$HERE/lost"; exit 255; fi\n{CLOUD}'
 
 
 def test_a_tpu_vm_is_created_and_all_its_machines_train(cloud):
@@ -104,8 +104,8 @@ def test_a_vm_of_which_nothing_is_known_is_not_taken_for_gone(cloud):
 def in_background(cloud: World) -> subprocess.Popen:
     """The launcher; what it says goes to the file `said`."""
     command = ["bash", str(LAUNCH / "tpu_vm.sh")]
-    with (cloud.folder / "said").open("w") as said:
-        return subprocess.Popen(command, env=cloud.variables | GOOGLE, stdout=said, stderr=said, cwd=cloud.folder)
+    with (cloud.folder / "said").open("w") as file:
+        return subprocess.Popen(command, env=cloud.variables | GOOGLE, stdout=file, stderr=file, cwd=cloud.folder)
 
 
 def test_a_training_that_runs_is_followed_and_not_begun_twice(cloud):

@@ -36,8 +36,8 @@ def parsed(line: str) -> subprocess.CompletedProcess:
 @pytest.mark.parametrize("action", [[], ["--attach"], ["--delete"]])
 def test_xpk_takes_what_it_is_given(world: World, action):
     for line in world.launch("xpk.sh", "--dry-run", *action).stdout.splitlines():
-        done = parsed(line)
-        assert done.returncode == 0, done.stderr
+        process = parsed(line)
+        assert process.returncode == 0, process.stderr
     assert parsed(f"{line} --mistake=1").returncode == 2
 
 
@@ -52,9 +52,9 @@ def manifest(world: World) -> dict:
     line = world.launch("xpk.sh", "--dry-run", "--", "--config.data.train=folder:it's a b").stdout.splitlines()[0]
     command = [find("xpk"), *shlex.split(line)[1:], "--dry-run", "--skip-validation"]
     environment = {"HOME": str(world.home), "PATH": f"{ENVIRONMENT}:/usr/bin:/bin"}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=600)
-    assert done.returncode == 0, done.stdout + done.stderr
-    text = re.search(r"^apiVersion: jobset.*?(?=^\[XPK\])", done.stdout, re.MULTILINE | re.DOTALL)
+    process = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=600)
+    assert process.returncode == 0, process.stdout + process.stderr
+    text = re.search(r"^apiVersion: jobset.*?(?=^\[XPK\])", process.stdout, re.MULTILINE | re.DOTALL)
     return yaml.safe_load(text[0])
 
 

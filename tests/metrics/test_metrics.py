@@ -168,9 +168,9 @@ def test_colorfulness_of_means_and_in_both_forms(pairs):
 
 def test_luminance_error_is_the_largest_and_color_is_none():
     gray = np.full((2, 8, 8, 3), 119, np.uint8)  # L = 50.0
-    changed = gray.copy()
-    changed[1, 3, 5] = 0
-    np.testing.assert_allclose(luminance_error(changed, gray), [0, 50.03], atol=0.01)
+    noisy = gray.copy()
+    noisy[1, 3, 5] = 0
+    np.testing.assert_allclose(luminance_error(noisy, gray), [0, 50.03], atol=0.01)
 
 
 def test_size_consistency_sees_color_and_not_detail():
@@ -207,12 +207,12 @@ def with_colors(rgb, change):
 def test_bleeding_of_photographs_grows_with_the_smear(samples):
     truth = photographs(samples)
     blurred = [with_colors(truth, lambda ab, s=s: gaussian_filter(ab, (0, s, s, 0))) for s in (1, 2, 4)]
-    own, *values = [np.asarray(bleeding(p, truth)) for p in (truth, *blurred)]
-    assert (np.diff([own, *values], axis=0) > 0.05).all()
-    assert (own > -0.05).all() and (own < 0.3).all() and (values[-1] < 1.05).all()
+    of_truth, *values = [np.asarray(bleeding(p, truth)) for p in (truth, *blurred)]
+    assert (np.diff([of_truth, *values], axis=0) > 0.05).all()
+    assert (of_truth > -0.05).all() and (of_truth < 0.3).all() and (values[-1] < 1.05).all()
     # Colors half as strong are not smeared, nor are other ones.
     for change in (lambda ab: 0.5 * ab, lambda ab: 0.5 * ab[..., ::-1]):
-        np.testing.assert_allclose(bleeding(with_colors(truth, change), truth), own, atol=0.1)
+        np.testing.assert_allclose(bleeding(with_colors(truth, change), truth), of_truth, atol=0.1)
 
 
 def test_bleeding_of_a_step_that_is_known():
@@ -227,10 +227,10 @@ def test_bleeding_of_a_step_that_is_known():
         return np.asarray(to_bytes(np.concatenate([l, ramp], axis=-1)))
 
     # Of a color that sets in over 20 pixels, 2 / 20 lie within the narrow step and 12 / 20 within the wide one.
-    measured = [float(bleeding(painted(width), truth)[0]) for width in (1, 20)]
-    np.testing.assert_allclose(measured, [0, 1], atol=0.06)
+    values = [float(bleeding(painted(width), truth)[0]) for width in (1, 20)]
+    np.testing.assert_allclose(values, [0, 1], atol=0.06)
     np.testing.assert_allclose(
-        bleeding(painted(20).transpose(0, 2, 1, 3), truth.transpose(0, 2, 1, 3)), measured[1:], atol=1e-5
+        bleeding(painted(20).transpose(0, 2, 1, 3), truth.transpose(0, 2, 1, 3)), values[1:], atol=1e-5
     )
     gray = np.full_like(truth, 128)
     assert bleeding(gray, truth)[0] == 0 and bleeding(truth, gray)[0] == 0
@@ -245,9 +245,9 @@ def test_values_do_not_depend_on_the_number_of_devices(pairs):
     sharding = NamedSharding(mesh, PartitionSpec("data"))
     assert mesh.size == 8
     spread_out = jax.jit(measure)(*(jax.device_put(x, sharding) for x in pairs))
-    for one, several in zip(jax.jit(measure)(*pairs), spread_out, strict=True):
+    for single, several in zip(jax.jit(measure)(*pairs), spread_out, strict=True):
         assert len(several.addressable_shards) == 8
-        np.testing.assert_allclose(several, one, rtol=1e-6)
+        np.testing.assert_allclose(several, single, rtol=1e-6)
 
 
 # ----------------------------------------------------------------------------------------------------- Fréchet distance
@@ -281,10 +281,10 @@ def test_frechet_distance_of_fewer_vectors_than_features():
 def test_moments_are_numpys_however_they_are_gathered(drawn):
     # Far from 0, where sums of squares would lose what the covariance is made of.
     features = np.concatenate(drawn) + 1e6
-    whole = moments(features)
-    np.testing.assert_allclose(whole.mean, features.astype(np.float64).mean(0), rtol=1e-12)
+    expected = moments(features)
+    np.testing.assert_allclose(expected.mean, features.astype(np.float64).mean(0), rtol=1e-12)
     np.testing.assert_allclose(
-        whole.covariance, np.cov(features.astype(np.float64), rowvar=False), rtol=1e-9, atol=1e-9
+        expected.covariance, np.cov(features.astype(np.float64), rowvar=False), rtol=1e-9, atol=1e-9
     )
     parts = [frechet.empty(64) for _ in range(8)]
     for start in range(0, 300, 7):
@@ -294,7 +294,7 @@ def test_moments_are_numpys_however_they_are_gathered(drawn):
     for part in parts:
         total = frechet.merge(total, part)
     assert total.count == 300
-    np.testing.assert_allclose(total.covariance, whole.covariance, rtol=1e-8, atol=1e-8)
+    np.testing.assert_allclose(total.covariance, expected.covariance, rtol=1e-8, atol=1e-8)
 
 
 def test_one_picture_has_no_covariance(drawn):
@@ -329,8 +329,8 @@ def test_means_are_seeded_and_columns_share_the_drawings(monkeypatch):
 
 
 def test_a_paired_difference_is_narrower_than_two_intervals():
-    hard = uniform("hardness", (300,), 0, 10)
-    first, second = hard + uniform("first", (300,)) + 0.2, hard + uniform("second", (300,))
+    values = uniform("hardness", (300,), 0, 10)
+    first, second = values + uniform("first", (300,)) + 0.2, values + uniform("second", (300,))
     low, high = paired_interval(first, second)
     assert 0 < low < 0.2 < high < 0.4
     a, b = interval(first), interval(second)

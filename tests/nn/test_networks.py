@@ -132,9 +132,9 @@ def test_only_the_batch_norm_ignores_the_palette(norm):
     l, h = jnp.zeros((2, 16, 16, 1)), jax.nn.softmax(jax.random.normal(jax.random.key(1), (2, 256)))
     variables = layer.init(KEY, x, h, l, False)
     variables = {**variables, "params": jax.tree.map(lambda p: p + 0.1, variables["params"])}
-    one = layer.apply(variables, x, h, l, False)
+    expected = layer.apply(variables, x, h, l, False)
     other = layer.apply(variables, x, h[::-1], l, False)
-    assert bool(jnp.allclose(one, other)) == (norm == "batch")
+    assert bool(jnp.allclose(expected, other)) == (norm == "batch")
 
 
 @pytest.mark.parametrize(("model", "bins"), [("palgan", 256), ("autoencoder", 256), ("vae", 64)])
@@ -214,10 +214,10 @@ def test_the_projection_is_on_a_palette_of_length_one():
     for palette in ("unit", "sqrt", "plain"):
         net = ColorDiscriminator(TINY, palette=palette)
         variables = filled(jax.eval_shape(net.init, KEY, c, rgb, h))
-        own, whole, tripled = (net.apply(variables, c, rgb, palette) for palette in (0 * h, h, 3 * h))
-        logits[palette] = whole - own
+        unconditional, plain, tripled = (net.apply(variables, c, rgb, palette) for palette in (0 * h, h, 3 * h))
+        logits[palette] = plain - unconditional
         factor = {"unit": 1, "sqrt": 3**0.5, "plain": 3}[palette]
-        np.testing.assert_allclose(tripled - own, factor * logits[palette], rtol=1e-3, atol=1e-4)
+        np.testing.assert_allclose(tripled - unconditional, factor * logits[palette], rtol=1e-3, atol=1e-4)
     length = jnp.linalg.norm(h, axis=-1)
     np.testing.assert_allclose(logits["plain"], logits["unit"] * length, rtol=1e-3, atol=1e-4)
 
@@ -234,8 +234,8 @@ def test_spectral_norm_finds_the_largest_singular_value():
     plain = Conv(6, use_bias=False).apply({"params": {"kernel": kernel / largest}}, x)
     np.testing.assert_allclose(conv.apply(variables, x), plain, rtol=1e-3, atol=1e-5)
     # In use the vector is looked at, not changed.
-    _, unchanged = conv.apply(variables, x, False, mutable=["spectral"])
-    np.testing.assert_array_equal(unchanged["spectral"]["u"], variables["spectral"]["u"])
+    _, state = conv.apply(variables, x, False, mutable=["spectral"])
+    np.testing.assert_array_equal(state["spectral"]["u"], variables["spectral"]["u"])
 
 
 def test_the_leaky_relu_of_what_is_kept_differentiates_as_the_other():
@@ -261,8 +261,8 @@ def test_box_sum(height, width, radius, seed):
     for i, j, rows, columns in slow_windows(x[0, 0], radius):
         expected[..., i, j] = x[..., rows, columns].sum((2, 3))
     np.testing.assert_allclose(box_sum(x, radius, PLANES), expected, atol=1e-5)
-    found = box_sum(np.moveaxis(x, 1, -1), radius, PIXELS)
-    np.testing.assert_allclose(found, np.moveaxis(expected, 1, -1), atol=1e-5)
+    result = box_sum(np.moveaxis(x, 1, -1), radius, PIXELS)
+    np.testing.assert_allclose(result, np.moveaxis(expected, 1, -1), atol=1e-5)
 
 
 @pytest.mark.usefixtures("each_platform")
@@ -286,8 +286,8 @@ def test_guided_filter_is_the_mean_of_ridge_regressions(with_b):
         expected[0, i, j] = a[0, rows, columns].mean((0, 1)) * guide[0, i, j]
         if with_b:
             expected[0, i, j] += b[0, rows, columns].mean((0, 1))
-    found = guided_filter(l, scale, x, radius, eps) if with_b else guided_slope(l, scale, x, radius, eps) * guide
-    np.testing.assert_allclose(found, expected, atol=2e-4)
+    result = guided_filter(l, scale, x, radius, eps) if with_b else guided_slope(l, scale, x, radius, eps) * guide
+    np.testing.assert_allclose(result, expected, atol=2e-4)
 
 
 @pytest.mark.usefixtures("each_platform")
@@ -327,10 +327,10 @@ def test_upsample_is_bilinear_with_half_pixel_centers():
 def test_all_devices_upsample_the_same(height, width):
     rng = np.random.default_rng(0)
     x, g = (jnp.asarray(rng.normal(size=(2, n * height, n * width, 3)), jnp.float32) for n in (1, 2))
-    wanted, pull_back = jax.vjp(upsampling._upsample_by_products, x)
+    expected, pull_back = jax.vjp(upsampling._upsample_by_products, x)
     for other in (upsampling._upsample_by_convolution, upsampling._upsample_by_sums):
-        found, other_pull_back = jax.vjp(other, x)
-        np.testing.assert_allclose(found, wanted, atol=1e-6)
+        result, other_pull_back = jax.vjp(other, x)
+        np.testing.assert_allclose(result, expected, atol=1e-6)
         np.testing.assert_allclose(other_pull_back(g)[0], pull_back(g)[0], atol=1e-6)
 
 

@@ -21,6 +21,6 @@ def test_the_model_in_nnx_paints_as_that_in_linen(tmp_path, monkeypatch):
     l = jax.random.uniform(jax.random.key(0), page["l"].shape, minval=-0.5, maxval=0.5)
     painted = page["nnx"].jit(lambda model, l: model(l))(page["model"], l)
     expected = jax.jit(page["linen"].apply)(page["weights"].variables, l)
-    for ours, theirs in zip(painted, expected, strict=True):
-        np.testing.assert_allclose(ours, theirs, atol=2e-5)
+    for result, target in zip(painted, expected, strict=True):
+        np.testing.assert_allclose(result, target, atol=2e-5)
     assert np.ptp(painted[1]) > 0

@@ -48,8 +48,8 @@ def test_maps_are_those_of_the_papers_encoder_for_the_painted_size(size, stride)
     (h, maps), variables = jax.eval_shape(lambda l: net.init_with_output(KEY, l), l)
     painted = jax.ShapeDtypeStruct((2, size[0] // stride, size[1] // stride, 1), jnp.float32)
     (_, expected), _ = jax.eval_shape(lambda l: PaletteGenerator(width=0.25).init_with_output(KEY, l), painted)
-    none, same = jax.eval_shape(lambda v, l: net.apply(v, l, taps_only=True), variables, l)
-    assert none is None and same == maps
+    no_palette, taps = jax.eval_shape(lambda v, l: net.apply(v, l, taps_only=True), variables, l)
+    assert no_palette is None and taps == maps
     if min(painted.shape[1:3]) >= 64:
         assert [x.shape for x in maps] == [x.shape for x in expected]
     assert h.shape == (2, 256)
@@ -73,11 +73,11 @@ def test_each_picture_draws_from_its_own_key(small):
     run, variables = small
     l = jax.random.uniform(KEY, (2, 64, 64, 1), minval=-0.5, maxval=0.5)
     keys = jax.random.split(KEY, 2)
-    _, (ours, _), _ = run(variables, l, keys)
+    _, (result, _), _ = run(variables, l, keys)
     _, (swapped, _), _ = run(variables, l[::-1], keys[::-1])
-    _, (others, _), _ = run(variables, l, keys[::-1])
-    np.testing.assert_allclose(ours, swapped[::-1], rtol=1e-4)
-    assert float(jnp.abs(ours - others).max()) > 1e-5
+    _, (reordered, _), _ = run(variables, l, keys[::-1])
+    np.testing.assert_allclose(result, swapped[::-1], rtol=1e-4)
+    assert float(jnp.abs(result - reordered).max()) > 1e-5
 
 
 def test_dropout_keeps_the_mean_and_drops_the_share():
@@ -111,9 +111,9 @@ def test_features_are_standardized_by_moving_averages():
     np.testing.assert_allclose(y, layer.apply(variables, x, False), atol=1e-2)
     np.testing.assert_allclose(np.asarray(y).mean((0, 1, 2)), 0, atol=1e-2)
     np.testing.assert_allclose(np.asarray(y).std((0, 1, 2)), 1, atol=1e-2)
-    once, _ = layer.apply(layer.init(KEY, x, False), x, True, mutable=["batch_stats"])
+    expected, _ = layer.apply(layer.init(KEY, x, False), x, True, mutable=["batch_stats"])
     moments = (1 - MOMENTUM) * x.mean((0, 1, 2)), MOMENTUM + (1 - MOMENTUM) * x.var((0, 1, 2))
-    np.testing.assert_allclose(once, (x - moments[0]) / np.sqrt(moments[1] + FEATURES_EPSILON), rtol=1e-4)
+    np.testing.assert_allclose(expected, (x - moments[0]) / np.sqrt(moments[1] + FEATURES_EPSILON), rtol=1e-4)
     gradient = jax.grad(lambda x: layer.apply(layer.init(KEY, x, False), x, True, mutable=["batch_stats"])[0].sum())(x)
     np.testing.assert_allclose(
         gradient, np.broadcast_to(1 / np.sqrt(moments[1] + FEATURES_EPSILON), x.shape), rtol=1e-4

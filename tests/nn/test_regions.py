@@ -48,13 +48,13 @@ def test_scale_and_shift_are_mixed_by_the_shares_as_numpy_mixes_them(size):
     layer, h = PalNorm(width=TINY), drawn(1, 3, 8)
     x, l = jax.random.normal(KEY, (2, size, size, 5)), jnp.zeros((2, 8, 8, 1))
     variables = filled(jax.eval_shape(lambda *args: layer.init(KEY, *args, False), x, h, l))
-    found = layer.apply(variables, x, h, l, False)
+    result = layer.apply(variables, x, h, l, False)
     for b in range(2):
         # Pillow's antialiased bilinear resizing is that of the network's scales.
         planes = [Image.fromarray(np.asarray(h.shares[b, ..., n])) for n in range(3)]
         shares = np.stack([np.asarray(plane.resize((size, size), Image.Resampling.BILINEAR)) for plane in planes], -1)
         expected = numpy_palnorm(variables, np.asarray(x[b]), np.asarray(h.palettes[b]), shares, layer.palette_scale)
-        np.testing.assert_allclose(found[b], expected, rtol=1e-4, atol=1e-4)
+        np.testing.assert_allclose(result[b], expected, rtol=1e-4, atol=1e-4)
 
 
 @pytest.fixture(scope="module")
@@ -69,15 +69,15 @@ def test_a_region_that_covers_all_paints_as_its_palette_alone(norm):
     net = PalGAN(width=TINY, norm=norm)
     variables = filled(jax.eval_shape(net.init, KEY, pictures(64)))
     l, h = 0.3 * jax.random.normal(KEY, (1, 64, 64, 1)), drawn(2, 2, 64, 1)
-    covered = h._replace(shares=jnp.zeros_like(h.shares).at[..., 1].set(1))
+    first_region = h._replace(shares=jnp.zeros_like(h.shares).at[..., 1].set(1))
 
     @jax.jit
     def paint(h):
         return net.apply(variables, l, h, method="paint")
 
-    alone = paint(h.palettes[:, 1])
-    np.testing.assert_allclose(paint(covered), alone, atol=2e-4)
-    assert float(jnp.abs(paint(h.palettes[:, 0]) - alone).max()) > 1e-2
+    expected = paint(h.palettes[:, 1])
+    np.testing.assert_allclose(paint(first_region), expected, atol=2e-4)
+    assert float(jnp.abs(paint(h.palettes[:, 0]) - expected).max()) > 1e-2
 
 
 def test_each_half_is_painted_with_its_own_palette_away_from_the_seam(painter):
@@ -88,10 +88,10 @@ def test_each_half_is_painted_with_its_own_palette_away_from_the_seam(painter):
     left = jnp.broadcast_to(jnp.arange(512)[:, None] < 256, (1, 64, 512, 1))
     h = h._replace(shares=jnp.concatenate([left, ~left], axis=-1).astype(jnp.float32))
     paint = jax.jit(lambda h: net.apply(variables, l, h, method="paint"))
-    found, *alone = (np.asarray(paint(h)) for h in (h, h.palettes[:, 0], h.palettes[:, 1]))
-    np.testing.assert_allclose(found[:, :, :96], alone[0][:, :, :96], atol=1e-4)
-    np.testing.assert_allclose(found[:, :, -96:], alone[1][:, :, -96:], atol=1e-4)
-    assert np.abs(alone[0] - alone[1]).mean() > 1e-2
+    result, *parts = (np.asarray(paint(h)) for h in (h, h.palettes[:, 0], h.palettes[:, 1]))
+    np.testing.assert_allclose(result[:, :, :96], parts[0][:, :, :96], atol=1e-4)
+    np.testing.assert_allclose(result[:, :, -96:], parts[1][:, :, -96:], atol=1e-4)
+    assert np.abs(parts[0] - parts[1]).mean() > 1e-2
 
 
 @settings(max_examples=8)
@@ -99,13 +99,13 @@ def test_each_half_is_painted_with_its_own_palette_away_from_the_seam(painter):
 def test_what_is_spread_is_a_mean_that_does_not_depend_on_the_order(regions, seed, size):
     h = drawn(seed, regions, 8)
     values = jnp.asarray(np.random.default_rng(seed).normal(size=(2, regions, 3)), jnp.float32)
-    found = spread(values, h, *size)
-    assert found.shape == (2, *size, 3)
-    assert bool(jnp.all(found <= values.max(1)[:, None, None] + 1e-5))
-    assert bool(jnp.all(found >= values.min(1)[:, None, None] - 1e-5))
+    result = spread(values, h, *size)
+    assert result.shape == (2, *size, 3)
+    assert bool(jnp.all(result <= values.max(1)[:, None, None] + 1e-5))
+    assert bool(jnp.all(result >= values.min(1)[:, None, None] - 1e-5))
     order = np.random.default_rng(seed + 1).permutation(regions)
-    turned = Regions(h.palettes[:, order], h.shares[..., order])
-    np.testing.assert_allclose(spread(values[:, order], turned, *size), found, atol=1e-5)
+    reordered = Regions(h.palettes[:, order], h.shares[..., order])
+    np.testing.assert_allclose(spread(values[:, order], reordered, *size), result, atol=1e-5)
 
 
 @pytest.mark.parametrize("size", [64, 128])
@@ -121,10 +121,10 @@ def test_painting_with_a_palette_is_what_the_whole_network_paints_and_works_at_o
 def test_attention_in_bands_of_queries_is_that_of_all_at_once(monkeypatch):
     rng = np.random.default_rng(0)
     q, k, v = (jnp.asarray(rng.normal(size=(2, 40, size)), jnp.float32) for size in (6, 6, 5))
-    whole = attention.attend(q, k, v)
+    expected = attention.attend(q, k, v)
     for band in (8, 9):  # 9 does not divide 40
         monkeypatch.setattr(attention, "_BAND", band)
-        np.testing.assert_allclose(attention.attend(q, k, v), whole, atol=1e-6)
+        np.testing.assert_allclose(attention.attend(q, k, v), expected, atol=1e-6)
     monkeypatch.setattr(attention, "_BAND", 8)
     scores = jax.make_jaxpr(attention.attend)(q, k, v)
     assert "8,40" in str(scores) and "40,40" not in str(scores)

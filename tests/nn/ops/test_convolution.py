@@ -65,18 +65,18 @@ def exact(x, kernel, g):
     padded = np.pad(x, ((0, 0), (down, down), (right, right), (0, 0)))
     y, by_picture, by_kernel = np.zeros(g.shape), np.zeros_like(padded), np.zeros_like(kernel)
     for i, j in np.ndindex(rows, columns):
-        seen = (slice(None), slice(i, i + height), slice(j, j + width))
-        y += padded[seen] @ kernel[i, j]
-        by_picture[seen] += g @ kernel[i, j].T
-        by_kernel[i, j] = np.tensordot(padded[seen], g, ((0, 1, 2), (0, 1, 2)))
+        window = (slice(None), slice(i, i + height), slice(j, j + width))
+        y += padded[window] @ kernel[i, j]
+        by_picture[window] += g @ kernel[i, j].T
+        by_kernel[i, j] = np.tensordot(padded[window], g, ((0, 1, 2), (0, 1, 2)))
     return y, by_picture[:, down : down + height, right : right + width], by_kernel
 
 
 @pytest.mark.parametrize("part", [0, 1, 2], ids=["value", "picture's gradient", "kernel's gradient"])
 def test_equals_the_sum_over_taps_in_float64(both, part):
-    found, wanted = both[0][part], both[1][part]
-    assert found.shape == wanted.shape and found.dtype == jnp.float32
-    np.testing.assert_allclose(found, wanted, rtol=0, atol=1e-5 * np.abs(wanted).max())
+    gradient, expected = both[0][part], both[1][part]
+    assert gradient.shape == expected.shape and gradient.dtype == jnp.float32
+    np.testing.assert_allclose(gradient, expected, rtol=0, atol=1e-5 * np.abs(expected).max())
 
 
 @pytest.mark.parametrize("platform", ["tpu", "cuda"])
@@ -132,10 +132,10 @@ def test_patches_at_every_second_pixel(shapes, padding):
     def patches(x, kernel):
         return convolve(x, kernel, 2, padding)
 
-    for found, wanted in zip(
+    for gradient, expected in zip(
         jax.jit(run, static_argnums=0)(patches), jax.jit(run, static_argnums=0)(plain), strict=True
     ):
-        np.testing.assert_allclose(found, wanted, rtol=0, atol=1e-5 * np.abs(wanted).max())
+        np.testing.assert_allclose(gradient, expected, rtol=0, atol=1e-5 * np.abs(expected).max())
     lowered = [jax.jit(f).trace(x, kernel).lower(lowering_platforms=("tpu",)).as_text() for f in (patches, plain)]
     assert lowered[0].replace("jit_patches", "") == lowered[1].replace("jit_plain", "")
     assert "dot_general" in jax.jit(patches).lower(x, kernel).as_text()

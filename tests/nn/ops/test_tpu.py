@@ -55,8 +55,12 @@ def assert_same_gradients(function, other, *arguments, tolerance: float = 1e-5):
     expected, expected_gradients = run(other, g, *arguments)
     actual, gradients = run(function, g, *arguments)
     np.testing.assert_allclose(actual, expected, atol=tolerance * float(jnp.abs(expected).max()))
-    for ours, theirs in zip(jax.tree.leaves(gradients), jax.tree.leaves(expected_gradients), strict=True):
-        np.testing.assert_allclose(ours, theirs, atol=tolerance * (1e-3 + float(jnp.abs(theirs).max())))
+    for gradient, expected_gradient in zip(
+        jax.tree.leaves(gradients), jax.tree.leaves(expected_gradients), strict=True
+    ):
+        np.testing.assert_allclose(
+            gradient, expected_gradient, atol=tolerance * (1e-3 + float(jnp.abs(expected_gradient).max()))
+        )
 
 
 @pytest.mark.parametrize(
@@ -99,18 +103,18 @@ def test_columns_that_no_convolution_can_pack_are_refused():
 
 def test_packed_columns_read_as_the_picture_that_they_stand_for():
     x, y = normal(0, 2, 4, 6, 3), normal(1, 2, 4, 6, 3)
-    packed = pack(x, 2)
-    assert packed.shape == x.shape and packed.array.shape == (2, 4, 3, 6)
+    columns = pack(x, 2)
+    assert columns.shape == x.shape and columns.array.shape == (2, 4, 3, 6)
     for other in (y, pack(y, 2), pack(y, 3), normal(2, 3), normal(3, 2, 1, 1, 3), normal(4, 2, 4, 6, 1), 2.0):
         for packed_result, result in (
-            (packed + other, x + unpack(other)),
-            (packed - other, x - unpack(other)),
-            (packed * other, x * unpack(other)),
-            (other * packed, unpack(other) * x),
+            (columns + other, x + unpack(other)),
+            (columns - other, x - unpack(other)),
+            (columns * other, x * unpack(other)),
+            (other * columns, unpack(other) * x),
         ):
             np.testing.assert_allclose(unpack(packed_result), result, rtol=1e-6)
     for axes in ((0, 1, 2), (1, 2)):
-        np.testing.assert_allclose(packed.mean(axes), x.mean(axes), rtol=1e-5, atol=1e-6)
+        np.testing.assert_allclose(columns.mean(axes), x.mean(axes), rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize("kind", ["palette", "batch", "instance", "spade"])
@@ -296,13 +300,13 @@ def test_the_network_learns_the_same(one):
     variables = strong(net, l)
     for_tpus = net.clone(columns=2, tpus=one)
     learn = jax.jit(jax.grad(painted, has_aux=True), static_argnums=2)
-    found, (ab, _) = learn(variables["params"], variables, for_tpus, l, h)
+    gradients, (ab, _) = learn(variables["params"], variables, for_tpus, l, h)
     program = str(jax.make_jaxpr(painted, static_argnums=2)(variables["params"], variables, for_tpus, l, h))
     assert program.count("pallas_call[") == 2
-    wanted, (ab_too, _) = learn(variables["params"], variables, net, l, h)
+    expected, (ab_too, _) = learn(variables["params"], variables, net, l, h)
     np.testing.assert_allclose(ab, ab_too, atol=1e-4)
-    largest = max(float(jnp.abs(g).max()) for g in jax.tree.leaves(wanted))
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-4 * largest), found, wanted)
+    largest = max(float(jnp.abs(g).max()) for g in jax.tree.leaves(expected))
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-4 * largest), gradients, expected)
 
 
 def test_the_discriminator_judges_the_same():
