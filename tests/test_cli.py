@@ -169,16 +169,16 @@ def test_the_best_step_and_the_same_by_its_number_have_no_mean(palgan, workdir, 
 
 @pytest.mark.parametrize("steps", ["10", "best", "10,10", "best,best", "10,last", ""])
 def test_export_averages_nothing_else(palgan, workdir, tmp_path, capsys, steps):
-    with pytest.raises(SystemExit) as ended:
+    with pytest.raises(SystemExit) as exit_of_process:
         palgan("export", workdir, tmp_path / "mean.safetensors", "--average", steps)
-    assert ended.value.code == 2 and "does not name two steps or more" in capsys.readouterr().err
+    assert exit_of_process.value.code == 2 and "does not name two steps or more" in capsys.readouterr().err
 
 
 def test_weights_of_different_networks_have_no_mean(workdir):
     one = find_weights(workdir)
     other = replace(one, step=10, variables={**one.variables, "params": {"more": np.zeros(3)}})
     with pytest.raises(UserError, match="different networks have no mean"):
-        average_weights([one, other])
+        average_weights([weights, other])
 
 
 def test_export_of_one_file_has_no_best_to_choose(palgan, weights_file, tmp_path):
@@ -223,11 +223,11 @@ def test_export_to_a_place_that_cannot_be_written_is_one_sentence(palgan, workdi
 
 
 def test_export_writes_an_onnx_model(palgan, weights_file, tmp_path):
-    whole, painter = tmp_path / "out.onnx", tmp_path / "painter.onnx"
-    code, out, err = palgan("export", weights_file, whole, "--dtype", "float16")
-    assert (code, err) == (0, []) and out.startswith(f"{whole}: step 1234 of")
+    exported, painter = tmp_path / "out.onnx", tmp_path / "painter.onnx"
+    code, out, err = palgan("export", weights_file, exported, "--dtype", "float16")
+    assert (code, err) == (0, []) and out.startswith(f"{exported}: step 1234 of")
     assert palgan("export", weights_file, painter, "--painter")[0] == 0
-    models = [onnx.load(path) for path in (whole, painter)]
+    models = [onnx.load(path) for path in (exported, painter)]
     assert [[output.name for output in model.graph.output] for model in models] == [["ab", "used_palette"], ["ab"]]
 
 
@@ -263,13 +263,13 @@ def test_help_needs_no_jax(words):
         "finally: print('loaded:', *{name.partition('.')[0] for name in sys.modules})"
     )
     command = [sys.executable, "-c", program, *words]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
-    assert done.returncode == 0, done.stderr
-    said, _, loaded = done.stdout.rpartition("loaded:")
+    process = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
+    assert process.returncode == 0, process.stderr
+    output, _, loaded = process.stdout.rpartition("loaded:")
     assert not set(loaded.split()) & {"jax", "jaxlib", "flax", "numpy", "PIL", "orbax"}
-    assert said.strip() == __version__ if words == ["--version"] else said.startswith("usage: palgan")
+    assert output.strip() == __version__ if words == ["--version"] else output.startswith("usage: palgan")
     if words == ["--help"]:
-        assert {line.split()[0] for line in said.splitlines() if line.startswith("    ")} >= set(COMMANDS)
+        assert {line.split()[0] for line in output.splitlines() if line.startswith("    ")} >= set(COMMANDS)
 
 
 @pytest.mark.parametrize(
@@ -327,9 +327,9 @@ def test_a_closed_pipe_ends_quietly(weights_file, unbuffered):
     os.close(reading)
     command = [sys.executable, "-m", "palgan_jax.cli", "info", str(weights_file)]
     environment = {**os.environ, "PYTHONUNBUFFERED": unbuffered}
-    done = subprocess.run(command, cwd=ROOT, env=environment, stdout=writing, stderr=subprocess.PIPE, check=False)
+    process = subprocess.run(command, cwd=ROOT, env=environment, stdout=writing, stderr=subprocess.PIPE, check=False)
     os.close(writing)
-    assert (done.returncode, done.stderr) == (141, b"")
+    assert (process.returncode, process.stderr) == (141, b"")
 
 
 def test_a_pipe_between_processes_that_breaks_is_a_fault(capsys):
@@ -341,9 +341,9 @@ def test_names_that_the_terminal_lacks_or_would_obey_are_printed_escaped(tmp_pat
     name = "b-\udce9-ж\n\x1b[31m\u202e.safetensors"
     command = [sys.executable, "-m", "palgan_jax.cli", "info", str(tmp_path / name)]
     environment = {**os.environ, "PYTHONIOENCODING": encoding}
-    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, check=False)
-    assert done.returncode == 2 and done.stderr.count(b"\n") == 1
-    assert done.stderr.startswith(b"palgan: error: ") and rb"\n\x1b[31m\u202e.safetensors" in done.stderr
+    process = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, check=False)
+    assert process.returncode == 2 and process.stderr.count(b"\n") == 1
+    assert process.stderr.startswith(b"palgan: error: ") and rb"\n\x1b[31m\u202e.safetensors" in process.stderr
 
 
 def test_the_home_folder_is_meant_by_a_tilde_that_the_shell_left(palgan, weights_file, tmp_path, monkeypatch):

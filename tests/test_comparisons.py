@@ -25,9 +25,9 @@ def test_small_benchmark_measures_and_says_what_is_missing(tmp_path):
     figures, folder = tmp_path / "figures.json", tmp_path / "jpegs"
     command = [sys.executable, SCRIPT, "--quick", "--json", figures, "--folder", folder, "--only"]
     command += [*FLOORS[""], *FLOORS["_same_flags"], "ours", "ours_memory", "torch"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 1, done.stderr
-    assert "PyTorch DataLoader" in done.stderr and "pip install -e '.[comparisons]'" in done.stderr
+    process = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert process.returncode == 1, process.stderr
+    assert "PyTorch DataLoader" in process.stderr and "pip install -e '.[comparisons]'" in process.stderr
     result = json.loads(figures.read_text())
     assert result["versus_torch"] is None and result["versus_tfdata"] is None
     rounds = result["all_rounds"]
@@ -61,9 +61,9 @@ def test_joining_at_full_resolution_is_measured_beside_stretching(tmp_path):
 
 def test_the_start_is_measured_warm_and_cold():
     command = [sys.executable, "-m", "comparisons.start_up", "--rounds", "1"]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    process = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
     seconds = {
-        line[:30].strip(): [float(value) for value in line[30:].split()] for line in done.stdout.splitlines()[1:]
+        line[:30].strip(): [float(value) for value in line[30:].split()] for line in process.stdout.splitlines()[1:]
     }
     assert set(seconds) == {
         "palgan --help",
@@ -78,13 +78,13 @@ def test_the_start_is_measured_warm_and_cold():
 
 def test_colorizing_is_measured_beside_its_parts(tmp_path):
     command = [sys.executable, "-m", "comparisons.colorize", "--quick", "--json", str(tmp_path / "figures.json")]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    process = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
     figures = json.loads((tmp_path / "figures.json").read_text())
     (seconds,) = figures["all_rounds"]
     assert figures["pictures"] == 3 and figures["pictures_per_second"] == pytest.approx(3 / seconds["command"])
     assert figures["of_floor"] == pytest.approx(seconds["floor"] / seconds["command"])
     assert figures["one_by_floor"] == pytest.approx(seconds["one"] / seconds["one_floor"])
-    assert figures["of_floor"] > 0 and f"{figures['of_floor']:.3f}" in done.stdout
+    assert figures["of_floor"] > 0 and f"{figures['of_floor']:.3f}" in process.stdout
 
 
 SIDE = {"first_step_s": 9.0, "images_per_second": 80.0, "inference_images_per_second": 200.0, "memory_gb": 3.0}
@@ -95,10 +95,12 @@ def test_a_gpu_is_told_with_what_failed_and_beside_the_quicker_of_the_others():
 
     sides = {"ours": 20.0, "pytorch_compiled": 30.0, "pytorch": 40.0}
     figures = {name: {**SIDE, "step_ms": ms} for name, ms in sides.items()}
-    broken = {**figures, "pytorch_compiled": {"error": "the minutes were over"}}
+    figures_with_error = {**figures, "pytorch_compiled": {"error": "the minutes were over"}}
     parts = {name: {"images_per_second": 9.0} for name in ("metrics", "transfer", "peak")}
     head = {"date": "2026-01-01", "device": "a card", "versions": {"jax": "1"}}
-    lines = table({**head, "bfloat16": figures, "float32": broken, "parity": {"error": "none"}, **parts}).splitlines()
+    lines = table(
+        {**head, "bfloat16": figures, "float32": figures_with_error, "parity": {"error": "none"}, **parts}
+    ).splitlines()
     (first,) = [line for line in lines if line.startswith("ours, bfloat16")]
     (second,) = [line for line in lines if line.startswith("ours, float32")]
     assert first.split()[-1] == "1.50" and second.split()[-1] == "2.00"
@@ -156,8 +158,8 @@ def test_models_are_measured_on_old_film_beside_the_bundled_one(tmp_path, sample
 
 def test_the_table_of_sizes_is_what_its_command_prints():
     command = [sys.executable, "-m", "comparisons.elastic", "--markdown"]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
-    assert done.stdout in (ROOT / "docs/performance.md").read_text()
+    process = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    assert process.stdout in (ROOT / "docs/performance.md").read_text()
 
 
 def test_what_preemptions_cost_is_what_they_must():
@@ -186,8 +188,8 @@ def test_what_preemptions_cost_is_what_they_must():
 
 @pytest.mark.parametrize("folder", ["comparisons", "porting", "tests"])
 def test_modules_are_imported_from_the_root_alone(folder):
-    own = "sys" + ".path"
-    assert not [path.name for path in (ROOT / folder).rglob("*.py") if own in path.read_text()]
+    path_change = "sys" + ".path"
+    assert not [path.name for path in (ROOT / folder).rglob("*.py") if path_change in path.read_text()]
 
 
 def test_ablations_are_told_as_differences_of_the_same_photographs():
@@ -195,7 +197,7 @@ def test_ablations_are_told_as_differences_of_the_same_photographs():
 
     rng = np.random.default_rng(0)
     base = {name: rng.uniform(0.1, 0.9, 20) for name in METRICS}
-    worse = base | {"psnr": base["psnr"] - 1.5, "ssim": base["ssim"] + 0.25}
+    worse_figures = base | {"psnr": base["psnr"] - 1.5, "ssim": base["ssim"] + 0.25}
 
     def run(row, seed, values, **more):
         lists = {name: list(numbers) for name, numbers in values.items()}
@@ -208,7 +210,7 @@ def test_ablations_are_told_as_differences_of_the_same_photographs():
         run("batch_norm", 0, between, truth=base),
         run("spade", 0, worse, truth=base),
     ]
-    runs = json.loads(json.dumps({"runs": [*runs, run("vae", 0, worse)]}, default=list))
+    runs = json.loads(json.dumps({"runs": [*runs, run("vae", 0, worse_figures)]}, default=list))
     text = page(runs)
     automatic, truth = text.partition("## What they say")[0].split("## With the truth's palette")
     (spade,) = [line for line in automatic.splitlines() if line.startswith("| `spade`") and "[" in line]
@@ -232,13 +234,13 @@ def test_the_page_of_ablations_is_of_the_figures_beside_it():
 def test_scratches_are_added_and_thin_ones_are_hidden():
     from comparisons.scratches import hidden, scratched
 
-    even = np.full((300, 400), 50, np.float32)
-    light, heavy = (scratched(even, tears, np.random.default_rng(0)) for tears in (False, True))
-    shares = [np.mean(np.abs(lightness - even) > 15) for lightness in (light, hidden(light), hidden(heavy), heavy)]
+    gray = np.full((300, 400), 50, np.float32)
+    light, heavy = (scratched(gray, tears, np.random.default_rng(0)) for tears in (False, True))
+    shares = [np.mean(np.abs(lightness - gray) > 15) for lightness in (light, hidden(light), hidden(heavy), heavy)]
     assert 0 < shares[1] < shares[0] and shares[2] < shares[3] < 0.5
-    lines = even.copy()
+    lines = gray.copy()
     lines[:, 100], lines[50:53, 200:203] = 90, 5
-    assert np.array_equal(hidden(lines), even)
+    assert np.array_equal(hidden(lines), gray)
 
 
 def test_regression_of_roots_is_that_of_its_normal_equations():

@@ -22,9 +22,9 @@ printf '%s\\n' "${COMPREPLY[@]}"
 def script(tmp_path_factory):
     """The script for bash, and a question to it, as a file."""
     folder = tmp_path_factory.mktemp("completion")
-    with redirect_stdout(StringIO()) as written:
+    with redirect_stdout(StringIO()) as output:
         assert main(["completion", "bash"]) == ExitCode.FINISHED
-    (folder / "ask.sh").write_text(written.getvalue() + ASK)
+    (folder / "ask.sh").write_text(output.getvalue() + ASK)
     (folder / "boat.jpg").touch()
     (folder / "mine.safetensors").touch()
     return folder / "ask.sh"

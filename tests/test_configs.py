@@ -119,16 +119,16 @@ def check(before, after, metrics, fixed=(), networks=("generator", "discriminato
     for name in networks:
         old, new = (getattr(state, name)["params"] for state in (before, after))
         kernels = [
-            (f"['{name}']{jax.tree_util.keystr(path)}", leaf, changed)
-            for (path, leaf), changed in zip(
+            (f"['{name}']{jax.tree_util.keystr(path)}", leaf, is_changed)
+            for (path, leaf), is_changed in zip(
                 jax.tree_util.tree_leaves_with_path(old), jax.tree.leaves(new), strict=True
             )
             if "kernel" in jax.tree_util.keystr(path)
         ]
         assert len(kernels) > 4
-        for path, leaf, changed in kernels:
-            assert leaf.dtype == changed.dtype == np.float32
-            assert (leaf != changed).any() == (not any(f"['{word}']" in path for word in fixed)), path
+        for path, leaf, is_changed in kernels:
+            assert leaf.dtype == is_changed.dtype == np.float32
+            assert (leaf != is_changed).any() == (not any(f"['{word}']" in path for word in fixed)), path
 
 
 @pytest.mark.parametrize("rows", TOGETHER, ids=" ".join)
@@ -180,9 +180,9 @@ def test_the_recipes_for_accelerators_make_a_step_in_bfloat16(pictures, monkeypa
 @pytest.mark.parametrize("name", [name for name in FILES if name != "pretrained"])
 def test_the_small_variants_of_files_differ_only_outside_the_program(name):
     """So that one that makes a step stands for all."""
-    ours, tried = flatten(load(name, "runlocal")), flatten(load("tiny", "runlocal"))
-    differing = {field for field in tried if ours[field] != tried[field]}
-    assert differing <= OUTSIDE | {field for field in tried if field.startswith(("data.", "mesh.", "optim."))}
+    fields, expected = flatten(load(name, "runlocal")), flatten(load("tiny", "runlocal"))
+    differing = {field for field in expected if fields[field] != expected[field]}
+    assert differing <= OUTSIDE | {field for field in expected if field.startswith(("data.", "mesh.", "optim."))}
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -230,15 +230,15 @@ def test_the_second_run_of_the_pretrained_model_trains_g_alone():
 
 def test_on_a_gpu_the_second_run_sees_larger_batches_at_rates_for_them():
     """The square root scaling rule of Malladi et al., 2022, definition 5.1: k = batch / batch."""
-    changed = {}
+    changes = {}
     for run in ("", "paint"):
         ours, small = (
             flatten(load("pretrained", ",".join(filter(None, (run, "gpu"))))),
             flatten(load("pretrained", run)),
         )
-        changed[run] = {name: (small[name], value) for name, value in ours.items() if value != small[name]}
-    assert changed[""] == {"precision": ("float32", "bfloat16")}
-    paint = changed["paint"]
+        changes[run] = {name: (small[name], value) for name, value in ours.items() if value != small[name]}
+    assert changes[""] == {"precision": ("float32", "bfloat16")}
+    paint = changes["paint"]
     k = paint["batch_size"][1] / paint["batch_size"][0]
     assert paint["optim.g_lr"][1] == pytest.approx(k**0.5 * paint["optim.g_lr"][0])
     for name in ("optim.b1", "optim.b2", "ema"):
@@ -250,14 +250,14 @@ def test_on_a_gpu_the_second_run_sees_larger_batches_at_rates_for_them():
 
 
 def test_imagenet_with_the_pretrained_encoder_changes_what_belongs_to_the_palette():
-    ours, paper = flatten(load("imagenet256", "pretrained")), flatten(load("imagenet256"))
-    changed = {name: value for name, value in ours.items() if value != paper[name]}
-    assert changed.pop("net.encoder") == "efficientnet_lite0"
-    assert set(changed) == {
+    fields, paper = flatten(load("imagenet256", "pretrained")), flatten(load("imagenet256"))
+    changes = {name: value for name, value in fields.items() if value != paper[name]}
+    assert changes.pop("net.encoder") == "efficientnet_lite0"
+    assert set(changes) == {
         "loss.palette", "loss.palette_kind", "loss.cells", "loss.entropy", "optim.encoder_rate", "optim.encoder_from",
     }  # fmt: skip
-    few = flatten(load("pretrained"))
-    assert all(changed[name] == few[name] for name in changed if name != "optim.encoder_from")
+    config = flatten(load("pretrained"))
+    assert all(changes[name] == config[name] for name in changes if name != "optim.encoder_from")
 
 
 @pytest.mark.parametrize("name", ["imagenet256", "coco256"])

@@ -54,8 +54,8 @@ def built(tmp_path_factory) -> Path:
             shutil.copy2(ROOT / name, source / name, follow_symlinks=False)
     folder = tmp_path_factory.mktemp("dist")
     command = [sys.executable, "-m", "build", "--no-isolation", "--outdir", str(folder), str(source)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
+    process = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert process.returncode == 0, process.stdout + process.stderr
     return folder
 
 
@@ -71,8 +71,8 @@ def test_the_wheel_has_all_files_of_the_package_and_no_others(built):
     assert f"{NAME}.dist-info/licenses/LICENSE" in names
     assert metadata["Version"] == palgan_jax.__version__ and metadata["License-Expression"] == "Apache-2.0"
     requirements = map(Requirement, metadata.get_all("Requires-Dist"))
-    needed = {requirement.name for requirement in requirements if requirement.marker is None}
-    assert "onnxruntime" in needed and "jax" not in needed
+    dependencies = {requirement.name for requirement in requirements if requirement.marker is None}
+    assert "onnxruntime" in dependencies and "jax" not in dependencies
     assert "palgan = palgan_jax.cli:main" in entries
 
 
@@ -90,9 +90,9 @@ def test_what_the_wheel_brings_runs_without_the_checkout(built, tmp_path):
 
     def output(*words: str) -> str:
         command = [sys.executable, "-P", *words]
-        done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
-        assert done.returncode == 0, done.stderr
-        return done.stdout
+        process = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+        assert process.returncode == 0, process.stderr
+        return process.stdout
 
     place = output("-c", "import palgan_jax; print(palgan_jax.__file__)").strip()
     assert Path(place).is_relative_to(tmp_path / "installed")

@@ -25,8 +25,8 @@ def named_paths(text: str) -> set[str]:
 
 def exists(path: str) -> bool:
     """Returns True for a path below one of ROOTS, and for the bare name of any module."""
-    anywhere = "/" not in path and any((ROOT / "palgan_jax").rglob(path))
-    return path in WRITTEN or anywhere or any((root / path).exists() for root in ROOTS)
+    is_in_package = "/" not in path and any((ROOT / "palgan_jax").rglob(path))
+    return path in WRITTEN or is_in_package or any((root / path).exists() for root in ROOTS)
 
 
 @pytest.mark.parametrize("document", DOCUMENTS)

@@ -23,13 +23,13 @@ def gallery():
 
 def test_the_gallery_shows_all_samples_and_is_small(gallery):
     text = (DOCS / "gallery.md").read_text(encoding="utf-8")
-    shown = re.findall(r"!\[.*?\]\(gallery/(.+?)\)", text)
-    assert set(shown) == {path.name for path in (DOCS / "gallery").iterdir()}
+    picture_names = re.findall(r"!\[.*?\]\(gallery/(.+?)\)", text)
+    assert set(picture_names) == {path.name for path in (DOCS / "gallery").iterdir()}
     pictures = [path.name for name in ("samples", "old") for path in (ROOT / "examples" / name).glob("*.jpg")]
-    assert sorted([*pictures, "references.jpg"]) == sorted(shown)
+    assert sorted([*pictures, "references.jpg"]) == sorted(picture_names)
     assert sum(path.stat().st_size for path in (DOCS / "gallery").iterdir()) <= gallery.MOST_BYTES
-    better, failures = text.split("## Failures")
-    assert all(float(gain) > 0 for gain in re.findall(r"gain ([+-][\d.]+)", better))
+    gains, failures = text.split("## Failures")
+    assert all(float(gain) > 0 for gain in re.findall(r"gain ([+-][\d.]+)", gains))
     assert all(float(gain) <= 0 for gain in re.findall(r"gain ([+-][\d.]+)", failures))
 
 
@@ -38,8 +38,8 @@ def test_failures_are_called_so_the_worst_first(gallery):
     entries = [gallery.Entry(name, "Nobody, CC0", b"", *psnr, row=None) for name, psnr in figures.items()]
     entries.sort(key=lambda entry: -entry.gain)
     text = gallery.page(entries, "leaves", "step 1")
-    better, failures = text.split("## Failures, no better than gray: 3")
-    assert "## Better than gray: 1" in better and "good.jpg" in better and "bad.jpg" not in better
+    gains, failures = text.split("## Failures, no better than gray: 3")
+    assert "## Better than gray: 1" in gains and "good.jpg" in gains and "bad.jpg" not in gains
     assert re.findall(r"gallery/(\w+)\.jpg", failures) == ["worst", "bad", "same"]
     assert "**worst** (Nobody, CC0): PSNR 14.00 dB, gain -6.00" in failures
 

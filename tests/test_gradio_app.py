@@ -17,9 +17,9 @@ SAMPLES = ROOT / "examples" / "samples"
 
 
 def test_a_space_asks_for_what_the_extra_brings():
-    asked = set((ROOT / "examples" / "gradio_requirements.txt").read_text().split("\n")) - {""}
+    requirements = set((ROOT / "examples" / "gradio_requirements.txt").read_text().split("\n")) - {""}
     extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
-    assert asked == {"palgan-jax", *extras["gradio"]}
+    assert requirements == {"palgan-jax", *extras["gradio"]}
 
 
 @pytest.fixture(scope="module")

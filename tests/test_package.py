@@ -59,14 +59,14 @@ MODULES = modules()
 
 def imports(path):
     """Full names of everything that a file imports, inside functions too."""
-    found = set()
+    modules = set()
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
+            modules |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{path} imports relatively"
-            found |= {f"{node.module}.{alias.name}" for alias in node.names}
-    return found
+            modules |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return modules
 
 
 def imports_of_own(path):
@@ -82,11 +82,11 @@ def run_python(code, **environment):
 
 @pytest.mark.parametrize("name", MODULES)
 def test_a_module_imports_only_from_above(name):
-    own = name.partition(".")[0]
-    assert own in LEVEL, f"give {own} its line in ORDER"
+    package = name.partition(".")[0]
+    assert package in LEVEL, f"give {package} its line in ORDER"
     for other in imports_of_own(MODULES[name]):
         top = other.partition(".")[0]
-        assert top == own or LEVEL[top] < LEVEL[own], f"{name} imports {other}, which does not stand above it"
+        assert top == package or LEVEL[top] < LEVEL[package], f"{name} imports {other}, which does not stand above it"
 
 
 def test_no_imports_go_in_a_circle():
@@ -111,8 +111,8 @@ def test_a_library_that_moves_is_imported_in_one_place(library):
 
 
 def test_only_those_parts_of_clu_are_imported_that_need_no_tensorflow():
-    used = {full for path in MODULES.values() for full in imports(path) if full.startswith("clu")}
-    assert all(full.split(".")[1] in ("metrics", "parameter_overview", "platform") for full in used), used
+    clu_modules = {full for path in MODULES.values() for full in imports(path) if full.startswith("clu")}
+    assert all(full.split(".")[1] in ("metrics", "parameter_overview", "platform") for full in clu_modules), clu_modules
 
 
 def test_no_private_modules_of_other_libraries_are_imported():
@@ -176,11 +176,11 @@ def sentences(path):
     functions = {node.name: node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)}
     for node in ast.walk(tree):
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "UserError":
-            said = [node.args[0]]
-            if isinstance(said[0], ast.Call) and isinstance(said[0].func, ast.Name):
-                returns = (n for n in ast.walk(functions[said[0].func.id]) if isinstance(n, ast.Return))
-                said = [n.value for n in returns if n.value is not None]
-            yield from ((n.lineno, parts) for n in said for parts in pieces(n))
+            messages = [node.args[0]]
+            if isinstance(messages[0], ast.Call) and isinstance(messages[0].func, ast.Name):
+                returns = (n for n in ast.walk(functions[messages[0].func.id]) if isinstance(n, ast.Return))
+                messages = [n.value for n in returns if n.value is not None]
+            yield from ((n.lineno, parts) for n in messages for parts in pieces(n))
 
 
 SAYING = [pytest.param(parts, id=f"{name}:{line}") for name, path in MODULES.items() for line, parts in sentences(path)]
@@ -193,11 +193,11 @@ def test_the_sentences_of_errors_are_found():
 @pytest.mark.parametrize("parts", SAYING)
 def test_errors_are_sentences_of_one_style(parts):
     """Lower case at the start but for names, no contractions, the end with a full stop; one line."""
-    first, whole, last = parts[0], "".join(parts), parts[-1]
+    first, name, last = parts[0], "".join(parts), parts[-1]
     assert first[:1] == "" or not first[0].isupper() or first.startswith(("PalGAN ", "JAX "))
     assert last == "" or last.endswith((".", "?"))
-    assert not re.search(r"n't\b|\bcould not\b|\n", whole)
-    assert ";" not in whole, "what to do comes after a colon"
+    assert not re.search(r"n't\b|\bcould not\b|\n", name)
+    assert ";" not in name, "what to do comes after a colon"
 
 
 def read_requirements(file):
@@ -281,8 +281,8 @@ def test_an_extra_is_named_for_each_module_that_the_light_install_may_lack():
     light = {"ml_collections", "numpy", "onnx", "onnxruntime", "PIL", "safetensors", "scipy", "simplejpeg", "tqdm"}
     imported = {name: imports(path) for name, path in MODULES.items()}
     assert not any(f"palgan_jax.{WRITTEN_OUT}" in full for names in imported.values() for full in names)
-    others = {full.partition(".")[0] for name, names in imported.items() if name != WRITTEN_OUT for full in names}
-    rest = others - light - set(sys.stdlib_module_names) - {"palgan_jax", "tensorboardX", "importlib_resources"}
+    libraries = {full.partition(".")[0] for name, names in imported.items() if name != WRITTEN_OUT for full in names}
+    rest = libraries - light - set(sys.stdlib_module_names) - {"palgan_jax", "tensorboardX", "importlib_resources"}
     assert rest == set(EXTRA_OF_MODULE)
 
 
@@ -297,10 +297,10 @@ def test_a_command_that_misses_a_package_names_the_extra_that_brings_it(tmp_path
 
 def test_configs_and_photographs_travel_with_the_package():
     patterns = PYPROJECT["tool"]["setuptools"]["package-data"]["palgan_jax"]
-    packed = {path.resolve() for pattern in patterns for path in PACKAGE.glob(pattern)}
-    assert packed >= {*(ROOT / "configs").glob("*.py"), *(ROOT / "examples").glob("*/*.jpg")}
-    assert packed >= set(PACKAGE.glob("prepare/lists/*.csv"))
-    assert {path.parent.name for path in packed} == {
+    files = {path.resolve() for pattern in patterns for path in PACKAGE.glob(pattern)}
+    assert files >= {*(ROOT / "configs").glob("*.py"), *(ROOT / "examples").glob("*/*.jpg")}
+    assert files >= set(PACKAGE.glob("prepare/lists/*.csv"))
+    assert {path.parent.name for path in files} == {
         "bundled",
         "configs",
         "lists",

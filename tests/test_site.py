@@ -219,14 +219,14 @@ def test_the_source_of_the_tutorial_is_read_like_others(tmp_path, monkeypatch, s
     (code,) = blocks("tutorials/source.md")
     exec(code, page)
     pictures = page["ZipPictures"](tmp_path / "photos.zip")
-    wanted = {name for name in vars(Pictures) if not name.startswith("_") or name == "__len__"}
-    assert all(hasattr(pictures, name) for name in wanted)
+    expected = {name for name in vars(Pictures) if not name.startswith("_") or name == "__len__"}
+    assert all(hasattr(pictures, name) for name in expected)
     monkeypatch.setattr(source, "stored_pictures", lambda spec, tfds_dir: pictures)
-    opened = source.open_source("folder:photos", cache_dir=tmp_path)
-    assert opened.counts == {"found": 3, "used": 2, "near_gray": 0, "unreadable": 1}
+    folder = source.open_source("folder:photos", cache_dir=tmp_path)
+    assert folder.counts == {"found": 3, "used": 2, "near_gray": 0, "unreadable": 1}
     with Image.open(samples / "parrot.jpg") as parrot:
-        difference = opened.read(1).astype(int) - np.asarray(parrot.convert("RGB"))
-    assert opened.picture_name(1) == "parrot.jpg" and np.abs(difference).mean() < 1
+        difference = folder.read(1).astype(int) - np.asarray(parrot.convert("RGB"))
+    assert folder.picture_name(1) == "parrot.jpg" and np.abs(difference).mean() < 1
     with pytest.raises(UserError, match=r"no zip archive of pictures"):
         page["ZipPictures"](tmp_path / "absent.zip")
 

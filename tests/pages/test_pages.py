@@ -21,10 +21,10 @@ def _row(name: str = "a boat", size: tuple[int, int] = (48, 64), truth: bool = T
     flat = {
         color: np.full((height, width, 3), color, np.uint8) for color in ((99, 99, 99), (200, 30, 40), (20, 160, 60))
     }
-    gray, ours, true = flat.values()
+    gray, colorized, true = flat.values()
     palette = np.zeros(256, np.float32)
     palette[16 * 12 + 11] = 1
-    return Row(name, gray[..., 0], {"ours": ours}, true if truth else None, Palette(palette), **more)
+    return Row(name, gray[..., 0], {"ours": colorized}, true if truth else None, Palette(palette), **more)
 
 
 def _where(picture: np.ndarray, color: tuple[int, int, int]) -> tuple[int, int, int, int]:
@@ -63,24 +63,24 @@ def _read(text: str) -> _Reader:
 
 
 def test_the_pictures_stand_in_a_row_gray_ours_truth_palette():
-    drawn = draw_sheet([_row(caption="PSNR 24.0 dB")], "Title", ["a note"], cell=96)
-    gray, ours, truth = (_where(drawn, c) for c in ((99, 99, 99), (200, 30, 40), (20, 160, 60)))
-    assert gray[0] < gray[2] <= ours[0] < ours[2] <= truth[0] < truth[2] < drawn.shape[1]
-    assert gray[1] == ours[1] == truth[1]
-    assert (ours[2] - ours[0], ours[3] - ours[1]) == (96, 72)  # 64 x 48 fitted into 96
+    sheet = draw_sheet([_row(caption="PSNR 24.0 dB")], "Title", ["a note"], cell=96)
+    gray, colorized, truth = (_where(sheet, c) for c in ((99, 99, 99), (200, 30, 40), (20, 160, 60)))
+    assert gray[0] < gray[2] <= colorized[0] < colorized[2] <= truth[0] < truth[2] < sheet.shape[1]
+    assert gray[1] == colorized[1] == truth[1]
+    assert (colorized[2] - colorized[0], colorized[3] - colorized[1]) == (96, 72)  # 64 x 48 fitted into 96
     # The palette is to the right of the truth: its one bin is lit, and so is the bar of its swatches below.
-    color = drawn[truth[1] + 4 * 4 + 1, truth[2] + 8 + 12 * 4 + 1]
+    color = sheet[truth[1] + 4 * 4 + 1, truth[2] + 8 + 12 * 4 + 1]
     assert color[0] > color[2] + 50
-    palette = drawn[truth[1] :, truth[2] + 8 :]
+    palette = sheet[truth[1] :, truth[2] + 8 :]
     bar = palette[72 + 2, 30]
     assert (palette[:64] == color).all(-1).sum() == 16 and (palette == bar).all(-1).sum() == 64 * 10
     assert bar[0] > bar[2] + 50
 
 
 def test_a_sheet_without_truth_and_palette_is_narrower():
-    bare = _row(truth=False)
-    bare = Row(bare.name, bare.gray, bare.painted)
-    assert draw_sheet([bare], cell=96).shape[1] < draw_sheet([_row()], cell=96).shape[1] - 96
+    row = _row(truth=False)
+    row = Row(row.name, row.gray, row.painted)
+    assert draw_sheet([row], cell=96).shape[1] < draw_sheet([_row()], cell=96).shape[1] - 96
 
 
 @pytest.mark.parametrize("count", [1, 2, 5, 6, 7, 13])
@@ -90,25 +90,25 @@ def test_every_row_is_drawn_whatever_their_number_and_shape(count):
     for i in range(count):
         row = _row(f"row {i}", shapes[i % 3])
         rows.append(replace(row, painted={"ours": np.full_like(row.painted["ours"], (200, 10 * i, 77))}))
-    drawn = draw_sheet(rows, cell=64)
+    sheet = draw_sheet(rows, cell=64)
     for i in range(count):
-        left, top, right, bottom = _where(drawn, (200, 10 * i, 77))
+        left, top, right, bottom = _where(sheet, (200, 10 * i, 77))
         assert max(right - left, bottom - top) == 64
 
 
 def test_long_text_is_shortened_not_run_over_the_edge():
-    drawn = draw_sheet([_row("n" * 500, caption="c" * 500)], "t" * 500, ["m" * 500], cell=64)
-    assert (drawn[:, :20] == drawn[0, 0]).all()
-    assert (drawn[:, -20:] == drawn[0, 0]).all()
+    sheet = draw_sheet([_row("n" * 500, caption="c" * 500)], "t" * 500, ["m" * 500], cell=64)
+    assert (sheet[:, :20] == sheet[0, 0]).all()
+    assert (sheet[:, -20:] == sheet[0, 0]).all()
 
 
 def test_each_system_has_a_column_under_its_name(tmp_path):
     row = _row()
-    others = {"one <b>": np.full_like(row.painted["ours"], 7), "another": np.full_like(row.painted["ours"], 9)}
-    drawn = draw_sheet([replace(row, painted=others)], cell=96)
-    assert drawn.shape[1] == draw_sheet([row], cell=96).shape[1] + 96 + 8
-    assert _where(drawn, (7, 7, 7))[2] <= _where(drawn, (9, 9, 9))[0]
-    text = page([replace(row, painted=others)], "t")
+    paintings = {"one <b>": np.full_like(row.painted["ours"], 7), "another": np.full_like(row.painted["ours"], 9)}
+    sheet = draw_sheet([replace(row, painted=paintings)], cell=96)
+    assert sheet.shape[1] == draw_sheet([row], cell=96).shape[1] + 96 + 8
+    assert _where(sheet, (7, 7, 7))[2] <= _where(sheet, (9, 9, 9))[0]
+    text = page([replace(row, painted=paintings)], "t")
     _read(text)
     assert "<span>one &lt;b&gt;</span>" in text and "<span>another</span>" in text
 

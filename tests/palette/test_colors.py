@@ -56,8 +56,8 @@ def test_colors_as_people_write_them(name, hue, numbers, comma):
     first, second, third = numbers if name.lower().startswith("rgb") else [hue, *numbers[1:]]
     assume(name != "hsl" or second != "-3")  # 0 by CSS, and coloraide takes it as it is
     comma = comma and name != "hwb" and "none" not in (first, second, third)  # CSS has neither
-    between = " , " if comma else "  "
-    text = f" {name}( {first}{between}{second}{between}{third} / 1)"
+    separator = " , " if comma else "  "
+    text = f" {name}( {first}{separator}{second}{separator}{third} / 1)"
     text = text.replace(" / 1", "") if comma else text
     try:
         color = Color(text.strip())
@@ -111,31 +111,31 @@ def test_levels_beyond_255_are_255_as_in_css(text):
 @settings(max_examples=50)
 @given(srgb)
 def test_lab_under_d50_is_adapted(color):
-    ours = lab_under_d65(np.array(color.convert("lab").coords(), np.float32))
-    np.testing.assert_allclose(ours, color.convert("lab-d65").coords(), atol=0.03)
+    result = lab_under_d65(np.array(color.convert("lab").coords(), np.float32))
+    np.testing.assert_allclose(result, color.convert("lab-d65").coords(), atol=0.03)
 
 
 @settings(max_examples=50)
 @given(ab, ab)
 def test_nearness_is_by_cie94(one, other):
     distance = Color("lab-d65", [60, *one]).delta_e(Color("lab-d65", [60, *other]), method="94")
-    near = edits.nearness(np.array([other]), np.array(one), 20.0)[0]
-    assert near == pytest.approx(0.5 + 0.5 * np.cos(np.pi * np.clip(distance / 10 - 1, 0, 1)), abs=1e-6)
+    result = edits.nearness(np.array([other]), np.array(one), 20.0)[0]
+    assert result == pytest.approx(0.5 + 0.5 * np.cos(np.pi * np.clip(distance / 10 - 1, 0, 1)), abs=1e-6)
 
 
 @settings(max_examples=50)
 @given(srgb, st.floats(-180, 180), st.floats(0, 0.9))
 def test_a_shift_turns_hues_and_scales_chromas(color, hue, chroma):
-    moved = color.convert("lch-d65").set("h", lambda h: h + hue).set("c", lambda c: c * chroma)
-    (ours,) = edits.shift(np.array([ab_of(color)]), hue, chroma, 0.0)
-    (truth,) = within_gamut(np.array([ab_of(moved)]))
-    np.testing.assert_allclose(ours, truth, atol=1e-6)
+    expected = color.convert("lch-d65").set("h", lambda h: h + hue).set("c", lambda c: c * chroma)
+    (result,) = edits.shift(np.array([ab_of(color)]), hue, chroma, 0.0)
+    (truth,) = within_gamut(np.array([ab_of(expected)]))
+    np.testing.assert_allclose(result, truth, atol=1e-6)
 
 
 def test_warmth_is_the_white_of_d50():
     d50 = Color("xyz-d65", Color("white").convert("xyz-d50").coords())  # as it is, not adapted
-    (ours,) = edits.shift(np.zeros((1, 2)), 0.0, 1.0, 17.9)
-    np.testing.assert_allclose(ours, ab_of(d50), atol=0.1)
+    (result,) = edits.shift(np.zeros((1, 2)), 0.0, 1.0, 17.9)
+    np.testing.assert_allclose(result, ab_of(d50), atol=0.1)
 
 
 @pytest.mark.parametrize("hue", range(5, 365, 45))
@@ -153,8 +153,8 @@ def test_the_gamut_holds_what_srgb_shows_and_no_more(hue):
 @given(ab)
 def test_colors_are_shown_as_they_are(at):
     inside = 0.97 * within_gamut(np.array([at]))
-    shown = Color(hex_of(shown_rgb(inside)[0]))
-    assert np.hypot(*(np.array(ab_of(shown)) - inside[0])) < 1, "as near as bytes are"
+    color_of_swatch = Color(hex_of(shown_rgb(inside)[0]))
+    assert np.hypot(*(np.array(ab_of(color_of_swatch)) - inside[0])) < 1, "as near as bytes are"
 
 
 def in_lab(color: Color) -> tuple[float, ...]:
@@ -173,11 +173,11 @@ MODELS = {
 }
 names = st.text(st.characters(codec="utf-8", max_codepoint=0xFFFF, exclude_characters="%"), max_size=4)
 """Of characters of two bytes in UTF-16: of others swatch writes a wrong length."""
-stated = st.sampled_from(sorted(MODELS)).flatmap(lambda mode: st.tuples(st.just(mode), MODELS[mode][0]))
+colors_of_modes = st.sampled_from(sorted(MODELS)).flatmap(lambda mode: st.tuples(st.just(mode), MODELS[mode][0]))
 
 
 @settings(max_examples=60)
-@given(st.lists(stated, min_size=1, max_size=6), st.integers(0, 6), names)
+@given(st.lists(colors_of_modes, min_size=1, max_size=6), st.integers(0, 6), names)
 def test_adobes_swatches_are_read_as_swatch_writes_them(colors, loose, name):
     """Colors of all models, some within a group."""
     entries = [
@@ -194,12 +194,12 @@ PALETTE = Palette.from_colors(["#c04040", "teal", "gold", "#909090"], [4, 3, 2, 
 
 def test_what_is_written_is_read_by_others(tmp_path):
     swatches = PALETTE.swatches(4)
-    expected = [[int(one.color[i : i + 2], 16) for i in (1, 3, 5)] for one in swatches]
+    expected = [[int(swatch.color[i : i + 2], 16) for i in (1, 3, 5)] for swatch in swatches]
     PALETTE.save(tmp_path / "x.ase", 4)
     read = swatch.parse(tmp_path / "x.ase")
     assert [entry["data"]["mode"] for entry in read] == 4 * ["RGB"]
     np.testing.assert_allclose([entry["data"]["values"] for entry in read], np.array(expected) / 255, atol=1e-6)
-    assert [entry["name"] for entry in read] == [f"{100 * one.share:.4g} %" for one in swatches]
+    assert [entry["name"] for entry in read] == [f"{100 * swatch.share:.4g} %" for swatch in swatches]
     (colors, mode) = GimpPaletteFile(io.BytesIO(PALETTE.to_bytes("x.gpl", 4))).getpalette()
     assert mode == "RGB" and list(colors[:12]) == np.ravel(expected).tolist()
 
@@ -210,15 +210,15 @@ def test_a_color_table_as_another_program_has_it():
     These are the number of colors, and which of them is transparent.
     """
     read = {"#c04040": 102, "#008080": 77, "#ffd700": 51, "#909090": 26}
-    ours = [Swatch(color, (0.0, 0.0), share) for color, share in zip(read, (0.4, 0.3, 0.2, 0.1), strict=True)]
+    swatches = [Swatch(color, (0.0, 0.0), share) for color, share in zip(read, (0.4, 0.3, 0.2, 0.1), strict=True)]
     colors = b"".join(bytes.fromhex(color[1:]) * count for color, count in read.items())
-    assert write_swatches(ours, ".act", "x.act") == colors + bytes.fromhex("0100 ffff")
+    assert write_swatches(swatches, ".act", "x.act") == colors + bytes.fromhex("0100 ffff")
     table = bytes.fromhex("c04040 008080 909090") + bytes(759)
     for tail, count in ((b"", 256), (bytes.fromhex("0003 ffff"), 3)):
-        found, _ = read_swatches(table + tail, ".act", "x.act")
-        assert len(found) == count
+        result, _ = read_swatches(table + tail, ".act", "x.act")
+        assert len(result) == count
         expected = [ab_of(Color(color)) for color in ("#c04040", "teal", "#909090", *["black"] * (count - 3))]
-        np.testing.assert_allclose(found, expected, atol=0.03)
+        np.testing.assert_allclose(result, expected, atol=0.03)
 
 
 def test_the_swatches_of_another_program():

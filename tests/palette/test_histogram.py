@@ -77,16 +77,16 @@ def test_a_palette_is_a_distribution_that_ignores_where_pixels_are(seed, spread)
 
 def test_batches_and_single_pictures_agree():
     ab = np.random.default_rng(3).uniform(-1, 1, (2, 3, 4, 5, 2)).astype(np.float32)
-    together = histogram(ab)
-    assert together.shape == (2, 3, 256)
-    np.testing.assert_allclose(together[1, 2], histogram(ab[1, 2]), atol=1e-6)
+    expected = histogram(ab)
+    assert expected.shape == (2, 3, 256)
+    np.testing.assert_allclose(expected[1, 2], histogram(ab[1, 2]), atol=1e-6)
 
 
 def test_entropy_and_hellinger_at_their_ends():
-    one, other, flat = np.eye(256)[0], np.eye(256)[9], np.full(256, 1 / 256)
+    first, second, flat = np.eye(256)[0], np.eye(256)[9], np.full(256, 1 / 256)
     np.testing.assert_allclose(entropy(flat), np.log(256), atol=1e-4)
-    np.testing.assert_allclose(entropy(one), 0, atol=1e-4)
-    np.testing.assert_allclose(hellinger(one, other), 1, atol=1e-4)
+    np.testing.assert_allclose(entropy(first), 0, atol=1e-4)
+    np.testing.assert_allclose(hellinger(first, second), 1, atol=1e-4)
 
 
 @pytest.mark.parametrize("function", [lambda h: entropy(h).sum(), lambda h: hellinger(h, jnp.eye(256)[:2]).sum()])
@@ -97,15 +97,15 @@ def test_gradients_are_finite_where_bins_are_empty(function):
 def test_the_picture_has_a_to_the_right_and_b_upwards():
     h = np.zeros((16, 16), np.float32)
     h[15, 8] = 1  # strong a: magenta or red, at the right
-    drawn = picture(h.ravel(), cell=4)
-    assert drawn.shape == (64, 64, 3)
-    assert drawn.dtype == np.uint8
-    lit = np.argwhere((drawn != 24).any(-1))
-    assert lit.min(0).tolist() == [28, 60]  # row 7 from the top: b of bin 8, a little over 0
-    assert lit.max(0).tolist() == [31, 63]
-    red, green, _ = drawn[28, 60].astype(int)
+    image = picture(h.ravel(), cell=4)
+    assert image.shape == (64, 64, 3)
+    assert image.dtype == np.uint8
+    bright_pixels = np.argwhere((image != 24).any(-1))
+    assert bright_pixels.min(0).tolist() == [28, 60]  # row 7 from the top: b of bin 8, a little over 0
+    assert bright_pixels.max(0).tolist() == [31, 63]
+    red, green, _ = image[28, 60].astype(int)
     assert red > green
-    np.testing.assert_array_equal(drawn[28, 60], np.round(bin_colors()[15, 8] * 255).astype(np.uint8))
+    np.testing.assert_array_equal(image[28, 60], np.round(bin_colors()[15, 8] * 255).astype(np.uint8))
 
 
 def test_the_palette_of_a_picture_is_that_of_its_lab_by_scikit_image():

@@ -106,9 +106,9 @@ def test_edits_keep_the_mass_and_leave_the_original_alone(seed, text):
 @given(seeds, st.floats(-60, 60), st.floats(-60, 60))
 def test_edits_that_commute(seed, one, other):
     palette = drawn(seed).shift(chroma=0.4)  # within the gamut, whatever the hue
-    twice = palette.shift(hue=one).shift(hue=other)
-    assert twice.distance(palette.shift(hue=one + other)) < 0.05
-    assert twice.distance(palette.shift(hue=other).shift(hue=one)) < 0.05
+    result = palette.shift(hue=one).shift(hue=other)
+    assert result.distance(palette.shift(hue=one + other)) < 0.05
+    assert result.distance(palette.shift(hue=other).shift(hue=one)) < 0.05
     a, b = palette.boost("teal", 3).boost("#c04040", 2), palette.boost("#c04040", 2).boost("teal", 3)
     assert a.distance(b) < 0.03
     assert palette.boost("teal", 3).boost("teal", 1 / 3).distance(palette) < 0.03
@@ -150,8 +150,8 @@ def test_a_palette_of_a_picture_is_the_one_of_training(samples):
 def test_colors_have_the_palette_of_a_picture_of_them():
     colors = np.array([[192, 64, 64], [64, 96, 192], [144, 144, 144], [144, 144, 144]], np.uint8)
     picture = np.repeat(np.repeat(colors.reshape(2, 2, 3), 128, axis=0), 128, axis=1)
-    named = Palette.from_colors(["#c04040", "rgb(64, 96, 192)", "#909090"], [1, 1, 2])
-    assert named.distance(Palette.of(picture)) < 2e-2  # resized, the picture has some colors between
+    palette = Palette.from_colors(["#c04040", "rgb(64, 96, 192)", "#909090"], [1, 1, 2])
+    assert palette.distance(Palette.of(picture)) < 2e-2  # resized, the picture has some colors between
 
 
 def test_swatches_are_the_colors_that_it_was_made_of():
@@ -165,8 +165,8 @@ def test_swatches_are_the_colors_that_it_was_made_of():
 
 def test_what_a_swatch_shows_has_the_color_that_it_says():
     for swatch in drawn(5).shift(chroma=2).swatches(12):
-        shown = np.array(bytearray.fromhex(swatch.color[1:]))
-        assert np.hypot(*(bytes_to_lab(shown)[1:] - swatch.ab)) < 3
+        rgb = np.array(bytearray.fromhex(swatch.color[1:]))
+        assert np.hypot(*(bytes_to_lab(rgb)[1:] - swatch.ab)) < 3
 
 
 def test_drawings():
@@ -184,11 +184,11 @@ def test_a_drawing_has_the_axes_of_the_plane_with_words_where_they_fit():
     palette = Palette.from_colors(["#c04040"])
     for side in (96, 256):
         drawing = np.asarray(palette.draw(side))[:side]
-        bare = picture(palette.shares, palette.spec, cell=side // 16)
-        marked = (drawing != bare).any(-1)
-        assert marked[:, side // 2].all() and marked[side // 2].all()
-        beside = np.delete(np.delete(marked, side // 2, 0), side // 2, 1)
-        assert beside.any() == (side == 256)
+        plain = picture(palette.shares, palette.spec, cell=side // 16)
+        is_marked = (drawing != plain).any(-1)
+        assert is_marked[:, side // 2].all() and is_marked[side // 2].all()
+        around_mark = np.delete(np.delete(is_marked, side // 2, 0), side // 2, 1)
+        assert around_mark.any() == (side == 256)
 
 
 def test_palettes_of_models_that_count_in_another_way():
@@ -243,7 +243,7 @@ def test_pictures_in_memory_of_every_mode_have_their_colors(samples):
     picture = Image.open(samples / "parrot.jpg").resize((256, 256))
     truth = Palette.of(picture)
     array = np.asarray(picture)
-    for same in (
+    for value in (
         picture.convert("RGBA"),
         picture.convert("YCbCr"),
         picture.convert("P", palette=Image.Palette.ADAPTIVE),
@@ -251,7 +251,7 @@ def test_pictures_in_memory_of_every_mode_have_their_colors(samples):
         array / np.float32(255),
         array.astype(np.int64),
     ):
-        assert Palette.of(same).distance(truth) < 0.03
+        assert Palette.of(value).distance(truth) < 0.03
     clear = np.dstack([array, np.zeros(array.shape[:2], np.uint8)])
     assert Palette.of(clear).distance(Palette.of(np.full_like(array, 255))) < 1e-3
     assert Palette.of(picture.convert("L")).distance(Palette.of(GRAY_PIXELS)) < 1e-3

@@ -120,8 +120,8 @@ def test_what_is_written_is_what_the_descriptions_say(tmp_path):
     assert (tmp_path / "x.gpl").read_text() == "GIMP Palette\nName: x\nColumns: 0\n#\n158 158 158\t100 %\n"
     assert (tmp_path / "x.txt").read_text() == "#9e9e9e 100%\n"
     color = struct.pack(">5H", 0, *[158 * 257] * 3, 0)
-    named = color + struct.pack(">I", 6) + utf16("100 %")
-    assert (tmp_path / "x.aco").read_bytes() == b"\0\1\0\1" + color + b"\0\2\0\1" + named
+    with_name = color + struct.pack(">I", 6) + utf16("100 %")
+    assert (tmp_path / "x.aco").read_bytes() == b"\0\1\0\1" + color + b"\0\2\0\1" + with_name
     block = struct.pack(">H", 6) + utf16("100 %") + b"RGB " + struct.pack(">3f", *[158 / 255] * 3) + b"\0\2"
     assert (tmp_path / "x.ase").read_bytes() == ase(struct.pack(">HI", 1, len(block)) + block)
     assert (tmp_path / "x.act").read_bytes() == bytes([158]) * 768 + b"\1\0\xff\xff"
@@ -130,11 +130,11 @@ def test_what_is_written_is_what_the_descriptions_say(tmp_path):
 @pytest.mark.parametrize("name", ["both.aco", "groups.ase", "short.act"])
 def test_files_that_were_cut_short_are_one_sentence(tmp_path, name):
     path = tmp_path / name
-    whole = FILES[name]
-    kept = {len(whole[: 4 + 30])} if name == "both.aco" else {768}  # whole files of an older version
-    for end in range(0, len(whole), max(1, len(whole) // 150)):
-        path.write_bytes(whole[:end])
-        if end in kept:
+    content = FILES[name]
+    lengths = {len(content[: 4 + 30])} if name == "both.aco" else {768}  # whole files of an older version
+    for end in range(0, len(content), max(1, len(content) // 150)):
+        path.write_bytes(content[:end])
+        if end in lengths:
             continue
         with pytest.raises(UserError, match="is no readable") as error:
             Palette.load(path)

@@ -37,10 +37,10 @@ def test_the_optimal_map_between_normal_colors(painting, deviations, center, wit
     "spec", [PaletteSpec(), PaletteSpec(8, 0.9, 0.2, "gaussian", "max"), PaletteSpec(kernel="hard")]
 )
 def test_what_has_its_palette_stays_and_what_has_not_comes_nearer(painting, spec):
-    far = np.eye(spec.size, dtype=np.float32)[0]
-    np.testing.assert_allclose(followed(painting, palette_of(painting, spec), far, spec), painting, atol=0.1)
+    far_palette = np.eye(spec.size, dtype=np.float32)[0]
+    np.testing.assert_allclose(followed(painting, palette_of(painting, spec), far_palette, spec), painting, atol=0.1)
     h = palette_of(painting[..., ::-1] * np.float32(1.5), spec)
-    before, after = (hellinger(palette_of(x, spec), h) for x in (painting, followed(painting, h, far, spec)))
+    before, after = (hellinger(palette_of(x, spec), h) for x in (painting, followed(painting, h, far_palette, spec)))
     assert after < 0.6 * before
 
 
@@ -53,21 +53,21 @@ def test_palettes_without_common_colors_and_of_single_bins_give_numbers(painting
 
 def test_the_nearer_the_predicted_palette_the_less_is_moved(painting):
     h = palette_of(painting * np.float32(1.5))
-    whole = followed(painting, h, FAR_AWAY) - painting
+    full_change = followed(painting, h, FAR_AWAY) - painting
     np.testing.assert_allclose(followed(painting, h, h), painting, atol=1e-3)
-    near = 0.9 * h + 0.1 * palette_of(painting)
-    share = hellinger(h, near) / NEAR
+    near_palette = 0.9 * h + 0.1 * palette_of(painting)
+    share = hellinger(h, near_palette) / NEAR
     assert 0.05 < share < 0.95
-    np.testing.assert_allclose(followed(painting, h, near) - painting, share * whole, atol=1e-3)
+    np.testing.assert_allclose(followed(painting, h, near_palette) - painting, share * full_change, atol=1e-3)
 
 
 def test_pixels_of_no_weight_decide_nothing(painting):
     h = palette_of(painting * np.float32(1.5))
     half = np.zeros(painting.shape[:2], np.float32)
     half[:32] = 0.7
-    changed = np.where(half[..., None] > 0, painting, -painting)
-    alone = followed(np.ascontiguousarray(painting[:32]), h, FAR_AWAY)
-    np.testing.assert_allclose(followed(changed, h, FAR_AWAY, weights=half)[:32], alone, atol=1e-3)
+    pictures = np.where(half[..., None] > 0, painting, -painting)
+    expected = followed(np.ascontiguousarray(painting[:32]), h, FAR_AWAY)
+    np.testing.assert_allclose(followed(pictures, h, FAR_AWAY, weights=half)[:32], expected, atol=1e-3)
 
 
 def test_batches_and_programs_of_jax_do_the_same(painting):

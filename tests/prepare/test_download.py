@@ -60,11 +60,11 @@ def test_an_interrupt_loses_nothing(server, tmp_path):
     with pytest.raises(KeyboardInterrupt):
         fetch(server, tmp_path, count=interrupt)
     part = beginning(tmp_path / "wanted.deb")
-    kept = part.stat().st_size
-    assert 0 < kept < len(CONTENT) and CONTENT.startswith(part.read_bytes())
+    size = part.stat().st_size
+    assert 0 < size < len(CONTENT) and CONTENT.startswith(part.read_bytes())
     counted = []
     fetch(server, tmp_path, count=counted.append)
-    assert server.requests[1:] == [("/a.deb", kept)] and sum(counted) == len(CONTENT) - kept
+    assert server.requests[1:] == [("/a.deb", size)] and sum(counted) == len(CONTENT) - size
 
 
 def test_a_server_of_whole_files_sends_all_again(server, tmp_path):

@@ -119,10 +119,10 @@ def contents(tmp_path_factory):
     folder = tmp_path_factory.mktemp("debs")
     jpeg = encoded(SCENE, quality=90)
     resource = (GOLDEN / "qt_resource" / "version3.rcc").read_bytes()
-    one = {"usr/share/a.jpg": jpeg, "usr/share/b.rcc": resource, "usr/share/unwanted.txt": bytes(5000)}
-    two = {"usr/share/c.pzl": b"puzzle" + jpeg}
-    make_package(folder / "one_1.0_all.deb", one)
-    make_package(folder / "two_2.0+x_all.deb", two)
+    first_package = {"usr/share/a.jpg": jpeg, "usr/share/b.rcc": resource, "usr/share/unwanted.txt": bytes(5000)}
+    other_package = {"usr/share/c.pzl": b"puzzle" + jpeg}
+    make_package(folder / "one_1.0_all.deb", first_package)
+    make_package(folder / "two_2.0+x_all.deb", other_package)
     paths = [
         ("train/0001_a.jpg", "one", "usr/share/a.jpg", ""),
         ("val/0002_slope.jpg", "one", "usr/share/b.rcc!gallery/pictures/slope.webp", ""),
@@ -130,13 +130,13 @@ def contents(tmp_path_factory):
     ]
     photographs = []
     for file, package, path, edit in paths:
-        bare = photograph(path, edit, file=file, package=package, license="CC0-1.0", author="Ö, and others")
-        source = take_source({**one, **two}[bare.member], bare)
-        result = make_jpeg(source, bare)
+        entry = photograph(path, edit, file=file, package=package, license="CC0-1.0", author="Ö, and others")
+        source = take_source({**first_package, **other_package}[entry.member], entry)
+        result = make_jpeg(source, entry)
         width, height = Image.open(io.BytesIO(result)).size
         digests = [hashlib.sha256(content).hexdigest() for content in (source, result)]
         photographs.append(
-            dataclasses.replace(bare, width=width, height=height, source_sha256=digests[0], sha256=digests[1])
+            dataclasses.replace(entry, width=width, height=height, source_sha256=digests[0], sha256=digests[1])
         )
     packages = []
     for name, version in (("one", "1.0"), ("two", "2:2.0+x")):
@@ -166,8 +166,8 @@ def gallery(contents, running, monkeypatch):
 
 
 def check(folder: Path, gallery: Gallery) -> None:
-    for one in gallery.photographs:
-        assert hashlib.sha256((folder / one.file).read_bytes()).hexdigest() == one.sha256
+    for photograph in gallery.photographs:
+        assert hashlib.sha256((folder / photograph.file).read_bytes()).hexdigest() == photograph.sha256
     assert {path.name for path in folder.iterdir()} == {"train", "val", "manifest.csv"}
 
 
@@ -176,10 +176,10 @@ def test_the_command_makes_the_folder_and_does_nothing_twice(gallery, tmp_path, 
     assert main(["prepare", "photographs", "--data-dir", str(folder)]) == ExitCode.FINISHED
     check(folder, gallery)
     assert gallery.asked == ["/debian/pool/one_1.0_all.deb", "/debian/pool/two_2.0+x_all.deb"]
-    said = capsys.readouterr().err.splitlines()
+    lines = capsys.readouterr().err.splitlines()
     total = in_words(sum(package.size for package in gallery.packages))
-    assert f"{total} to download" in said[0], "before anything is downloaded"
-    assert "3 photographs, of which 3 are byte for byte those" in said[-2]
+    assert f"{total} to download" in lines[0], "before anything is downloaded"
+    assert "3 photographs, of which 3 are byte for byte those" in lines[-2]
     with (folder / "manifest.csv").open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
     assert [(row["file"], row["license"], row["author"], row["version"]) for row in rows] == [
@@ -219,14 +219,14 @@ def test_what_a_pool_has_forgotten_comes_from_the_snapshots(gallery, tmp_path):
 
 
 def test_packages_of_a_folder_are_used_and_stay_there(gallery, tmp_path):
-    given, folder = tmp_path / "given", tmp_path / "photos"
-    given.mkdir()
+    source, folder = tmp_path / "given", tmp_path / "photos"
+    source.mkdir()
     first = gallery.packages[0]
-    shutil.copy(gallery.debs / first.file, given)
-    assert main(["prepare", "photographs", "--data-dir", str(folder), "--manual-dir", str(given)]) == 0
+    shutil.copy(gallery.debs / first.file, source)
+    assert main(["prepare", "photographs", "--data-dir", str(folder), "--manual-dir", str(source)]) == 0
     check(folder, gallery)
     assert gallery.asked == [f"/{gallery.packages[1].pool}"]
-    assert (given / first.file).exists()
+    assert (source / first.file).exists()
 
 
 def test_another_version_in_the_folder_is_named(gallery, tmp_path, capsys):
@@ -239,13 +239,13 @@ def test_another_version_in_the_folder_is_named(gallery, tmp_path, capsys):
 
 @pytest.mark.parametrize("name", ["train/0003_c.jpg", "manifest.csv"])
 def test_a_file_of_the_users_is_never_replaced(gallery, tmp_path, name):
-    mine = tmp_path / name
-    mine.parent.mkdir(exist_ok=True)
-    mine.write_bytes(encoded(SCENE[:100]))
-    before = mine.read_bytes()
+    path = tmp_path / name
+    path.parent.mkdir(exist_ok=True)
+    path.write_bytes(encoded(SCENE[:100]))
+    before = path.read_bytes()
     with pytest.raises(UserError, match=f"{name} is there and is another file"):
         make_photographs(tmp_path, None, gallery.packages, gallery.photographs)
-    assert mine.read_bytes() == before and gallery.asked == []
+    assert path.read_bytes() == before and gallery.asked == []
 
 
 def test_too_little_room_is_said_before_anything_is_downloaded(gallery, tmp_path, monkeypatch):
@@ -260,24 +260,31 @@ def test_too_little_room_is_said_before_anything_is_downloaded(gallery, tmp_path
 
 def test_the_list_names_544_photographs_in_packages_of_debian():
     packages, photographs = read_packages(), read_photographs()
-    assert Counter(one.file.partition("/")[0] for one in photographs) == {"train": 487, "val": 57}
-    assert len({one.file for one in photographs}) == 544
-    assert {one.package for one in photographs} == {package.package for package in packages}
-    for one in photographs:
-        assert re.fullmatch(r"(train|val)/\d{4}_[a-z0-9-]+\.jpg", one.file)
-        assert one.license and one.subject and ".." not in one.path and not one.path.startswith("/")
-        assert re.fullmatch("[0-9a-f]{64}", one.source_sha256) and min(one.width, one.height) <= 512
+    assert Counter(photograph.file.partition("/")[0] for photograph in photographs) == {"train": 487, "val": 57}
+    assert len({photograph.file for photograph in photographs}) == 544
+    assert {photograph.package for photograph in photographs} == {package.package for package in packages}
+    for photograph in photographs:
+        assert re.fullmatch(r"(train|val)/\d{4}_[a-z0-9-]+\.jpg", photograph.file)
+        assert (
+            photograph.license
+            and photograph.subject
+            and ".." not in photograph.path
+            and not photograph.path.startswith("/")
+        )
+        assert (
+            re.fullmatch("[0-9a-f]{64}", photograph.source_sha256) and min(photograph.width, photograph.height) <= 512
+        )
     for package in packages:
         assert re.fullmatch(r"debian(-security)?/pool/\S+\.deb", package.pool) and package.size > 0
         assert re.fullmatch("[0-9a-f]{64}", package.sha256) and re.fullmatch(r"\d{8}T\d{6}Z", package.snapshot)
 
 
 def test_the_list_has_the_photographs_that_the_model_was_trained_on(photos):
-    listed = {one.file: one.sha256 for one in read_photographs()}
+    digests = {photograph.file: photograph.sha256 for photograph in read_photographs()}
     files = {path.relative_to(photos).as_posix(): path for path in photos.glob("*/*.jpg")}
-    assert set(files) == set(listed)
-    different = [name for name in files if hashlib.sha256(files[name].read_bytes()).hexdigest() != listed[name]]
-    assert different == []
+    assert set(files) == set(digests)
+    differences = [name for name in files if hashlib.sha256(files[name].read_bytes()).hexdigest() != digests[name]]
+    assert differences == []
 
 
 def test_the_model_card_counts_the_photographs_of_each_package():
@@ -286,5 +293,5 @@ def test_the_model_card_counts_the_photographs_of_each_package():
     table = {
         row[0]: (int(row[1] or 0), int(row[2] or 0)) for row in cells if len(row) == 4 and "".join(row[1:3]).isdigit()
     }
-    counts = Counter((one.package, one.file.partition("/")[0]) for one in read_photographs())
+    counts = Counter((photograph.package, photograph.file.partition("/")[0]) for photograph in read_photographs())
     assert table == {name: (counts[name, "train"], counts[name, "val"]) for name, _ in counts}

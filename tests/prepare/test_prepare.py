@@ -263,14 +263,14 @@ def test_killed_broken_off_and_gone_on_with(imagenet, archives, tmp_path):
             assert not list(work.glob("train/imagenet2012/*"))
 
     name = "ILSVRC2012_val_00000001.JPEG"
-    twice = [(name, encode(picture)) for picture in photographs()[:2]]
-    write_tar(manual / VALIDATION, twice)
+    doubled = [(name, encode(picture)) for picture in photographs()[:2]]
+    write_tar(manual / VALIDATION, doubled)
     output = prepare("imagenet", "--manual-dir", manual, "--data-dir", data, code=2)
     assert "palgan: error: ImageNet cannot be prepared, at its validation (" in output
     assert not (data / "imagenet2012" / "5.1.0").exists()
     assert not (work / "validation").exists()
-    (done,) = work.glob("train/imagenet2012/5.1.0/*array_record*")
-    written = done.stat().st_mtime_ns
+    (shard,) = work.glob("train/imagenet2012/5.1.0/*array_record*")
+    time_of_shard = shard.stat().st_mtime_ns
 
     shutil.copy(archives / VALIDATION, manual)
     (manual / TRAIN).unlink()  # is not needed any more
@@ -280,7 +280,7 @@ def test_killed_broken_off_and_gone_on_with(imagenet, archives, tmp_path):
     for split in ("train", "validation"):
         spec = f"tfds:imagenet2012@{split}"
         assert contents(data, spec) == contents(imagenet[0], spec)
-    assert (data / "imagenet2012" / "5.1.0" / done.name).stat().st_mtime_ns == written
+    assert (data / "imagenet2012" / "5.1.0" / shard.name).stat().st_mtime_ns == time_of_shard
 
 
 def test_two_at_once_are_not_possible(archives, tmp_path, capsys):
@@ -316,21 +316,21 @@ def test_a_tfrecord_set_is_converted_in_two_goes(tfrecords, tmp_path):
         *(f"imagenet2012-validation.array_record-{number:05d}-of-00003" for number in range(3)),
     }
     assert len(converted) >= 2
-    written = {path: path.stat().st_mtime_ns for path in converted}
+    times = {path: path.stat().st_mtime_ns for path in converted}
     with pytest.raises(UserError, match="palgan prepare imagenet"):
         open_source(spec, tfds_dir=data)
 
     damaged.write_bytes(content)
     output = prepare("imagenet", "--data-dir", data)
     assert "60 pictures in 3 shards" in output
-    assert {path: path.stat().st_mtime_ns for path in converted} == written
+    assert {path: path.stat().st_mtime_ns for path in converted} == times
     for split, rows in expected.items():
         assert contents(data, f"tfds:imagenet2012@{split}") == [(name, digest) for name, _, digest in rows]
     by_tfds = tfds.builder_from_directory(version).as_data_source("train")
     assert [record["file_name"].decode() for record in by_tfds] == [name for name, _, _ in expected["train"]]
-    same = files(original)
-    unchanged = {name for name in same if (data / name).read_bytes() == (original / name).read_bytes()}
-    assert same.keys() - unchanged == {"imagenet2012/5.1.0/dataset_info.json"}
+    original_files = files(original)
+    unchanged_names = {name for name in original_files if (data / name).read_bytes() == (original / name).read_bytes()}
+    assert original_files.keys() - unchanged_names == {"imagenet2012/5.1.0/dataset_info.json"}
     old, new = (
         json.loads((folder / "imagenet2012/5.1.0/dataset_info.json").read_bytes()) for folder in (original, data)
     )

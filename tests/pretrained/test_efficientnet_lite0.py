@@ -46,9 +46,9 @@ def golden():
 
 def torch_shapes():
     """The shapes of the package's tensors by name, from our parameters."""
-    shapes, ours = {}, KINDS[KIND].shapes()
+    shapes, arrays = {}, KINDS[KIND].shapes()
     for module, conv, norm in lite0_layers():
-        height, width, channels, features = ours[f"{module}/kernel"]
+        height, width, channels, features = arrays[f"{module}/kernel"]
         shapes[f"{conv}.weight"] = (features, channels, height, width)
         shapes |= {f"{norm}.{part}": (features,) for part in NORM}
     return shapes
@@ -126,10 +126,10 @@ def test_depthwise_is_the_grouped_convolution_with_same_padding(kernel, stride):
         )
 
     x, weights = spread("picture", (2, 12, 8, 5)), spread("kernel", (kernel, kernel, 1, 5))
-    wanted, of_wanted = jax.vjp(grouped, x, weights)
+    expected, of_wanted = jax.vjp(grouped, x, weights)
     actual, of_actual = jax.vjp(lambda *arguments: depthwise(*arguments, stride), x, weights)
-    np.testing.assert_allclose(actual, wanted, atol=1e-5)
-    direction = spread("direction", wanted.shape)
+    np.testing.assert_allclose(actual, expected, atol=1e-5)
+    direction = spread("direction", expected.shape)
     for gradient, wanted_gradient in zip(of_actual(direction), of_wanted(direction), strict=True):
         np.testing.assert_allclose(gradient, wanted_gradient, atol=1e-4)
 
@@ -178,8 +178,8 @@ def test_folding_is_exact(drawn_state, drawn_file):
     x = spread("pixels", (7, 24)).astype(np.float64)
     part = {name: drawn_state[f"_blocks.3._bn0.{name}"].astype(np.float64) for name in NORM}
     raw = x @ drawn_state["_blocks.3._expand_conv.weight"][:, :, 0, 0].T
-    wanted = (raw - part["running_mean"]) / np.sqrt(part["running_var"] + 1e-3) * part["weight"] + part["bias"]
-    np.testing.assert_allclose(x @ params["kernel"][0, 0] + params["bias"], wanted, atol=1e-6)
+    expected = (raw - part["running_mean"]) / np.sqrt(part["running_var"] + 1e-3) * part["weight"] + part["bias"]
+    np.testing.assert_allclose(x @ params["kernel"][0, 0] + params["bias"], expected, atol=1e-6)
 
 
 def test_the_published_file_is_imported(published_file, no_package, capsys):
@@ -245,10 +245,10 @@ def test_another_network_is_refused(tmp_path, drawn_state):
     with pytest.raises(UserError, match="an EfficientNet with squeeze-and-excite"):
         load({"_blocks.0._se_reduce.weight": np.zeros((8, 32, 1, 1), np.float32)})
     # Lite1 has three blocks where Lite0 has two.
-    third = {"_blocks.3._project_conv.weight": np.zeros((24, 144, 1, 1), np.float32)}
-    third |= {f"_blocks.3._bn2.{part}": np.ones(24, np.float32) for part in NORM}
+    block = {"_blocks.3._project_conv.weight": np.zeros((24, 144, 1, 1), np.float32)}
+    block |= {f"_blocks.3._bn2.{part}": np.ones(24, np.float32) for part in NORM}
     with pytest.raises(UserError, match=r"whose block_3/project needs a \w+ of shape .* and here has one of shape"):
-        load(third)
+        load(block)
     with pytest.raises(UserError, match=r"whose block_3/project needs a \w+ of shape .* and here has none"):
         load({"_blocks.3._bn2.weight": np.ones(24, np.float32)})
     with pytest.raises(UserError, match="not finite in the bias of block_5/depthwise"):

@@ -73,20 +73,20 @@ def weights(tmp_path_factory):
 @pytest.mark.parametrize("network", ["alexnet", "vgg16"])
 def test_lpips_is_that_of_its_authors(weights, network):
     with np.load(GOLDEN / "metrics_lpips.npz") as file:
-        wanted = file[network]
+        expected = file[network]
     first, second = lpips_pictures()
-    measured = jax.jit(lpips, static_argnames="network")(weights[network], first, second, network=network)
-    np.testing.assert_allclose(measured, wanted, atol=1e-5)
-    assert wanted[2] == 0 < wanted[1] < 0.1 < wanted[0]
+    result = jax.jit(lpips, static_argnames="network")(weights[network], first, second, network=network)
+    np.testing.assert_allclose(result, expected, atol=1e-5)
+    assert expected[2] == 0 < expected[1] < 0.1 < expected[0]
 
 
 def test_diversity_is_the_mean_over_pairs(weights):
     first, second = lpips_pictures()
     third = first[::-1].copy()
-    measured = diversity(weights["alexnet"], [first, second, third], network="alexnet")
+    result = diversity(weights["alexnet"], [first, second, third], network="alexnet")
     pairs = [(first, second), (first, third), (second, third)]
-    wanted = sum(lpips(weights["alexnet"], a, b, network="alexnet") for a, b in pairs) / 3
-    np.testing.assert_allclose(measured, wanted, rtol=1e-5)
+    expected = sum(lpips(weights["alexnet"], a, b, network="alexnet") for a, b in pairs) / 3
+    np.testing.assert_allclose(result, expected, rtol=1e-5)
     np.testing.assert_array_equal(diversity(weights["alexnet"], [first, first], network="alexnet"), 0)
     with pytest.raises(ValueError, match="two samples or more, got 1"):
         diversity(weights["alexnet"], [first], network="alexnet")
@@ -98,7 +98,7 @@ def test_diversity_is_the_mean_over_pairs(weights):
 @pytest.mark.parametrize("size", [(7, 10), (8, 3)])
 def test_pools_are_those_of_flax(size):
     x = spread("pooled", (2, *size, 5))
-    wanted = nn.avg_pool(x, (3, 3), (1, 1), "SAME", count_include_pad=False)
-    np.testing.assert_allclose(average_pool(x), wanted, atol=1e-6)
+    expected = nn.avg_pool(x, (3, 3), (1, 1), "SAME", count_include_pad=False)
+    np.testing.assert_allclose(average_pool(x), expected, atol=1e-6)
     np.testing.assert_array_equal(max_pool(x), nn.max_pool(x, (3, 3), (1, 1), "SAME"))
     np.testing.assert_array_equal(halving_max_pool(x), nn.max_pool(x, (3, 3), (2, 2)))

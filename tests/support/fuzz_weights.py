@@ -44,9 +44,9 @@ def _problem_of_weights(weights: Weights) -> str:
     sound = Colorizer(tiny_weights())
     try:
         colorizer = Colorizer(weights)
-        same = ("network", "spec")
+        fields = ("network", "spec")
         # Others take seconds to compile.
-        if colorizer.config.ab_range == 110 and all(getattr(colorizer, x) == getattr(sound, x) for x in same):
+        if colorizer.config.ab_range == 110 and all(getattr(colorizer, x) == getattr(sound, x) for x in fields):
             colorizer.predict(np.full((64, 64), 50, np.float32))
     except UserError as error:
         return problem_of_sentence(error, "")
@@ -109,9 +109,9 @@ def _damaged_file(content: bytes, chance: random.Random) -> bytes:
         text = json.dumps(header)
     else:
         text = changed(json.dumps(header), chance)
-    packed = text.encode()
-    packed += b" " * (-len(packed) % 8)
-    return len(packed).to_bytes(8, "little") + packed + content[8 + length :]
+    header_bytes = text.encode()
+    header_bytes += b" " * (-len(header_bytes) % 8)
+    return len(header_bytes).to_bytes(8, "little") + header_bytes + content[8 + length :]
 
 
 def _damaged_checkpoint(sound: Files, chance: random.Random) -> Files:

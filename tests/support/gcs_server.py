@@ -56,8 +56,8 @@ class Store:
             names = sorted(name for name in self.objects if name.startswith(prefix) and first <= name < end)
             items, prefixes = [], set()
             for name in names:
-                head, found, _ = name[len(prefix) :].partition(delimiter) if delimiter else ("", "", "")
-                if found:
+                head, separator, _ = name[len(prefix) :].partition(delimiter) if delimiter else ("", "", "")
+                if separator:
                     prefixes.add(prefix + head + delimiter)
                 else:
                     items.append(self.describe(name))
@@ -98,8 +98,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
         split = urllib.parse.urlsplit(self.path)
         query = dict(urllib.parse.parse_qsl(split.query))
         if split.path == "/misbehave":
-            wanted = json.loads(body)
-            self.store.misbehaves, self.store.share = wanted["kind"], wanted.get("share", 0.0)
+            expected = json.loads(body)
+            self.store.misbehaves, self.store.share = expected["kind"], expected.get("share", 0.0)
             self._answer(200, {})
             return
         self.store.count += 1
@@ -132,8 +132,13 @@ class Handler(http.server.BaseHTTPRequestHandler):
                 return
             resource = store.put(target, store.objects[source][0], query.get("ifGenerationMatch"))
             size = resource["size"] if resource else "0"
-            done = {"kind": "storage#rewriteResponse", "done": True, "totalBytesRewritten": size, "objectSize": size}
-            self._answer(200, {**done, "resource": resource}) if resource else self._error(412, "conditionNotMet")
+            response = {
+                "kind": "storage#rewriteResponse",
+                "done": True,
+                "totalBytesRewritten": size,
+                "objectSize": size,
+            }
+            self._answer(200, {**response, "resource": resource}) if resource else self._error(412, "conditionNotMet")
         elif match := re.fullmatch(r"(?:/download)?/storage/v1/b/[^/]+/o/(.+)", path):
             self._object(urllib.parse.unquote(match[1]), query, path.startswith("/download"))
         elif re.fullmatch(rf"/storage/v1/b/{BUCKET}/o/?", path):
@@ -176,12 +181,12 @@ class Handler(http.server.BaseHTTPRequestHandler):
     def _upload(self, query: dict[str, str], body: bytes) -> None:
         store, expected = self.store, query.get("ifGenerationMatch")
         if identity := query.get("upload_id"):
-            name, content, wanted = store.uploads[identity]
+            name, content, target = store.uploads[identity]
             content += body
             if (self.headers.get("Content-Range") or "").endswith("/*"):
                 self._answer(308, Range=f"bytes=0-{len(content) - 1}")
                 return
-            resource = store.put(name, bytes(content), wanted.get("ifGenerationMatch"))
+            resource = store.put(name, bytes(content), target.get("ifGenerationMatch"))
         elif query["uploadType"] == "resumable":
             name = query.get("name") or json.loads(body)["name"]
             identity = uuid.uuid4().hex
@@ -192,8 +197,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
             return
         elif query["uploadType"] == "multipart":
             head = f"Content-Type: {self.headers['Content-Type']}\r\n\r\n".encode()
-            about, content = email.message_from_bytes(head + body).get_payload()  # type: ignore[misc]
-            name = json.loads(about.get_payload(decode=True))["name"]
+            headers, content = email.message_from_bytes(head + body).get_payload()  # type: ignore[misc]
+            name = json.loads(headers.get_payload(decode=True))["name"]
             resource = store.put(name, _last_part(body, self.headers["Content-Type"]), expected)
         else:
             resource = store.put(query["name"], body, expected)
@@ -203,8 +208,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
         answers = []
         for name in re.findall(rb"DELETE \S*/o/(\S+) HTTP", body):
             with self.store.lock:
-                there = self.store.objects.pop(urllib.parse.unquote(name.decode()), None)
-            status = "204 No Content" if there else "404 Not Found"
+                was_there = self.store.objects.pop(urllib.parse.unquote(name.decode()), None)
+            status = "204 No Content" if was_there else "404 Not Found"
             answers.append(f"--x\r\nContent-Type: application/http\r\n\r\nHTTP/1.1 {status}\r\n\r\n\r\n")
         self._answer(200, ("".join(answers) + "--x--\r\n").encode(), Content_Type="multipart/mixed; boundary=x")
 

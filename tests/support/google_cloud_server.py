@@ -56,8 +56,8 @@ class Cloud:
                 self.create("nodes", spec["nodeId"], spec["node"])
 
     def delete(self, kind: str, name: str) -> None:
-        gone = self.there[kind].pop(name)
-        for spec in gone.get("tpu", {}).get("nodeSpec", ()):
+        resource = self.there[kind].pop(name)
+        for spec in resource.get("tpu", {}).get("nodeSpec", ()):
             self.there["nodes"].pop(spec["nodeId"])
 
 

@@ -146,8 +146,8 @@ def serve_hub() -> Iterator[Hub]:
             elif _LARGE.fullmatch(path):
                 digest = sha256(content)
                 hub.objects[digest] = content
-                linked = {"X-Linked-Etag": f'"{digest}"', "X-Linked-Size": str(len(content))}
-                self._send(302, headers | linked | {"Location": f"{hub.elsewhere}/lfs/{digest}"})
+                link_headers = {"X-Linked-Etag": f'"{digest}"', "X-Linked-Size": str(len(content))}
+                self._send(302, headers | link_headers | {"Location": f"{hub.elsewhere}/lfs/{digest}"})
             else:
                 self._send(200, headers | {"ETag": f'"{git_sha1(content)}"'}, content)
 
@@ -204,13 +204,13 @@ def serve_hub() -> Iterator[Hub]:
 
         def _commit_of(self, name: str, revision: str, writes: bool = False) -> tuple[Repository, str]:
             """The repository and the commit of a revision, for those who may see it."""
-            given = self.headers.get("Authorization")
-            if given not in (None, f"Bearer {TOKEN}"):
+            token = self.headers.get("Authorization")
+            if token not in (None, f"Bearer {TOKEN}"):
                 raise Refused(401, "", "Invalid credentials in Authorization header")
             repository = hub.repositories.get(name)
-            mine = given is not None and name.startswith(f"{OWNER}/")
-            if repository is None or (repository.private and not mine):
-                raise Refused(404 if given else 401, "RepoNotFound" if given else "", "Repository not found")
+            is_owner = token is not None and name.startswith(f"{OWNER}/")
+            if repository is None or (repository.private and not is_owner):
+                raise Refused(404 if token else 401, "RepoNotFound" if token else "", "Repository not found")
             if writes:
                 self._check_writer(name)
             commit = repository.refs.get(revision, revision)

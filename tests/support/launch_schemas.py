@@ -36,22 +36,24 @@ def jobset() -> dict:
     for (kind, field), values in CHOICES.items():
         kinds[kind]["properties"][field] = {"enum": values}
     kinds = {name: without_words(kind) for name, kind in kinds.items()}
-    kept, left = {}, ["JobSet"]
-    while left:
-        name = left.pop()
-        if name not in kept:
-            kept[name] = kinds[name]
-            left += [text.partition('"')[0] for text in json.dumps(kinds[name]).split('"#/$defs/')[1:]]
-    return {"$ref": "#/$defs/JobSet", "$defs": dict(sorted(kept.items()))}
+    definitions, names = {}, ["JobSet"]
+    while names:
+        name = names.pop()
+        if name not in definitions:
+            definitions[name] = kinds[name]
+            names += [text.partition('"')[0] for text in json.dumps(kinds[name]).split('"#/$defs/')[1:]]
+    return {"$ref": "#/$defs/JobSet", "$defs": dict(sorted(definitions.items()))}
 
 
 def without_words(kind: dict) -> dict:
     """Types of fields alone; no nulls, which only pydantic adds."""
     fields = {}
     for name, field in kind.get("properties", {}).items():
-        types = [one for one in field.get("anyOf", [field]) if one != {"type": "null"}]
-        found = types[0] if len(types) == 1 else {"anyOf": types}
-        fields[name] = {key: value for key, value in found.items() if key not in ("title", "description", "default")}
+        types = [kind for kind in field.get("anyOf", [field]) if kind != {"type": "null"}]
+        schema_of_field = types[0] if len(types) == 1 else {"anyOf": types}
+        fields[name] = {
+            key: value for key, value in schema_of_field.items() if key not in ("title", "description", "default")
+        }
     if "actual_instance" in fields:  # pydantic's way to say one of these
         return {"type": ["string", "number"]}
     return {"type": "object", "properties": fields, "required": kind.get("required", []), "additionalProperties": False}
@@ -73,10 +75,10 @@ def any_case(schema):
         return [any_case(part) for part in schema]
     if not isinstance(schema, dict):
         return schema
-    found = {key: any_case(part) for key, part in schema.items() if key != "$schema"}
-    if values := found.pop("case_insensitive_enum", None):
-        found["pattern"] = f"^(?i:{'|'.join(values)})$"
-    return found
+    result = {key: any_case(part) for key, part in schema.items() if key != "$schema"}
+    if values := result.pop("case_insensitive_enum", None):
+        result["pattern"] = f"^(?i:{'|'.join(values)})$"
+    return result
 
 
 def checked(document: dict, schema: str) -> None:
@@ -85,7 +87,7 @@ def checked(document: dict, schema: str) -> None:
 
 
 if __name__ == "__main__":
-    about = (
+    message = (
         "Made by tests/support/launch_schemas.py of kubeflow-trainer-api 2.3.0 and skypilot 0.14.1, both Apache-2.0."
     )
-    TARGET.write_text(json.dumps({"about": about, "jobset": jobset(), "sky": sky()}, separators=(",", ":")) + "\n")
+    TARGET.write_text(json.dumps({"about": message, "jobset": jobset(), "sky": sky()}, separators=(",", ":")) + "\n")

@@ -19,9 +19,9 @@ takes_minutes = pytest.mark.skipif("LAUNCHERS" not in os.environ, reason="takes 
 
 def needs(*names: str) -> pytest.MarkDecorator:
     """Skips a test where one of these programs is not installed, with what installs it."""
-    absent = [name for name in names if find(name) is None]
-    reason = ", ".join(f"no {name} ({_install(name)})" for name in absent)
-    return pytest.mark.skipif(bool(absent), reason=reason)
+    missing = [name for name in names if find(name) is None]
+    reason = ", ".join(f"no {name} ({_install(name)})" for name in missing)
+    return pytest.mark.skipif(bool(missing), reason=reason)
 
 
 def find(name: str) -> str | None:
@@ -43,8 +43,8 @@ def main() -> None:
     for name, words in VERSIONS.items():
         path = find(name)
         command = [path, *words.split()] if path else []
-        said = subprocess.run(command, capture_output=True, text=True).stdout if path else "not installed"
-        print(f"{name}: {' '.join(said.split())[:100]}")
+        output = subprocess.run(command, capture_output=True, text=True).stdout if path else "not installed"
+        print(f"{name}: {' '.join(output.split())[:100]}")
 
 
 if __name__ == "__main__":

@@ -27,9 +27,9 @@ def colorized(samples: Path, *options: str) -> np.ndarray:
     """Runs the command that the install brought on one sample, and returns the picture."""
     with tempfile.TemporaryDirectory() as folder:
         command = [PALGAN, "colorize", samples / "dog.jpg", "--output", f"{folder}/dog.png", *options]
-        done = subprocess.run(list(map(str, command)), capture_output=True, text=True, check=False, cwd=folder)
-        assert done.returncode == 0, done.stderr
-        assert "run by ONNX Runtime." in done.stdout
+        process = subprocess.run(list(map(str, command)), capture_output=True, text=True, check=False, cwd=folder)
+        assert process.returncode == 0, process.stderr
+        assert "run by ONNX Runtime." in process.stdout
         return np.asarray(Image.open(f"{folder}/dog.png")).astype(int)
 
 
@@ -39,11 +39,11 @@ def main(samples: Path) -> None:
     import palgan_jax
 
     assert packages in Path(palgan_jax.__file__).parents, "the checkout is imported, and not what was installed"
-    said, help_text = (
+    output, help_text = (
         subprocess.run([PALGAN, option], capture_output=True, text=True, check=True).stdout
         for option in ("--version", "--help")
     )
-    assert said.strip() == version("palgan-jax") == palgan_jax.__version__ and "colorize photographs" in help_text
+    assert output.strip() == version("palgan-jax") == palgan_jax.__version__ and "colorize photographs" in help_text
     automatic = colorized(samples)
     assert np.ptp(automatic, axis=-1).mean() > 10, "the picture is gray"
     reference = str(samples / "hay-field.jpg")
@@ -63,7 +63,7 @@ def main(samples: Path) -> None:
     words = ["-m", "palgan_jax.main", "--config", "demo", "--workdir", "nowhere"]
     training = subprocess.run([sys.executable, "-P", *words], capture_output=True, text=True, check=False)
     assert training.returncode == ExitCode.BAD_INPUT and "pip install -e" in training.stderr, training.stderr
-    names = {each.metadata["Name"] for each in distributions()} - OF_PIP
+    names = {distribution.metadata["Name"] for distribution in distributions()} - OF_PIP
     size = sum(path.stat().st_size for path in packages.rglob("*") if path.is_file() and not path.is_symlink())
     print(f"{len(names)} distributions, {size / 1e6:.0f} MB: {', '.join(sorted(names, key=str.lower))}")
 

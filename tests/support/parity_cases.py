@@ -171,13 +171,13 @@ def differences(found: Result, wanted: Result) -> dict[str, float]:
         a, b = getattr(found, part), getattr(wanted, part)
         _same_names(a, b, part)
         for name, array in b.items():
-            allowed = 1e-4 * max(1.0, float(np.abs(array).max()))
-            shares[f"{part}/{name}"] = _largest(a[name], array, name) / allowed
+            tolerance = 1e-4 * max(1.0, float(np.abs(array).max()))
+            shares[f"{part}/{name}"] = _largest(a[name], array, name) / tolerance
     _same_names(found.gradients, wanted.gradients, "gradients")
     largest = {name: float(np.abs(array).max()) for name, array in wanted.gradients.items()}
     for name, array in wanted.gradients.items():
-        allowed = _allowed(largest[name], max(largest.values()))
-        shares[f"gradients/{name}"] = _largest(found.gradients[name], array, name) / allowed
+        tolerance = _allowed(largest[name], max(largest.values()))
+        shares[f"gradients/{name}"] = _largest(found.gradients[name], array, name) / tolerance
     return shares
 
 
@@ -195,18 +195,18 @@ def _allowed(largest: float, largest_of_all: float) -> float:
 def probe_differences(found: dict[str, np.ndarray], wanted: dict[str, np.ndarray]) -> dict[str, float]:
     """As `differences`, for gradients of which golden files keep a probe (golden_recipe.probe)."""
     _same_names(found, wanted, "gradients")
-    largest_of_all = max(float(kept[1]) for kept in wanted.values())
+    largest_of_all = max(float(array[1]) for array in wanted.values())
     shares = {}
-    for name, kept in wanted.items():
+    for name, array in wanted.items():
         norm, largest, product, *entries = recipe.probe(name, found[name]).astype(np.float64)
-        allowed = _allowed(float(kept[1]), largest_of_all)
+        tolerance = _allowed(float(array[1]), largest_of_all)
         # The norm of a difference, and its product with a direction of unit deviations, are bounded by its entries.
-        spread = allowed * found[name].size ** 0.5
+        spread = tolerance * found[name].size ** 0.5
         shares[name] = max(
-            abs(norm - kept[0]) / spread,
-            abs(largest - kept[1]) / allowed,
-            abs(product - kept[2]) / (4 * spread),
-            float(np.abs(np.array(entries) - kept[3:]).max()) / allowed,
+            abs(norm - array[0]) / spread,
+            abs(largest - array[1]) / tolerance,
+            abs(product - array[2]) / (4 * spread),
+            float(np.abs(np.array(entries) - array[3:]).max()) / tolerance,
         )
     return shares
 

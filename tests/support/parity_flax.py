@@ -152,5 +152,5 @@ def _run_step(case: Case, salt: int) -> Result:
     after, metrics = jax.jit(from_picture, compiler_options=QUICK)(state, draw_inputs(case, salt)["rgb"])
     gradients = {**recipe.flatten(after.g_opt, "g"), **recipe.flatten(after.d_opt, "d")}
     g_kept = {collection: after.generator[collection] for collection in ("batch_stats", "spectral")}
-    kept = {"g": g_kept, "d": {"spectral": after.discriminator["spectral"]}}
-    return Result(recipe.flatten(dict(metrics)), gradients, recipe.flatten(kept))
+    kept_state = {"g": g_kept, "d": {"spectral": after.discriminator["spectral"]}}
+    return Result(recipe.flatten(dict(metrics)), gradients, recipe.flatten(kept_state))

@@ -180,17 +180,17 @@ def plain_tiff(
     ]  # fmt: skip
     entries = sorted({entry[0]: entry for entry in entries}.values())
     start = 8 + len(data)
-    ifd, later = struct.pack(order + "H", len(entries)), b""
+    ifd, tail = struct.pack(order + "H", len(entries)), b""
     after = start + 2 + 12 * len(entries) + 4
     for tag, kind, values in entries:
         code = "H" if kind == 3 else "I"
         content = struct.pack(f"{order}{len(values)}{code}", *values)
         if len(content) > 4:
-            place, later = after + len(later), later + content
+            place, tail = after + len(tail), tail + content
             content = struct.pack(order + "I", place)
         ifd += struct.pack(order + "HHI", tag, kind, len(values)) + content.ljust(4, b"\0")
     head = struct.pack(order + "2sHI", b"II" if order == "<" else b"MM", 42, start)
-    return head + data + ifd + bytes(4) + later
+    return head + data + ifd + bytes(4) + tail
 
 
 def packed_tiff(array: np.ndarray, bits: int, photometric: int, **tags: int) -> bytes:
@@ -235,8 +235,8 @@ def opencv(suffix: str, array: np.ndarray, bits: int, *options: int) -> bytes:
     import cv2
 
     order = array if array.ndim == 2 else array[..., [2, 1, 0, 3][: array.shape[2]]]
-    done, content = cv2.imencode(suffix, np.ascontiguousarray(order >> (16 - bits)), list(options))
-    assert done
+    success, content = cv2.imencode(suffix, np.ascontiguousarray(order >> (16 - bits)), list(options))
+    assert success
     return content.tobytes()
 
 

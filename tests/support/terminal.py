@@ -22,12 +22,12 @@ class Terminal:
         self._screen = pyte.HistoryScreen(columns, 40, history=10_000, ratio=1.0)
         self._stream, self._lock = pyte.ByteStream(self._screen), threading.Lock()
         self.written = b""
-        self._ours, theirs = pty.openpty()
-        termios.tcsetwinsize(theirs, (40, columns))
+        self._ours, terminal = pty.openpty()
+        termios.tcsetwinsize(terminal, (40, columns))
         self.process = subprocess.Popen(
-            command, stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True, **options
+            command, stdin=terminal, stdout=terminal, stderr=terminal, start_new_session=True, **options
         )
-        os.close(theirs)
+        os.close(terminal)
         self._reader = threading.Thread(target=self._read)
         self._reader.start()
 
@@ -43,8 +43,8 @@ class Terminal:
 
     def lines(self) -> list[str]:
         with self._lock:
-            above = ["".join(row[x].data for x in range(self._screen.columns)) for row in self._screen.history.top]
-            rows = [*above, *self._screen.display]
+            history = ["".join(row[x].data for x in range(self._screen.columns)) for row in self._screen.history.top]
+            rows = [*history, *self._screen.display]
         return [row.rstrip() for row in rows if row.strip()]
 
     def wait_for(self, condition, seconds: float = 240) -> None:

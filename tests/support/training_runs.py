@@ -65,10 +65,10 @@ def start(workdir: Path, *more: str, start_new_session: bool = False, **variable
     )  # fmt: skip
 
 
-def start_two(workdir: Path, *more: str, own: Sequence[Sequence[str]] = ((), ())) -> list[subprocess.Popen]:
-    """Starts the same command in two processes that join each other; `own` is what each gets beside it."""
+def start_two(workdir: Path, *more: str, own_arguments: Sequence[Sequence[str]] = ((), ())) -> list[subprocess.Popen]:
+    """Starts the same command in two processes that join each other; `own_arguments` is what each gets beside it."""
     cluster = {"JAX_COORDINATOR_ADDRESS": free_address(), "JAX_NUM_PROCESSES": "2"}
-    return [start(workdir, *more, *own[i], **cluster, JAX_PROCESS_ID=str(i)) for i in range(2)]
+    return [start(workdir, *more, *own_arguments[i], **cluster, JAX_PROCESS_ID=str(i)) for i in range(2)]
 
 
 def wait_for_step(workdir: Path, step: int, process: subprocess.Popen) -> None:
@@ -78,9 +78,9 @@ def wait_for_step(workdir: Path, step: int, process: subprocess.Popen) -> None:
 
 def finish(processes: Sequence[subprocess.Popen], code: int = 0) -> list[str]:
     """Waits for all of them to exit with this code; returns what each wrote."""
-    written = [process.communicate(timeout=PATIENCE)[1] for process in processes]
-    assert [process.returncode for process in processes] == [code] * len(processes), written
-    return written
+    errors = [process.communicate(timeout=PATIENCE)[1] for process in processes]
+    assert [process.returncode for process in processes] == [code] * len(processes), errors
+    return errors
 
 
 def lines(workdir: Path) -> list[dict]:

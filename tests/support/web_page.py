@@ -36,8 +36,8 @@ def serving(*words: str) -> Iterator[tuple[str, subprocess.Popen]]:
     try:
         assert process.stdout is not None
         for line in process.stdout:
-            if found := re.search(r"http://127\.0\.0\.1:\d+", line):
-                yield found[0], process
+            if match := re.search(r"http://127\.0\.0\.1:\d+", line):
+                yield match[0], process
                 break
         else:
             raise AssertionError(process.stderr and process.stderr.read())
@@ -62,9 +62,11 @@ def loaded(browser: Browser, address: str, **options) -> Page:
     page.problems = problems = []
     page.asked = asked = []
 
-    def note(said: ConsoleMessage) -> None:
-        if said.type == "error" and not said.text.startswith("Failed to load resource"):  # the page tells of these
-            problems.append(said.text)
+    def note(message: ConsoleMessage) -> None:
+        if message.type == "error" and not message.text.startswith(
+            "Failed to load resource"
+        ):  # the page tells of these
+            problems.append(message.text)
 
     page.on("pageerror", lambda error: problems.append(str(error)))
     page.on("console", note)

@@ -37,18 +37,18 @@ def test_a_quarter_turn_takes_a_to_b():
 @given(st.floats(0, 1), st.floats(0, 1), st.floats(0, 1))
 def test_changed_colors_are_in_gamut_and_keep_the_hue_that_was_asked_for(turn, mirror, gain):
     l, c = photograph()
-    changed = recolored(l, c, change(turn, mirror, gain), AB_RANGE)
-    rgb = np.asarray(lab_to_rgb(denormalize_lab(l, changed)))
+    result = recolored(l, c, change(turn, mirror, gain), AB_RANGE)
+    rgb = np.asarray(lab_to_rgb(denormalize_lab(l, result)))
     assert rgb.min() > -1e-3
     assert rgb.max() < 1 + 1e-3
-    asked = np.asarray(c[..., 0] + (1j if mirror < 0.5 else -1j) * c[..., 1]) * np.exp(2j * np.pi * turn)
-    got = np.asarray(changed[..., 0] + 1j * changed[..., 1])
-    np.testing.assert_allclose((got * np.conj(asked)).imag, 0, atol=1e-5)
-    assert (np.abs(got) <= np.abs(asked) * GAINS[1] + 1e-6).all()
+    expected = np.asarray(c[..., 0] + (1j if mirror < 0.5 else -1j) * c[..., 1]) * np.exp(2j * np.pi * turn)
+    actual = np.asarray(result[..., 0] + 1j * result[..., 1])
+    np.testing.assert_allclose((actual * np.conj(expected)).imag, 0, atol=1e-5)
+    assert (np.abs(actual) <= np.abs(expected) * GAINS[1] + 1e-6).all()
 
 
 def test_colors_are_reduced_no_more_than_the_gamut_asks():
     lab = np.asarray(skimage_color.rgb2lab(np.eye(3)[None]), np.float32)[None]  # full red, green and blue
     l, c = (lab[..., :1] - 50) / 100, lab[..., 1:] / AB_RANGE
-    kept = np.asarray(recolored(jnp.asarray(l), jnp.asarray(c), change(0, 0, 1), AB_RANGE))
-    np.testing.assert_allclose(kept, c, atol=0.03)
+    result = np.asarray(recolored(jnp.asarray(l), jnp.asarray(c), change(0, 0, 1), AB_RANGE))
+    np.testing.assert_allclose(result, c, atol=0.03)

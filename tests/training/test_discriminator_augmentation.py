@@ -21,11 +21,11 @@ def pictures(count: int = 1, side: int = SIDE) -> np.ndarray:
 @given(st.floats(0, 1), st.floats(0, 1))
 def test_pictures_are_moved_by_whole_pixels_and_zeros_come_in(down, across):
     x = pictures()
-    moved = np.asarray(moved_and_cut(jnp.asarray(x), jnp.asarray([[down, across, FAR, FAR]])))
+    result = np.asarray(moved_and_cut(jnp.asarray(x), jnp.asarray([[down, across, FAR, FAR]])))
     reach = SIDE // 8
     moves = 2 * reach + 1
     shift = [min(int(np.float32(share) * np.float32(moves)), moves - 1) - reach for share in (down, across)]
-    np.testing.assert_array_equal(moved[0], ndimage.shift(x[0], (*shift, 0), order=0))
+    np.testing.assert_array_equal(result[0], ndimage.shift(x[0], (*shift, 0), order=0))
 
 
 def test_the_middle_moves_nothing_and_a_quarter_of_the_picture_is_cut_out():

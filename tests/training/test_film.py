@@ -32,8 +32,8 @@ def shown(pictures, kinds):
     noise = np.random.default_rng(1).normal(size=pictures.shape[:3]).astype(np.float32)
     film = jax.jit(on_film, static_argnames="ab_range")
     rgb, c = jnp.asarray(pictures), from_bytes(jnp.asarray(pictures))[1]
-    (plain, colors), (grainy, same) = (film(rgb, c, kinds, x, ab_range=AB_RANGE) for x in (0 * noise, noise))
-    np.testing.assert_array_equal(colors, same)
+    (plain, colors), (grainy, grainy_colors) = (film(rgb, c, kinds, x, ab_range=AB_RANGE) for x in (0 * noise, noise))
+    np.testing.assert_array_equal(colors, grainy_colors)
     return np.asarray(plain), np.asarray(grainy), np.asarray(colors)
 
 
@@ -57,8 +57,8 @@ def test_grain_is_as_strong_as_asked_and_coarser_than_pixels(pictures, kinds, sh
     for before, after, (*_, strength) in zip(plain, grainy, kinds, strict=True):
         grain = np.asarray(after - before)[(before > 0.2) & (before < 0.8)]  # away from where it is cut off
         assert grain.std() == pytest.approx(GRAIN[0] + (GRAIN[1] - GRAIN[0]) * strength, rel=0.1)
-        whole = np.asarray(after - before)
-        assert np.corrcoef(whole[:, 1:].ravel(), whole[:, :-1].ravel())[0, 1] > 0.4
+        difference = np.asarray(after - before)
+        assert np.corrcoef(difference[:, 1:].ravel(), difference[:, :-1].ravel())[0, 1] > 0.4
 
 
 def test_colors_keep_their_hue_and_are_possible_at_that_luminance(pictures, shown):
@@ -77,14 +77,14 @@ def test_a_share_of_a_batch_is_on_film_and_its_palettes_are_those_of_its_colors(
     batch = lab_batch(jnp.asarray(pictures), spec, AB_RANGE)
     kind = np.concatenate([[[0.2], [0.3]], kinds], axis=1, dtype=np.float32)
     partly = jax.jit(partly_on_film, static_argnames=("share", "spec", "ab_range"))
-    changed = partly(batch, kind, jax.random.split(jax.random.key(0), 2), share=0.25, spec=spec, ab_range=AB_RANGE)
-    assert set(changed) == set(batch)
-    np.testing.assert_array_equal(changed["rgb"], pictures)
+    result = partly(batch, kind, jax.random.split(jax.random.key(0), 2), share=0.25, spec=spec, ab_range=AB_RANGE)
+    assert set(result) == set(batch)
+    np.testing.assert_array_equal(result["rgb"], pictures)
     for name in ("l", "c", "h"):
-        assert not np.array_equal(changed[name][0], batch[name][0])
-        np.testing.assert_array_equal(changed[name][1], batch[name][1])
-    np.testing.assert_allclose(changed["h"], histogram(changed["c"], spec), atol=1e-6)
-    grain = 100 * changed["l"][0, ..., 0] + 50 - expected_lightness(pictures[0], kinds[0])
+        assert not np.array_equal(result[name][0], batch[name][0])
+        np.testing.assert_array_equal(result[name][1], batch[name][1])
+    np.testing.assert_allclose(result["h"], histogram(result["c"], spec), atol=1e-6)
+    grain = 100 * result["l"][0, ..., 0] + 50 - expected_lightness(pictures[0], kinds[0])
     assert 0 < np.abs(grain).mean() < 5
 
 

@@ -45,22 +45,20 @@ def uninterrupted(on_a_terminal) -> Path:
 
 def test_a_person_sees_what_is_done_and_whole_messages_above_the_bar(on_a_terminal):
     workdir, terminal = on_a_terminal
-    seen, written = terminal.lines(), terminal.written.decode()
-    bars = [line for line in seen if "training:" in line]
-    assert len(bars) == 1 and bars[0] == seen[-1] and "training: 100%" in bars[0] and "12/12" in bars[0]
-    assert "compiling the training step, which takes minutes on a CPU the first time" in written
-    head = next(line.split("  ") for line in seen if line.startswith("step 12 "))
+    screen, output = terminal.lines(), terminal.written.decode()
+    bars = [line for line in screen if "training:" in line]
+    assert len(bars) == 1 and bars[0] == screen[-1] and "training: 100%" in bars[0] and "12/12" in bars[0]
+    assert "compiling the training step, which takes minutes on a CPU the first time" in output
+    head = next(line.split("  ") for line in screen if line.startswith("step 12 "))
     assert [word.strip() for word in head if word] == [
         "step 12", "ours", "best, 6", "gray", "mean color", "mean palette", "true palette"
     ]  # fmt: skip
-    measured = [row for row in lines(workdir) if "val/psnr" in row]
-    numbers = next(line for line in reversed(seen) if line.startswith("PSNR")).split()[-6:]
-    assert numbers[:3] == [
-        f"{row:.2f}" for row in (measured[1]["val/psnr"], measured[0]["val/psnr"], measured[1]["val/psnr_gray"])
-    ]
+    rows = [row for row in lines(workdir) if "val/psnr" in row]
+    numbers = next(line for line in reversed(screen) if line.startswith("PSNR")).split()[-6:]
+    assert numbers[:3] == [f"{row:.2f}" for row in (rows[1]["val/psnr"], rows[0]["val/psnr"], rows[1]["val/psnr_gray"])]
     log = (workdir / "log.txt").read_text()
     assert re.search(r"^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3} process 0: step compiled in ", log, re.MULTILINE)
-    assert all(line in log for line in seen if "%|" not in line)
+    assert all(line in log for line in screen if "%|" not in line)
 
 
 def test_a_run_leaves_metrics_checkpoints_and_its_config(uninterrupted):
@@ -70,9 +68,9 @@ def test_a_run_leaves_metrics_checkpoints_and_its_config(uninterrupted):
     for row in rows:
         assert all(np.isfinite(value) for value in row.values())
     assert {*TIMES, "grad_norm/g", "logit/real"} <= set(rows[0])
-    measured = [row for row in rows if "val/psnr" in row]
-    assert [row["step"] for row in measured] == [6, 12]
-    assert {"val/psnr_truth_palette", "val/psnr_gray", "val/psnr_mean_ab", "val/colorfulness"} <= set(measured[0])
+    validations = [row for row in rows if "val/psnr" in row]
+    assert [row["step"] for row in validations] == [6, 12]
+    assert {"val/psnr_truth_palette", "val/psnr_gray", "val/psnr_mean_ab", "val/colorfulness"} <= set(validations[0])
     weights = load_ema(uninterrupted)
     assert weights.step == 12
     assert weights.config["net"]["width"] == 1 / 16
@@ -97,14 +95,14 @@ def test_tensorboard_reads_the_same_numbers_the_sheets_and_the_palettes(uninterr
 
     board = EventAccumulator(str(uninterrupted / "tensorboard")).Reload()
     for name in ("loss/g", "val/psnr"):
-        ours = [(row["step"], row[name]) for row in lines(uninterrupted) if name in row]
-        theirs = [(event.step, event.value) for event in board.Scalars(name)]
-        assert [step for step, _ in theirs] == [step for step, _ in ours]
-        np.testing.assert_allclose([value for _, value in theirs], [value for _, value in ours], rtol=1e-6)
+        values = [(row["step"], row[name]) for row in lines(uninterrupted) if name in row]
+        events = [(event.step, event.value) for event in board.Scalars(name)]
+        assert [step for step, _ in events] == [step for step, _ in values]
+        np.testing.assert_allclose([value for _, value in events], [value for _, value in values], rtol=1e-6)
     (sheet,), (palettes,) = board.Images("sheet"), board.Images("palettes")
-    drawn = np.asarray(Image.open(uninterrupted / "sheets" / "step_00000012.png").convert("RGB"))
-    shown = np.asarray(Image.open(io.BytesIO(sheet.encoded_image_string)).convert("RGB"))
-    assert sheet.step == 12 and np.array_equal(shown, drawn)
+    sheet_of_file = np.asarray(Image.open(uninterrupted / "sheets" / "step_00000012.png").convert("RGB"))
+    sheet_of_board = np.asarray(Image.open(io.BytesIO(sheet.encoded_image_string)).convert("RGB"))
+    assert sheet.step == 12 and np.array_equal(sheet_of_board, sheet_of_file)
     assert (palettes.width, palettes.height) == (12 * (128 + 8), 2 * (128 + 8 + 20 + 8))
 
 
@@ -208,17 +206,17 @@ def test_a_disk_without_room_for_the_checkpoints_is_named_before_anything_is_com
 
 
 def test_an_error_while_a_run_is_prepared_closes_what_was_open(tmp_path, capsys, monkeypatch):
-    opened, closed = [], []
+    opens, closes = [], []
 
     class Noted(Checkpoints):
         def __init__(self, *args, **options):
             super().__init__(*args, **options)
-            opened.append(self)
+            opens.append(self)
 
         def close(self):
-            closed.append(self)
+            closes.append(self)
             super().close()
 
     monkeypatch.setattr(prepare, "Checkpoints", Noted)
     assert "is not measured" in refusal(capsys, *arguments(tmp_path, "--config.best=val/beauty"))
-    assert len(opened) == 1 and closed == opened
+    assert len(opens) == 1 and closes == opens

@@ -32,10 +32,10 @@ def test_palettes_of_cells_are_compared_with_those_of_their_part():
 def test_tones_change_within_their_bounds_and_keep_their_order():
     l = jnp.linspace(-0.5, 0.5, 101).reshape(1, 101, 1, 1)
     tones = jax.random.uniform(jax.random.key(0), (50, 3))
-    changed = np.asarray(jittered(jnp.repeat(l, 50, axis=0), tones, 1.0))[..., 0, 0]
-    assert changed.min() >= -0.5 and changed.max() <= 0.5
-    assert (np.diff(changed, axis=1) >= 0).all()
-    assert np.ptp(changed[:, 50]) > 0.1, "the middle gray of some is dark, of others light"
+    result = np.asarray(jittered(jnp.repeat(l, 50, axis=0), tones, 1.0))[..., 0, 0]
+    assert result.min() >= -0.5 and result.max() <= 0.5
+    assert (np.diff(result, axis=1) >= 0).all()
+    assert np.ptp(result[:, 50]) > 0.1, "the middle gray of some is dark, of others light"
     middle = jnp.full((1, 3), 0.5).at[0, 1].set(0.625)
     np.testing.assert_allclose(jittered(l, middle, 1.0), l, atol=2e-3)
     np.testing.assert_allclose(jittered(l, tones[:1], 0.0), l, atol=2e-3)

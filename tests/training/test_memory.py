@@ -49,14 +49,14 @@ except Exception as error:
 
 def test_a_step_that_does_not_fit_is_told_with_its_figures_before_it_runs_and_when_it_does():
     command, one_device = [sys.executable, "-c", LIMITED], {**os.environ, "XLA_FLAGS": ""}
-    done = subprocess.run(command, cwd=ROOT, env=one_device, capture_output=True, text=True, check=False)
-    fits, before, when = done.stdout.splitlines()
+    process = subprocess.run(command, cwd=ROOT, env=one_device, capture_output=True, text=True, check=False)
+    fits, before, when = process.stdout.splitlines()
     # How much memory there is changes from one question to the next.
     words, words_when = (re.sub(r"[\d.]+", "", text) for text in (before, when))
     assert fits == "fits" and words_when == words.replace("before:", "True")
-    need, there, batch = re.search(r"needs (\S+) GB .* there are (\S+) GB: .*batch_size=(\d+), or", before).groups()
-    assert 4.0 <= float(need) <= 9.0 and 1.7 <= float(there) <= 2.0
-    assert int(batch) == pytest.approx(64 * float(there) / float(need), abs=2)
+    need, memory, batch = re.search(r"needs (\S+) GB .* there are (\S+) GB: .*batch_size=(\d+), or", before).groups()
+    assert 4.0 <= float(need) <= 9.0 and 1.7 <= float(memory) <= 2.0
+    assert int(batch) == pytest.approx(64 * float(memory) / float(need), abs=2)
 
 
 def shown(need: Need, config) -> float:
@@ -69,13 +69,13 @@ def shown(need: Need, config) -> float:
 
 
 @given(st.floats(0, 2e9), st.floats(1e6, 1e11), st.floats(1e6, 1e11))
-def test_each_setting_that_is_proposed_fits(fixed, working, there):
+def test_each_setting_that_is_proposed_fits(fixed, working, memory):
     need = Need(fixed, working)
-    for setting in fitting(default_config(), 1, need, there):
+    for setting in fitting(default_config(), 1, need, memory):
         config = default_config()
         for name, value in re.findall(r"--config\.(\S+)=(\S+)", setting):
             config.update_from_flattened_dict({name: float(value) if "width" in name else int(value)})
-        assert shown(need, config) <= there * (1 + 1e-6)
+        assert shown(need, config) <= memory * (1 + 1e-6)
 
 
 def test_nothing_is_proposed_that_would_not_fit():
@@ -92,7 +92,7 @@ def test_nothing_is_proposed_that_would_not_fit():
     st.integers(1, 16), st.integers(1, 300), st.integers(1, 3000), st.floats(0, 1e9), st.floats(1e3, 1e8),
     st.floats(1e6, 1e11),
 )  # fmt: skip
-def test_the_largest_batch_is_found_by_few_compilations(least, first, most, fixed, each, there):
+def test_the_largest_batch_is_found_by_few_compilations(least, first, most, fixed, each, memory):
     compiled = {}
 
     def need_at(batch: int) -> float:
@@ -101,14 +101,14 @@ def test_the_largest_batch_is_found_by_few_compilations(least, first, most, fixe
         return compiled[batch]
 
     most = max(most, least)
-    if fixed + each * least > there:
+    if fixed + each * least > memory:
         with pytest.raises(UserError, match=f"a batch of {least} needs"):
-            largest_batch(need_at, there, least, first, most)
+            largest_batch(need_at, memory, least, first, most)
         return
-    found = largest_batch(need_at, there, least, first, most)
-    assert found in compiled and len(compiled) <= COMPILATIONS and compiled[found] <= there
-    exact = min(int((there - fixed) / each) // least * least, most // least * least)
-    assert exact - least <= found <= most
+    result = largest_batch(need_at, memory, least, first, most)
+    assert result in compiled and len(compiled) <= COMPILATIONS and compiled[result] <= memory
+    exact = min(int((memory - fixed) / each) // least * least, most // least * least)
+    assert exact - least <= result <= most
 
 
 FITTED = [*NETWORK, "data.val=", "data.workers=0", "eval_every=0 steps"]
@@ -119,7 +119,7 @@ class Prepared(Exception):
 
 
 def test_fit_takes_the_largest_batch_for_which_there_is_memory_and_keeps_it(tmp_path, monkeypatch, one_device):
-    def limited(need_at, there, *rest):
+    def limited(need_at, room, *rest):
         need_at = functools.cache(need_at)
         limit = 1.001 * need_at(4)  # what four pictures need is not known before steps are compiled
         monkeypatch.setattr(memory, "room", lambda mesh, free=False: limit)

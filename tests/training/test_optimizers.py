@@ -14,16 +14,16 @@ def test_the_updates_are_adams(b1):
     config = default_config()
     optim = config.optim
     optim.b1 = b1
-    ours, _ = make_optimizers(config, Phases(8, 2))
-    theirs = optax.adam(schedule(optim.g_lr, 2, 8), b1=b1, b2=optim.b2)
+    optimizer, _ = make_optimizers(config, Phases(8, 2))
+    reference = optax.adam(schedule(optim.g_lr, 2, 8), b1=b1, b2=optim.b2)
     rng = np.random.default_rng(0)
     params = {"kernel": rng.normal(size=(3, 4)).astype(np.float32), "bias": np.zeros(4, np.float32)}
-    mine, other = ours.init(params), theirs.init(params)
+    state, reference_state = optimizer.init(params), reference.init(params)
     for _ in range(5):
         gradients = jax.tree.map(lambda p: rng.normal(size=p.shape).astype(np.float32), params)
-        found, mine = ours.update(gradients, mine, params)
-        wanted, other = theirs.update(gradients, other, params)
-        jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5), found, wanted)
+        updates, state = optimizer.update(gradients, state, params)
+        expected, reference_state = reference.update(gradients, reference_state, params)
+        jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5), updates, expected)
 
 
 def test_a_first_moment_that_is_the_gradient_is_not_kept():
@@ -77,11 +77,11 @@ def test_frozen_blocks_are_left_as_they_are_and_have_no_state(frozen):
 
 def test_a_pretrained_encoder_waits_for_its_turn():
     _, optimizer, params = pretrained(11, 2)
-    state, changed = optimizer.init(params), []
+    state, steps = optimizer.init(params), []
     for _ in range(4):
         updates, state = optimizer.update(jax.tree.map(np.ones_like, params), state, params)
-        changed.append(bool(updates["palette_generator"]["encoder"]["head"]["kernel"].any()))
-    assert changed == [False, False, True, True]
+        steps.append(bool(updates["palette_generator"]["encoder"]["head"]["kernel"].any()))
+    assert steps == [False, False, True, True]
 
 
 def test_a_large_gradient_is_clipped():

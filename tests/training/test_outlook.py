@@ -24,10 +24,10 @@ def test_a_long_run_is_told_in_words_and_a_cpu_gets_a_proposal_that_works():
 def test_the_steps_after_the_first_are_timed_and_said_once(monkeypatch):
     now = 0.0
     monkeypatch.setattr(module.time, "monotonic", lambda: now)
-    watch, said = Outlook(10, 1000, "gpu"), []
-    for done, now in [(10, 0.0), (11, 200.0), (12, 202.0), (11 + STEPS, 206.0), (20, 220.0)]:  # noqa: B007
-        said.append(watch.after(done))
-    assert said == [None, None, None, outlook(2.0, 1000 - 11 - STEPS, "gpu"), None]
+    timer, sentences = Outlook(10, 1000, "gpu"), []
+    for step, now in [(10, 0.0), (11, 200.0), (12, 202.0), (11 + STEPS, 206.0), (20, 220.0)]:  # noqa: B007
+        sentences.append(timer.after(step))
+    assert sentences == [None, None, None, outlook(2.0, 1000 - 11 - STEPS, "gpu"), None]
 
 
 MEASURED = {

@@ -55,13 +55,13 @@ def test_frozen_blocks_stay_as_published_and_the_result_colorizes(tmp_path, samp
     weights = load_ema(tmp_path)
     encoder = weights.variables["params"]["palette_generator"]["encoder"]
     # The average of what does not change is off by rounding.
-    changed = {
+    changes = {
         name
         for name, part in encoder.items()
-        for ours, theirs in zip(jax.tree.leaves(part), jax.tree.leaves(published[name]), strict=True)
-        if not np.allclose(ours, theirs, rtol=1e-6, atol=1e-7)
+        for leaf, expected in zip(jax.tree.leaves(part), jax.tree.leaves(published[name]), strict=True)
+        if not np.allclose(leaf, expected, rtol=1e-6, atol=1e-7)
     }
-    assert changed == {"head", *(f"block_{i}" for i in range(11, 16))}
+    assert changes == {"head", *(f"block_{i}" for i in range(11, 16))}
 
     rgb = read_rgb(samples / "dog.jpg")
     result = Colorizer(weights)(rgb)

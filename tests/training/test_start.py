@@ -45,46 +45,46 @@ def leaves(tree) -> dict[str, np.ndarray]:
 
 
 def assert_same(tree, other) -> None:
-    ours, theirs = leaves(tree), leaves(other)
-    assert ours.keys() == theirs.keys()
-    for name, value in ours.items():
-        np.testing.assert_allclose(value, theirs[name], rtol=1e-6, atol=1e-7, err_msg=name)
+    leaves_of_tree, expected = leaves(tree), leaves(other)
+    assert leaves_of_tree.keys() == expected.keys()
+    for name, value in leaves_of_tree.items():
+        np.testing.assert_allclose(value, expected[name], rtol=1e-6, atol=1e-7, err_msg=name)
 
 
 def test_a_run_goes_on_from_another_with_its_discriminator(first, tmp_path, capsys):
     second = tmp_path / "second"
-    begun = ["--from", str(first), "--config.seed=5"]
-    assert train(second, *begun) == 0
-    model, ours = load_ema(first), load_ema(second, 1)
-    assert_same(ours.variables["params"], model.variables["params"])
-    own, theirs = (load_discriminator(weights.path) for weights in (ours, model))
-    assert_same(own["params"], theirs["params"])
+    options = ["--from", str(first), "--config.seed=5"]
+    assert train(second, *options) == 0
+    model, ema = load_ema(first), load_ema(second, 1)
+    assert_same(ema.variables["params"], model.variables["params"])
+    discriminator, expected = (load_discriminator(weights.path) for weights in (ema, model))
+    assert_same(discriminator["params"], expected["params"])
     record = json.loads((second / "start.json").read_text())
     assert (record["source"], record["step"], record["discriminator"]) == (model.source, model.step, True)
-    assert record["config"] == model.config and from_dict(ours.config).start == str(first)
+    assert record["config"] == model.config and from_dict(ema.config).start == str(first)
     assert f"starts from {model.source}, with its own discriminator" in capsys.readouterr().err
 
     # The same command goes on from its own checkpoints, also where the model is not there any more.
     shutil.rmtree(second / "checkpoints" / "2")
     (second / "start.json").unlink()
     hidden = first.rename(first.with_name("hidden"))
-    assert train(second, *begun) == 0
+    assert train(second, *options) == 0
     hidden.rename(first)
-    told = capsys.readouterr().err
-    assert "resumed at step 1" in told and "starts from" not in told
+    output = capsys.readouterr().err
+    assert "resumed at step 1" in output and "starts from" not in output
     assert not (second / "start.json").exists()
-    sentence = refusal(capsys, second, "--from", "bundled", *begun[2:])
+    sentence = refusal(capsys, second, "--from", "bundled", *options[2:])
     assert 'start ("' in sentence and sentence.endswith(f"with another --workdir and --from {second}.")
 
 
 def test_networks_follow_the_model_and_all_else_the_config(first, tmp_path):
     fields = [f"start={first}", "loss.l1=3", "optim.b1=0.5", "resolution=128"]
     config = follow(read_config("demo", fields), fields, tmp_path)
-    ours, model = flatten(config), flatten(from_dict(load_ema(first).config))
+    run_fields, model = flatten(config), flatten(from_dict(load_ema(first).config))
     demo = flatten(load_config("demo"))
-    assert ours["net.width"] == ours["discriminator.width"] == model["net.width"] != demo["net.width"]
-    assert (ours["loss.l1"], ours["optim.b1"], ours["resolution"]) == (3.0, 0.5, 128)
-    assert ours["optim.g_lr"] == demo["optim.g_lr"] and ours["ema"] == demo["ema"]
+    assert run_fields["net.width"] == run_fields["discriminator.width"] == model["net.width"] != demo["net.width"]
+    assert (run_fields["loss.l1"], run_fields["optim.b1"], run_fields["resolution"]) == (3.0, 0.5, 128)
+    assert run_fields["optim.g_lr"] == demo["optim.g_lr"] and run_fields["ema"] == demo["ema"]
     assert set(load_start(config).discriminator) == {"params", "spectral"}
     assert follow(read_config("demo"), [], tmp_path) == load_config("demo")
 

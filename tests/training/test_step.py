@@ -210,8 +210,8 @@ def as_vector(tree: Any) -> np.ndarray:
 
 def test_accumulation_equals_the_large_batch(descent):
     for one_player, other in zip(descent[1].gradients, descent[2].gradients, strict=True):
-        whole, parts = as_vector(one_player), as_vector(other)
-        assert np.linalg.norm(whole - parts) < 1e-3 * np.linalg.norm(whole)
+        expected, parts = as_vector(one_player), as_vector(other)
+        assert np.linalg.norm(expected - parts) < 1e-3 * np.linalg.norm(expected)
     for name, value in descent[1].metrics.items():
         np.testing.assert_allclose(descent[2].metrics[name], value, rtol=1e-3, atol=1e-5, err_msg=name)
 
@@ -247,8 +247,8 @@ def test_the_joint_pass_gives_each_player_its_own_gradient(descent, rgb):
         return g_grads, jax.grad(loss_d)(d_params)
 
     expected = textbook(state.generator["params"], state.discriminator["params"], rgb)
-    for ours, theirs in zip(descent[1].gradients, expected, strict=True):
-        joint, apart = as_vector(ours), as_vector(theirs)
+    for gradient, expected_gradient in zip(descent[1].gradients, expected, strict=True):
+        joint, apart = as_vector(gradient), as_vector(expected_gradient)
         assert np.linalg.norm(joint - apart) < 1e-3 * np.linalg.norm(apart)
         assert np.linalg.norm(apart) > 1e-3
 
@@ -272,8 +272,8 @@ def test_spectral_vectors_turn_toward_the_largest_singular_value(one, trajectory
         kernel = np.asarray(state.generator["params"]["assignment_generator"]["stem"]["kernel"])
         u = np.asarray(state.generator["spectral"]["assignment_generator"]["stem"]["u"])[0]
         matrix = kernel.reshape(-1, kernel.shape[-1])
-        seen = np.linalg.norm(matrix @ (u / np.linalg.norm(u)))
-        return float(seen / np.linalg.svd(matrix, compute_uv=False)[0])
+        sigma = np.linalg.norm(matrix @ (u / np.linalg.norm(u)))
+        return float(sigma / np.linalg.svd(matrix, compute_uv=False)[0])
 
     assert share(one.state) < 0.9
     assert share(trajectory.last) > 0.97

@@ -67,20 +67,20 @@ def test_two_processes_train_as_one(alone, pair):
     for i, rows in enumerate(("rows 0 to 3", "rows 4 to 7")):
         assert f"process {i} of 2: 1 device(s) of 2" in pair[1][i]
         assert f"process {i} has {rows} of each batch" in pair[1][i]
-    ours, expected = [[row for row in lines(run[0]) if "loss/g" in row][:4] for run in (pair, alone)]
-    for row, other in zip(ours, expected, strict=True):
-        for name in set(other) - set(TIMES):
-            np.testing.assert_allclose(row[name], other[name], rtol=2e-2, atol=2e-3, err_msg=name)
-    np.testing.assert_allclose(ours[0]["loss/g"], expected[0]["loss/g"], rtol=1e-5)
-    measured, other = [next(row for row in lines(run[0]) if "val/psnr" in row) for run in (pair, alone)]
+    pair_rows, expected = [[row for row in lines(run[0]) if "loss/g" in row][:4] for run in (pair, alone)]
+    for row, expected_validation in zip(pair_rows, expected, strict=True):
+        for name in set(expected_validation) - set(TIMES):
+            np.testing.assert_allclose(row[name], expected_validation[name], rtol=2e-2, atol=2e-3, err_msg=name)
+    np.testing.assert_allclose(pair_rows[0]["loss/g"], expected[0]["loss/g"], rtol=1e-5)
+    validation, expected_validation = [next(row for row in lines(run[0]) if "val/psnr" in row) for run in (pair, alone)]
     for name in ("val/psnr_gray", "val/psnr_mean_ab", "val/ab_error_gray", "val/colorfulness_truth"):
-        np.testing.assert_allclose(measured[name], other[name], rtol=1e-5, err_msg=name)
+        np.testing.assert_allclose(validation[name], expected_validation[name], rtol=1e-5, err_msg=name)
 
 
 def test_sigterm_for_one_of_two_processes_ends_both_at_the_same_step(pair):
-    workdir, written = pair
+    workdir, outputs = pair
     step = load_ema(workdir).step
-    assert step >= 6 and all(f"saved step {step}" in errors for errors in written)
+    assert step >= 6 and all(f"saved step {step}" in errors for errors in outputs)
 
 
 def test_one_process_goes_on_from_two_and_ctrl_c_ends_it_with_a_saved_step(pair, tmp_path):
@@ -98,13 +98,13 @@ def test_one_process_goes_on_from_two_and_ctrl_c_ends_it_with_a_saved_step(pair,
 def test_two_go_on_from_one_and_a_folder_that_vanishes_for_one_ends_both_at_the_same_step(alone, tmp_path):
     workdir, step = going_on(alone[0], tmp_path / "run")
     photos = [copied_photos(tmp_path / f"photos-{i}") for i in range(2)]
-    processes = start_two(workdir, *LONG, own=[data(copy) for copy in photos])
+    processes = start_two(workdir, *LONG, own_arguments=[data(copy) for copy in photos])
     wait_for_step(workdir, step + 1, processes[0])
     photos[1].rename(tmp_path / "unmounted")
-    written = finish(processes, ExitCode.STOPPED)
-    assert "photos-1" in written[1] and "is gone" in written[1]
+    outputs = finish(processes, ExitCode.STOPPED)
+    assert "photos-1" in outputs[1] and "is gone" in outputs[1]
     saved = f"saved step {load_ema(workdir).step}"
-    assert all(f"resumed at step {step} of" in errors and saved in errors for errors in written)
+    assert all(f"resumed at step {step} of" in errors and saved in errors for errors in outputs)
 
 
 def test_a_process_that_cannot_even_begin_ends_the_others_too(tmp_path):
@@ -115,6 +115,6 @@ def test_a_process_that_cannot_even_begin_ends_the_others_too(tmp_path):
         stat = path.stat()
         path.write_bytes(bytes(stat.st_size))
         os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
-    written = finish(start_two(tmp_path / "run", *LONG, own=[data(copy, workers=0) for copy in photos]), 2)
-    assert "another process of this run has no pictures any more" in written[0]
-    assert "cannot be read any more" in written[1]
+    outputs = finish(start_two(tmp_path / "run", *LONG, own_arguments=[data(copy, workers=0) for copy in photos]), 2)
+    assert "another process of this run has no pictures any more" in outputs[0]
+    assert "cannot be read any more" in outputs[1]

@@ -54,8 +54,8 @@ def test_an_address_that_cannot_be_used_is_refused(address):
 
 def test_a_missing_package_is_named():
     code = f"import sys; sys.modules['gcsfs'] = None\nfrom palgan_jax.util.buckets import Bucket\nBucket({ADDRESS!r})"
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
-    assert f"UserError: {ADDRESS} cannot be opened without gcsfs: pip install" in done.stderr
+    process = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert f"UserError: {ADDRESS} cannot be opened without gcsfs: pip install" in process.stderr
 
 
 def test_files_come_back_at_the_next_start_and_logs_are_added_to(server):

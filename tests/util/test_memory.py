@@ -12,10 +12,10 @@ from tests.support.places import ROOT
 
 
 def test_a_process_may_take_what_the_machine_has_at_most():
-    there = memory_of_process()
+    memory = memory_of_process()
     with open("/proc/meminfo") as file:  # noqa: PTH123
         total = int(file.readline().split()[1]) * 1024
-    assert 0 < there <= total
+    assert 0 < memory <= total
 
 
 UNDER_A_LIMIT = """
@@ -32,8 +32,10 @@ except MemoryError:
 
 
 def test_a_limit_of_the_shell_counts():
-    done = subprocess.run([sys.executable, "-c", UNDER_A_LIMIT], cwd=ROOT, capture_output=True, text=True, check=False)
-    assert done.stdout == "the limit lies between\n", done.stderr
+    process = subprocess.run(
+        [sys.executable, "-c", UNDER_A_LIMIT], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert process.stdout == "the limit lies between\n", process.stderr
     assert resource.getrlimit(resource.RLIMIT_AS)[0] == resource.RLIM_INFINITY
 
 

@@ -25,18 +25,18 @@ def test_commands_on_a_pc_with_libtpu_are_quiet(monkeypatch):
     monkeypatch.delenv("JAX_PLATFORMS", raising=False)
     if platforms.may_have_accelerator():
         pytest.skip("needs a machine without accelerators")
-    done = subprocess.run(
+    process = subprocess.run(
         [sys.executable, "-c", PROGRAM], cwd=ROOT, env=environment, capture_output=True, text=True, check=False
     )
-    assert (done.returncode, done.stderr) == (0, "")
+    assert (process.returncode, process.stderr) == (0, "")
 
 
 @pytest.fixture
 def machine(monkeypatch):
     """Sets what a machine has, in an environment that names no platform."""
-    for known in ("JAX_PLATFORMS", *platforms._NAMES_A_TPU):
-        monkeypatch.setenv(known, "")  # so that it is as before afterwards
-        monkeypatch.delenv(known)
+    for variable in ("JAX_PLATFORMS", *platforms._NAMES_A_TPU):
+        monkeypatch.setenv(variable, "")  # so that it is as before afterwards
+        monkeypatch.delenv(variable)
 
     def has(libtpu, attached=False, plugins=()):
         monkeypatch.setattr(platforms, "find_spec", lambda _: libtpu)

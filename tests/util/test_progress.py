@@ -26,30 +26,32 @@ print("jax" in sys.modules)
 
 def run(code: str, terminal: bool) -> tuple[str, str]:
     """Returns standard output and what a process wrote to standard error, which is a terminal or a pipe."""
-    ours, theirs = pty.openpty() if terminal else os.pipe()
+    reader, terminal_end = pty.openpty() if terminal else os.pipe()
     if terminal:
-        termios.tcsetwinsize(ours, (24, 80))
-    process = subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, stdout=subprocess.PIPE, stderr=theirs, text=True)
-    os.close(theirs)
+        termios.tcsetwinsize(reader, (24, 80))
+    process = subprocess.Popen(
+        [sys.executable, "-c", code], cwd=ROOT, stdout=subprocess.PIPE, stderr=terminal_end, text=True
+    )
+    os.close(terminal_end)
     output, _ = process.communicate(timeout=600)
-    written = b""
+    content = b""
     try:
-        while piece := os.read(ours, 65536):
-            written += piece
+        while piece := os.read(reader, 65536):
+            content += piece
     except OSError:  # the end of a terminal
         pass
-    os.close(ours)
-    return output, written.decode()
+    os.close(reader)
+    return output, content.decode()
 
 
 @pytest.mark.parametrize("terminal", [True, False])
 def test_a_bar_on_a_terminal_and_a_line_elsewhere(terminal):
-    output, written = run(COUNT_TO_THREE.format(shown=True, then=""), terminal)
+    output, screen = run(COUNT_TO_THREE.format(shown=True, then=""), terminal)
     assert output.strip() == "False", "a bar needs no JAX, which would take the chip"
-    assert "counting" in written and "3/3" in written and "black" in written
-    assert ("sheep/s, 0:00 left" in written) != terminal
-    assert ("\r" in written.replace("\r\n", "")) == terminal
-    assert written.endswith("\n"), "the next line begins on its own"
+    assert "counting" in screen and "3/3" in screen and "black" in screen
+    assert ("sheep/s, 0:00 left" in screen) != terminal
+    assert ("\r" in screen.replace("\r\n", "")) == terminal
+    assert screen.endswith("\n"), "the next line begins on its own"
 
 
 @pytest.mark.parametrize("terminal", [True, False])
@@ -58,8 +60,8 @@ def test_nothing_is_shown_by_the_other_processes(terminal):
 
 
 def test_the_line_of_a_bar_ends_where_the_work_fails():
-    _, written = run(COUNT_TO_THREE.format(shown=True, then="sys.exit('broken')"), terminal=True)
-    assert "1/3" in written and written.splitlines()[-1] == "broken"
+    _, screen = run(COUNT_TO_THREE.format(shown=True, then="sys.exit('broken')"), terminal=True)
+    assert "1/3" in screen and screen.splitlines()[-1] == "broken"
 
 
 def test_bytes_are_counted_in_words(caplog, monkeypatch):

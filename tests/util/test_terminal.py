@@ -76,21 +76,21 @@ def test_a_terminal_shows_everything_where_asked_to(tmp_path):
 
 @pytest.mark.parametrize("end", ["", "abort"])
 def test_a_pipe_gets_all_but_messages_of_libraries_with_time_and_process_also_the_last_words(tmp_path, end):
-    done = subprocess.run(words(tmp_path, 3, end), cwd=ROOT, capture_output=True, text=True, check=False)
+    process = subprocess.run(words(tmp_path, 3, end), cwd=ROOT, capture_output=True, text=True, check=False)
     log = (tmp_path / "log-3.txt").read_text()
     for text in (*OTHERS, "training 3/3"):
-        assert (text in done.stderr) == (text in RAW or text not in OTHERS) and log.count(text) == 1
-    assert re.search(STAMPED, done.stderr, re.MULTILINE) and re.search(STAMPED, log, re.MULTILINE)
+        assert (text in process.stderr) == (text in RAW or text not in OTHERS) and log.count(text) == 1
+    assert re.search(STAMPED, process.stderr, re.MULTILINE) and re.search(STAMPED, log, re.MULTILINE)
     if end:
-        assert done.returncode < 0 and "F1125 last words" in done.stderr and "F1125 last words" in log
+        assert process.returncode < 0 and "F1125 last words" in process.stderr and "F1125 last words" in log
     else:
-        assert done.stderr.endswith("afterwards\non the terminal again\n")
+        assert process.stderr.endswith("afterwards\non the terminal again\n")
 
 
 def test_a_file_that_cannot_be_written_is_named(tmp_path):
     (tmp_path / "log.txt").mkdir()
-    done = subprocess.run(words(tmp_path, 0), cwd=ROOT, capture_output=True, text=True, check=False)
-    assert done.returncode == 2 and "log.txt cannot be written (Is a directory)" in done.stderr
+    process = subprocess.run(words(tmp_path, 0), cwd=ROOT, capture_output=True, text=True, check=False)
+    assert process.returncode == 2 and "log.txt cannot be written (Is a directory)" in process.stderr
 
 
 def test_messages_after_the_stream_was_closed_are_no_fault(monkeypatch):
@@ -121,15 +121,15 @@ for hook in hooks:
     hook(SimpleNamespace(exc_type=OSError, exc_value=error, exc_traceback=None, err_msg=None, object=None, thread=None))
 """
     words = [sys.executable, "-c", program, str(tmp_path)]
-    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stderr) == (0, "")
+    process = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (process.returncode, process.stderr) == (0, "")
 
 
 @pytest.mark.parametrize("process", [0, 3])
 def test_a_full_disk_under_the_file_hides_no_sentence(tmp_path, process):
     (tmp_path / ("log-3.txt" if process else "log.txt")).symlink_to("/dev/full")
-    done = subprocess.run(words(tmp_path, process), cwd=ROOT, capture_output=True, text=True, check=False)
-    assert done.returncode == 2 and "palgan: error: this is wrong: mend it.\n" in done.stderr
-    assert "Traceback" not in done.stderr
+    run_of_command = subprocess.run(words(tmp_path, process), cwd=ROOT, capture_output=True, text=True, check=False)
+    assert run_of_command.returncode == 2 and "palgan: error: this is wrong: mend it.\n" in run_of_command.stderr
+    assert "Traceback" not in run_of_command.stderr
     terminal = Terminal(words(tmp_path, process), cwd=ROOT)
     assert terminal.end() == 2 and "palgan: error: this is wrong: mend it." in terminal.lines()

@@ -41,7 +41,7 @@ def client(service) -> TestClient:
 
 
 @pytest.fixture
-def held(client) -> dict:
+def stored_picture(client) -> dict:
     """What is answered for a picture of 48 x 40 pixels."""
     answer = client.post("/api/pictures?name=boat.png", content=encoded(RGB, "PNG"))
     assert answer.status_code == 200, answer.text

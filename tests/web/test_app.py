@@ -41,8 +41,8 @@ def mask_png():
     return encoded(np.dstack([np.full((*MASK.shape, 3), 255, np.uint8), MASK]), "PNG")
 
 
-def wished(client, held, **wish):
-    body = {"picture": held["picture"], "format": "png", "wish": wish}
+def wished(client, stored_picture, **wish):
+    body = {"picture": stored_picture["picture"], "format": "png", "wish": wish}
     return client.post("/api/result", json=body)
 
 
@@ -62,8 +62,8 @@ def photograph(tmp_path):
 
 @pytest.mark.parametrize(("kind", "suffix"), [("png", "png"), ("jpeg", "jpg"), ("webp", "webp"), ("tiff", "tif")])
 def test_a_result_is_the_file_that_the_command_writes(client, photograph, by_command, kind, suffix):
-    held = client.post("/api/pictures?name=boat.png", content=photograph.read_bytes()).json()
-    answer = client.post("/api/result", json={"picture": held["picture"], "format": kind, "wish": {}})
+    picture = client.post("/api/pictures?name=boat.png", content=photograph.read_bytes()).json()
+    answer = client.post("/api/result", json={"picture": picture["picture"], "format": kind, "wish": {}})
     assert answer.status_code == 200
     assert f"boat.{suffix}" in answer.headers["content-disposition"]
     assert answer.content == by_command(photograph, kind=suffix).read_bytes()
@@ -72,12 +72,12 @@ def test_a_result_is_the_file_that_the_command_writes(client, photograph, by_com
 def test_palette_saturation_point_and_region_are_those_of_the_command(
     client, photograph, by_command, palette_file, tmp_path
 ):
-    held = client.post("/api/pictures?name=boat.png", content=photograph.read_bytes()).json()
+    picture = client.post("/api/pictures?name=boat.png", content=photograph.read_bytes()).json()
     first, second = (Palette.from_colors([color]) for color in ("teal", "#c04040"))
     (tmp_path / "mask.png").write_bytes(mask_png())
     answer = wished(
         client,
-        held,
+        picture,
         palette=first.shares.tolist(),
         saturation=1.3,
         points=[{"x": 9, "y": 30, "color": "#3060c0"}],
@@ -88,19 +88,19 @@ def test_palette_saturation_point_and_region_are_those_of_the_command(
     assert answer.content == by_command(photograph, *options).read_bytes()
 
 
-def test_the_predicted_palette_and_samples_are_those_of_the_model(client, held):
+def test_the_predicted_palette_and_samples_are_those_of_the_model(client, stored_picture):
     predicted = colorizer_of(tiny_weights()).predict_palette_of(Image.fromarray(RGB))
-    assert held["palette"] == predicted.shares.tolist()
-    body = {"palette": held["palette"], "number": 3, "seed": 5, "temperature": 1.5}
+    assert stored_picture["palette"] == predicted.shares.tolist()
+    body = {"palette": stored_picture["palette"], "number": 3, "seed": 5, "temperature": 1.5}
     answer = client.post("/api/sample", json=body).json()
     assert answer["palette"] == sample_palette(predicted, 3, 1.5, 5).shares.tolist()
 
 
-def test_previews_show_what_the_result_will_be(client, held):
+def test_previews_show_what_the_result_will_be(client):
     rgb = np.asarray(Image.fromarray(RGB).resize((480, 400), Image.Resampling.BICUBIC))
-    held = client.post("/api/pictures?name=boat.png", content=encoded(rgb, "PNG")).json()
+    answer = client.post("/api/pictures?name=boat.png", content=encoded(rgb, "PNG")).json()
     palette = Palette.from_colors(["teal", "#c04040"])
-    body = {"picture": held["picture"], "side": 640, "wish": {"palette": palette.shares.tolist()}}
+    body = {"picture": answer["picture"], "side": 640, "wish": {"palette": palette.shares.tolist()}}
     preview = Image.open(io.BytesIO(client.post("/api/preview", json=body).content))
     expected = colorizer_of(tiny_weights())(rgb, palette=palette).pixels
     assert preview.size == (480, 400)
@@ -109,9 +109,9 @@ def test_previews_show_what_the_result_will_be(client, held):
 
 def test_previews_scale_points_to_their_size(client):
     rgb = np.full((200, 1000, 3), 128, np.uint8)
-    held = client.post("/api/pictures?name=x.png", content=encoded(rgb, "PNG")).json()
+    picture = client.post("/api/pictures?name=x.png", content=encoded(rgb, "PNG")).json()
     wish = {"points": [{"x": 900, "y": 100, "color": "#c03030"}], "saturation": 0.0}
-    body = {"picture": held["picture"], "side": 640, "wish": wish}
+    body = {"picture": picture["picture"], "side": 640, "wish": wish}
     preview = np.asarray(Image.open(io.BytesIO(client.post("/api/preview", json=body).content)), float)
     at, far = preview[64, 576], preview[64, 20]
     assert at[0] - at[1] > 40 > far[0] - far[1]
@@ -133,11 +133,11 @@ def test_references_and_palette_files_are_read_as_by_the_command(client, tmp_pat
 def test_models_without_palettes_paint_as_well():
     client = TestClient(application(Service(colorizer_of(tiny_weights("autoencoder")))), base_url=LOCAL)
     assert client.get("/api/model").json()["takesPalette"] is False
-    held = client.post("/api/pictures?name=a.png", content=encoded(RGB, "PNG")).json()
-    assert held["palette"] is None
-    body = {"picture": held["picture"], "side": 640, "wish": {"saturation": 1.0}}
+    picture = client.post("/api/pictures?name=a.png", content=encoded(RGB, "PNG")).json()
+    assert picture["palette"] is None
+    body = {"picture": picture["picture"], "side": 640, "wish": {"saturation": 1.0}}
     assert client.post("/api/preview", json=body).status_code == 200
-    assert "takes no palette" in sentence(wished(client, held, palette=[1.0] * 256), 400)
+    assert "takes no palette" in sentence(wished(client, picture, palette=[1.0] * 256), 400)
 
 
 # ---------------------------------------------------------------------------------------------------- who may ask
@@ -149,8 +149,8 @@ def test_other_names_of_this_machine_are_refused(client, host):
         assert "this machine alone" in sentence(client.get(path, headers={"host": host}), 421)
 
 
-def test_pages_of_others_are_refused(client, held):
-    body = {"picture": held["picture"], "side": 640, "wish": {}}
+def test_pages_of_others_are_refused(client, stored_picture):
+    body = {"picture": stored_picture["picture"], "side": 640, "wish": {}}
     for headers in (
         {"origin": "http://evil.example"},
         {"origin": "null"},
@@ -180,8 +180,8 @@ def test_the_page_names_no_other_address_and_all_of_it_is_served(client):
         assert not re.search(r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|eval\(|new Function", text), path
         answer = client.get(f"/{path.relative_to(PAGE)}")
         assert answer.text == text
-        wanted = {".js": "text/javascript", ".css": "text/css", ".html": "text/html", ".svg": "image/svg+xml"}
-        assert answer.headers["content-type"].startswith(wanted[path.suffix])
+        expected = {".js": "text/javascript", ".css": "text/css", ".html": "text/html", ".svg": "image/svg+xml"}
+        assert answer.headers["content-type"].startswith(expected[path.suffix])
         for name in re.findall(r'from "(\./[^"]+|\.\./(?!runtime/)[^"]+)"', text):
             assert (path.parent / name).is_file(), f"{path} imports {name}"
     for example in client.get("/api/model").json()["examples"]:
@@ -243,31 +243,31 @@ def test_what_is_no_wish_is_refused(client, path, name):
         ({"regions": [{}] * 9}, "at most 8"),
     ],
 )
-def test_each_wrong_wish_has_its_sentence(client, held, wish, says):
+def test_each_wrong_wish_has_its_sentence(client, stored_picture, wish, says):
     for path, more in (("preview", {"side": 640}), ("result", {"format": "png"})):
-        body = json.dumps({"picture": held["picture"], "wish": wish, **more})
+        body = json.dumps({"picture": stored_picture["picture"], "wish": wish, **more})
         assert says in sentence(client.post(f"/api/{path}", content=body), 400)
 
 
-def test_masks_of_another_shape_or_empty_are_told(client, held):
+def test_masks_of_another_shape_or_empty_are_told(client, stored_picture):
     for mask, says in ((np.ones((40, 40)), "the picture 48 x 40"), (np.zeros((40, 48)), "transparent")):
         rgba = np.dstack([np.full((*mask.shape, 3), 255), 255 * mask]).astype(np.uint8)
         region = {"mask": base64.b64encode(encoded(rgba, "PNG")).decode(), "palette": [1] * 256}
-        assert says in sentence(wished(client, held, regions=[region]), 400)
+        assert says in sentence(wished(client, stored_picture, regions=[region]), 400)
 
 
-def test_sides_formats_and_samples_are_checked(client, held):
-    picture = held["picture"]
+def test_sides_formats_and_samples_are_checked(client, stored_picture):
+    picture = stored_picture["picture"]
     for path, body in (
         ("preview", {"picture": picture, "side": 5000, "wish": {}}),
         ("preview", {"picture": picture, "side": [640], "wish": {}}),
         ("result", {"picture": picture, "format": "exe", "wish": {}}),
         ("result", {"picture": picture, "format": ["png"], "wish": {}}),
-        ("sample", {"palette": held["palette"], "number": 0}),
-        ("sample", {"palette": held["palette"], "number": 1e9}),
-        ("sample", {"palette": held["palette"], "number": 1, "temperature": 9}),
-        ("sample", {"palette": held["palette"], "number": float("inf")}),
-        ("sample", {"palette": held["palette"], "number": 1, "seed": -1}),
+        ("sample", {"palette": stored_picture["palette"], "number": 0}),
+        ("sample", {"palette": stored_picture["palette"], "number": 1e9}),
+        ("sample", {"palette": stored_picture["palette"], "number": 1, "temperature": 9}),
+        ("sample", {"palette": stored_picture["palette"], "number": float("inf")}),
+        ("sample", {"palette": stored_picture["palette"], "number": 1, "seed": -1}),
     ):
         sentence(client.post(f"/api/{path}", content=json.dumps(body)), 400)
     body = {"picture": picture, "side": 640, "lane": [{}], "wish": {}}
@@ -301,7 +301,7 @@ def test_the_limit_of_pixels_is_that_of_the_command(client):
 
 
 def test_names_are_no_paths(client):
-    for name, shown in (
+    for name, text in (
         ("../../etc/passwd", "passwd"),
         ("C:\\boats\\boat.png", "boat.png"),
         ("", "the picture"),
@@ -309,10 +309,10 @@ def test_names_are_no_paths(client):
         ("n" * 5000, "n" * 200),
     ):
         answer = client.post("/api/pictures", params={"name": name}, content=encoded(RGB, "PNG")).json()
-        assert answer["name"] == shown
+        assert answer["name"] == text
         result = wished(client, answer)
         assert result.status_code == 200 and "\n" not in result.headers["content-disposition"]
-        assert sentence(client.post("/api/pictures", params={"name": name}, content=b"?"), 400).startswith(shown)
+        assert sentence(client.post("/api/pictures", params={"name": name}, content=b"?"), 400).startswith(text)
 
 
 def test_other_methods_and_addresses_are_answered_in_words(client):
@@ -327,42 +327,42 @@ def test_other_methods_and_addresses_are_answered_in_words(client):
 def test_the_oldest_pictures_are_dropped_for_new_ones():
     small = {side: Subject(Picture(np.zeros((10, 10, 3), np.uint8))) for side in (1, 2)}
     pictures = [app.HeldPicture(bytes(4000 - 3000), str(i), (10, 10), (), None, small) for i in range(4)]
-    each = pictures[0].nbytes
-    shelf = Shelf(budget=3 * each)
+    size = pictures[0].nbytes
+    shelf = Shelf(budget=3 * size)
     keys = [shelf.add(picture) for picture in pictures[:3]]
     assert shelf.get(keys[0]) is pictures[0]  # used just now
     keys.append(shelf.add(pictures[3]))
     assert [shelf.get(key) is not None for key in keys] == [True, False, True, True]
     assert len(set(keys)) == 4 and all(len(key) > 20 for key in keys)
-    large = app.HeldPicture(bytes(4 * each), "large", (10, 10), (), None, {})
+    large = app.HeldPicture(bytes(4 * size), "large", (10, 10), (), None, {})
     assert shelf.get(shelf.add(large)) is large and shelf.get(keys[3]) is None
 
 
-def bytes_of(thing: object, known: set[int]) -> int:
+def bytes_of(node: object, known_ids: set[int]) -> int:
     """Sums the arrays and bytes that a thing holds, each once."""
-    if id(thing) in known:
+    if id(node) in known_ids:
         return 0
-    known.add(id(thing))
-    if isinstance(thing, np.ndarray):
-        return thing.nbytes if thing.base is None else bytes_of(thing.base, known)
-    if isinstance(thing, bytes):
-        return len(thing)
-    if isinstance(thing, dict):
-        return sum(bytes_of(value, known) for value in thing.values())
-    if isinstance(thing, list | tuple):
-        return sum(bytes_of(value, known) for value in thing)
-    return sum(bytes_of(value, known) for value in getattr(thing, "__dict__", {}).values())
+    known_ids.add(id(node))
+    if isinstance(node, np.ndarray):
+        return node.nbytes if node.base is None else bytes_of(node.base, known_ids)
+    if isinstance(node, bytes):
+        return len(node)
+    if isinstance(node, dict):
+        return sum(bytes_of(value, known_ids) for value in node.values())
+    if isinstance(node, list | tuple):
+        return sum(bytes_of(value, known_ids) for value in node)
+    return sum(bytes_of(value, known_ids) for value in getattr(node, "__dict__", {}).values())
 
 
 @pytest.mark.parametrize("size", [(64, 64), (1280, 100), (1000, 1400)])
 def test_what_a_picture_keeps_is_counted(size):
     colorizer, file = Colorizer.load("bundled", engine="onnx"), io.BytesIO()
     Image.fromarray(np.random.default_rng(0).integers(0, 256, (*size, 3), np.uint8)).save(file, "JPEG")
-    held = hold(file.getvalue(), "x", None)
-    counted = held.nbytes
+    picture = hold(file.getvalue(), "x", None)
+    counted = picture.nbytes
     palette = Palette.from_colors(["teal", "gold"])
     point = Hints.at_points([((5, 7), "#c03030")])
-    for small in held.small.values():
+    for small in picture.small.values():
         for painting in (Painting(), Painting(palette), Painting(hints=point)):
-            preview(colorizer, small, held.size, painting)
-    assert counted / 4 < bytes_of(held, set()) <= counted
+            preview(colorizer, small, picture.size, painting)
+    assert counted / 4 < bytes_of(picture, set()) <= counted

@@ -102,9 +102,9 @@ def test_the_palette_is_edited_by_mouse_and_painted_as_by_the_command(page, phot
     before = pixels(page.locator("#colored"))
     drag(page, "#plane", on_plane(parse_color("#4080c0")), on_plane((40, 40)))
     settle(page)
-    moved, file = shares_of(page, tmp_path)
+    shares, file = shares_of(page, tmp_path)
     expected = Palette.from_colors(["#c06050", "#60a050"], [3, 2])
-    assert moved.distance(expected) < 0.5 * loaded_palette.distance(expected), "light went to where it was dragged"
+    assert shares.distance(expected) < 0.5 * loaded_palette.distance(expected), "light went to where it was dragged"
     after = pixels(page.locator("#colored"))
     assert np.abs(after - before).mean() > 1
     page.locator("#saturation").fill("1.3")
@@ -118,7 +118,7 @@ def test_the_palette_is_edited_by_mouse_and_painted_as_by_the_command(page, phot
     assert np.array_equal(pixels(page.locator("#colored")), before)
     page.keyboard.press("Control+Shift+Z")
     settle(page)
-    assert shares_of(page, tmp_path)[0] == moved
+    assert shares_of(page, tmp_path)[0] == shares
     assert np.array_equal(pixels(page.locator("#colored")), after)
 
 
@@ -138,12 +138,12 @@ def test_the_palette_is_edited_by_keyboard_alone(page, photograph, tmp_path):
         page.keyboard.press("Shift+ArrowRight")
     page.keyboard.press("Enter")
     expect(page.locator(TOLD)).to_contain_text("Moved to")
-    moved, _ = shares_of(page, tmp_path)
-    assert moved.distance(automatic) > 0.1
+    shares, _ = shares_of(page, tmp_path)
+    assert shares.distance(automatic) > 0.1
     page.focus("#plane")
     page.keyboard.press("+")
     boosted, _ = shares_of(page, tmp_path)
-    assert 0 < boosted.distance(moved) < moved.distance(automatic)
+    assert 0 < boosted.distance(shares) < shares.distance(automatic)
     page.focus("#plane")
     page.keyboard.press("Delete")
     expect(page.locator(TOLD)).to_contain_text("Removed")
@@ -165,8 +165,8 @@ def test_swatches_sliders_references_versions_and_files_make_palettes(page, phot
     first = page.locator("#swatches li").first
     assert float(first.locator("input[type=range]").input_value()) < 75
     first.locator("input[type=range]").fill("80")
-    shown = [float(text.split()[0]) for text in page.locator("#swatches output").all_inner_texts()]
-    assert shown[0] == 80 and abs(sum(shown) - 100) < 3
+    values = [float(text.split()[0]) for text in page.locator("#swatches output").all_inner_texts()]
+    assert values[0] == 80 and abs(sum(values) - 100) < 3
     first.locator("input[type=color]").fill("#30a030")
     expect(first.locator("input[type=range]")).to_have_attribute("aria-label", "Share of vivid green")
     count = page.locator("#swatches li").count()
@@ -258,7 +258,7 @@ def test_the_same_arithmetic_as_in_python(page, samples):
         "same": palette,
     }
     spec = {**vars(palette.spec), "ab_range": palette.ab_range}
-    found = page.evaluate(
+    palette_of_page = page.evaluate(
         """async ([spec, shares, teal]) => {
           const { Palette, Spec } = await import("/palette.js");
           const { abOfHex } = await import("/color.js");
@@ -276,14 +276,19 @@ def test_the_same_arithmetic_as_in_python(page, samples):
         [spec, palette.shares.tolist(), Palette.from_colors(["teal"]).shares.tolist()],
     )
     for name, expected in edits.items():
-        assert np.abs(np.array(found["made"][name]) - expected.shares).max() < 2e-6, name
+        assert np.abs(np.array(palette_of_page["made"][name]) - expected.shares).max() < 2e-6, name
     colors, shares = color_shares(palette.shares)
-    assert np.abs(np.array(found["colors"]) - colors).max() < 1e-3
-    assert np.abs(np.array(found["weights"]) - shares).max() < 1e-5
-    ours = sorted((*swatch["ab"], 100 * swatch["share"]) for swatch in found["swatches"])
-    assert np.abs(np.array(ours) - sorted((*one.ab, 100 * one.share) for one in palette.swatches(5))).max() < 0.05
-    assert {swatch["color"] for swatch in found["swatches"]} == {one.color for one in palette.swatches(5)}
-    assert Palette.from_bytes(found["file"].encode(), "x.json") == palette
+    assert np.abs(np.array(palette_of_page["colors"]) - colors).max() < 1e-3
+    assert np.abs(np.array(palette_of_page["weights"]) - shares).max() < 1e-5
+    swatches = sorted((*swatch["ab"], 100 * swatch["share"]) for swatch in palette_of_page["swatches"])
+    assert (
+        np.abs(np.array(swatches) - sorted((*swatch.ab, 100 * swatch.share) for swatch in palette.swatches(5))).max()
+        < 0.05
+    )
+    assert {swatch["color"] for swatch in palette_of_page["swatches"]} == {
+        swatch.color for swatch in palette.swatches(5)
+    }
+    assert Palette.from_bytes(palette_of_page["file"].encode(), "x.json") == palette
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

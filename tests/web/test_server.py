@@ -19,7 +19,7 @@ def test_hostile_uploads_end_in_words_and_the_server_lives(server):
     address, process = server
     files = sound_files()
     sound = [files[name] for name in sorted(files)]
-    refused = 0
+    refusals = 0
     with httpx2.Client(base_url=address, timeout=300) as client:
         for number in range(MUTANTS):
             chance = random.Random(number)
@@ -27,10 +27,10 @@ def test_hostile_uploads_end_in_words_and_the_server_lives(server):
             answer = client.post(f"/api/pictures?name=mutant-{number}", content=data)
             assert answer.status_code in (200, 400), (number, answer.status_code, answer.text)
             if answer.status_code == 400:
-                refused += 1
+                refusals += 1
                 text = answer.json()["error"]
                 assert f"mutant-{number}" in text and text.endswith(".") and "\n" not in text
-        assert 0.2 < refused / MUTANTS < 0.95
+        assert 0.2 < refusals / MUTANTS < 0.95
         assert client.post("/api/pictures?name=sound.png", content=encoded(RGB, "PNG")).status_code == 200
     assert process.poll() is None
 

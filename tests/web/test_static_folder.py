@@ -35,12 +35,12 @@ def test_an_older_page_is_written_over_and_other_files_stay(no_runtime, words, t
 @pytest.mark.parametrize("kind", ["a file", "a folder with files"])
 def test_nothing_of_others_is_touched(no_runtime, words, tmp_path, capsys, kind):
     place = tmp_path / "mine"
-    own = place if kind == "a file" else place / "thesis.txt"
-    own.parent.mkdir(exist_ok=True)
-    own.write_text("mine")
+    user_file = place if kind == "a file" else place / "thesis.txt"
+    user_file.parent.mkdir(exist_ok=True)
+    user_file.write_text("mine")
     assert main([*words, "--static", str(place)]) == 2
     assert "holds other files" in capsys.readouterr().err
-    assert own.read_text() == "mine" and sum(1 for _ in tmp_path.rglob("*")) == (1 if kind == "a file" else 2)
+    assert user_file.read_text() == "mine" and sum(1 for _ in tmp_path.rglob("*")) == (1 if kind == "a file" else 2)
 
 
 def test_what_cannot_be_written_leaves_nothing_behind(no_runtime, words, tmp_path, capsys, monkeypatch):

@@ -142,12 +142,12 @@ def test_the_palette_is_edited_and_painted_as_by_the_command(page, photograph, b
     drag(page, "#plane", (0.5, 0.5), (0.75, 0.3))
     page.locator("#saturation").fill("1.3")
     settle(page)
-    moved, file = saved_palette(page, tmp_path)
-    assert moved.distance(automatic) > 0.05
+    shares, file = saved_palette(page, tmp_path)
+    assert shares.distance(automatic) > 0.05
     result = downloaded(page, "#download", tmp_path / "result.png")
     assert_alike(result, by_command(photograph, "--palette", file, "--saturation", 1.3))
-    shown = page.locator("#colored").evaluate("(canvas) => canvas.toDataURL('image/png').split(',')[1]")
-    preview = np.asarray(Image.open(io.BytesIO(base64.b64decode(shown))).convert("RGB")).astype(int)
+    content = page.locator("#colored").evaluate("(canvas) => canvas.toDataURL('image/png').split(',')[1]")
+    preview = np.asarray(Image.open(io.BytesIO(base64.b64decode(content))).convert("RGB")).astype(int)
     assert np.abs(preview - levels(result)).max() <= 1  # as large as the picture
     for _ in range(2):
         page.click("#undo")
@@ -245,7 +245,7 @@ def test_colors_are_moved_to_palettes_as_by_the_package(page):
     h, predicted = (histogram(rng.normal(0, 0.2, (9, 9, 2)).astype(np.float32)) for _ in range(2))
     for weights in (np.ones((16, 16)), rng.uniform(0, 255, (16, 16)), np.zeros((16, 16))):
         expected = followed(ab, h, predicted, weights=weights.astype(np.float32))
-        moved = page.evaluate(
+        shares = page.evaluate(
             """async ([a, b, h, predicted, weights, spec]) => {
               const { followed } = await import("./engine/transport.js"), { Spec } = await import("./palette.js");
               return followed([a, b], h, predicted, new Spec(spec), 16, weights).map((plane) => [...plane]);
@@ -256,7 +256,7 @@ def test_colors_are_moved_to_palettes_as_by_the_package(page):
                 {**vars(PaletteSpec()), "ab_range": 110.0},
             ],
         )
-        np.testing.assert_allclose(np.stack(moved, -1).reshape(ab.shape), expected, atol=1e-2)
+        np.testing.assert_allclose(np.stack(shares, -1).reshape(ab.shape), expected, atol=1e-2)
 
 
 def test_prints_and_transparent_pictures_are_painted_as_by_the_command(page, by_command, samples, tmp_path):

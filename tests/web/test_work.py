@@ -52,14 +52,14 @@ def test_of_previews_of_a_picture_the_newest_alone_waits():
 @pytest.mark.parametrize("kind", ["preview", "whole"])
 def test_work_is_dropped_when_the_one_who_waits_leaves(kind):
     async def scenario(work, go):
-        done = []
-        do = (lambda: done.append(1), leaves)
+        results = []
+        do = (lambda: results.append(1), leaves)
         with pytest.raises(Superseded):
             await (work.preview("a", *do) if kind == "preview" else work.whole(*do))
         go.set()
         await work.whole(lambda: None, stays)
         await work.preview("a", lambda: None, stays)
-        assert not done
+        assert not results
 
     run(scenario)
 
