@@ -98,10 +98,10 @@ def inception_pair(net: torch.nn.Module, params: Any) -> tuple[Measure, Measure]
     )
 
 
-def lpips_pair(network: Network, theirs: str) -> tuple[Measure, Measure]:
+def lpips_pair(network: Network, rival_network: str) -> tuple[Measure, Measure]:
     weights = jax.device_put(load_metric_weights(f"lpips-{network}"))
     run = jax.jit(lambda weights, first, second: lpips(weights, first, second, network=network))
-    distance = lpips_distance(theirs)
+    distance = lpips_distance(rival_network)
     return (
         lambda predicted, truth: np.asarray(run(weights, predicted, truth)),
         lambda predicted, truth: distance(2 * as_torch(predicted) - 1, 2 * as_torch(truth) - 1)[:, 0, 0, 0].numpy(),
@@ -165,13 +165,13 @@ def main() -> None:
     figures = {}
     for name, (ours, theirs) in pairs.items():
         values, first = timed(ours, predicted, truth)
-        wanted, _ = timed(theirs, predicted, truth)
+        expected, _ = timed(theirs, predicted, truth)
         rounds = [[timed(side, predicted, truth)[1] for side in (ours, theirs)] for _ in range(options.rounds)]
         seconds, their_seconds = np.min(rounds, axis=0)
         figures[name] = {"ours_ms": round(seconds * 1e3, 2), "theirs_ms": round(their_seconds * 1e3, 2)}
         print(
             f"{name:<14}{first * options.batch:>14.1f}{seconds * 1e3:>9.1f}{their_seconds * 1e3:>9.1f}"
-            f"{their_seconds / seconds:>7.2f}{np.abs(values - wanted).max():>20.1e}",
+            f"{their_seconds / seconds:>7.2f}{np.abs(values - expected).max():>20.1e}",
             flush=True,
         )
     if options.json:

@@ -71,16 +71,16 @@ def _parser(
 
 def _config_overrides(arguments: Sequence[str], command: str) -> list[str]:
     """Returns "field=value" for each `--config.field=value` or `--config.field value`; UserError for anything else."""
-    overrides, left = [], list(arguments)
-    while left:
-        argument = left.pop(0)
+    overrides, remaining_arguments = [], list(arguments)
+    while remaining_arguments:
+        argument = remaining_arguments.pop(0)
         if not argument.startswith("--config."):
             raise UserError(
                 f"{argument} is not an option of palgan {command}: set fields of the config as --config.field=value."
             )
         field = argument.removeprefix("--config.")
-        if "=" not in field and left and not left[0].startswith("--"):
-            field = f"{field}={left.pop(0)}"
+        if "=" not in field and remaining_arguments and not remaining_arguments[0].startswith("--"):
+            field = f"{field}={remaining_arguments.pop(0)}"
         overrides.append(field)
     return overrides
 

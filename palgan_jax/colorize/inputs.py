@@ -62,14 +62,14 @@ def find_sources(words: Sequence[str]) -> tuple[list[Source], list[UserError]]:
     """
     sources: dict[str, Source] = {}
     errors: list[UserError] = []
-    meant: list[Path] = []
+    paths: list[Path] = []
     for word in words:
         try:
-            meant += _paths(word)
+            paths += _paths(word)
         except UserError as error:
             errors.append(error)
-    several = len({os.path.abspath(path) for path in meant if _is_folder(path)}) > 1  # noqa: PTH100 - no links followed
-    for path in meant:
+    several = len({os.path.abspath(path) for path in paths if _is_folder(path)}) > 1  # noqa: PTH100 - no links followed
+    for path in paths:
         try:
             pictures = list(_in_folder(path, errors, keep_name=several)) if _is_folder(path) else [_file(path)]
         except UserError as error:
@@ -126,8 +126,11 @@ def _paths_of_list(path: Path) -> list[Path]:
     for line in text.replace("\r\n", "\n").split("\n"):
         word = line.strip()
         if word and not word.startswith("#"):
-            beside = str(path.parent / word)
-            paths += _paths(word if _exists(user_path(word)) or not _exists(Path(beside)) else beside, in_list=True)
+            path_beside_list = str(path.parent / word)
+            paths += _paths(
+                word if _exists(user_path(word)) or not _exists(Path(path_beside_list)) else path_beside_list,
+                in_list=True,
+            )
     if not paths:
         raise UserError(f"{path} names no picture: write one path a line.")
     return paths

@@ -100,10 +100,10 @@ def drop(x: jax.Array, keys: jax.Array, rate: float, number: int) -> jax.Array:
     devices, and where a batch is worked through in parts.
     """
 
-    def kept(key: jax.Array) -> jax.Array:
+    def keep_mask(key: jax.Array) -> jax.Array:
         return jax.random.bernoulli(jax.random.fold_in(key, number), 1 - rate, x.shape[1:])
 
-    return jnp.where(jax.vmap(kept)(keys), x / (1 - rate), 0)
+    return jnp.where(jax.vmap(keep_mask)(keys), x / (1 - rate), 0)
 
 
 def _luminance_histogram(l: jax.Array) -> jax.Array:
