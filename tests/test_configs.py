@@ -232,11 +232,11 @@ def test_on_a_gpu_the_second_run_sees_larger_batches_at_rates_for_them():
     """The square root scaling rule of Malladi et al., 2022, definition 5.1: k = batch / batch."""
     changes = {}
     for run in ("", "paint"):
-        ours, small = (
+        fields, small = (
             flatten(load("pretrained", ",".join(filter(None, (run, "gpu"))))),
             flatten(load("pretrained", run)),
         )
-        changes[run] = {name: (small[name], value) for name, value in ours.items() if value != small[name]}
+        changes[run] = {name: (small[name], value) for name, value in fields.items() if value != small[name]}
     assert changes[""] == {"precision": ("float32", "bfloat16")}
     paint = changes["paint"]
     k = paint["batch_size"][1] / paint["batch_size"][0]

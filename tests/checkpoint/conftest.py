@@ -12,5 +12,5 @@ def state() -> State:
 
 
 @pytest.fixture(scope="package")
-def one() -> jax.sharding.Mesh:
+def single_mesh() -> jax.sharding.Mesh:
     return mesh(1, 1)

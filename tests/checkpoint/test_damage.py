@@ -43,7 +43,7 @@ time.sleep(60)
 """
 
 
-def test_a_save_killed_half_way_is_no_checkpoint(tmp_path, state, one):
+def test_a_save_killed_half_way_is_no_checkpoint(tmp_path, state, single_mesh):
     for _ in range(5):
         process = run_python(KILLED, str(tmp_path), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
         assert process.stdout is not None and process.stdout.readline() == "writing\n"
@@ -65,7 +65,7 @@ def test_a_save_killed_half_way_is_no_checkpoint(tmp_path, state, one):
         load_ema(next(entry for entry in tmp_path.iterdir() if entry.name != "1"))
     with Checkpoints(tmp_path) as checkpoints:
         assert checkpoints.steps == [1]
-        restored, position, _ = checkpoints.restore(abstract(one))
+        restored, position, _ = checkpoints.restore(abstract(single_mesh))
         assert_same(state, restored)
         assert position == 10
         checkpoints.save(2, state, data_position=21, config=CONFIG)
@@ -84,12 +84,12 @@ DAMAGES = [flip_bit, truncate_arrays, remove_arrays, empty_note, remove_checksum
 
 
 @pytest.mark.parametrize("harm", DAMAGES)
-def test_a_damaged_latest_checkpoint_is_passed_over_and_then_replaced(tmp_path, state, one, caplog, harm):
+def test_a_damaged_latest_checkpoint_is_passed_over_and_then_replaced(tmp_path, state, single_mesh, caplog, harm):
     save_steps(tmp_path, [1, 2, 3], state)
     harm(tmp_path / "3")
     with Checkpoints(tmp_path, keep=2) as checkpoints, caplog.at_level(logging.WARNING):
         assert checkpoints.read_config() == CONFIG
-        restored, position, _ = checkpoints.restore(abstract(one))
+        restored, position, _ = checkpoints.restore(abstract(single_mesh))
         assert_same(state, restored)
         assert position == 20
         assert f"{tmp_path}/3 is damaged" in caplog.text
@@ -98,25 +98,25 @@ def test_a_damaged_latest_checkpoint_is_passed_over_and_then_replaced(tmp_path, 
         checkpoints.save(3, build(5), data_position=31, config=CONFIG)
         assert checkpoints.steps == [2, 3]
     with Checkpoints(tmp_path) as checkpoints:
-        restored, position, _ = checkpoints.restore(abstract(one))
+        restored, position, _ = checkpoints.restore(abstract(single_mesh))
         assert_same(build(5), restored)
         assert position == 31
 
 
-def test_a_damaged_checkpoint_does_not_push_out_a_sound_one(tmp_path, state, one):
+def test_a_damaged_checkpoint_does_not_push_out_a_sound_one(tmp_path, state, single_mesh):
     save_steps(tmp_path, [1, 3], state)
     flip_bit(tmp_path / "3")
     with Checkpoints(tmp_path, keep=1) as checkpoints:
-        checkpoints.restore(abstract(one))
+        checkpoints.restore(abstract(single_mesh))
         checkpoints.save(2, state, data_position=0, config=CONFIG)
     assert [entry.name for entry in tmp_path.iterdir()] == ["2"]
 
 
-def test_no_sound_checkpoint_is_an_error_that_names_all(tmp_path, state, one):
+def test_no_sound_checkpoint_is_an_error_that_names_all(tmp_path, state, single_mesh):
     save_steps(tmp_path, [1, 2], state)
     flip_bit(tmp_path / "1")
     remove_arrays(tmp_path / "2")
     with Checkpoints(tmp_path) as checkpoints, pytest.raises(UserError) as error:
-        checkpoints.restore(abstract(one))
+        checkpoints.restore(abstract(single_mesh))
     assert f"{tmp_path}/1 is damaged" in str(error.value) and f"{tmp_path}/2 is damaged" in str(error.value)
     assert "has changed since it was written" in str(error.value) and "is missing" in str(error.value)

@@ -28,12 +28,12 @@ def test_ema_weights_load_without_the_training_state(tmp_path, state):
     assert load_ema(str(tmp_path), 1).step == 1
 
 
-def test_a_model_without_statistics_has_empty_ones(tmp_path, state, one):
+def test_a_model_without_statistics_has_empty_ones(tmp_path, state, single_mesh):
     weights_alone = state.replace(generator={"params": state.generator["params"]}, ema={"params": state.ema["params"]})
     save_steps(tmp_path, [1], weights_alone)
     variables = load_ema(tmp_path).variables
     assert variables["batch_stats"] == {} and variables["spectral"] == {}
-    target = abstract(one)
+    target = abstract(single_mesh)
     target = target.replace(generator={"params": target.generator["params"]}, ema={"params": target.ema["params"]})
     with Checkpoints(tmp_path) as checkpoints:
         assert_same(weights_alone, checkpoints.restore(target)[0])
@@ -157,12 +157,12 @@ def test_arrays_that_no_network_can_use_are_refused(tmp_path, state, values, mes
 # ----------------------------------------------------------------------------------------------------- older versions
 
 
-def test_a_checkpoint_of_an_earlier_version_still_reads(tmp_path, one):
+def test_a_checkpoint_of_an_earlier_version_still_reads(tmp_path, single_mesh):
     """`tests/support/golden_checkpoint.py` wrote it, with Orbax 0.12.8; `build` is a fixed function of its seed."""
     folder = shutil.copytree(GOLDEN / "checkpoint", tmp_path / "checkpoints")
     with Checkpoints(folder, best="val/psnr") as checkpoints:
         assert checkpoints.best_step == 7 and checkpoints.read_config() == CONFIG
-        restored, position, metrics = checkpoints.restore(abstract(one))
+        restored, position, metrics = checkpoints.restore(abstract(single_mesh))
     assert_same(build(), restored)
     assert (position, metrics) == (70, {"val/psnr": 24.5})
     weights = load_ema(folder, "best")

@@ -20,13 +20,13 @@ from tests.support.checkpoint_state import CONFIG, abstract, assert_same, build,
 from tests.support.places import ROOT
 
 
-def test_restored_state_is_bit_identical_with_its_note(tmp_path, state, one):
+def test_restored_state_is_bit_identical_with_its_note(tmp_path, state, single_mesh):
     with Checkpoints(tmp_path) as checkpoints:
         assert checkpoints.latest_step is None
         assert checkpoints.save(7, state, data_position=123, config=CONFIG, metrics={"psnr": 20.5, "loss": np.nan})
         assert checkpoints.latest_step == 7
     with Checkpoints(tmp_path) as checkpoints:
-        restored, position, metrics = checkpoints.restore(abstract(one))
+        restored, position, metrics = checkpoints.restore(abstract(single_mesh))
         assert_same(state, restored)
         assert jax.tree.structure(state) == jax.tree.structure(restored)
         assert restored.key.dtype == state.key.dtype and restored.step.dtype == jnp.int32
@@ -34,7 +34,7 @@ def test_restored_state_is_bit_identical_with_its_note(tmp_path, state, one):
         assert checkpoints.read_config() == CONFIG
 
 
-def test_the_training_state_of_a_real_model_comes_back(tmp_path, one):
+def test_the_training_state_of_a_real_model_comes_back(tmp_path, single_mesh):
     config = default_config()
     config.net.width = config.discriminator.width = 1 / 16
     optimizers = make_optimizers(config, Phases(20, 10))
@@ -56,15 +56,15 @@ def test_the_training_state_of_a_real_model_comes_back(tmp_path, one):
     assert weights.config == config.to_dict()
 
 
-def test_state_may_be_donated_as_soon_as_save_returns(tmp_path, one):
-    state = sharded(one)
+def test_state_may_be_donated_as_soon_as_save_returns(tmp_path, single_mesh):
+    state = sharded(single_mesh)
     before = jax.tree.map(np.array, raw(state))
     overwrite = jax.jit(lambda s: jax.tree.map(lambda x: x * 0 - 1, s.replace(key=s.step)), donate_argnums=0)
     with Checkpoints(tmp_path) as checkpoints:
         checkpoints.save(1, state, data_position=0, config=CONFIG)
         jax.block_until_ready(overwrite(state.replace(key=state.step + 0)))
         checkpoints.wait()
-        assert_same(before, checkpoints.restore(abstract(one))[0])
+        assert_same(before, checkpoints.restore(abstract(single_mesh))[0])
 
 
 def test_no_array_is_stored_twice(tmp_path, state):
@@ -87,37 +87,37 @@ def test_restores_onto_another_mesh(tmp_path, state, saved_on, restored_on):
         assert leaf.sharding.is_equivalent_to(expected.sharding, leaf.ndim)
 
 
-def test_saves_under_a_transfer_guard(tmp_path, one):
-    state = sharded(one)
+def test_saves_under_a_transfer_guard(tmp_path, single_mesh):
+    state = sharded(single_mesh)
     with Checkpoints(tmp_path) as checkpoints, jax.transfer_guard("disallow"):
         checkpoints.save(1, state, data_position=0, config=CONFIG)
         checkpoints.wait()
         assert checkpoints.steps == [1]
 
 
-def test_saving_a_step_twice_keeps_the_first(tmp_path, state, one):
+def test_saving_a_step_twice_keeps_the_first(tmp_path, state, single_mesh):
     with Checkpoints(tmp_path) as checkpoints:
         assert checkpoints.save(1, state, data_position=5, config=CONFIG)
         assert not checkpoints.save(1, state, data_position=6, config=CONFIG)
-        assert checkpoints.restore(abstract(one))[1] == 5
+        assert checkpoints.restore(abstract(single_mesh))[1] == 5
         assert not checkpoints.save(1, state, data_position=7, config=CONFIG)
 
 
-def test_going_back_to_an_older_step_gives_up_the_newer(tmp_path, state, one):
+def test_going_back_to_an_older_step_gives_up_the_newer(tmp_path, state, single_mesh):
     save_steps(tmp_path, [1, 2, 3], state)
     with Checkpoints(tmp_path) as checkpoints:
-        checkpoints.restore(abstract(one), step=1)
+        checkpoints.restore(abstract(single_mesh), step=1)
         assert checkpoints.steps == [1]
         assert checkpoints.save(2, build(5), data_position=0, config=CONFIG)
-        assert_same(build(5), checkpoints.restore(abstract(one))[0])
+        assert_same(build(5), checkpoints.restore(abstract(single_mesh))[0])
     assert sorted(entry.name for entry in tmp_path.iterdir()) == ["1", "2"]
 
 
-def test_restore_errors(tmp_path, state, one):
+def test_restore_errors(tmp_path, state, single_mesh):
     with Checkpoints(tmp_path / "new") as checkpoints, pytest.raises(UserError, match="there is no checkpoint in"):
-        checkpoints.restore(abstract(one))
+        checkpoints.restore(abstract(single_mesh))
     save_steps(tmp_path / "a", [1, 2], state)
-    target = abstract(one)
+    target = abstract(single_mesh)
     with Checkpoints(tmp_path / "a") as checkpoints:
         with pytest.raises(UserError, match=r"no checkpoint of step 5 in .*: choose one of \[1, 2\]"):
             checkpoints.restore(target, step=5)

@@ -23,9 +23,9 @@ def ramp(height: int = HEIGHT, width: int = WIDTH) -> np.ndarray:
     return np.broadcast_to(np.linspace(30, 70, width, dtype=np.float32), (height, width)).copy()
 
 
-def assert_same(found: np.ndarray, expected: np.ndarray) -> None:
+def assert_same(result: np.ndarray, expected: np.ndarray) -> None:
     """Equal but for a level in a few pixels: products of matrices may be rounded otherwise the next time."""
-    difference = np.abs(found.astype(int) - expected)
+    difference = np.abs(result.astype(int) - expected)
     assert difference.max() <= 1 and (difference > 0).mean() < 1e-3
 
 

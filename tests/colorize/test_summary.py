@@ -15,7 +15,7 @@ def job(name: str) -> Job:
     return Job(Source(Path(name), PurePath(name)), Path("out") / name, "png", "")
 
 
-def told(capsys, done=(), failed=(), before=(), whole=True) -> str:
+def closing_message(capsys, done=(), failed=(), before=(), whole=True) -> str:
     summary = Summary(None)
     for name in before:
         summary.skip(job(name), (4, 4))
@@ -47,4 +47,4 @@ def told(capsys, done=(), failed=(), before=(), whole=True) -> str:
     ],
 )
 def test_pictures_and_results_are_told_apart(capsys, pictures, sentence):
-    assert told(capsys, **pictures) == sentence
+    assert closing_message(capsys, **pictures) == sentence

@@ -17,7 +17,7 @@ def png(array: np.ndarray, *codes: int, chunks=()) -> bytes:
 def test_display_p3(array):
     full = np.iinfo(array.dtype).max
     picture = decode_picture(png(array, 12, 13, 0, 1), name="x")
-    expected = made.shown(array / full, P3, to_linear)
+    expected = made.srgb_shown(array / full, P3, to_linear)
     assert np.abs(picture.pixels / full - expected).max() <= 1.5 / 255 and not picture.notes
 
 
@@ -62,4 +62,4 @@ def test_codes_in_boxes(kind):
     with_codes = data[:at] + bytes([0, 12, 0, 13]) + data[at + 4 :]
     plain = decode_picture(data, name="x").pixels
     pixels = decode_picture(with_codes, name="x").pixels
-    assert np.abs(pixels - 255 * made.shown(plain / 255, P3, to_linear)).max() <= 2
+    assert np.abs(pixels - 255 * made.srgb_shown(plain / 255, P3, to_linear)).max() <= 2

@@ -156,7 +156,7 @@ def test_color_profiles_are_used_whatever_their_name(curve, primaries, named):
     for file, (array, data) in files.items():
         full = np.iinfo(array.dtype).max
         result = decode_picture(data, name="x").pixels / full
-        expected = made.shown(array / full, primaries, lambda x: x**2.19921875)
+        expected = made.srgb_shown(array / full, primaries, lambda x: x**2.19921875)
         assert np.abs(result - expected).max() <= 2.1 / 255 and np.abs(result - expected).mean() < 0.5 / 255, file
         assert np.abs(result - array / full).max() > 0.05, file
 
@@ -213,10 +213,10 @@ def test_gamma_of_png(bits, gamma):
 
 
 def test_chromaticities_of_png():
-    expected = 255 * made.shown(RGB / 255, ADOBE, lambda x: x**2.19921875)
+    expected = 255 * made.srgb_shown(RGB / 255, ADOBE, lambda x: x**2.19921875)
     chunks = [_gamma(1 / 1.8), _chromaticities(*ADOBE_XY)]
     result = decode_rgb(made.png(RGB, 8, 2, chunks), name="x")
-    assert np.abs(result - 255 * made.shown(RGB / 255, ADOBE, lambda x: x**1.8)).max() <= 2
+    assert np.abs(result - 255 * made.srgb_shown(RGB / 255, ADOBE, lambda x: x**1.8)).max() <= 2
     srgb_curve = decode_rgb(made.png(RGB, 8, 2, [_gamma(1 / 2.2), _chromaticities(*ADOBE_XY)]), name="x")
     assert np.abs(srgb_curve - expected).mean() < 2
 

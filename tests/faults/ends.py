@@ -40,18 +40,18 @@ def _durations(command: Command, before: dict[str, float]) -> dict[str, float]:
     }
 
 
-def _arrive(bench: Bench, command: Command, workdir: Path, wanted: str, longest: float) -> bool:
+def _arrive(bench: Bench, command: Command, workdir: Path, phase_name: str, longest: float) -> bool:
     """Waits for a random moment of a phase; returns False where the run has ended before."""
-    goal = last_step(workdir) + bench.chance.randrange(1, 6) if wanted == "step" else 0
+    goal = last_step(workdir) + bench.chance.randrange(1, 6) if phase_name == "step" else 0
 
     def reached() -> bool:
-        if wanted == "step":
+        if phase_name == "step":
             return last_step(workdir) >= goal and COMPILED in command.output
-        return phase(command, workdir) == wanted
+        return phase(command, workdir) == phase_name
 
-    if wanted != "start" and not command.wait_for(reached):
+    if phase_name != "start" and not command.wait_for(reached):
         return False
-    moment = time.monotonic() + bench.chance.uniform(SHORTEST if wanted == "start" else 0, longest)
+    moment = time.monotonic() + bench.chance.uniform(SHORTEST if phase_name == "start" else 0, longest)
     command.wait_for(lambda: time.monotonic() >= moment)
     return command.running
 

@@ -67,7 +67,7 @@ def test_gcloud_takes_each_command_and_asks_for_what_is_meant(google):
     state = gcloud(world, next(line for line in kinds["describe"] if "queued" in line))
     assert state.stdout == "ACTIVE\n"
     (delete,) = [line for line in lines if " delete " in line]
-    assert gcloud(world, delete).returncode == 0 and server.there == {"nodes": {}, "queuedResources": {}}
+    assert gcloud(world, delete).returncode == 0 and server.resources == {"nodes": {}, "queuedResources": {}}
 
     bodies = {path: body for method, path, body in server.requests if method == "POST"}
     node, resource = bodies[f"{PLACE}/nodes"], bodies[f"{PLACE}/queuedResources"]
@@ -105,4 +105,4 @@ def test_a_training_goes_through_gcloud_from_nothing_to_its_end(google, ends, co
     trainings = [call for call in world.calls if call[0] == "python"]
     assert len(trainings) >= 2 and all(call[-1] == more for call in trainings), "quoted for each shell on the way"
     assert (world.folder / "worker1/palgan_jax/launch/worker.sh").exists()
-    assert server.there == {"nodes": {}, "queuedResources": {}}, "nothing costs on"
+    assert server.resources == {"nodes": {}, "queuedResources": {}}, "nothing costs on"

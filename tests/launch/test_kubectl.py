@@ -33,5 +33,5 @@ def test_kubectl_applies_the_jobset_and_says_how_it_ended(world: World, kind, re
         del applied["metadata"]["annotations"]["kubectl.kubernetes.io/last-applied-configuration"]
         checked(applied, "jobset")
         assert world.launch("gke_jobset.sh").returncode == code and len(cluster.applied) == 2, "the old one made room"
-        assert world.launch("gke_jobset.sh", "--delete").returncode == 0 and not cluster.there
+        assert world.launch("gke_jobset.sh", "--delete").returncode == 0 and not cluster.resources
         assert world.launch("gke_jobset.sh", "--delete").returncode == 0, "where there is none"

@@ -258,14 +258,14 @@ def moments(features):
 
 
 @pytest.fixture(scope="module")
-def drawn():
+def feature_samples():
     return [spread(f"frechet {i}", (150, 64), 1 + i) + np.float32(i) for i in range(2)]
 
 
-def test_frechet_distance_is_that_of_pytorch_fid(drawn):
+def test_frechet_distance_is_that_of_pytorch_fid(feature_samples):
     with np.load(GOLDEN / "metrics_frechet.npz") as golden:
         expected = float(golden["fid"])
-    assert frechet.frechet_distance(*map(moments, drawn)) == pytest.approx(expected, rel=1e-9)
+    assert frechet.frechet_distance(*map(moments, feature_samples)) == pytest.approx(expected, rel=1e-9)
 
 
 def test_frechet_distance_of_fewer_vectors_than_features():
@@ -278,9 +278,9 @@ def test_frechet_distance_of_fewer_vectors_than_features():
     assert frechet.frechet_distance(moments(a), moments(a)) == pytest.approx(0, abs=1e-6)
 
 
-def test_moments_are_numpys_however_they_are_gathered(drawn):
+def test_moments_are_numpys_however_they_are_gathered(feature_samples):
     # Far from 0, where sums of squares would lose what the covariance is made of.
-    features = np.concatenate(drawn) + 1e6
+    features = np.concatenate(feature_samples) + 1e6
     expected = moments(features)
     np.testing.assert_allclose(expected.mean, features.astype(np.float64).mean(0), rtol=1e-12)
     np.testing.assert_allclose(
@@ -297,9 +297,9 @@ def test_moments_are_numpys_however_they_are_gathered(drawn):
     np.testing.assert_allclose(total.covariance, expected.covariance, rtol=1e-8, atol=1e-8)
 
 
-def test_one_picture_has_no_covariance(drawn):
+def test_one_picture_has_no_covariance(feature_samples):
     with pytest.raises(UserError, match="at least two pictures in each set, and one has 1"):
-        frechet.frechet_distance(moments(drawn[0][:1]), moments(drawn[1]))
+        frechet.frechet_distance(moments(feature_samples[0][:1]), moments(feature_samples[1]))
 
 
 # ----------------------------------------------------------------------------------------------------------- confidence

@@ -18,7 +18,7 @@ from palgan_jax.palette.regions import Regions
 from tests.nn.test_networks import KEY, TINY, filled, pictures
 
 
-def drawn(seed: int, regions: int, size: int, batch: int = 2) -> Regions:
+def random_regions(seed: int, regions: int, size: int, batch: int = 2) -> Regions:
     """Random palettes and shares."""
     rng = np.random.default_rng(seed)
     palettes, shares = rng.random((batch, regions, 256)), rng.random((batch, size, size, regions)) ** 3
@@ -45,7 +45,7 @@ def numpy_palnorm(variables, x: np.ndarray, palettes: np.ndarray, shares: np.nda
 
 @pytest.mark.parametrize("size", [8, 4])
 def test_scale_and_shift_are_mixed_by_the_shares_as_numpy_mixes_them(size):
-    layer, h = PalNorm(width=TINY), drawn(1, 3, 8)
+    layer, h = PalNorm(width=TINY), random_regions(1, 3, 8)
     x, l = jax.random.normal(KEY, (2, size, size, 5)), jnp.zeros((2, 8, 8, 1))
     variables = filled(jax.eval_shape(lambda *args: layer.init(KEY, *args, False), x, h, l))
     result = layer.apply(variables, x, h, l, False)
@@ -68,7 +68,7 @@ def painter():
 def test_a_region_that_covers_all_paints_as_its_palette_alone(norm):
     net = PalGAN(width=TINY, norm=norm)
     variables = filled(jax.eval_shape(net.init, KEY, pictures(64)))
-    l, h = 0.3 * jax.random.normal(KEY, (1, 64, 64, 1)), drawn(2, 2, 64, 1)
+    l, h = 0.3 * jax.random.normal(KEY, (1, 64, 64, 1)), random_regions(2, 2, 64, 1)
     first_region = h._replace(shares=jnp.zeros_like(h.shares).at[..., 1].set(1))
 
     @jax.jit
@@ -84,7 +84,7 @@ def test_each_half_is_painted_with_its_own_palette_away_from_the_seam(painter):
     """With local layers alone: attention would carry a little of each palette over the whole picture."""
     net, variables = painter
     net = net.clone(attention="none")
-    l, h = 0.3 * jax.random.normal(KEY, (1, 64, 512, 1)), drawn(3, 2, 8, 1)
+    l, h = 0.3 * jax.random.normal(KEY, (1, 64, 512, 1)), random_regions(3, 2, 8, 1)
     left = jnp.broadcast_to(jnp.arange(512)[:, None] < 256, (1, 64, 512, 1))
     h = h._replace(shares=jnp.concatenate([left, ~left], axis=-1).astype(jnp.float32))
     paint = jax.jit(lambda h: net.apply(variables, l, h, method="paint"))
@@ -97,7 +97,7 @@ def test_each_half_is_painted_with_its_own_palette_away_from_the_seam(painter):
 @settings(max_examples=8)
 @given(st.integers(1, 2), st.integers(0, 100), st.sampled_from([(8, 8), (3, 5)]))
 def test_what_is_spread_is_a_mean_that_does_not_depend_on_the_order(regions, seed, size):
-    h = drawn(seed, regions, 8)
+    h = random_regions(seed, regions, 8)
     values = jnp.asarray(np.random.default_rng(seed).normal(size=(2, regions, 3)), jnp.float32)
     result = spread(values, h, *size)
     assert result.shape == (2, *size, 3)
@@ -111,7 +111,7 @@ def test_what_is_spread_is_a_mean_that_does_not_depend_on_the_order(regions, see
 @pytest.mark.parametrize("size", [64, 128])
 def test_painting_with_a_palette_is_what_the_whole_network_paints_and_works_at_other_sizes(painter, size):
     net, variables = painter
-    l, h = 0.3 * jax.random.normal(KEY, (1, size, size, 1)), drawn(4, 1, 8, 1).palettes[:, 0]
+    l, h = 0.3 * jax.random.normal(KEY, (1, size, size, 1)), random_regions(4, 1, 8, 1).palettes[:, 0]
     painted = jax.jit(lambda l, h: net.apply(variables, l, h, method="paint"))(l, h)
     assert painted.shape == (1, size, size, 2)
     if size == 64:  # that of training, which E's dense layer needs

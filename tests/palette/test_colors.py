@@ -142,11 +142,11 @@ def test_warmth_is_the_white_of_d50():
 def test_the_gamut_holds_what_srgb_shows_and_no_more(hue):
     (most,) = within_gamut(200 * np.array([[np.cos(np.radians(hue)), np.sin(np.radians(hue))]]))
 
-    def shown(chroma: float) -> bool:
+    def is_shown(chroma: float) -> bool:
         colors = (Color("lab-d65", [lightness, *(chroma * most)]) for lightness in np.arange(1, 100, 0.5))
         return any(color.in_gamut("srgb") for color in colors)
 
-    assert shown(0.97) and not shown(1.03)
+    assert is_shown(0.97) and not is_shown(1.03)
 
 
 @settings(max_examples=50)

@@ -17,7 +17,7 @@ GRAY_PIXELS = np.full((40, 30, 3), 99, np.uint8)
 seeds = st.integers(0, 2**32 - 1)
 
 
-def drawn(seed: int) -> Palette:
+def random_palette(seed: int) -> Palette:
     """A palette of some random colors."""
     rng = np.random.default_rng(seed)
     count = rng.integers(1, 9)
@@ -93,7 +93,7 @@ def test_removing_what_is_not_there_changes_little():
 @settings(max_examples=25)
 @given(seeds, st.sampled_from(["shift hue=40", "shift chroma=3", "boost teal 5", "remove #c04040", "shift chroma=0"]))
 def test_edits_keep_the_mass_and_leave_the_original_alone(seed, text):
-    palette = drawn(seed)
+    palette = random_palette(seed)
     before = palette.shares.copy()
     edited = parse_edits(text)(palette)
     assert edited.shares.sum() == pytest.approx(1, abs=1e-5) and edited.shares.min() >= 0
@@ -105,7 +105,7 @@ def test_edits_keep_the_mass_and_leave_the_original_alone(seed, text):
 @settings(max_examples=15)
 @given(seeds, st.floats(-60, 60), st.floats(-60, 60))
 def test_edits_that_commute(seed, one, other):
-    palette = drawn(seed).shift(chroma=0.4)  # within the gamut, whatever the hue
+    palette = random_palette(seed).shift(chroma=0.4)  # within the gamut, whatever the hue
     result = palette.shift(hue=one).shift(hue=other)
     assert result.distance(palette.shift(hue=one + other)) < 0.05
     assert result.distance(palette.shift(hue=other).shift(hue=one)) < 0.05
@@ -117,7 +117,7 @@ def test_edits_that_commute(seed, one, other):
 @settings(max_examples=15)
 @given(seeds, seeds, st.floats(0, 1))
 def test_mixtures(one, other, share):
-    a, b = drawn(one), drawn(other)
+    a, b = random_palette(one), random_palette(other)
     assert a.mix(b, 0) == a and a.mix(b, 1) == b
     assert a.mix(b, share).distance(b.mix(a, 1 - share)) < 1e-3
     assert a.distance(a.mix(b, share)) <= a.distance(b) + 1e-3
@@ -126,13 +126,18 @@ def test_mixtures(one, other, share):
 
 
 def test_shifts_by_nothing_are_the_palette_itself():
-    palette = drawn(1)
+    palette = random_palette(1)
     assert palette.shift() is palette and palette.boost("red", 1) is palette
     assert parse_edits("shift hue=0")(palette) == palette
 
 
 def test_palettes_are_values():
-    assert drawn(1) == drawn(1) and hash(drawn(1)) == hash(drawn(1)) and drawn(1) != drawn(2) and drawn(1) != "x"
+    assert (
+        random_palette(1) == random_palette(1)
+        and hash(random_palette(1)) == hash(random_palette(1))
+        and random_palette(1) != random_palette(2)
+        and random_palette(1) != "x"
+    )
     assert repr(Palette.from_colors(["#777777"])).startswith("Palette(#9e9e9e 100%")
 
 
@@ -164,7 +169,7 @@ def test_swatches_are_the_colors_that_it_was_made_of():
 
 
 def test_what_a_swatch_shows_has_the_color_that_it_says():
-    for swatch in drawn(5).shift(chroma=2).swatches(12):
+    for swatch in random_palette(5).shift(chroma=2).swatches(12):
         rgb = np.array(bytearray.fromhex(swatch.color[1:]))
         assert np.hypot(*(bytes_to_lab(rgb)[1:] - swatch.ab)) < 3
 
@@ -193,7 +198,7 @@ def test_a_drawing_has_the_axes_of_the_plane_with_words_where_they_fit():
 
 def test_palettes_of_models_that_count_in_another_way():
     other = PaletteSpec(bins=8, half_range=0.9, sigma=0.2, normalization="max")
-    palette = drawn(3)
+    palette = random_palette(3)
     recounted = palette.counted_as(other)
     assert recounted.shares.shape == (64,) and palette.counted_as(PaletteSpec()) is palette
     assert palette.distance(recounted) < 0.1  # 8 bins tell less of colors than 16
@@ -214,13 +219,13 @@ def test_palettes_of_models_that_count_in_another_way():
         (lambda: Palette.from_colors(["red"], [0]), "not all 0"),
         (lambda: Palette.from_colors(["red"], [1, 2]), "a number for each color"),
         (lambda: Palette.from_colors(["red"], [float("nan")]), "a number for each color"),
-        (lambda: drawn(1).mix(drawn(2), 1.5), "from 0 to 1, not 1.5"),
-        (lambda: drawn(1).shift(hue=float("nan")), "a shift has a hue"),
-        (lambda: drawn(1).shift(chroma=-1), "a shift has a hue"),
-        (lambda: drawn(1).boost("red", 0), "a boost has a factor and a spread above 0"),
-        (lambda: drawn(1).boost("red", 2, -3), "a boost has a factor and a spread above 0"),
-        (lambda: drawn(1).remove("red", 0), "the spread of what is removed"),
-        (lambda: Palette.mean([drawn(1)], [0]), "the weights of palettes"),
+        (lambda: random_palette(1).mix(random_palette(2), 1.5), "from 0 to 1, not 1.5"),
+        (lambda: random_palette(1).shift(hue=float("nan")), "a shift has a hue"),
+        (lambda: random_palette(1).shift(chroma=-1), "a shift has a hue"),
+        (lambda: random_palette(1).boost("red", 0), "a boost has a factor and a spread above 0"),
+        (lambda: random_palette(1).boost("red", 2, -3), "a boost has a factor and a spread above 0"),
+        (lambda: random_palette(1).remove("red", 0), "the spread of what is removed"),
+        (lambda: Palette.mean([random_palette(1)], [0]), "the weights of palettes"),
         (lambda: Palette.of(3), "a picture is a path"),
         (lambda: Palette.of(np.zeros((3, 4, 5))), r"\(H, W, 1 to 4\), not \(3, 4, 5\)"),
         (lambda: parse_edits(""), "there is no edit"),

@@ -43,7 +43,7 @@ def photograph(path: str = "usr/a.jpg", edit: str = "", **fields: object) -> Pho
     return Photograph(**{**empty, "package": "one", "path": path, "edit": edit, **fields})
 
 
-def made(source: bytes, *args: str) -> np.ndarray:
+def jpeg_pixels(source: bytes, *args: str) -> np.ndarray:
     return np.asarray(Image.open(io.BytesIO(make_jpeg(source, photograph(*args)))))
 
 
@@ -60,7 +60,7 @@ def psnr(a: np.ndarray, b: np.ndarray) -> float:
 )
 def test_the_shorter_side_is_512_at_most_and_the_longer_1024(size, expected):
     pixels = np.asarray(Image.fromarray(SCENE).resize(size))
-    result = made(encoded(pixels, quality=95))
+    result = jpeg_pixels(encoded(pixels, quality=95))
     assert result.shape == (*expected[::-1], 3)
     assert psnr(result, np.asarray(Image.fromarray(pixels).resize(expected, Image.Resampling.BOX))) > 35
 
@@ -70,7 +70,7 @@ def test_a_photograph_comes_out_upright_and_in_srgb_as_training_reads_it():
     exif[0x0112] = 6
     profile = rgb_profile(ADOBE, gamma_curve(1.8))
     source = encoded(SCENE, quality=95, exif=exif, icc_profile=profile)
-    result = made(source)
+    result = jpeg_pixels(source)
     assert result.shape == (600, 400, 3)
     assert psnr(result, decode_rgb(source, name="a.jpg")) > 38
     assert psnr(result, np.rot90(SCENE, -1)) < 30, "the profile changes the colors"
@@ -78,22 +78,22 @@ def test_a_photograph_comes_out_upright_and_in_srgb_as_training_reads_it():
 
 def test_transparency_becomes_white():
     alpha = np.where(X < 300, 0, 255).astype(np.uint8)
-    result = made(encoded(np.dstack([SCENE, alpha]), "PNG"))
+    result = jpeg_pixels(encoded(np.dstack([SCENE, alpha]), "PNG"))
     assert result[:, :290].min() > 245 and psnr(result[:, 310:], SCENE[:, 310:]) > 38
 
 
 def test_edits_crop_and_turn():
     source = encoded(SCENE, "PNG")
-    assert psnr(made(source, "usr/a.png", "crop=100,50,300,200"), SCENE[50:250, 100:400]) > 38
-    assert psnr(made(source, "usr/a.png", "turn=180"), SCENE[::-1, ::-1]) > 38
-    assert psnr(made(source, "usr/a.png", "turn=90"), np.rot90(SCENE)) > 38
+    assert psnr(jpeg_pixels(source, "usr/a.png", "crop=100,50,300,200"), SCENE[50:250, 100:400]) > 38
+    assert psnr(jpeg_pixels(source, "usr/a.png", "turn=180"), SCENE[::-1, ::-1]) > 38
+    assert psnr(jpeg_pixels(source, "usr/a.png", "turn=90"), np.rot90(SCENE)) > 38
 
 
 def test_pictures_inside_of_other_files_are_taken_out():
     jpeg = encoded(SCENE)
     assert take_source(b"abc" + jpeg + b"def", photograph(f"a.edj!bytes@3+{len(jpeg)}")) == jpeg
     raw = bz2.compress(SCENE.tobytes())
-    assert psnr(made(raw, "face.dat!bz2raw@400x600x3"), SCENE) > 38
+    assert psnr(jpeg_pixels(raw, "face.dat!bz2raw@400x600x3"), SCENE) > 38
     inner = photograph("a.rcc!gallery/pictures/slope.webp")
     resource = (GOLDEN / "qt_resource" / "version3.rcc").read_bytes()
     assert Image.open(io.BytesIO(make_jpeg(take_source(resource, inner), inner))).size == (24, 16)
@@ -110,7 +110,7 @@ class Gallery:
     photographs: list[Photograph]
 
     @property
-    def asked(self) -> list[str]:
+    def requests(self) -> list[str]:
         return [path for path, _ in self.server.requests]
 
 
@@ -175,7 +175,7 @@ def test_the_command_makes_the_folder_and_does_nothing_twice(gallery, tmp_path, 
     folder = tmp_path / "photos"
     assert main(["prepare", "photographs", "--data-dir", str(folder)]) == ExitCode.FINISHED
     check(folder, gallery)
-    assert gallery.asked == ["/debian/pool/one_1.0_all.deb", "/debian/pool/two_2.0+x_all.deb"]
+    assert gallery.requests == ["/debian/pool/one_1.0_all.deb", "/debian/pool/two_2.0+x_all.deb"]
     lines = capsys.readouterr().err.splitlines()
     total = in_words(sum(package.size for package in gallery.packages))
     assert f"{total} to download" in lines[0], "before anything is downloaded"
@@ -190,7 +190,7 @@ def test_the_command_makes_the_folder_and_does_nothing_twice(gallery, tmp_path, 
     before = {path: path.stat().st_mtime_ns for path in folder.rglob("*.*")}
     (folder / "train" / "mine.jpg").write_bytes(b"x")
     assert main(["prepare", "photographs", "--data-dir", str(folder)]) == ExitCode.FINISHED
-    assert len(gallery.asked) == 2
+    assert len(gallery.requests) == 2
     assert {path: path.stat().st_mtime_ns for path in before} == before
     assert "1 other files are there" in capsys.readouterr().err
 
@@ -215,7 +215,7 @@ def test_what_a_pool_has_forgotten_comes_from_the_snapshots(gallery, tmp_path):
     gallery.server.files[snapshot] = gallery.server.files.pop(f"/{first.pool}")
     make_photographs(tmp_path / "photos", None, gallery.packages, gallery.photographs)
     check(tmp_path / "photos", gallery)
-    assert snapshot in gallery.asked
+    assert snapshot in gallery.requests
 
 
 def test_packages_of_a_folder_are_used_and_stay_there(gallery, tmp_path):
@@ -225,7 +225,7 @@ def test_packages_of_a_folder_are_used_and_stay_there(gallery, tmp_path):
     shutil.copy(gallery.debs / first.file, source)
     assert main(["prepare", "photographs", "--data-dir", str(folder), "--manual-dir", str(source)]) == 0
     check(folder, gallery)
-    assert gallery.asked == [f"/{gallery.packages[1].pool}"]
+    assert gallery.requests == [f"/{gallery.packages[1].pool}"]
     assert (source / first.file).exists()
 
 
@@ -245,14 +245,14 @@ def test_a_file_of_the_users_is_never_replaced(gallery, tmp_path, name):
     before = path.read_bytes()
     with pytest.raises(UserError, match=f"{name} is there and is another file"):
         make_photographs(tmp_path, None, gallery.packages, gallery.photographs)
-    assert path.read_bytes() == before and gallery.asked == []
+    assert path.read_bytes() == before and gallery.requests == []
 
 
 def test_too_little_room_is_said_before_anything_is_downloaded(gallery, tmp_path, monkeypatch):
     monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=1000))
     with pytest.raises(UserError, match=r"1\.00 kB free"):
         make_photographs(tmp_path / "photos", None, gallery.packages, gallery.photographs)
-    assert gallery.asked == []
+    assert gallery.requests == []
 
 
 # ---------------------------------------------------------------------------------------------------- the shipped list

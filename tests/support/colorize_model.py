@@ -27,7 +27,7 @@ def tiny_weights(model: str = "palgan", fields: tuple[tuple[str, Any], ...] = ()
     c = jax.ShapeDtypeStruct((*l.shape[:3], 2), np.float32)
     shapes = jax.eval_shape(lambda l, c: network.init(jax.random.key(0), l, c, method="everything"), l, c)
 
-    def drawn(path, leaf) -> np.ndarray:
+    def draw(path, leaf) -> np.ndarray:
         # The names decide, not the order, so that a change of the network elsewhere leaves the rest as it was.
         name = jax.tree_util.keystr(path)
         rng = np.random.default_rng(zlib.crc32(name.encode()))
@@ -36,5 +36,5 @@ def tiny_weights(model: str = "palgan", fields: tuple[tuple[str, Any], ...] = ()
         fan_in = np.prod(leaf.shape[:-1]) if len(leaf.shape) > 1 else 4
         return rng.standard_normal(leaf.shape).astype(np.float32) * np.float32(1 / np.sqrt(fan_in))
 
-    variables = jax.tree_util.tree_map_with_path(drawn, shapes)
+    variables = jax.tree_util.tree_map_with_path(draw, shapes)
     return Weights(variables, config.to_dict(), 1234, source="step 1234 of a tiny model")

@@ -16,7 +16,7 @@ class Cloud:
     """What is there, by kind and name, and the requests that came: method, path and body."""
 
     def __init__(self) -> None:
-        self.there: dict[str, dict[str, dict]] = {"nodes": {}, "queuedResources": {}}
+        self.resources: dict[str, dict[str, dict]] = {"nodes": {}, "queuedResources": {}}
         self.requests: list[tuple[str, str, Any]] = []
         self.lock = threading.Lock()
 
@@ -35,30 +35,30 @@ class Cloud:
             if method == "POST":
                 self.create(kind, query[f"{kind[:-1]}Id"][0], body)
                 return 200, DONE
-            if name not in self.there[kind]:
+            if name not in self.resources[kind]:
                 status = {"code": 404, "status": "NOT_FOUND", "message": f"Resource '{path}' was not found"}
                 return 404, {"error": status}
             if method == "DELETE":
                 self.delete(kind, name)
                 return 200, DONE
             if method == "PATCH":  # a key for ssh
-                self.there[kind][name] |= body
+                self.resources[kind][name] |= body
                 return 200, DONE
-            return 200, self.there[kind][name]
+            return 200, self.resources[kind][name]
 
     def create(self, kind: str, name: str, body: Any) -> None:
         place = f"projects/colors/locations/us-west4-a/{kind}/{name}"
         if kind == "nodes":
-            self.there[kind][name] = {**body, "name": place, "state": "READY", "networkEndpoints": MACHINES}
+            self.resources[kind][name] = {**body, "name": place, "state": "READY", "networkEndpoints": MACHINES}
         else:
-            self.there[kind][name] = {**body, "name": place, "state": {"state": "ACTIVE"}}
+            self.resources[kind][name] = {**body, "name": place, "state": {"state": "ACTIVE"}}
             for spec in body["tpu"]["nodeSpec"]:
                 self.create("nodes", spec["nodeId"], spec["node"])
 
     def delete(self, kind: str, name: str) -> None:
-        resource = self.there[kind].pop(name)
+        resource = self.resources[kind].pop(name)
         for spec in resource.get("tpu", {}).get("nodeSpec", ()):
-            self.there["nodes"].pop(spec["nodeId"])
+            self.resources["nodes"].pop(spec["nodeId"])
 
 
 @contextmanager

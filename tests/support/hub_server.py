@@ -182,9 +182,9 @@ def serve_hub() -> Iterator[Hub]:
             oid = None if content is None else sha256(content) if large else git_sha1(content)
             return {"path": path, "uploadMode": "lfs" if large else "regular", "shouldIgnore": False, "oid": oid}
 
-        def _action(self, wanted: dict) -> dict:
-            upload = {"upload": {"href": f"{hub.elsewhere}/lfs/{wanted['oid']}", "header": {}}}
-            return wanted | ({} if wanted["oid"] in hub.objects else {"actions": upload})
+        def _action(self, request: dict) -> dict:
+            upload = {"upload": {"href": f"{hub.elsewhere}/lfs/{request['oid']}", "header": {}}}
+            return request | ({} if request["oid"] in hub.objects else {"actions": upload})
 
         def _commit(self, name: str, lines: list[dict]) -> None:
             repository, _ = self._commit_of(name, "main", writes=True)

@@ -56,7 +56,7 @@ class Cluster:
     """The JobSets by name, and what becomes of the next ones: conditions, set once they have been asked for."""
 
     def __init__(self) -> None:
-        self.there: dict[str, dict] = {}
+        self.resources: dict[str, dict] = {}
         self.applied: list[dict] = []
         self.conditions: list[dict] = []
         self.lock = threading.Lock()
@@ -72,16 +72,16 @@ class Cluster:
         with self.lock:
             if method == "POST":
                 self.applied.append(body)
-                self.there[body["metadata"]["name"]] = body
+                self.resources[body["metadata"]["name"]] = body
                 return 201, body
-            if name not in self.there:
+            if name not in self.resources:
                 return 404, status(404, f'jobsets.{GROUP} "{name}" not found')
             if method == "DELETE":
-                del self.there[name]
+                del self.resources[name]
                 return 200, {"kind": "Status", "apiVersion": "v1", "status": "Success"}
             if method == "GET" and self.conditions and self.applied:
-                self.there[name]["status"] = {"conditions": self.conditions}
-            return 200, self.there[name]
+                self.resources[name]["status"] = {"conditions": self.conditions}
+            return 200, self.resources[name]
 
 
 def status(code: int, message: str) -> dict:

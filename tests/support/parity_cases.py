@@ -160,7 +160,7 @@ def golden_cases() -> list[Case]:
     return [*network_cases(GOLDEN_WIDTH, GOLDEN_SIZE), *layer_cases(), function_case(), step_case()]
 
 
-def differences(found: Result, wanted: Result) -> dict[str, float]:
+def differences(result: Result, expected: Result) -> dict[str, float]:
     """The largest difference of each array, as a share of what is allowed: 1 is just close enough.
 
     Outputs and state: 1e-4 absolute (of entries up to 1; relative to the largest entry beyond). Gradients: see
@@ -168,16 +168,16 @@ def differences(found: Result, wanted: Result) -> dict[str, float]:
     """
     shares = {}
     for part in ("outputs", "state"):
-        a, b = getattr(found, part), getattr(wanted, part)
+        a, b = getattr(result, part), getattr(expected, part)
         _same_names(a, b, part)
         for name, array in b.items():
             tolerance = 1e-4 * max(1.0, float(np.abs(array).max()))
             shares[f"{part}/{name}"] = _largest(a[name], array, name) / tolerance
-    _same_names(found.gradients, wanted.gradients, "gradients")
-    largest = {name: float(np.abs(array).max()) for name, array in wanted.gradients.items()}
-    for name, array in wanted.gradients.items():
+    _same_names(result.gradients, expected.gradients, "gradients")
+    largest = {name: float(np.abs(array).max()) for name, array in expected.gradients.items()}
+    for name, array in expected.gradients.items():
         tolerance = _allowed(largest[name], max(largest.values()))
-        shares[f"gradients/{name}"] = _largest(found.gradients[name], array, name) / tolerance
+        shares[f"gradients/{name}"] = _largest(result.gradients[name], array, name) / tolerance
     return shares
 
 
@@ -192,16 +192,16 @@ def _allowed(largest: float, largest_of_all: float) -> float:
     return max(1e-3 * largest, 1e-7 * largest_of_all)
 
 
-def probe_differences(found: dict[str, np.ndarray], wanted: dict[str, np.ndarray]) -> dict[str, float]:
+def probe_differences(result: dict[str, np.ndarray], expected: dict[str, np.ndarray]) -> dict[str, float]:
     """As `differences`, for gradients of which golden files keep a probe (golden_recipe.probe)."""
-    _same_names(found, wanted, "gradients")
-    largest_of_all = max(float(array[1]) for array in wanted.values())
+    _same_names(result, expected, "gradients")
+    largest_of_all = max(float(array[1]) for array in expected.values())
     shares = {}
-    for name, array in wanted.items():
-        norm, largest, product, *entries = recipe.probe(name, found[name]).astype(np.float64)
+    for name, array in expected.items():
+        norm, largest, product, *entries = recipe.probe(name, result[name]).astype(np.float64)
         tolerance = _allowed(float(array[1]), largest_of_all)
         # The norm of a difference, and its product with a direction of unit deviations, are bounded by its entries.
-        spread = tolerance * found[name].size ** 0.5
+        spread = tolerance * result[name].size ** 0.5
         shares[name] = max(
             abs(norm - array[0]) / spread,
             abs(largest - array[1]) / tolerance,

@@ -116,7 +116,7 @@ def rgb_profile(primaries: Sequence[Sequence[float]], curve: bytes, name: str = 
     return profile(b"RGB ", {**described(name), **colorants, **dict.fromkeys((b"rTRC", b"gTRC", b"bTRC"), curve)})
 
 
-def shown(rgb: np.ndarray, primaries: Sequence[Sequence[float]], light) -> np.ndarray:
+def srgb_shown(rgb: np.ndarray, primaries: Sequence[Sequence[float]], light) -> np.ndarray:
     """The sRGB, 0..1, that device values 0..1 of a profile show."""
     return from_linear(light(rgb) @ np.array(primaries) @ np.linalg.inv(np.array(SRGB)))
 

@@ -56,11 +56,11 @@ def chromium() -> Iterator[Browser]:
 
 
 def loaded(browser: Browser, address: str, **options) -> Page:
-    """Opens the page; `page.problems` are errors of its scripts, and `page.asked` all addresses that it asks for."""
+    """Opens the page; `page.problems` are errors of its scripts, `page.requested_urls` all addresses it asks for."""
     page = browser.new_context(accept_downloads=True, **options).new_page()
     page.set_default_timeout(PATIENCE)
     page.problems = problems = []
-    page.asked = asked = []
+    page.requested_urls = requested_urls = []
 
     def note(message: ConsoleMessage) -> None:
         if message.type == "error" and not message.text.startswith(
@@ -70,7 +70,7 @@ def loaded(browser: Browser, address: str, **options) -> Page:
 
     page.on("pageerror", lambda error: problems.append(str(error)))
     page.on("console", note)
-    page.on("request", lambda request: asked.append(request.url))
+    page.on("request", lambda request: requested_urls.append(request.url))
     page.goto(address)
     page.wait_for_selector("body[data-ready]")
     return page

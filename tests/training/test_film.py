@@ -27,7 +27,7 @@ def kinds() -> np.ndarray:
 
 
 @pytest.fixture(scope="module")
-def shown(pictures, kinds):
+def films(pictures, kinds):
     """The luminance, without noise and with it, and the colors."""
     noise = np.random.default_rng(1).normal(size=pictures.shape[:3]).astype(np.float32)
     film = jax.jit(on_film, static_argnames="ab_range")
@@ -47,13 +47,13 @@ def expected_lightness(rgb: np.ndarray, kind: np.ndarray) -> np.ndarray:
     return skimage_color.xyz2lab(xyz)[..., 0]
 
 
-def test_the_luminance_is_that_of_a_weighted_sum_of_light(pictures, kinds, shown):
-    for rgb, kind, l in zip(pictures, kinds, shown[0], strict=True):
+def test_the_luminance_is_that_of_a_weighted_sum_of_light(pictures, kinds, films):
+    for rgb, kind, l in zip(pictures, kinds, films[0], strict=True):
         np.testing.assert_allclose(100 * l[..., 0] + 50, expected_lightness(rgb, kind), atol=2e-3)
 
 
-def test_grain_is_as_strong_as_asked_and_coarser_than_pixels(pictures, kinds, shown):
-    plain, grainy = (lab_to_rgb(denormalize_lab(l, np.zeros_like(shown[2])))[..., 1] for l in shown[:2])
+def test_grain_is_as_strong_as_asked_and_coarser_than_pixels(pictures, kinds, films):
+    plain, grainy = (lab_to_rgb(denormalize_lab(l, np.zeros_like(films[2])))[..., 1] for l in films[:2])
     for before, after, (*_, strength) in zip(plain, grainy, kinds, strict=True):
         grain = np.asarray(after - before)[(before > 0.2) & (before < 0.8)]  # away from where it is cut off
         assert grain.std() == pytest.approx(GRAIN[0] + (GRAIN[1] - GRAIN[0]) * strength, rel=0.1)
@@ -61,8 +61,8 @@ def test_grain_is_as_strong_as_asked_and_coarser_than_pixels(pictures, kinds, sh
         assert np.corrcoef(difference[:, 1:].ravel(), difference[:, :-1].ravel())[0, 1] > 0.4
 
 
-def test_colors_keep_their_hue_and_are_possible_at_that_luminance(pictures, shown):
-    l, _, c = shown
+def test_colors_keep_their_hue_and_are_possible_at_that_luminance(pictures, films):
+    l, _, c = films
     truth = np.asarray(from_bytes(pictures)[1])
     rgb = np.asarray(lab_to_rgb(denormalize_lab(jnp.asarray(l), jnp.asarray(c))))
     assert rgb.min() > -2e-3 and rgb.max() < 1 + 2e-3

@@ -59,7 +59,7 @@ def test_a_step_that_does_not_fit_is_told_with_its_figures_before_it_runs_and_wh
     assert int(batch) == pytest.approx(64 * float(memory) / float(need), abs=2)
 
 
-def shown(need: Need, config) -> float:
+def bytes_of_step(need: Need, config) -> float:
     """The bytes of a step with the settings of a config, by the rule that `fitting` states."""
     default = default_config()
     share = config.batch_size / config.accumulate / (default.batch_size / default.accumulate)
@@ -75,7 +75,7 @@ def test_each_setting_that_is_proposed_fits(fixed, working, memory):
         config = default_config()
         for name, value in re.findall(r"--config\.(\S+)=(\S+)", setting):
             config.update_from_flattened_dict({name: float(value) if "width" in name else int(value)})
-        assert shown(need, config) <= memory * (1 + 1e-6)
+        assert bytes_of_step(need, config) <= memory * (1 + 1e-6)
 
 
 def test_nothing_is_proposed_that_would_not_fit():

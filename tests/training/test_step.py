@@ -99,7 +99,7 @@ def rgb() -> np.ndarray:
 
 
 @pytest.fixture(scope="module")
-def one() -> Compiled:
+def compiled_step() -> Compiled:
     return compile_step(tiny())
 
 
@@ -111,9 +111,9 @@ class Trajectory:
 
 
 @pytest.fixture(scope="module")
-def trajectory(one, rgb) -> Trajectory:
+def trajectory(compiled_step, rgb) -> Trajectory:
     """Forty steps on one batch."""
-    states, metrics = zip(*one.walk(rgb, 40), strict=True)
+    states, metrics = zip(*compiled_step.walk(rgb, 40), strict=True)
     return Trajectory(states[0], states[-1], list(metrics))
 
 
@@ -144,32 +144,32 @@ def collectives(compiled: Compiled) -> set[str]:
     return set(re.findall(rf"\b({kinds})(?:-start)?\(", compiled.step.as_text()))
 
 
-def test_data_parallel_needs_all_reduces_only(one, descent, sharded):
+def test_data_parallel_needs_all_reduces_only(compiled_step, descent, sharded):
     """With the batch in parts, too: none of them moves from one device to another."""
-    assert collectives(one) == set()
+    assert collectives(compiled_step) == set()
     assert collectives(descent[2].compiled) == {"all-reduce"}
     assert not collectives(sharded) & {"all-to-all", "collective-permute"}
 
 
-def test_the_program_does_not_talk_to_the_host(one):
-    assert not re.search(r"\b(infeed|outfeed|send|recv)\(|callback", one.step.as_text())
+def test_the_program_does_not_talk_to_the_host(compiled_step):
+    assert not re.search(r"\b(infeed|outfeed|send|recv)\(|callback", compiled_step.step.as_text())
 
 
-def test_donation_frees_the_old_state(one, rgb):
-    state = jax.tree.map(jnp.copy, one.state)
-    new_state, _ = one.step(state, one.stage({"rgb": rgb}), None)
+def test_donation_frees_the_old_state(compiled_step, rgb):
+    state = jax.tree.map(jnp.copy, compiled_step.state)
+    new_state, _ = compiled_step.step(state, compiled_step.stage({"rgb": rgb}), None)
     assert all(leaf.is_deleted() for leaf in jax.tree.leaves((state.generator, state.discriminator, state.g_opt)))
     assert not any(leaf.is_deleted() for leaf in jax.tree.leaves(new_state))
-    memory = one.step.memory_analysis()
+    memory = compiled_step.step.memory_analysis()
     state_bytes = sum(leaf.nbytes for leaf in jax.tree.leaves((state.generator, state.g_opt, state.ema)))
     assert memory.alias_size_in_bytes > state_bytes
 
 
-def test_nothing_is_transferred_implicitly(one, rgb):
-    state = jax.tree.map(jnp.copy, one.state)
+def test_nothing_is_transferred_implicitly(compiled_step, rgb):
+    state = jax.tree.map(jnp.copy, compiled_step.state)
     with jax.transfer_guard("disallow"):
         for _ in range(2):
-            state, metrics = one.step(state, one.stage({"rgb": rgb}), None)
+            state, metrics = compiled_step.step(state, compiled_step.stage({"rgb": rgb}), None)
     assert int(state.step) == 2
     assert np.isfinite(float(metrics["loss/g"]))
 
@@ -253,20 +253,20 @@ def test_the_joint_pass_gives_each_player_its_own_gradient(descent, rgb):
         assert np.linalg.norm(apart) > 1e-3
 
 
-def test_the_average_follows_parameters_and_statistics(one, trajectory):
+def test_the_average_follows_parameters_and_statistics(compiled_step, trajectory):
     after = trajectory.first
     decay = min(tiny().ema, 1 / 10)  # the first step
     for collection in ("params", "batch_stats"):
         expected = jax.tree.map(
             lambda old, new: decay * np.asarray(old) + (1 - decay) * np.asarray(new),
-            one.state.ema[collection],
+            compiled_step.state.ema[collection],
             after.generator[collection],
         )
         jax.tree.map(lambda e, x: np.testing.assert_allclose(x, e, atol=1e-6), expected, after.ema[collection])
     assert set(ema_variables(after)) == {"params", "batch_stats", "spectral"}
 
 
-def test_spectral_vectors_turn_toward_the_largest_singular_value(one, trajectory):
+def test_spectral_vectors_turn_toward_the_largest_singular_value(compiled_step, trajectory):
     def share(state: TrainState) -> float:
         """How much of the largest singular value the spectral vector sees."""
         kernel = np.asarray(state.generator["params"]["assignment_generator"]["stem"]["kernel"])
@@ -275,7 +275,7 @@ def test_spectral_vectors_turn_toward_the_largest_singular_value(one, trajectory
         sigma = np.linalg.norm(matrix @ (u / np.linalg.norm(u)))
         return float(sigma / np.linalg.svd(matrix, compute_uv=False)[0])
 
-    assert share(one.state) < 0.9
+    assert share(compiled_step.state) < 0.9
     assert share(trajectory.last) > 0.97
 
 
@@ -300,12 +300,12 @@ def test_bfloat16_trains_as_float32_does(trajectory, rgb):
     np.testing.assert_allclose(rounded[10:].mean(0), exact[10:].mean(0), rtol=0.05)
 
 
-def test_prediction_looks_at_the_luminance_only(one, rgb):
+def test_prediction_looks_at_the_luminance_only(compiled_step, rgb):
     config = tiny()
     predict = jax.jit(make_predict(config, build_generator(config)))
     lab = rgb_to_lab(jnp.asarray(rgb, jnp.float32) / 255)
     gray = jnp.round(lab_to_rgb(lab.at[..., 1:].set(0)) * 255).astype(jnp.uint8)
-    variables = ema_variables(one.state)
+    variables = ema_variables(compiled_step.state)
     h, ab = predict(variables, rgb)
     assert h.shape == (BATCH, 256)
     assert ab.shape == (BATCH, SIZE, SIZE, 2)

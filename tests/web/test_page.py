@@ -31,7 +31,7 @@ def page(browser, server):
     yield page
     page.context.close()
     assert page.problems == []
-    assert all(url.startswith((server[0], "blob:", "data:")) for url in page.asked)
+    assert all(url.startswith((server[0], "blob:", "data:")) for url in page.requested_urls)
 
 
 @pytest.fixture

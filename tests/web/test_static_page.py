@@ -52,8 +52,8 @@ def opened(browser, address):
 def at_end(page, address):
     page.context.close()
     assert page.problems == []
-    assert f"{address}model/painter.onnx" in page.asked  # what its thread asks for is heard, too
-    assert all(url.startswith((address, f"blob:{address.rsplit('/', 2)[0]}", "data:")) for url in page.asked)
+    assert f"{address}model/painter.onnx" in page.requested_urls  # what its thread asks for is heard, too
+    assert all(url.startswith((address, f"blob:{address.rsplit('/', 2)[0]}", "data:")) for url in page.requested_urls)
 
 
 @pytest.fixture(scope="module")

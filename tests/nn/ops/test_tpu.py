@@ -32,7 +32,7 @@ def mesh(request):
 
 
 @pytest.fixture
-def one():
+def one_chip():
     return make_mesh(devices=jax.devices()[:1])
 
 
@@ -155,18 +155,18 @@ def test_the_kernel_of_the_attention(mesh, height, width, columns):
     assert_same_gradients(by_kernel, lambda q, k, x: fold_patches(attend(q, k, cut_patches(x)), height, width), q, k, x)
 
 
-def test_kernels_of_bfloat16(one):
+def test_kernels_of_bfloat16(one_chip):
     """As far from float32 as the programs of other devices are."""
     x, l, scale = normal(0, 2, 16, 16, 16), 0.3 * normal(1, 2, 16, 16, 1), normal(2, 16)
     q, k = (normal(seed, 2, 16, 16) for seed in (3, 4))
     half = jnp.bfloat16
 
     def filtered(x):
-        return unpack(guided_filter(l, scale, pack(x.astype(half), 2), 4, 1e-3, one)).astype(jnp.float32)
+        return unpack(guided_filter(l, scale, pack(x.astype(half), 2), 4, 1e-3, one_chip)).astype(jnp.float32)
 
     def attended(q, k, x):
         slabs = cut_slabs(pack(x.astype(half), 2))
-        return tpu_attend.attend(q.astype(half), k.astype(half), slabs, one).astype(jnp.float32)
+        return tpu_attend.attend(q.astype(half), k.astype(half), slabs, one_chip).astype(jnp.float32)
 
     assert_same_gradients(filtered, lambda x: guided_filter(l, scale, x, 4, 1e-3), x, tolerance=0.02)
 
@@ -184,9 +184,9 @@ def fitting(batch, side, mesh, dtype=jnp.bfloat16, radius=4):
     return tpu_attend.fits(q, slabs, mesh), tpu_guided_filter.fits(pictures, radius, mesh)
 
 
-def test_kernels_are_for_batches_that_the_chips_can_share(one):
+def test_kernels_are_for_batches_that_the_chips_can_share(one_chip):
     eight = make_mesh(devices=jax.devices())
-    assert fitting(8, 128, eight) == fitting(3, 128, one) == (True, True)
+    assert fitting(8, 128, eight) == fitting(3, 128, one_chip) == (True, True)
     assert fitting(3, 128, eight) == (False, False)
 
 
@@ -279,11 +279,11 @@ def painted(params, variables, net, l, h):
         ("palette", "none", "guided"),
     ],
 )
-def test_all_networks_paint_the_same(one, norm, attention, local):
+def test_all_networks_paint_the_same(one_chip, norm, attention, local):
     net = PalGAN(width=TINY, norm=norm, attention=attention, local=local)
     l, h = 0.3 * normal(0, 2, 64, 64, 1), jax.nn.softmax(normal(1, 2, 256))
     variables = strong(net, l)
-    for_tpus = net.clone(columns=2, tpus=one)
+    for_tpus = net.clone(columns=2, tpus=one_chip)
     paint = jax.jit(painted, static_argnums=2)
     program = str(paint.trace(variables["params"], variables, for_tpus, l, h).jaxpr)
     _, (ab, updates) = paint(variables["params"], variables, for_tpus, l, h)
@@ -294,11 +294,11 @@ def test_all_networks_paint_the_same(one, norm, attention, local):
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4), updates, updates_too)
 
 
-def test_the_network_learns_the_same(one):
+def test_the_network_learns_the_same(one_chip):
     net = PalGAN(width=TINY)
     l, h = 0.3 * normal(0, 2, 64, 128, 1), jax.nn.softmax(normal(1, 2, 256))
     variables = strong(net, l)
-    for_tpus = net.clone(columns=2, tpus=one)
+    for_tpus = net.clone(columns=2, tpus=one_chip)
     learn = jax.jit(jax.grad(painted, has_aux=True), static_argnums=2)
     gradients, (ab, _) = learn(variables["params"], variables, for_tpus, l, h)
     program = str(jax.make_jaxpr(painted, static_argnums=2)(variables["params"], variables, for_tpus, l, h))
