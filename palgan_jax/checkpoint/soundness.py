@@ -45,10 +45,10 @@ def check_description(step: Any, config: Any, metrics: Any, averaged: Any = ()) 
     for name, value in config.items():
         fields = value if isinstance(value, dict) else {name: value}
         if bad_field := next((field for field, leaf in fields.items() if not _is_field(leaf)), None):
-            raise Damaged(f"the field {_shown(bad_field)} of its config is no single value")
+            raise Damaged(f"the field {_text_of(bad_field)} of its config is no single value")
     for name, value in metrics.items():
         if value is not None and not _is_number(value):
-            raise Damaged(f"its metric {_shown(name)} is {_shown(value)} and no number")
+            raise Damaged(f"its metric {_text_of(name)} is {_text_of(value)} and no number")
 
 
 def _is_whole(value: Any) -> bool:
@@ -87,14 +87,14 @@ def check_arrays(arrays: Mapping[str, tuple[Any, str]], file_bytes: int) -> None
     for name, (shape, dtype) in arrays.items():
         collection, *path = name.split("/")
         if collection not in COLLECTIONS or not path or not all(path):
-            raise Damaged(f"it holds {_shown(name)}, which is no part of a network")
+            raise Damaged(f"it holds {_text_of(name)}, which is no part of a network")
         if not dtype.lower().startswith(("f", "bf")):  # float32 or, in files of safetensors, F32
-            raise Damaged(f"{_shown(name)} holds {_shown(dtype)} instead of floats")
+            raise Damaged(f"{_text_of(name)} holds {_text_of(dtype)} instead of floats")
         if not all(_is_whole(side) and side >= 0 for side in shape):
-            raise Damaged(f"{_shown(name)} has the shape {_shown(shape)}")
+            raise Damaged(f"{_text_of(name)} has the shape {_text_of(shape)}")
         total += 4 * math.prod(shape)
     if clash := _clash(arrays):
-        raise Damaged(f"it holds {_shown(clash)} both as an array and as a part with arrays in it")
+        raise Damaged(f"it holds {_text_of(clash)} both as an array and as a part with arrays in it")
     if total > _MOST_PACKED * file_bytes:
         raise Damaged(f"its arrays are of {in_words(min(total, 10**30))}, which its files are too small for")
 
@@ -110,13 +110,13 @@ def sound_values(name: str, values: np.ndarray) -> np.ndarray:
     with np.errstate(over="ignore"):
         values = np.asarray(values).astype(np.float32, copy=False)
     if not np.isfinite(values).all():
-        raise Damaged(f"{_shown(name)} holds numbers that are not finite")
+        raise Damaged(f"{_text_of(name)} holds numbers that are not finite")
     if name.startswith("batch_stats/") and name.endswith("/var") and (values < 0).any():
-        raise Damaged(f"{_shown(name)} holds negative variances")
+        raise Damaged(f"{_text_of(name)} holds negative variances")
     return values
 
 
-def _shown(value: Any) -> str:
+def _text_of(value: Any) -> str:
     """Returns a value of unknown origin for a sentence."""
     try:
         text = printable(value)

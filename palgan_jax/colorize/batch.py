@@ -107,7 +107,7 @@ class Worker:
         if pixels >= LARGE and not in_parts and not is_pipe(job.source.path):
             with open_bands(job.source.path, job.source.page) as bands:
                 if bands is not None:
-                    return self._do_large(job, bands), (*bands.notes, *_lost(bands.has_alpha, job))
+                    return self._do_large(job, bands), (*bands.notes, *_notes_of_losses(bands.has_alpha, job))
         name = str(job.source)
         self._go_on()
         data = read_bytes(job.source.path)
@@ -125,7 +125,7 @@ class Worker:
         self._go_on()
         target = self._write(job.target, lambda: result)
         self._record(job, target, (len(data), sha256(data).hexdigest()), (len(result), sha256(result).hexdigest()))
-        return target, (*photograph.picture.notes, *_lost(photograph.picture.alpha is not None, job))
+        return target, (*photograph.picture.notes, *_notes_of_losses(photograph.picture.alpha is not None, job))
 
     def _sheet(self, picture: Picture, samples: int) -> np.ndarray:
         """Paints a picture, as it lies on white paper and small, with its own palette and with samples."""
@@ -185,7 +185,7 @@ class Worker:
             raise Stopped
 
 
-def _lost(has_alpha: bool, job: Job) -> list[str]:
+def _notes_of_losses(has_alpha: bool, job: Job) -> list[str]:
     """Returns a sentence about what of a picture the format of its result cannot hold."""
     format_ = FORMATS[job.kind]
     if has_alpha and not format_.takes_alpha and not job.version.on_sheet:

@@ -79,10 +79,10 @@ def encode(pixels: np.ndarray, metadata: Metadata, kind: str, quality: int | Non
 
     Raises UserError where the format cannot hold the picture.
     """
-    return _encode(_held(pixels, kind), metadata, kind, quality, name)
+    return _encode(_pixels_for(pixels, kind), metadata, kind, quality, name)
 
 
-def _held(pixels: np.ndarray, kind: str) -> np.ndarray:
+def _pixels_for(pixels: np.ndarray, kind: str) -> np.ndarray:
     """Returns what a format can hold of a picture's pixels: on white paper, where it has no transparency."""
     if FORMATS[kind].takes_alpha or pixels.shape[-1] == 3:
         return pixels
@@ -155,7 +155,7 @@ def _whole(bands: Bands, kind: str) -> Image.Image:
     picture = Image.new("RGBA" if channels == 4 and FORMATS[kind].takes_alpha else "RGB", (width, height))
     top = 0
     for band in bands.rows:
-        picture.paste(Image.fromarray(_held(to_bytes(band), kind)), (0, top))
+        picture.paste(Image.fromarray(_pixels_for(to_bytes(band), kind)), (0, top))
         top += len(band)
     return picture
 

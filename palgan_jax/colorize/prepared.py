@@ -82,7 +82,7 @@ class Subject:
         return self._guides[size]
 
     @cached_property
-    def _seen(self) -> np.ndarray:
+    def _lightness_on_white(self) -> np.ndarray:
         if self.picture.alpha is None:
             return self.lightness
         return self._contrast(luminance(self.picture.on_white()))
@@ -90,19 +90,19 @@ class Subject:
     @cached_property
     def border(self) -> Border | None:
         """The border, if it is a print."""
-        return find_border(self._seen)
+        return find_border(self._lightness_on_white)
 
     @cached_property
     def whole(self) -> View:
         """What the network sees of all of it."""
-        return View(self._seen)
+        return View(self._lightness_on_white)
 
     @cached_property
     def photograph(self) -> View:
         """What the network sees of the photograph within the border."""
         if self.border is None:
             return self.whole
-        return View(np.ascontiguousarray(self._seen[self.border.place(*self.lightness.shape)]))
+        return View(np.ascontiguousarray(self._lightness_on_white[self.border.place(*self.lightness.shape)]))
 
 
 class PreparedPicture:

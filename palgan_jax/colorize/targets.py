@@ -80,7 +80,7 @@ class Names:
 
     def __init__(self, keep: Iterable[Path], replace_existing: bool = False):
         """`keep`: files that are never replaced; `replace_existing`: whether all others may be."""
-        self._taken = {_key(path) for path in keep}
+        self._names_in_use = {_key(path) for path in keep}
         self._first_choices: dict[Path, Path] = {}
         self._replace, self._lock = replace_existing, threading.Lock()
 
@@ -91,7 +91,7 @@ class Names:
             while not self._is_free(target):
                 number += 1
                 target = first_choice.with_name(f"{first_choice.stem}-{number}{first_choice.suffix}")
-            self._taken.add(_key(target))
+            self._names_in_use.add(_key(target))
             self._first_choices[target] = first_choice
             return target
 
@@ -103,16 +103,16 @@ class Names:
         """Takes a name whether or not such a file exists; returns False where it is taken by another picture."""
         with self._lock:
             key = _key(target)
-            is_free = key not in self._taken
-            self._taken.add(key)
+            is_free = key not in self._names_in_use
+            self._names_in_use.add(key)
             return is_free
 
     def is_taken(self, path: Path) -> bool:
         """Returns True where a name is that of a picture that was named, or of another result."""
-        return _key(path) in self._taken
+        return _key(path) in self._names_in_use
 
     def _is_free(self, path: Path) -> bool:
-        return _key(path) not in self._taken and (self._replace or not os.path.lexists(path))
+        return _key(path) not in self._names_in_use and (self._replace or not os.path.lexists(path))
 
 
 def _key(path: Path) -> str:

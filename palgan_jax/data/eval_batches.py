@@ -21,7 +21,7 @@ class EvalBatches:
         self._shard = shard
         self.unreadable: set[str] = set()
         """Names of pictures that cannot be read any more; their rows are masked."""
-        self._kept: list[dict[str, np.ndarray]] | None = None
+        self._cache: list[dict[str, np.ndarray]] | None = None
 
     def __len__(self) -> int:
         """Returns the number of batches, which is the same in every process."""
@@ -34,8 +34,8 @@ class EvalBatches:
         mask: bool (b,), False in the rows that fill up the last batch and where a picture couldn't be read.
         index: int32 (b,), the number of each picture in the source; -1 in the rows that fill up.
         """
-        if self._kept is not None:
-            yield from self._kept
+        if self._cache is not None:
+            yield from self._cache
             return
         keep = len(self._source) * 3 * self._resolution**2 <= CACHE_BYTES // 4
         batches: list[dict[str, np.ndarray]] = []
@@ -51,7 +51,7 @@ class EvalBatches:
         finally:
             iterator.close()
         if keep:
-            self._kept = batches
+            self._cache = batches
 
 
 def eval_batches(

@@ -31,14 +31,14 @@ class Header:
 
 class _Bits:
     def __init__(self, data: bytes) -> None:
-        self._value, self._left = int.from_bytes(data, "little"), 8 * len(data)
+        self._value, self._bits_left = int.from_bytes(data, "little"), 8 * len(data)
 
     def take(self, count: int) -> int:
-        if count > self._left:
+        if count > self._bits_left:
             raise ValueError("its header ends early")
         value = self._value & ((1 << count) - 1)
         self._value >>= count
-        self._left -= count
+        self._bits_left -= count
         return value
 
     def choose(self, *choices: tuple[int, int]) -> int:

@@ -24,7 +24,7 @@ class Replacements:
 
     def __init__(self, name: str, total: int, max_share: float):
         self._name, self._total, self._max_share = name, total, max_share
-        self._drawn = 0
+        self._draws = 0
         self.counts: Counter[str] = Counter()
         """Number of samples in which another picture replaced an unreadable one, by the latter's name."""
 
@@ -33,11 +33,11 @@ class Replacements:
 
         Raises DataStopped, which names the first few, where there are too many now.
         """
-        self._drawn += samples
+        self._draws += samples
         self.counts.update(bad)
-        sample = min(max(self._drawn, LEAST_SAMPLE), self._total)
+        sample = min(max(self._draws, LEAST_SAMPLE), self._total)
         if len(self.counts) > max(1, self._max_share * sample):
-            raise DataStopped(self._report(min(self._drawn, self._total)))
+            raise DataStopped(self._report(min(self._draws, self._total)))
 
     def _report(self, draws: int) -> str:
         names = list(self.counts)

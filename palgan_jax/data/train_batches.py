@@ -43,7 +43,7 @@ class TrainBatches:
         self.decoders = workers or thread_count()
         """Number of processes or threads that decode at the same time."""
         self._replacements = Replacements(self._source.name, len(self._source), max_replaced)
-        self._first, self._taken = position, 0
+        self._first, self._batches_read = position, 0
         self._notes: WorkerNotes | None = None
         self._shares: Any
         self._to_close = ExitStack()
@@ -88,7 +88,7 @@ class TrainBatches:
             if (folder := self._source.missing()) is not None:  # it takes a while to delete a folder
                 raise vanished(self._source.name, folder) from None
             raise
-        self._taken += 1
+        self._batches_read += 1
         return batch
 
     @property
@@ -99,7 +99,7 @@ class TrainBatches:
     @property
     def position(self) -> int:
         """Returns the samples handed out since the start of the run, over all processes: where a resume goes on."""
-        return self._first + self._taken * self._make.batch_size
+        return self._first + self._batches_read * self._make.batch_size
 
     def close(self) -> None:
         """Ends worker processes and threads."""
@@ -187,7 +187,7 @@ class _TrainShare:
         self._rows = batch_size // count
         self._seed = seed
         self._order = Order(source.parts, seed)
-        self._kept: dict[tuple[int, int], np.ndarray] | None = {} if cache else None
+        self._cache: dict[tuple[int, int], np.ndarray] | None = {} if cache else None
         self._first = 0
         self._note: NoteWriter | None = None
 
@@ -255,11 +255,11 @@ class _TrainShare:
         """Reads picture i as small as its crop allows, or returns it from memory."""
         width, height = self._sizes[i].tolist()
         factor = box.reduction(width, height, self._resolution)
-        if self._kept is not None and (rgb := self._kept.get((i, factor))) is not None:
+        if self._cache is not None and (rgb := self._cache.get((i, factor))) is not None:
             return rgb
         if self._note is not None:
             self._note(i)
         rgb = self.source.read(i, at_least=-(-min(width, height) // factor))
-        if self._kept is not None:
-            self._kept[i, factor] = rgb
+        if self._cache is not None:
+            self._cache[i, factor] = rgb
         return rgb

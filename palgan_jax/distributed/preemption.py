@@ -37,7 +37,7 @@ class StopRequest:
     def __init__(self, unit: str, progress: Callable[[], str], settle: Callable[[], None] = lambda: None):
         self._unit, self._progress, self._settle = unit, progress, settle
         self._lock, self._listening = threading.Lock(), ExitStack()
-        self._came = self._requested = self._saving = self._given_up = False
+        self._has_signal = self._requested = self._saving = self._given_up = False
         self._presses, self._last_press = 0, -ONE_PRESS_SECONDS
         self._several = jax.process_count() > 1
 
@@ -52,7 +52,7 @@ class StopRequest:
 
     def _note(self, *_: object) -> None:
         # Also here, so that the main thread finds what it has sent itself.
-        self._came = True
+        self._has_signal = True
 
     def _answer(self, number: int) -> None:
         with self._lock:
@@ -94,7 +94,7 @@ class StopRequest:
     def is_requested(self, step: int) -> bool:
         """Returns whether to stop after this step. All processes have to ask at the same steps."""
         if not self._several:
-            return self._came
+            return self._has_signal
         if multihost_utils.reached_preemption_sync_point(step):
             self._requested = True
             return True

@@ -40,7 +40,7 @@ def page(runs: Sequence[Run]) -> str:
     if len(runs) > 1:
         sections.append(_section("Where their configs differ", _differences(runs)))
     sections.append(_section("Validation", _charts(runs, _validation(runs))))
-    sections.append(_section("Training", _charts(runs, _others(runs))))
+    sections.append(_section("Training", _charts(runs, _other_metrics(runs))))
     sections += [_section(f"Samples of {run.name}", _sheets(run)) for run in runs if run.sheets]
     return document(title, [], "".join(sections), STYLE)
 
@@ -91,7 +91,7 @@ def _validation(runs: Sequence[Run]) -> list[str]:
     return [f"val/{name}" for name in in_order({name for name in names if not name.endswith((*rivals, "_truth"))})]
 
 
-def _others(runs: Sequence[Run]) -> list[str]:
+def _other_metrics(runs: Sequence[Run]) -> list[str]:
     return sorted(name for name in _names(runs) if not name.startswith("val/") and name != "step")
 
 

@@ -26,19 +26,19 @@ class Outlook:
     def __init__(self, begin: int, total: int, platform: str):
         self._begin, self._total, self._platform = begin, total, platform
         self._start: tuple[int, float] | None = None
-        self._said = False
+        self._is_said = False
 
     def after(self, step: int) -> str | None:
         """Returns how long a run of so many steps done will take, once, where that is long; None otherwise."""
         now = time.monotonic()
-        if self._said or step == self._begin:
+        if self._is_said or step == self._begin:
             return None
         if self._start is None:
             self._start = step, now
         first, start = self._start
         if step < first + STEPS:
             return None
-        self._said = True
+        self._is_said = True
         return outlook((now - start) / (step - first), self._total - step, self._platform)
 
 

@@ -77,7 +77,7 @@ class Waiting:
     """
 
     def __init__(self, title: str, shown: bool = True):
-        self._title, self._shown, self._over = title, shown, threading.Event()
+        self._title, self._shown, self._end = title, shown, threading.Event()
         self._thread: threading.Thread | None = None
 
     def __enter__(self) -> None:
@@ -89,12 +89,12 @@ class Waiting:
             self._thread.start()
 
     def _tick(self) -> None:
-        while not self._over.wait(1.0):
+        while not self._end.wait(1.0):
             self._bar.refresh()
 
     def __exit__(self, *_: Any) -> None:
         if self._thread is not None:
-            self._over.set()
+            self._end.set()
             self._thread.join()
             self._bar.close()
 

@@ -194,7 +194,7 @@ def test_pictures_that_all_vanish_end_with_a_sentence(fragile):
 def test_small_sources_are_kept_in_memory(source, monkeypatch):
     def is_kept(**options) -> bool:
         with train_batches(source, resolution=SIDE, batch_size=BATCH, seed=3, **options) as batches:
-            return batches._make._kept is not None
+            return batches._make._cache is not None
 
     assert source.decoded_bytes(None) < CACHE_BYTES
     assert is_kept() and is_kept(workers=0)

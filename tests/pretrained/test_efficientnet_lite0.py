@@ -126,12 +126,12 @@ def test_depthwise_is_the_grouped_convolution_with_same_padding(kernel, stride):
         )
 
     x, weights = spread("picture", (2, 12, 8, 5)), spread("kernel", (kernel, kernel, 1, 5))
-    expected, of_wanted = jax.vjp(grouped, x, weights)
+    expected, of_expected = jax.vjp(grouped, x, weights)
     actual, of_actual = jax.vjp(lambda *arguments: depthwise(*arguments, stride), x, weights)
     np.testing.assert_allclose(actual, expected, atol=1e-5)
     direction = spread("direction", expected.shape)
-    for gradient, wanted_gradient in zip(of_actual(direction), of_wanted(direction), strict=True):
-        np.testing.assert_allclose(gradient, wanted_gradient, atol=1e-4)
+    for gradient, expected_gradient in zip(of_actual(direction), of_expected(direction), strict=True):
+        np.testing.assert_allclose(gradient, expected_gradient, atol=1e-4)
 
 
 def test_wrong_sides_and_blocks_are_refused():
