@@ -76,7 +76,7 @@ _NOTHING = np.ones(1, np.float32)
 
 @functools.lru_cache(maxsize=1024)
 def _mixed(size: int, sixty_fourths: int) -> np.ndarray:
-    """Mixes the kernels of `size` and of whole + 1, the latter's share in 64ths, of which few enough can be cached."""
+    """Mixes the kernels of `size` and of size + 1, the latter's share in 64ths, of which few enough can be cached."""
     share = sixty_fourths / 64
     kernel = share * _triangle(size + 1) + (1 - share) * np.pad(_triangle(size), 1)
     # OpenCV rounds to 256ths. They are rounded here, so that they add up to 1 and brightness stays.

@@ -84,14 +84,14 @@ class _BlockC(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        seven = _conv(_conv(x, "branch7x7_1", self.width), "branch7x7_2", self.width, (1, 7))
-        seven = _conv(seven, "branch7x7_3", 192, (7, 1))
+        branch_7x7 = _conv(_conv(x, "branch7x7_1", self.width), "branch7x7_2", self.width, (1, 7))
+        branch_7x7 = _conv(branch_7x7, "branch7x7_3", 192, (7, 1))
         double = _conv(x, "branch7x7dbl_1", self.width)
         for i, kernel in enumerate([(7, 1), (1, 7), (7, 1)], 2):
             double = _conv(double, f"branch7x7dbl_{i}", self.width, kernel)
         double = _conv(double, "branch7x7dbl_5", 192, (1, 7))
         pooled = _conv(average_pool(x), "branch_pool", 192)
-        return jnp.concatenate([_conv(x, "branch1x1", 192), seven, double, pooled], axis=-1)
+        return jnp.concatenate([_conv(x, "branch1x1", 192), branch_7x7, double, pooled], axis=-1)
 
 
 class _BlockD(nn.Module):
@@ -100,9 +100,9 @@ class _BlockD(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         branch_3x3 = _conv(_conv(x, "branch3x3_1", 192), "branch3x3_2", 320, 3, stride=2)
-        seven = _conv(_conv(x, "branch7x7x3_1", 192), "branch7x7x3_2", 192, (1, 7))
-        seven = _conv(_conv(seven, "branch7x7x3_3", 192, (7, 1)), "branch7x7x3_4", 192, 3, stride=2)
-        return jnp.concatenate([branch_3x3, seven, halving_max_pool(x)], axis=-1)
+        branch_7x7 = _conv(_conv(x, "branch7x7x3_1", 192), "branch7x7x3_2", 192, (1, 7))
+        branch_7x7 = _conv(_conv(branch_7x7, "branch7x7x3_3", 192, (7, 1)), "branch7x7x3_4", 192, 3, stride=2)
+        return jnp.concatenate([branch_3x3, branch_7x7, halving_max_pool(x)], axis=-1)
 
 
 class _BlockE(nn.Module):
