@@ -196,8 +196,12 @@ def rows_of(figures: dict[str, Any], palette: str) -> dict[str, Row]:
 
 def differences(row: Row, base: Row) -> dict[str, Difference]:
     """Computes row minus base of the COMPARED metrics, with 95 % paired intervals over photographs."""
-    ours, theirs = (np.stack([one.of_pictures(metric) for metric in COMPARED], axis=1) for one in (row, base))
-    columns = np.stack([(ours - theirs).mean(axis=0), *paired_interval(ours, theirs)], axis=1).tolist()
+    row_values, base_values = (
+        np.stack([system.of_pictures(metric) for metric in COMPARED], axis=1) for system in (row, base)
+    )
+    columns = np.stack(
+        [(row_values - base_values).mean(axis=0), *paired_interval(row_values, base_values)], axis=1
+    ).tolist()
     of_all = {}
     for metric, (mean, low, high) in zip(COMPARED, columns, strict=True):
         seeds, base_seeds = row.of_seeds(metric), base.of_seeds(metric)

@@ -175,8 +175,8 @@ def test_export_averages_nothing_else(palgan, workdir, tmp_path, capsys, steps):
 
 
 def test_weights_of_different_networks_have_no_mean(workdir):
-    one = find_weights(workdir)
-    other = replace(one, step=10, variables={**one.variables, "params": {"more": np.zeros(3)}})
+    weights = find_weights(workdir)
+    other = replace(weights, step=10, variables={**weights.variables, "params": {"more": np.zeros(3)}})
     with pytest.raises(UserError, match="different networks have no mean"):
         average_weights([weights, other])
 

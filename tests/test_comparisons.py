@@ -205,10 +205,10 @@ def test_ablations_are_told_as_differences_of_the_same_photographs():
 
     shifted, between = (base | {"psnr": base["psnr"] + more} for more in (0.5, 0.4))
     runs = [
-        run("palgan", 0, base, truth=base, random=worse),
+        run("palgan", 0, base, truth=base, random=worse_figures),
         run("palgan", 1, shifted, truth=base),
         run("batch_norm", 0, between, truth=base),
-        run("spade", 0, worse, truth=base),
+        run("spade", 0, worse_figures, truth=base),
     ]
     runs = json.loads(json.dumps({"runs": [*runs, run("vae", 0, worse_figures)]}, default=list))
     text = page(runs)
