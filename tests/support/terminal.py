@@ -22,7 +22,7 @@ class Terminal:
         self._screen = pyte.HistoryScreen(columns, 40, history=10_000, ratio=1.0)
         self._stream, self._lock = pyte.ByteStream(self._screen), threading.Lock()
         self.written = b""
-        self._reader, terminal = pty.openpty()
+        self._controller, terminal = pty.openpty()
         termios.tcsetwinsize(terminal, (40, columns))
         self.process = subprocess.Popen(
             command, stdin=terminal, stdout=terminal, stderr=terminal, start_new_session=True, **options
@@ -34,7 +34,7 @@ class Terminal:
     def _read(self) -> None:
         while True:
             try:
-                piece = os.read(self._reader, 65536)
+                piece = os.read(self._controller, 65536)
             except OSError:  # the last process on the terminal has ended
                 return
             with self._lock:
@@ -67,4 +67,4 @@ class Terminal:
         finally:
             self.process.kill()
             self._reader.join()
-            os.close(self._reader)
+            os.close(self._controller)
