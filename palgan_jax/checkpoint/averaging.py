@@ -34,6 +34,6 @@ def average_weights(weights: Sequence[Weights]) -> Weights:
         return jax.tree.map(lambda *leaves: np.mean(leaves, axis=0, dtype=np.float64).astype(np.float32), *trees)
 
     means = {name: mean(name) for name in ("params", "batch_stats") if name in last.variables}
-    steps = tuple(sorted(one.step for one in weights))
+    steps = tuple(sorted(checkpoint.step for checkpoint in weights))
     source = f"{steps_in_words(last.step, steps)} of {epath.Path(last.path).parent}"
     return replace(last, variables={**last.variables, **means}, metrics={}, source=source, averaged=steps)

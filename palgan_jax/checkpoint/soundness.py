@@ -37,9 +37,9 @@ def check_description(step: Any, config: Any, metrics: Any, averaged: Any = ()) 
       averaged: nothing, or two steps or more in ascending order, of which `step` is the last.
     """
     if not _is_whole(step) or not 0 <= step < _LAST_STEP:
-        raise Damaged(f"its step is {_shown(step)}")
+        raise Damaged(f"its step is {_text_of(step)}")
     if not _are_averaged(averaged, step):
-        raise Damaged(f"it is the mean of {_shown(averaged)}")
+        raise Damaged(f"it is the mean of {_text_of(averaged)}")
     if not isinstance(config, dict) or not isinstance(metrics, dict):
         raise Damaged("its config or its metrics are not named values")
     for name, value in config.items():

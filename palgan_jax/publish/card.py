@@ -52,8 +52,8 @@ def model_card(weights: Weights, repository: str, license: str | None, with_onnx
         eval_results=results or None,
     )
     parts = [f"---\n{head.to_yaml()}\n---", MARK, *_use(weights, repository, with_onnx), *_facts(weights)]
-    if measured:
-        table = _table(weights.metrics, measured)
+    if scores:
+        table = _table(weights.metrics, scores)
         command = "export" if weights.averaged else "train"
         parts += ["## Results", f"Measured on `{printable(validation)}` by `palgan {command}`.", table]
     if origin := _ENCODERS.get(weights.config.get("net", {}).get("encoder")):
