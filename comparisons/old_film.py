@@ -93,23 +93,23 @@ class Table:
     """The photographs that are measured on, and rows of what is painted with palettes that were predicted for them.
 
     Attributes:
-      shown: (folder, kind) -> its photographs as they are or on film, uint8 (N, H, W, 3).
+      versions: (folder, kind) -> its photographs as they are or on film, uint8 (N, H, W, 3).
     """
 
     def __init__(self, **folders: Path) -> None:
         self._sets = {name: whole(photographs(folder, 1)) for name, folder in folders.items()}
         self._truths = {name: palettes_of(rgb) for name, rgb in self._sets.items()}
         self._first: dict[tuple[str, str, str], np.ndarray] = {}
-        self.shown = {
+        self.versions = {
             (name, kind): pictures
             for name, rgb in self._sets.items()
             for kind, pictures in {"as they are": rgb, "on film": on_film(rgb, 4)}.items()
         }
 
     def tell(self, way: str, painter: Colorizer, palettes: Mapping[tuple[str, str], np.ndarray]) -> None:
-        """Prints the figures of palettes for `shown`, and what they are over those of the way's first call, paired."""
+        """Prints the figures of palettes for `versions`, and those over the figures of the way's first call, paired."""
         for (name, kind), predicted in palettes.items():
-            pictures = zip(self._sets[name], self.shown[name, kind], predicted, self._truths[name], strict=True)
+            pictures = zip(self._sets[name], self.versions[name, kind], predicted, self._truths[name], strict=True)
             rows = np.array([_figures(painter, *one) for one in pictures])
             over = rows - self._first.setdefault((way, name, kind), rows)
             half = 1.96 * over.std(0) / len(over) ** 0.5
@@ -119,15 +119,15 @@ class Table:
     def tell_own(self, way: str, model: Colorizer) -> None:
         """Prints the figures of a model's own palettes."""
         print(f"{way}, {model.source}")
-        own = {key: np.stack([model.predict(luminance(rgb))[0] for rgb in rgbs]) for key, rgbs in self.shown.items()}
+        own = {key: np.stack([model.predict(luminance(rgb))[0] for rgb in rgbs]) for key, rgbs in self.versions.items()}
         self.tell(way, model, own)
 
 
 def _figures(
-    painter: Colorizer, rgb: np.ndarray, shown: np.ndarray, palette: np.ndarray, truth: np.ndarray
+    painter: Colorizer, rgb: np.ndarray, gray: np.ndarray, palette: np.ndarray, truth: np.ndarray
 ) -> tuple[float, ...]:
     """Returns the palette's distance, and the ab error, colorfulness and PSNR of what is painted with it."""
-    light = luminance(shown)
+    light = luminance(gray)
     painted = join(light, np.ascontiguousarray(painter.predict(light, palette)[1], np.float32))
     error = np.linalg.norm((bytes_to_lab(painted) - bytes_to_lab(rgb))[..., 1:], axis=-1).mean()
     psnr = 10 * np.log10(255**2 / np.mean((painted.astype(float) - rgb) ** 2))
@@ -162,7 +162,7 @@ def tell_learned(paths: list[Path], colorizer: Colorizer, table: Table) -> None:
         for values in (besides, targets):
             values[f"{row}, half of them"] = np.stack([values["crops, tones"][0], values[row][1]])
     inputs_of_first = {"as they are": x[0], "on film": features(on_film(first, 3))}
-    inputs = {key: features(pictures) for key, pictures in table.shown.items()}
+    inputs = {key: features(pictures) for key, pictures in table.versions.items()}
     for way, fit in WAYS.items():
         for row in ("nothing", *besides):
             lessons = np.concatenate([x, besides.get(row, x[:0])]), np.concatenate([h, targets.get(row, h[:0])])

@@ -33,14 +33,14 @@ ROWS = {
 
 def tables(text: str) -> list[dict[str, dict[str, str]]]:
     """Returns the tables of colors: row -> column, without what follows a comma or stands in brackets -> figure."""
-    found = []
+    tables = []
     for header, body in re.findall(r"^(\| colors \|.*)\n\|[-|]+\n((?:\|.*\n)+)", text, re.MULTILINE):
         columns, *rows = (
             [cell.strip() for cell in line.strip("|").split("|")] for line in (header, *body.splitlines())
         )
         names = [re.sub(r"[,(].*", "", column).strip() for column in columns[1:]]
-        found.append({name: dict(zip(names, figures, strict=True)) for name, *figures in rows})
-    return found
+        tables.append({name: dict(zip(names, figures, strict=True)) for name, *figures in rows})
+    return tables
 
 
 def test_the_readme_has_the_figures_of_the_models_page():
@@ -49,10 +49,10 @@ def test_the_readme_has_the_figures_of_the_models_page():
     assert ours.keys() == ROWS.keys()
     for row, figures in ours.items():
         assert figures.items() <= theirs[ROWS[row]].items(), row
-    said = " ".join(README[README.index("On the 24 samples") :].split())
+    sentences = " ".join(README[README.index("On the 24 samples") :].split())
     model, gray = samples["**the bundled model**"], samples["none (gray)"]
     ratio = model["PSNR"].replace(" ", " dB ", 1)
-    assert said.startswith(
+    assert sentences.startswith(
         f"On the 24 samples, by which nothing was chosen, automatic colors have {ratio}, "
         f"gray {gray['PSNR']}; CIEDE2000 {model['CIEDE2000']} and {gray['CIEDE2000']}, LPIPS {model['LPIPS']} and "
         f"{gray['LPIPS']}, colorfulness {model['colorfulness']} of"

@@ -134,8 +134,8 @@ LACKS = re.compile(r"the following arguments are required|expected (one|at least
 def inline_refusal(line: str, capsys) -> str:
     """Returns what is wrong with a command in a sentence. Names of commands may lack arguments, and so may `...`."""
     words = line.removesuffix(" ...")
-    said = refusal(words, capsys)
-    return "" if LACKS.search(said) and (words != line or NAME.fullmatch(line)) else said
+    reason = refusal(words, capsys)
+    return "" if LACKS.search(reason) and (words != line or NAME.fullmatch(line)) else reason
 
 
 @pytest.mark.parametrize("page", [*PAGES, "../README.md"])
@@ -147,7 +147,7 @@ def test_the_commands_of_the_documents_are_understood(page, capsys):
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "reason"),
     [
         ("`palgan evaluate --truth folder:photos --metrics psnr`", "needs --output"),
         ("`palgan evaluate --truth folder:photos\n--output results --train folder:others`", "--train is for"),
@@ -158,10 +158,10 @@ def test_the_commands_of_the_documents_are_understood(page, capsys):
         ("`palgan export CHECKPOINT FILE` and `palgan evaluate compare A B`", ""),
     ],
 )
-def test_commands_in_sentences_that_would_be_refused_are_noticed(text, said, capsys):
+def test_commands_in_sentences_that_would_be_refused_are_noticed(text, reason, capsys):
     lines = inline_commands(text)
-    found = [inline_refusal(line, capsys) for line in lines]
-    assert lines and all(said in one if said else not one for one in found), found
+    reasons = [inline_refusal(line, capsys) for line in lines]
+    assert lines and all(reason in one if reason else not one for one in reasons), reasons
 
 
 def test_the_album_is_colorized_by_the_commands_of_its_page(tmp_path, monkeypatch, samples):

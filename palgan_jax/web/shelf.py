@@ -108,7 +108,7 @@ class Shelf:
         key = secrets.token_urlsafe(16)
         with self._lock:
             self._pictures[key] = picture
-            while len(self._pictures) > 1 and sum(picture.nbytes for picture in self._pictures.values()) > self._budget:
+            while len(self._pictures) > 1 and sum(one.nbytes for one in self._pictures.values()) > self._budget:
                 self._pictures.popitem(last=False)
         return key
 

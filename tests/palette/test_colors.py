@@ -194,12 +194,12 @@ PALETTE = Palette.from_colors(["#c04040", "teal", "gold", "#909090"], [4, 3, 2, 
 
 def test_what_is_written_is_read_by_others(tmp_path):
     swatches = PALETTE.swatches(4)
-    expected = [[int(swatch.color[i : i + 2], 16) for i in (1, 3, 5)] for swatch in swatches]
+    expected = [[int(one.color[i : i + 2], 16) for i in (1, 3, 5)] for one in swatches]
     PALETTE.save(tmp_path / "x.ase", 4)
     read = swatch.parse(tmp_path / "x.ase")
     assert [entry["data"]["mode"] for entry in read] == 4 * ["RGB"]
     np.testing.assert_allclose([entry["data"]["values"] for entry in read], np.array(expected) / 255, atol=1e-6)
-    assert [entry["name"] for entry in read] == [f"{100 * swatch.share:.4g} %" for swatch in swatches]
+    assert [entry["name"] for entry in read] == [f"{100 * one.share:.4g} %" for one in swatches]
     (colors, mode) = GimpPaletteFile(io.BytesIO(PALETTE.to_bytes("x.gpl", 4))).getpalette()
     assert mode == "RGB" and list(colors[:12]) == np.ravel(expected).tolist()
 
