@@ -256,6 +256,21 @@ def test_what_the_page_of_ablations_says_is_clear_in_its_figures(palette, row, m
     assert all(clear[metric].is_clear and clear[metric].mean * sign > 0 for metric in metrics)
 
 
+def test_a_row_of_little_data_is_told_over_the_first():
+    from comparisons.little_data import line
+
+    base = {
+        "automatic": {"psnr": [20.0, 22.0], "lpips_alexnet": [0.2, 0.3], "colorfulness": [30.0, 40.0]},
+        "truth": {"psnr": [24.0, 26.0], "lpips_alexnet": [0.1, 0.2], "palette_distance": [0.1, 0.2]},
+    }
+    other = {palette: {name: [x + 1 for x in values] for name, values in row.items()} for palette, row in base.items()}
+    other["truth"]["psnr"] = [24.0, 25.0]
+    assert line("a", base, base) == "| a | 21.00 | 0.250 | 35.0 | 25.00 | 0.150 | 0.150 |"
+    # Of differences 0 and -1, the deviation is 0.5, and that of their mean 0.5 / sqrt(2).
+    expected = "| b | +1.00 +- 0.00 | +1.000 +- 0.000 | 36.0 | -0.50 +- 0.69 | +1.000 +- 0.000 | 1.150 |"
+    assert line("b", other, base) == expected
+
+
 def test_scratches_are_added_and_thin_ones_are_hidden():
     from comparisons.scratches import hidden, scratched
 
