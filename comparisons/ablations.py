@@ -238,8 +238,7 @@ def table(rows: dict[str, Row], with_paper: bool) -> list[str]:
     for row in rows.values():
         cells = [f"{row.of_pictures(name).mean():.{find_metric(name).decimals}f}" for name in METRICS]
         if with_paper:
-            psnr, ssim, lpips = PAPER.get(row.name, (0, 0, 0))
-            cells.append(f"{psnr:.2f} / {ssim:.3f} / {lpips:.3f}" if row.name in PAPER else "-")
+            cells.append("{:.2f} / {:.3f} / {:.3f}".format(*PAPER[row.name]) if row.name in PAPER else "-")
         lines.append(f"| `{row.name}` | {len(row.values['psnr'])} | {' | '.join(cells)} |")
     return lines
 

@@ -20,7 +20,7 @@ import numpy as np
 from PIL import Image, ImageFilter, ImageOps
 from skimage import exposure
 
-from comparisons.figures import photographs
+from comparisons.figures import half_interval, photographs
 from comparisons.prints import HEIGHT, WIDTH, make_print
 from comparisons.scratches import scratched
 
@@ -123,7 +123,7 @@ def main() -> None:
     for kind in KINDS:
         before, after = np.moveaxis(np.asarray(colors[kind]), 1, 0)  # (photographs, figures)
         print(f"{kind}, colors of {len(before)}; colorfulness of the photographs {before[:, 3].mean():.1f}")
-        half = 1.96 * (after - before).std(0) / len(before) ** 0.5
+        half = half_interval(after - before)
         for j, name in enumerate(("ab error", "from the fresh", "colorfulness")):
             change = f"({(after - before)[:, j].mean():+.2f} +- {half[j]:.2f})"
             print(f"  {name:15}{before[:, j].mean():7.2f} -> {after[:, j].mean():.2f} {change}")

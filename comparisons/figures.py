@@ -21,6 +21,11 @@ def means(rows: Sequence[Mapping[str, float]]) -> dict[str, Any]:
     return {"photographs": len(rows), **{name: float(np.mean([row[name] for row in rows])) for name in rows[0]}}
 
 
+def half_interval(differences: np.ndarray) -> np.ndarray:
+    """Returns half of the 95 % interval of the means of differences (N, ...): (...)."""
+    return 1.96 * np.std(differences, axis=0) / len(differences) ** 0.5
+
+
 def tell(figures: Mapping[str, Any], width: int, file: Path | None, hidden: Collection[str] = ()) -> None:
     """Prints figures behind their names, but for the hidden ones, and writes all to a file of JSON if one is named."""
     for name, value in figures.items():

@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from comparisons.ablations import evaluated, palgan
+from comparisons.figures import half_interval
 
 STEPS = 400
 ROWS: dict[str, dict[str, object]] = {
@@ -49,7 +50,7 @@ def line(name: str, row: dict[str, dict[str, list[float]]], base: dict[str, dict
         if row is base:
             return f"{values.mean():.{decimals}f}"
         more = values - np.array(base[palette][metric])
-        return f"{more.mean():+.{decimals}f} +- {1.96 * more.std() / len(more) ** 0.5:.{decimals}f}"
+        return f"{more.mean():+.{decimals}f} +- {half_interval(more):.{decimals}f}"
 
     cells = [name]
     for palette, last, decimals in (("automatic", "colorfulness", 1), ("truth", "palette_distance", 3)):

@@ -25,14 +25,22 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from comparisons.figures import photographs
-from comparisons.palette_prediction import FOLDS, Fit, crops, make_features, parser_of_folders, roots, whole
+from comparisons.figures import half_interval, photographs
+from comparisons.palette_prediction import (
+    FOLDS,
+    WAYS,
+    Fit,
+    crops,
+    figures_of_painting,
+    make_features,
+    palettes_of,
+    parser_of_folders,
+    whole,
+)
 from palgan_jax import Colorizer
 from palgan_jax.color import (
     AB_RANGE,
     LIGHT_OF_RGB,
-    bytes_to_lab,
-    colorfulness,
     lightness_to_srgb,
     linear_to_srgb,
     rgb_to_bytes,
@@ -40,12 +48,12 @@ from palgan_jax.color import (
 )
 from palgan_jax.colorize.join import join, luminance
 from palgan_jax.data.device import lab_batch
-from palgan_jax.palette.histogram import hellinger, of_picture
+from palgan_jax.palette.histogram import hellinger
 from palgan_jax.palette.spec import PaletteSpec
 from palgan_jax.pretrained.load import load_efficientnet_lite0
 from palgan_jax.training.film import BLUE, BLUR, GRAIN, RED, partly_on_film, weights_of_rgb
 
-WAYS = {"roots, linear": roots(None, 0.03), "roots, kernel": roots(5**0.5, 0.001)}
+ROOTS = ("roots, linear", "roots, kernel")
 
 
 def film_weights(rng: np.random.Generator) -> np.ndarray:
@@ -112,8 +120,7 @@ class Table:
             pictures = zip(self._sets[name], self.versions[name, kind], predicted, self._truths[name], strict=True)
             rows = np.array([_figures(painter, *one) for one in pictures])
             over = rows - self._first.setdefault((way, name, kind), rows)
-            half = 1.96 * over.std(0) / len(over) ** 0.5
-            differences = (f"{x:+.4f} +- {y:.4f}" for x, y in zip(over.mean(0), half, strict=True))
+            differences = (f"{x:+.4f} +- {y:.4f}" for x, y in zip(over.mean(0), half_interval(over), strict=True))
             print(f"  {name:8} {kind:12}", *(f"{x:.4f}" for x in rows.mean(0)), *differences, flush=True)
 
     def tell_own(self, way: str, model: Colorizer) -> None:
@@ -129,14 +136,8 @@ def _figures(
     """Returns the palette's distance, and the ab error, colorfulness and PSNR of what is painted with it."""
     light = luminance(gray)
     painted = join(light, np.ascontiguousarray(painter.predict(light, palette)[1], np.float32))
-    error = np.linalg.norm((bytes_to_lab(painted) - bytes_to_lab(rgb))[..., 1:], axis=-1).mean()
-    psnr = 10 * np.log10(255**2 / np.mean((painted.astype(float) - rgb) ** 2))
-    return hellinger(palette, truth), error, colorfulness(painted[None].astype(np.float32))[0], psnr
-
-
-def palettes_of(pictures: np.ndarray) -> np.ndarray:
-    """Returns the palettes (N, K) of pictures, uint8 (N, H, W, 3)."""
-    return np.concatenate([of_picture(rgb[None]) for rgb in pictures])
+    psnr, error, strength = figures_of_painting(painted, rgb)
+    return hellinger(palette, truth), error, strength, psnr
 
 
 def tell_learned(paths: list[Path], colorizer: Colorizer, table: Table) -> None:
@@ -163,7 +164,8 @@ def tell_learned(paths: list[Path], colorizer: Colorizer, table: Table) -> None:
             values[f"{row}, half of them"] = np.stack([values["crops, tones"][0], values[row][1]])
     inputs_of_first = {"as they are": x[0], "on film": features(on_film(first, 3))}
     inputs = {key: features(pictures) for key, pictures in table.versions.items()}
-    for way, fit in WAYS.items():
+    for way in ROOTS:
+        fit = WAYS[way]
         for row in ("nothing", *besides):
             lessons = np.concatenate([x, besides.get(row, x[:0])]), np.concatenate([h, targets.get(row, h[:0])])
 

@@ -22,7 +22,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from comparisons.figures import photographs, tell
+from comparisons.figures import half_interval, photographs, tell
 
 SIDE = 256
 KINDS = ("truth", "foreign", "automatic")
@@ -136,8 +136,7 @@ def main() -> None:
         for way, values in rows.items():
             table = tables[f"{name}, {way}"] = np.array(values)
             gain = (table - tables[f"{name}, alone"])[:, 0]
-            half = 1.96 * gain.std() / len(gain) ** 0.5
-            figures[f"{name}, {way}"] = [*table.mean(0), gain.mean(), half]
+            figures[f"{name}, {way}"] = [*table.mean(0), gain.mean(), half_interval(gain)]
             print(f"{name}, {way:16}", *(f"{x:9.3f}" for x in figures[f"{name}, {way}"]), flush=True)
 
     automatic = [

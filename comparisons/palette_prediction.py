@@ -30,7 +30,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from comparisons.figures import photographs
+from comparisons.figures import half_interval, photographs
 from palgan_jax import Colorizer
 from palgan_jax.color import bytes_to_lab, colorfulness, from_bytes
 from palgan_jax.colorize.join import join, luminance
@@ -60,6 +60,18 @@ def crops(paths: list[Path], seed: int = 0) -> np.ndarray:
 def whole(paths: list[Path]) -> np.ndarray:
     """Returns the photographs as squares, uint8 (N, SIDE, SIDE, 3)."""
     return np.stack([squash(read_rgb(path), SIDE) for path in paths])
+
+
+def palettes_of(pictures: np.ndarray) -> np.ndarray:
+    """Returns the palettes (N, K) of pictures, uint8 (N, H, W, 3)."""
+    return np.concatenate([of_picture(rgb[None]) for rgb in pictures])
+
+
+def figures_of_painting(painting: np.ndarray, truth: np.ndarray) -> tuple[float, float, float]:
+    """Returns PSNR in dB, the mean distance of ab, and the painting's colorfulness, of uint8 (H, W, 3) each."""
+    psnr = 10 * np.log10(255**2 / np.mean((painting.astype(float) - truth) ** 2))
+    error = np.linalg.norm((bytes_to_lab(painting) - bytes_to_lab(truth))[..., 1:], axis=-1).mean()
+    return float(psnr), float(error), float(colorfulness(painting[None].astype(np.float32))[0])
 
 
 def make_features(colorizer: Colorizer, encoder: Any) -> Callable[..., np.ndarray]:
@@ -178,10 +190,10 @@ def main() -> None:
     versions = whole(paths), crops(paths)
     draw = np.random.default_rng(0)
     tones = None, draw.uniform(size=(len(paths), 3)).astype(np.float32)
-    palettes = np.stack([np.concatenate([of_picture(rgb[i : i + 1]) for i in range(len(rgb))]) for rgb in versions])
+    palettes = np.stack([palettes_of(rgb) for rgb in versions])
     fold = draw.permutation(len(paths)) % FOLDS
     sets = {name: whole(photographs(getattr(args, name), 1)) for name in ("val", "samples")}
-    truths = {name: np.concatenate([of_picture(rgb[None]) for rgb in sets[name]]) for name in sets}
+    truths = {name: palettes_of(rgb) for name, rgb in sets.items()}
     bundled = {name: np.stack([colorizer.predict(luminance(rgb))[0] for rgb in sets[name]]) for name in sets}
     base: dict[str, np.ndarray] = {}
 
@@ -192,14 +204,11 @@ def main() -> None:
             for rgb, one, distance in zip(sets[name], h, hellinger(h, truths[name]), strict=True):
                 light = luminance(rgb)
                 painted = join(light, np.ascontiguousarray(colorizer.predict(light, one)[1], np.float32))
-                psnr = 10 * np.log10(255**2 / np.mean((painted.astype(float) - rgb) ** 2))
-                error = np.linalg.norm((bytes_to_lab(painted) - bytes_to_lab(rgb))[..., 1:], axis=-1).mean()
-                rows.append((distance, psnr, error, colorfulness(painted[None].astype(np.float32))[0]))
+                rows.append((distance, *figures_of_painting(painted, rgb)))
             table = np.array(rows)
             over = (table - base.setdefault(name, table))[:, :2]
-            half = 1.96 * over.std(0) / len(over) ** 0.5
             words.append(f"| {name} " + " ".join(f"{x:.4f}" for x in table.mean(0)))
-            words += [f"{x:+.4f} +- {y:.4f}" for x, y in zip(over.mean(0), half, strict=True)]
+            words += [f"{x:+.4f} +- {y:.4f}" for x, y in zip(over.mean(0), half_interval(over), strict=True)]
         print(*words, flush=True)
 
     tell("bundled", bundled)

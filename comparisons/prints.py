@@ -15,6 +15,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageFilter
 
+from comparisons.figures import half_interval
+
 HEIGHT, WIDTH = 450, 600
 
 
@@ -79,7 +81,7 @@ def main() -> None:
             ]
             tints = [np.linalg.norm(ab, axis=-1)[is_border].mean() for ab in (ab_of_whole, ab_without_border)]
             rows.append([*errors, *tints, errors[1] - errors[0]])
-        means, half = np.mean(rows, 0), 1.96 * np.std(rows, 0)[-1] / len(rows) ** 0.5
+        means, half = np.mean(rows, 0), half_interval(np.array(rows))[-1]
         print(f"{'faded' if faded else 'fresh'}: found {count} of {len(paths)}; of {len(rows)}:", end=" ")
         print("ab error {:.2f} -> {:.2f}, tint {:.2f} -> {:.2f}, change {:.2f}".format(*means), f"+- {half:.2f}")
 

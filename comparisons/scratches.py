@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 
-from comparisons.figures import photographs
+from comparisons.figures import half_interval, photographs
 
 SIDE = 1000
 KINDS = ("none", "light", "heavy")
@@ -134,13 +134,9 @@ def main() -> None:
     for kind, ways in zip(KINDS, np.moveaxis(table, 0, -1), strict=True):
         print(f"scratches: {kind}")
         for name, visible_values, hidden_values in zip(FIGURES, *ways, strict=True):
-            change, half = (
-                (hidden_values - visible_values).mean(),
-                1.96 * (hidden_values - visible_values).std() / len(table) ** 0.5,
-            )
-            print(
-                f"  {name:10}{visible_values.mean():8.3f} -> {hidden_values.mean():.3f} ({change:+.3f} +- {half:.3f})"
-            )
+            changes = hidden_values - visible_values
+            change = f"({changes.mean():+.3f} +- {half_interval(changes):.3f})"
+            print(f"  {name:10}{visible_values.mean():8.3f} -> {hidden_values.mean():.3f} {change}")
 
 
 if __name__ == "__main__":

@@ -13,6 +13,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from comparisons.figures import half_interval
+
 SIDE = 512
 
 
@@ -63,9 +65,12 @@ def main() -> None:
     for size in args.sizes:
         figures = np.array(values[size])
         change = (figures - first)[:, :2]
-        half = 1.96 * change.std(axis=0) / len(change) ** 0.5
         print(size, *(f"{value:.3f}" for value in figures.mean(0)), sep=" | ", end=" | ")
-        print(*(f"{m:+.2f} +- {h:.2f}" for m, h in zip(change.mean(0), half, strict=True)), sep=" | ", flush=True)
+        print(
+            *(f"{m:+.2f} +- {h:.2f}" for m, h in zip(change.mean(0), half_interval(change), strict=True)),
+            sep=" | ",
+            flush=True,
+        )
 
 
 if __name__ == "__main__":

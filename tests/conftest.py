@@ -83,10 +83,10 @@ def one_device():
     """Training and evaluation in this process take one device, whose program is compiled sooner than that of eight."""
     from palgan_jax.distributed.mesh import make_mesh
     from palgan_jax.evaluation import evaluate
-    from palgan_jax.training import measuring, prepare
+    from palgan_jax.training import prepare
 
     with pytest.MonkeyPatch.context() as patch:
-        for module in (evaluate, measuring, prepare):
+        for module in (evaluate, prepare):
             patch.setattr(module, "make_mesh", partial(make_mesh, devices=jax.devices()[:1]))
         yield
 
