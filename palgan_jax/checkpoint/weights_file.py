@@ -1,7 +1,8 @@
 """Weights for colorizing in one file (safetensors).
 
 The file holds the EMA weights under names such as `params/palette_generator/.../kernel`, and in its metadata the
-config (JSON), the step, the metrics and the version of this format; of a mean, also the steps that it is the mean of.
+config (JSON; absolute paths are their last parts), the step, the metrics and the version of this format; of a mean,
+also the steps that it is the mean of.
 """
 
 import json
@@ -16,6 +17,7 @@ from safetensors import safe_open
 
 from palgan_jax.checkpoint.soundness import Damaged, check_arrays, check_description, sound_values
 from palgan_jax.checkpoint.weights import COLLECTIONS, Weights, steps_in_words, without_canceled_biases
+from palgan_jax.config import without_folders
 from palgan_jax.errors import UserError, one_line
 from palgan_jax.util.files import write_file
 from palgan_jax.util.trees import flatten_names, unflatten_names
@@ -45,7 +47,7 @@ def save_weights(path: str | os.PathLike, weights: Weights, dtype: str = "float3
         "format": "palgan_jax",
         "format_version": str(FORMAT),
         "step": str(int(weights.step)),
-        "config": json.dumps(weights.config),
+        "config": json.dumps(without_folders(weights.config)),
         # JSON has no NaN.
         "metrics": json.dumps({name: v if v is None or isfinite(v) else None for name, v in weights.metrics.items()}),
         **({"averaged": json.dumps(weights.averaged)} if weights.averaged else {}),

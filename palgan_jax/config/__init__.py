@@ -9,7 +9,7 @@ from palgan_jax.config.checks import CHOICES, RANGES, check_config
 from palgan_jax.config.durations import CADENCES, PHASES, Durations, Phases, duration_in_steps, durations
 from palgan_jax.config.fields import FREE, default_config, flatten, is_of, model_fields, palette_spec
 from palgan_jax.config.reading import apply_overrides, load_config, read_config, variant
-from palgan_jax.config.saved import flatten_saved, from_dict
+from palgan_jax.config.saved import flatten_saved, from_dict, without_folders
 
 __all__ = [
     "CADENCES",
@@ -34,4 +34,5 @@ __all__ = [
     "palette_spec",
     "read_config",
     "variant",
+    "without_folders",
 ]

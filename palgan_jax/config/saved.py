@@ -1,5 +1,7 @@
-"""The configs that checkpoints hold, of this version and of earlier ones."""
+"""The configs that checkpoints hold, of this version and of earlier ones, and as they leave a machine."""
 
+import re
+from collections.abc import Mapping
 from typing import Any
 
 from ml_collections import ConfigDict
@@ -23,6 +25,11 @@ FIRST_READING = {
     "discriminator.palette": "plain",
 }
 """Fields that configs of the first reading of the paper lack, and what their runs did (method: section 11)."""
+
+
+_ABSOLUTE = re.compile(r"(?<![\w./\\-])(?:gs:/|[A-Za-z]:|~[\w.-]*|\\)?[/\\](?:(?! \+ ).)+")
+"""An absolute path, an address of a bucket, or one of Windows, as far as the next part of a mixture."""
+_VERSION = re.compile(r"\d+\.\d+\.\d+(@|$)")
 
 
 def flatten_saved(fields: dict) -> dict[str, Any]:
@@ -66,3 +73,23 @@ def from_dict(fields: dict[str, Any]) -> ConfigDict:
     except UserError as error:
         raise UserError(f"the config of the checkpoint cannot be used, {printable(error)}") from error
     return config
+
+
+def without_folders(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns a config in which absolute paths are their last parts: where files lie here concerns nobody else.
+
+    Of a prepared set, whose last part is a version, two parts are left.
+    """
+    return {
+        name: without_folders(value)
+        if isinstance(value, Mapping)
+        else _ABSOLUTE.sub(_last_part, value)
+        if isinstance(value, str)
+        else value
+        for name, value in config.items()
+    }
+
+
+def _last_part(path: re.Match[str]) -> str:
+    *folders, last = re.split(r"[/\\]+", path[0].rstrip("/\\"))
+    return "/".join([*folders[-1:], last]) if _VERSION.match(last) else last or path[0]

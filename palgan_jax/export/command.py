@@ -67,8 +67,8 @@ def run(args: argparse.Namespace) -> int:
     else:
         weights = find_weights(path, "best" if args.best else None)
     _save(args.output, weights, args.dtype, args.painter)
-    if weights.averaged and kind == ".safetensors":
-        _add_metrics(args.output, args.dtype)
+    if args.average and kind == ".safetensors":
+        _add_metrics(args.output, weights, args.dtype)
     print(f"{args.output}: {weights.source}")
     return 0
 
@@ -93,7 +93,7 @@ def _save(path: Path, weights: "Weights", dtype: str, painter: bool) -> None:
         save_weights(path, weights, dtype)
 
 
-def _add_metrics(path: Path, dtype: str) -> None:
+def _add_metrics(path: Path, weights: "Weights", dtype: str) -> None:
     """Measures the weights of a file as they are stored, and writes it again with the results where that is possible.
 
     The file is whole before: who does not want to wait for the measuring may end it.
@@ -104,7 +104,7 @@ def _add_metrics(path: Path, dtype: str) -> None:
     stored = load_weights(path)
     log.info("%s is written; its weights are now measured, as the run measured each step (Ctrl-C leaves it out)", path)
     try:
-        metrics = measure_weights(stored)
+        metrics = measure_weights(replace(stored, config=weights.config))  # which knows where its pictures are
     except UserError as error:
         log.warning("%s holds no metrics, since the mean cannot be measured here: %s", path, error)
         return

@@ -20,7 +20,7 @@ import onnx
 
 from palgan_jax import __version__
 from palgan_jax.checkpoint.weights import Weights
-from palgan_jax.config import from_dict, palette_spec
+from palgan_jax.config import from_dict, palette_spec, without_folders
 from palgan_jax.export.assignment_generator import Shares, paint
 from palgan_jax.export.graph import Graph, Tensor
 from palgan_jax.export.layers import Part, reshape, sum_of_bins
@@ -99,7 +99,7 @@ def properties_of(weights: Weights, spec: PaletteSpec) -> dict[str, str]:
         "format_version": str(FORMAT),
         "step": str(int(weights.step)),
         "averaged": json.dumps(weights.averaged),
-        "config": json.dumps(weights.config),
+        "config": json.dumps(without_folders(weights.config)),
         "palette": json.dumps(asdict(spec)),
     }
 

@@ -5,6 +5,8 @@ The program computes what `Colorizer.predict` does with pictures of the network'
 was used. B is free. The weights are part of it.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +51,18 @@ def stablehlo(weights: Weights) -> export.Exported:
             predicted, c = output  # (B, K), (B, R, R, 2)
             return c.astype(jnp.float32) * config.ab_range, jnp.where(is_empty[:, None], predicted, palette)
 
-        return export.export(jax.jit(colorize), platforms=PLATFORMS)(pictures, palettes)
+        with _without_source_files():
+            return export.export(jax.jit(colorize), platforms=PLATFORMS)(pictures, palettes)
     except (FlaxError, AttributeError, LookupError, TypeError, ValueError) as error:
         raise misfit(weights, error) from error
+
+
+@contextmanager
+def _without_source_files() -> Iterator[None]:
+    """Keeps out of programs which files of this machine their operations were written in."""
+    limit = jax.config.jax_traceback_in_locations_limit  # type: ignore[attr-defined]
+    jax.config.update("jax_traceback_in_locations_limit", 0)
+    try:
+        yield
+    finally:
+        jax.config.update("jax_traceback_in_locations_limit", limit)

@@ -1,4 +1,4 @@
-"""Uploads a trained model to the Hugging Face Hub: weights, config, card, and the same model for ONNX Runtime."""
+"""Uploads a trained model to the Hub: weights, config, card, licenses, and the same model for ONNX Runtime."""
 
 import json
 import re
@@ -6,15 +6,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from palgan_jax.checkpoint.weights import Weights
 from palgan_jax.checkpoint.weights_file import FORMAT, save_weights
+from palgan_jax.config import without_folders
 from palgan_jax.errors import UserError
 from palgan_jax.export.onnx_model import save_onnx
 from palgan_jax.hub.download import WEIGHTS, hub_api
 from palgan_jax.hub.names import HubName
 from palgan_jax.hub.refusals import LOG_IN, refusal
+from palgan_jax.pretrained.origins import ORIGINS, license_files
 from palgan_jax.publish.card import MARK, model_card
 
 if TYPE_CHECKING:
@@ -120,6 +122,8 @@ def _write(folder: Path, weights: Weights, repository: str, license: str | None,
         "config": weights.config,
     }
     (folder / _CONFIG).write_text(json.dumps(config, indent=2) + "\n")
+    for file, content in license_files(weights.config.get("net", {}).get("encoder")).items():
+        (folder / file).write_bytes(content)
     try:
         save_onnx(folder / _ONNX, weights)
     except UserError as error:
@@ -133,18 +137,6 @@ def _write(folder: Path, weights: Weights, repository: str, license: str | None,
     card = model_card(weights, repository, license, (folder / _ONNX).exists())
     (folder / _CARD).write_text(card, encoding="utf-8")
     return notes
-
-
-def without_folders(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns a config in which absolute paths are their last parts: where files lie here concerns nobody else."""
-    return {
-        name: without_folders(value)
-        if isinstance(value, Mapping)
-        else re.sub(r"(?<![\w./-])(?:~\w*)?/(?:[^/+]*/)*(?=[^/+]+)", "", value)
-        if isinstance(value, str)
-        else value
-        for name, value in config.items()
-    }
 
 
 def _is_written_by_a_person(card: str) -> bool:
@@ -164,7 +156,10 @@ def _commit(api: "HfApi", folder: Path, origin: str, repository: str, private: b
 
     if present.commit is None:
         api.create_repo(repository, private=private or None, exist_ok=True)
-    operations: list[Any] = [CommitOperationAdd(path.name, path) for path in sorted(folder.iterdir())]
-    if _ONNX in present.files and not (folder / _ONNX).exists():
-        operations.append(CommitOperationDelete(_ONNX))  # it is of another model
+    written = {path.name: path for path in folder.iterdir()}
+    ours = {_ONNX, *(file for encoder in ORIGINS for file in license_files(encoder))}
+    operations = [
+        *(CommitOperationAdd(file, path) for file, path in sorted(written.items())),
+        *(CommitOperationDelete(file) for file in sorted(ours & present.files - written.keys())),  # of another model
+    ]
     return api.create_commit(repository, operations, commit_message=f"Upload {origin} of palgan_jax").oid

@@ -19,18 +19,16 @@ SEED = 0
 
 
 def about(
-    source: str, takes_palette: bool, spec: PaletteSpec, ab_range: float, formats: Mapping[str, tuple[str, str]]
+    takes_palette: bool, spec: PaletteSpec, ab_range: float, formats: Mapping[str, tuple[str, str]]
 ) -> dict[str, Any]:
     """Describes a model for the page, as an object of JSON.
 
     Args:
-      source: where its weights come from.
       takes_palette: whether it paints with palettes.
       spec, ab_range: how they are counted.
       formats: of results: the name of each -> its title and its suffix.
     """
     return {
-        "source": source,
         "takesPalette": takes_palette,
         "spec": {**vars(spec), "ab_range": ab_range},
         "formats": [{"name": name, "title": title, "suffix": suffix} for name, (title, suffix) in formats.items()],

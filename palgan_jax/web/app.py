@@ -113,7 +113,7 @@ class Service:
     async def model(self, _: Request) -> Response:
         """Describes the model."""
         titles = {name: (kind.title, kind.suffixes[0]) for name, kind in FORMATS.items()}
-        return JSONResponse(about(self.colorizer.source, self.colorizer.takes_reference, *self._kind, titles))
+        return JSONResponse(about(self.colorizer.takes_reference, *self._kind, titles))
 
     async def add(self, request: Request) -> Response:
         """Takes a picture, the body."""

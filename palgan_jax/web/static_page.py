@@ -12,14 +12,13 @@ from shutil import rmtree
 from typing import Any
 from uuid import uuid4
 
-from palgan_jax.checkpoint.find import BUNDLED
 from palgan_jax.checkpoint.weights import Weights
 from palgan_jax.config import palette_spec
 from palgan_jax.errors import UserError, one_line
 from palgan_jax.export.onnx_parts import onnx_parts
 from palgan_jax.export.refusals import config_with_palettes
 from palgan_jax.palette.samples import prior
-from palgan_jax.pretrained.origins import ORIGINS
+from palgan_jax.pretrained.origins import license_files
 from palgan_jax.util.files import make_folder, write_file
 from palgan_jax.web.about import EXAMPLES, PAGE, SAMPLES, SEED, about
 from palgan_jax.web.runtime import runtime_files
@@ -117,21 +116,19 @@ def _model_files(weights: Weights) -> dict[Path, bytes]:
     roots, photographs, draws = prior(SEED)
     description = {
         "generator": _GENERATOR,
-        **about(weights.source, True, palette_spec(config), config.ab_range, {"png": ("PNG", ".png")}),
+        **about(True, palette_spec(config), config.ab_range, {"png": ("PNG", ".png")}),
         "resolution": int(config.resolution),
         "mostPixels": MOST_PIXELS,
         "notes": _NOTES,
         "typical": {"roots": roots.tolist(), "counts": photographs.tolist(), "draws": draws.tolist()},
     }
-    files = {
+    licenses = {Path("model") / name: content for name, content in license_files(config.net.encoder).items()}
+    return {
         ABOUT: json.dumps(description).encode(),
         Path("model/encoder.onnx"): encoder.SerializeToString(),
         Path("model/painter.onnx"): painter.SerializeToString(),
+        **licenses,
     }
-    if origin := ORIGINS.get(config.net.encoder):
-        files[Path("model/NOTICE.md")] = f"{origin}\n".encode()
-        files[Path("model/LICENSE")] = (BUNDLED / "LICENSE").read_bytes()
-    return files
 
 
 def _runtime_files(package: Path | None) -> dict[Path, bytes]:

@@ -43,6 +43,14 @@ def test_one_file_gives_every_bit_back(tmp_path, variables, config):
     assert [entry.name for entry in tmp_path.iterdir()] == ["a.safetensors"]
 
 
+def test_a_file_does_not_say_where_pictures_lay(tmp_path, variables, config):
+    config = dict(config, data={**config["data"], "train": "folder:/home/jane/photos"}, start="/home/jane/runs/a")
+    save_weights(tmp_path / "a.safetensors", Weights(variables, config, 1))
+    assert b"jane" not in (tmp_path / "a.safetensors").read_bytes()
+    kept = load_weights(tmp_path / "a.safetensors").config
+    assert (kept["data"]["train"], kept["start"], kept["net"]) == ("folder:photos", "a", config["net"])
+
+
 def test_a_mean_is_called_so_and_names_its_steps(tmp_path, variables, config):
     path = tmp_path / "a.safetensors"
     save_weights(path, Weights(variables, config, 30, averaged=(10, 20, 30)))

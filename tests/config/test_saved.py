@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from palgan_jax.checkpoint.compatibility import check_fits
-from palgan_jax.config import CHOICES, default_config, flatten, from_dict
+from palgan_jax.config import CHOICES, default_config, flatten, from_dict, without_folders
 from palgan_jax.errors import UserError
 from palgan_jax.nn.build import build_generator
 
@@ -55,3 +55,29 @@ def test_fields_that_earlier_checkpoints_hold_are_read():
 def test_configs_of_checkpoints_that_do_not_fit(fields, sentence):
     with pytest.raises(UserError, match=sentence):
         from_dict(fields)
+
+
+@pytest.mark.parametrize(
+    ("path", "shown"),
+    [
+        ("folder:/home/jane/My Photos/train", "folder:train"),
+        ("folder:/home/jane/photos/", "folder:photos"),
+        ("0.7 folder:/a+b/jane/c/ + 0.3 list:~/c/d.txt", "0.7 folder:c + 0.3 list:d.txt"),
+        ("~jane/vgg16.safetensors", "vgg16.safetensors"),
+        (r"folder:C:\Users\jane\photos", "folder:photos"),
+        ("C:/Users/jane/runs/a", "a"),
+        (r"\\server\jane\photos", "photos"),
+        ("tfds:/data/jane/imagenet2012/5.1.0@train", "tfds:imagenet2012/5.1.0@train"),
+        ("tfds:gs://jane/coco/2017/1.1.0", "tfds:2017/1.1.0"),
+        ("gs://jane/runs/a", "a"),
+        ("folder:/", "folder:/"),
+        ("folder:photos/train", "folder:photos/train"),
+        ("tfds:coco/2017:1.1.0@train", "tfds:coco/2017:1.1.0@train"),
+        ("hf:jane/photos@main", "hf:jane/photos@main"),
+        ("val/psnr", "val/psnr"),
+        ("30 epochs", "30 epochs"),
+    ],
+)
+def test_absolute_paths_are_their_last_parts(path, shown):
+    config = {"data": {"train": shown}, "width": 0.5}
+    assert without_folders({"data": {"train": path}, "width": 0.5}) == config == without_folders(config)

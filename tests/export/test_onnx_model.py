@@ -172,12 +172,14 @@ def test_weights_that_16_bits_cannot_hold_stay_as_they_are():
 
 
 def test_a_file_says_what_it_is(tmp_path):
-    weights = weights_of({"palette.sigma": 0.2})
+    weights = weights_of({"palette.sigma": 0.2, "data.train": "folder:/home/jane/photos", "start": "bundled"})
     save_onnx(tmp_path / "a.onnx", weights)
     model = onnx.load(tmp_path / "a.onnx")
     facts = {entry.key: entry.value for entry in model.metadata_props}
     assert (facts["format"], facts["step"]) == ("palgan_jax", "1234")
-    assert json.loads(facts["config"]) == weights.config
+    assert json.loads(facts["config"]) == dict(
+        weights.config, data={**weights.config["data"], "train": "folder:photos"}
+    )
     assert json.loads(facts["palette"])["sigma"] == 0.2
     assert (model.opset_import[0].version, model.ir_version) == (18, 8)
     shapes = {x.name: [d.dim_param or d.dim_value for d in x.type.tensor_type.shape.dim] for x in model.graph.input}

