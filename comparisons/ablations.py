@@ -55,9 +55,11 @@ PAPER = {  # PSNR, SSIM and LPIPS on COCO-Stuff (method: section 10)
 
 HEAD = """# Ablations on photographs
 
-Each row of `configs/ablations.py`, trained on the photographs of `palgan prepare photographs` with the same budget
-({steps} steps of 8 pictures of 128 x 128, an eighth of the paper's width, the paper's E but for `pretrained`, with D
-and without the perceptual loss), and measured on the {count} photographs for validation at 256 x 256.
+Each row of `configs/ablations.py` ([what it changes](method.md#10-what-the-paper-reports)), trained on the photographs
+of `palgan prepare photographs` with the same budget ({steps} steps of 8 pictures of 128 x 128, an eighth of the paper's
+width, the paper's palette generator E but for `pretrained`, with the discriminator D and without the perceptual loss),
+and measured on the {count} photographs for validation at 256 x 256. [Evaluation](evaluation.md#metrics) says what the
+figures mean; CF is colorfulness.
 
     python -m comparisons.ablations run photos/train photos/val --runs runs/ablations --seeds 3
     python -m comparisons.ablations table
