@@ -144,7 +144,7 @@ class Worker:
     def _do_large(self, job: Job, bands: TiffBands) -> Path:
         """Does a job whose picture and result are never in memory as a whole."""
         self._go_on()
-        path, metadata = job.source.path, metadata_of(job.source.path, str(job.source))
+        path, metadata = job.source.path, metadata_of(job.source.path, str(job.source), job.source.page)
         painting = replace(self._painting, sample=job.version.sample)
 
         def pieces() -> Iterator[bytes]:

@@ -11,14 +11,16 @@ What is decided here:
 """
 
 import io
+import mmap
 from dataclasses import dataclass
 from pathlib import Path
 
 from palgan_jax.colorize.metadata import Metadata, is_marked, no_metadata, read_metadata
-from palgan_jax.data.decode import MAX_PIXELS, decode_picture, orientation, quiet_pillow
+from palgan_jax.data.decode import ALBUMS, MAX_PIXELS, decode_picture, orientation, quiet_pillow
 from palgan_jax.data.file_bytes import is_pipe
 from palgan_jax.data.formats import open_header
 from palgan_jax.data.picture import Picture
+from palgan_jax.data.tiff_pages import directory_of_picture
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,14 +42,22 @@ def read_photograph(data: bytes, name: str, max_pixels: int = MAX_PIXELS, page: 
     page: which of several pictures of the file, from 0 on; None for the first, with a note about the others.
     """
     picture = decode_picture(data, name=name, max_pixels=max_pixels, page=page)
-    return Photograph(picture, metadata_of(data, name))
+    return Photograph(picture, metadata_of(data, name, page))
 
 
-def metadata_of(source: bytes | Path, name: str) -> Metadata:
-    """Reads what a picture file's result is to say beside its pixels: nothing where Pillow knows no such layout."""
+def metadata_of(source: bytes | Path, name: str, page: int | None = None) -> Metadata:
+    """Reads what a picture file's result is to say beside its pixels: nothing where Pillow knows no such layout.
+
+    page: that of `read_photograph`. Pages of a TIFF and pictures of an album have captions and resolutions of their own.
+    """
     try:
         stream = io.BytesIO(source) if isinstance(source, bytes) else source.open("rb")
         with quiet_pillow, stream as file, open_header(file, name) as header:
+            if header.format == "TIFF":
+                data = source if isinstance(source, bytes) else mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+                header.seek(directory_of_picture(data, page or 0))
+            elif header.format in ALBUMS:
+                header.seek(page or 0)
             return read_metadata(header, turned=orientation(header) >= 5)
     except Exception:
         return no_metadata()

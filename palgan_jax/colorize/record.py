@@ -125,7 +125,7 @@ def settings_digest(model: str, painting: str, kind: str, quality: int | None) -
       quality: its quality, where the format has one.
     """
     # A change of what is written for the same input takes another number.
-    text = json.dumps([4, model, painting, kind, quality])
+    text = json.dumps([5, model, painting, kind, quality])
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 

@@ -41,10 +41,11 @@ from palgan_jax.util.threads import SharedContext
 
 ORIENTATION = 0x0112
 """The EXIF tag."""
+ALBUMS = ("MPO", "HEIF")
+"""Formats of Pillow whose pictures differ in more than their pixels: in size, turn and captions."""
 
 _EXIF_KEYS = {"exif", "Raw profile type exif", "xmp", "XML:com.adobe.xmp"}  # where Pillow's getexif looks
 _LARGEST_TEXT = 64_000_000  # bytes of EXIF or XMP in a PNG, unpacked
-_ALBUMS = ("MPO", "HEIF")  # whose pictures may differ in size
 
 _log = logging.getLogger("PIL")
 _log.addHandler(logging.NullHandler())  # without one, Python prints what does not go on to others
@@ -158,7 +159,7 @@ def decode_picture(
                 stored.convert(shaper)
                 if warning:
                     stored.note(f"{name} {warning}.")
-            elif format_ == "PNG" and not page and not profile and "srgb" not in picture.info:
+            elif format_ == "PNG" and not profile and "srgb" not in picture.info:
                 stored.convert(shaper_of_chunks(picture.info.get("gamma"), picture.info.get("chromaticity")))
             return stored.upright(turn)
 
@@ -259,7 +260,7 @@ def _sizes_of_any(data: bytes | BinaryIO, name: str, all_pages: bool = False) ->
         sizes = [_upright_size(picture)]
         if all_pages:
             frames = _frames(picture)
-            if picture.format not in _ALBUMS:
+            if picture.format not in ALBUMS:
                 return sizes * frames
             for page in range(1, frames):
                 picture.seek(page)

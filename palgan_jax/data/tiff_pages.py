@@ -177,6 +177,13 @@ def pictures(data: Bytes) -> list[Page]:
     return full_pages or [max(all_pages, key=lambda page: page.size[0] * page.size[1])]
 
 
+def directory_of_picture(data: Bytes, number: int) -> int:
+    """Returns which directory, from 0 on, describes a picture (`pictures`): the first one that of an inner page."""
+    places = [page.at for page in pages(data)]
+    at = [page.at for page in pictures(data)][number:][:1]
+    return places.index(*at) if set(at) & set(places) else 0
+
+
 def _inner_pages(data: Bytes, all_pages: list[Page]) -> list[Page]:
     """Returns pages that are listed within others."""
     result = []

@@ -8,11 +8,12 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import tifffile
 from PIL import ExifTags, Image, ImageCms, PngImagePlugin
 
 from palgan_jax.colorize.deep_formats import Bands, tiff_of_bands
 from palgan_jax.colorize.encode import FORMATS, encode, format_of_suffix, result_suffix
-from palgan_jax.colorize.files import read_photograph
+from palgan_jax.colorize.files import metadata_of, read_photograph
 from palgan_jax.colorize.metadata import Metadata, is_marked, read_metadata
 from palgan_jax.data.decode import quiet_pillow
 from palgan_jax.errors import UserError
@@ -124,6 +125,47 @@ def test_captions_of_iptc_become_exif_and_text():
     metadata = read_metadata(picture, turned=False)
     assert metadata.text == {"Description": "By the lake", "Author": "A. Person", "Copyright": "CC0"}
     assert metadata.exif[Tag.ImageDescription] == "By the lake"
+
+
+def page_of(caption: str, dpi: tuple[float, float], orientation: int, **options) -> dict:
+    return {
+        "photometric": "minisblack", "description": caption, "metadata": None, "resolution": dpi, "resolutionunit": 2,
+        "extratags": [(0x0112, 3, 1, orientation, True)], **options,
+    }  # fmt: skip
+
+
+def test_each_page_of_a_tiff_has_its_own_caption_and_resolution(tmp_path):
+    gray = PIXELS[..., 0]
+    with tifffile.TiffWriter(tmp_path / "x.tif") as file:
+        file.write(gray[::2, ::2], **page_of("a small copy", (72, 72), 1, subfiletype=1))
+        file.write(gray, **page_of("a house", (600, 600), 1))
+        file.write(gray, **page_of("a letter, lying", (200, 100), 6))
+    data = (tmp_path / "x.tif").read_bytes()
+    for page, caption, dpi in [(None, "a house", 600), (0, "a house", 600), (1, "a letter, lying", (100, 200))]:
+        for metadata in (metadata_of(tmp_path / "x.tif", "x", page), read_photograph(data, "x", page=page).metadata):
+            assert metadata.text["Description"] == metadata.exif[Tag.ImageDescription] == caption
+            assert metadata.dpi == pytest.approx(np.broadcast_to(dpi, 2))
+
+
+def test_a_picture_within_a_reduced_one_has_the_captions_of_the_file(tmp_path):
+    with tifffile.TiffWriter(tmp_path / "x.tif") as file:
+        file.write(PIXELS[::2, ::2, 0], **page_of("a house", (72, 72), 1, subfiletype=1, subifds=1))
+        file.write(PIXELS[..., 0], photometric="minisblack", metadata=None)
+    photograph = read_photograph((tmp_path / "x.tif").read_bytes(), "x")
+    assert photograph.picture.pixels.shape == PIXELS.shape[:2]
+    assert photograph.metadata.text["Description"] == "a house"
+
+
+def test_each_picture_of_an_album_has_its_own_caption():
+    exif = [camera_exif(), camera_exif()]
+    exif[1][Tag.ImageDescription], exif[1][Tag.Orientation] = "the garden", 1
+    other = PHOTO.copy()
+    other.encoderinfo = {"exif": exif[1].tobytes()}
+    buffer = io.BytesIO()
+    PHOTO.save(buffer, "MPO", save_all=True, append_images=[other], exif=exif[0])
+    for page, caption, shape in [(None, "Das Müllerhaus", (60, 40)), (1, "the garden", (40, 60))]:
+        photograph = read_photograph(buffer.getvalue(), "x", page=page)
+        assert (photograph.metadata.text["Description"], photograph.picture.pixels.shape[:2]) == (caption, shape)
 
 
 def test_thumbnails_do_not_survive():

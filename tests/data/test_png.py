@@ -124,3 +124,15 @@ def test_of_several_frames_the_first_is_taken_and_the_others_are_counted(kind, c
     assert np.abs(picture.on_white() - expected).max() <= 2
     assert picture.notes == (f"x holds {count} pictures: the first is taken, {count - 1} left out.",)
     assert decode_picture(made.encoded(frames[0], kind, **lossless), name="x").notes == ()
+
+
+def test_all_frames_have_the_tones_that_the_file_states():
+    frames = [Image.fromarray(np.roll(RGB, 9 * i, axis=1)) for i in range(3)]
+    gamma = made.chunk(b"gAMA", (100_000).to_bytes(4, "big"))
+    alone = [made.encoded(frame, "PNG") for frame in frames]
+    data = made.encoded(frames[0], "PNG", save_all=True, append_images=frames[1:])
+    for page, single in enumerate(alone):
+        expected = decode_picture(single[:33] + gamma + single[33:], name="x")
+        assert expected.pixels.mean() > RGB.mean() + 10
+        of_frame = decode_picture(data[:33] + gamma + data[33:], name="x", page=page)
+        assert np.array_equal(of_frame.pixels, expected.pixels)
