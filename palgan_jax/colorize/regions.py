@@ -56,7 +56,9 @@ class Region:
         rows, columns = self.mask.shape
         if (rows, columns) == (height, width):
             return self.mask
-        if abs(rows * width / (columns * height) - 1) > _SHAPE:
+        # A side that was reduced to few pixels, as that of a panorama, is up to one of them off.
+        off_by_a_pixel = max(rows + columns, height + width)
+        if abs(rows * width - columns * height) > max(_SHAPE * columns * height, off_by_a_pixel):
             raise UserError(
                 f"{self.name} is {columns} x {rows}, and the picture {width} x {height}: give a mask of its "
                 "proportions, drawn on the picture as it is shown."

@@ -207,6 +207,19 @@ def test_masks_are_scaled_to_the_picture_and_keep_what_they_cover():
     assert result.mean() == pytest.approx(mask.mean(), rel=0.05)
 
 
+@pytest.mark.parametrize("size", [(40, 3000), (3000, 40), (17, 900)])
+def test_a_mask_fits_a_panorama_that_either_was_reduced_from(size):
+    mask = np.zeros(size, np.uint8)
+    mask[: size[0] // 2, : size[1] // 2] = 255
+    reduced = Image.fromarray(mask)
+    reduced.thumbnail((512, 512))
+    drawn = np.asarray(Image.fromarray(mask).resize([max(1, round(side * 768 / max(size))) for side in size[::-1]]))
+    assert Region(mask, RED).mask_of_size(*reduced.size[::-1]).mean() == pytest.approx(mask.mean(), rel=0.1)
+    assert Region(drawn, RED).mask_of_size(*size).mean() == pytest.approx(mask.mean(), rel=0.1)
+    with pytest.raises(UserError, match="proportions"):
+        Region(np.ones((2 * size[0], size[1]), np.uint8), RED).mask_of_size(*size)
+
+
 def test_white_and_what_is_opaque_is_the_region():
     gray = np.array([[0, 128, 255]], np.uint8)
     np.testing.assert_array_equal(mask_of(Picture(gray), "m"), gray)

@@ -247,6 +247,16 @@ def test_a_region_is_painted_by_keys(page, photograph):
     settle(page)
 
 
+def test_a_region_of_a_panorama_is_painted(page, tmp_path):
+    open_picture(page, _file(tmp_path / "strip.png", encoded(scene(3000, 40), "PNG")))
+    page.keyboard.press("3")
+    settle(page)  # the brush is ready in the next frame
+    page.focus("#frame")
+    with page.expect_response("**/api/preview") as response:
+        page.keyboard.press(" ")
+    assert response.value.ok and json.loads(response.value.request.post_data)["wish"]["regions"]
+
+
 def test_the_same_arithmetic_as_in_python(page, samples):
     """Edits of the page beside those of the package, whose numbers are compared with edited pictures."""
     palette = Palette.of(samples / "hay-field.jpg")

@@ -1,6 +1,7 @@
 // A soft brush: masks of regions, painted on the picture.
 
 const SIDE = 768; // pixels of the longer side of a mask
+const LEAST = 16; // pixels of a side that is read
 const TINT = "#ff5a36";
 
 export class Brush {
@@ -25,7 +26,7 @@ export class Brush {
 
   /** Makes masks for a picture of this size. */
   resize(width, height) {
-    const times = Math.min(1, SIDE / Math.max(width, height));
+    const times = Math.min(1, Math.max(SIDE / Math.max(width, height), LEAST / Math.min(width, height)));
     [this.mask.width, this.mask.height] = [Math.round(width * times), Math.round(height * times)];
     [this.overlay.width, this.overlay.height] = [this.mask.width, this.mask.height];
   }
