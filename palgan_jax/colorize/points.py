@@ -11,6 +11,7 @@ and the network has the rest. At a given pixel its color's share is 1. `comparis
 linear system of Levin et al. ("Colorization using optimization", SIGGRAPH 2004).
 """
 
+import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -88,11 +89,11 @@ class Hints:
     def of_words(cls, words: Sequence[str], max_pixels: int = MAX_PIXELS) -> "tuple[Hints, Path | None]":
         """Reads points, `X,Y=#RRGGBB` each, or one picture of strokes; returns the hints, and the picture's file.
 
-        Raises UserError for what is neither, and for both at once.
+        A file that is called like a point is meant before. Raises UserError for what is neither, and for both at once.
         """
-        if len(words) > 1 or "=" in words[0]:
-            return cls.at_points([parse_point(word) for word in words]), None
         path = user_path(words[0])
+        if len(words) > 1 or ("=" in words[0] and not os.path.lexists(path)):
+            return cls.at_points([parse_point(word) for word in words]), None
         picture = decode_picture(read_bytes(path), name=str(path), max_pixels=max_pixels)
         if picture.alpha is None:
             raise UserError(f"{path} is opaque everywhere: leave it transparent but for the strokes.")

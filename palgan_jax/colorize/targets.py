@@ -17,6 +17,7 @@ from pathlib import Path
 from palgan_jax.colorize.encode import FORMATS, format_of_suffix, result_suffix
 from palgan_jax.colorize.inputs import Source
 from palgan_jax.colorize.record import Entry, Records
+from palgan_jax.data.file_bytes import STDIN
 from palgan_jax.data.formats import PICTURE_SUFFIXES
 from palgan_jax.errors import UserError
 from palgan_jax.util.files import file_sha256
@@ -198,16 +199,20 @@ def named_file(output: Path, sources: Sequence[Source], count: int) -> bool:
       sources: the pictures.
       count: how many pictures were named, unreadable ones included.
 
-    Raises UserError where the name of a file stands for many pictures, for a format that is not written, and for a name
-    that Windows takes for something else, there.
+    Raises UserError where the name of a file stands for many pictures, for a format that is not written, for a pipe,
+    and for a name that Windows takes for something else, there.
     """
+    if str(output) == STDIN:
+        raise UserError("results are not written to a pipe: name a file for the output, such as boat.png, or a folder.")
     check_path(output)
     if output.is_dir() or output.suffix.lower() not in PICTURE_SUFFIXES | _WRITTEN:
         return False
     if output.suffix.lower() not in _WRITTEN:
         raise UserError(f"{output} names a format that is not written: choose {', '.join(sorted(_WRITTEN))}.")
-    if count != 1 or any(source.from_folder for source in sources):
-        raise UserError(f"{output} is the name of one picture, and there are {count}: name a folder for the output.")
+    from_folder = any(source.from_folder for source in sources)
+    if count != 1 or from_folder:
+        others = "those of a folder are to be colorized" if from_folder else f"there are {count}"
+        raise UserError(f"{output} is the name of one picture, and {others}: name a folder for the output.")
     return True
 
 

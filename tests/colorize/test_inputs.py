@@ -117,6 +117,8 @@ def test_a_named_output_that_exists_is_refused(album, palgan):
     ("words", "output", "options", "part"),
     [
         (["album"], "x.png", [], "name a folder"),
+        (["album/other"], "x.png", [], "x.png is the name of one picture, and those of a folder are"),
+        (["album/a.jpg"], "-", [], "not written to a pipe: name a file"),
         (["album/a.jpg", "album/sub/a.jpg"], "x.png", [], "there are 2"),
         (["album/a.jpg"], "x.bmp", [], "not written"),
         (["album/a.jpg"], "x.png", ["--format=jpeg"], "is no name of a jpeg file"),

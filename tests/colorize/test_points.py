@@ -1,10 +1,13 @@
 """Colors that are given at pixels: held in the result, kept within edges, and refused where they make no sense."""
 
+from pathlib import Path
+
 import networkx
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 from scipy.ndimage import gaussian_filter
 from skimage.color import deltaE_ciede2000, rgb2lab
 
@@ -143,6 +146,18 @@ def test_strokes_that_make_no_sense_are_one_sentence():
     strokes[3, 3] = 255
     with pytest.raises(UserError, match=r"40 x 30 pixels, and the photograph has 80 x 60"):
         Spread(Ground(np.full((60, 80), 50, np.float32)), Hints.of_strokes(strokes))
+
+
+def test_a_file_of_strokes_may_be_called_like_a_point(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    strokes = np.zeros((30, 40, 4), np.uint8)
+    strokes[3, 3:9] = (200, 30, 30, 255)
+    for name in ("sea=blue.png", "3,3=red.png", "3,3=red"):
+        Image.fromarray(strokes).save(name, "PNG")
+        hints, path = Hints.of_words([name])
+        assert (path, len(hints.places)) == (Path(name), 6)
+        with pytest.raises(UserError, match="is no point"):
+            Hints.of_words(["elsewhere=red.png"])
 
 
 def test_a_point_is_written_as_a_pixel_and_a_color():
