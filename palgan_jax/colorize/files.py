@@ -48,7 +48,7 @@ def read_photograph(data: bytes, name: str, max_pixels: int = MAX_PIXELS, page: 
 def metadata_of(source: bytes | Path, name: str, page: int | None = None) -> Metadata:
     """Reads what a picture file's result is to say beside its pixels: nothing where Pillow knows no such layout.
 
-    page: that of `read_photograph`. Pages of a TIFF and pictures of an album have captions and resolutions of their own.
+    page: that of `read_photograph`; pages of a TIFF and pictures of an album have captions of their own.
     """
     try:
         stream = io.BytesIO(source) if isinstance(source, bytes) else source.open("rb")

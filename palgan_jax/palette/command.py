@@ -63,6 +63,7 @@ def run_show(args: argparse.Namespace) -> int:
     """Tells the colors of a palette, and draws it where a picture is named."""
     from palgan_jax.palette.palette import Palette
 
+    _check_count(args.swatches)
     palette = Palette.load(args.palette)
     if args.output is not None:
         if args.output.suffix.lower() != ".png":
@@ -109,9 +110,12 @@ def _give(palette: "Palette", args: argparse.Namespace) -> int:
     return 0
 
 
-def _tell(palette: "Palette", count: int) -> None:
+def _check_count(count: int) -> None:
     if count < 1:
         raise UserError(f"a palette is told by at least one color, not {count}.")
+
+
+def _tell(palette: "Palette", count: int) -> None:
     for swatch in palette.swatches(count):
         a, b = swatch.ab
         print(f"{swatch.color}  {swatch.share:6.1%}  a {a:+6.1f}  b {b:+6.1f}")

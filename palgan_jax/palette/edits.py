@@ -20,6 +20,8 @@ _REACH = 5.0
 """How much further than the nearest color, in units of CIE94, what is removed goes."""
 _ANY_COLOR = 0.05
 """The weight of all colors together, beside those that a palette has, as a place for what is removed."""
+_ENDLESS = 1e6
+"""A chroma or temperature from which on all colors lie at the end of the gamut: larger numbers change nothing."""
 
 
 def shift(colors: np.ndarray, hue: float, chroma: float, temperature: float) -> np.ndarray:
@@ -27,6 +29,7 @@ def shift(colors: np.ndarray, hue: float, chroma: float, temperature: float) -> 
 
     Those beyond the gamut of sRGB lose chroma until they are inside.
     """
+    chroma, temperature = min(chroma, _ENDLESS), min(max(temperature, -_ENDLESS), _ENDLESS)
     angle = math.radians(hue)
     rotated = colors @ np.array([[math.cos(angle), math.sin(angle)], [-math.sin(angle), math.cos(angle)]])
     return within_gamut(chroma * rotated + temperature * _FROM_COOL_TO_WARM)
@@ -37,7 +40,8 @@ def boost(colors: np.ndarray, shares: np.ndarray, color: np.ndarray, factor: flo
 
     At the edge of the spread the factor is raised to a power below 1, so that boosts by 2 and by 1/2 cancel.
     """
-    result = shares * factor ** nearness(colors, color, spread)
+    logits = math.log(factor) * nearness(colors, color, spread)
+    result = shares * np.exp(logits - logits[shares > 0].max())
     return result / result.sum()
 
 

@@ -292,7 +292,7 @@ def test_palettes_by_the_command(checkpoint, photo, samples, tmp_path, capsys):
     assert code == 0 and len(out.splitlines()) == 4 and out.splitlines()[1].startswith("#")
     assert opened(tmp_path / "p.png").size == (256, 304)
     for words, sentence in (
-        (["show", p, "--swatches", 0], "at least one color, not 0"),
+        (["show", p, "-o", tmp_path / "x.png", "--swatches", 0], "at least one color, not 0"),
         (["show", p, "-o", tmp_path / "x.gif"], "let it end in .png"),
         (["convert", p, tmp_path / "x.pal"], "x.pal is no name of a palette"),
         (["convert", p, tmp_path / "x.gpl", "--swatches", 999], "1 to 256 swatches"),

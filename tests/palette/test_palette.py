@@ -102,6 +102,21 @@ def test_edits_keep_the_mass_and_leave_the_original_alone(seed, text):
         palette.shares[0] = 1
 
 
+@pytest.mark.parametrize(
+    ("text", "much"),
+    [
+        ("shift chroma=1e308", "shift chroma=1e4"),
+        ("shift temperature=1e308", "shift temperature=1e6"),
+        ("shift temperature=-1e308", "shift temperature=-1e6"),
+        ("boost teal 1e308", "boost teal 1e300"),
+        ("boost teal 5e-324", "boost teal 1e-300"),
+    ],
+)
+def test_the_largest_and_smallest_numbers_are_those_of_much(text, much):
+    for palette in (random_palette(3), Palette.from_colors(["teal"])):
+        assert parse_edits(text)(palette).distance(parse_edits(much)(palette)) < 0.05
+
+
 @settings(max_examples=15)
 @given(seeds, st.floats(-60, 60), st.floats(-60, 60))
 def test_edits_that_commute(seed, one, other):
