@@ -354,3 +354,23 @@ def test_the_home_folder_is_meant_by_a_tilde_that_the_shell_left(palgan, weights
     assert (tmp_path / "b.safetensors").is_file() and not (weights_file.parent / "~").exists()
     code, _, err = palgan("train", "--config=~/absent.py", "--workdir=~/run")
     assert code == 2 and is_one_sentence(err, tmp_path / "absent.py")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("colorize", "a.jpg", "--output="),
+        ("colorize", "a.jpg", "--output=out", "--reference="),
+        ("colorize", "a.jpg", "--output=out", "--region==b.jpg"),
+        ("finetune", "photos", "--output="),
+        ("train", "--config=tiny", "--workdir="),
+        ("palette", "extract", "", "--output=a.json"),
+        ("export", "bundled", ""),
+    ],
+)
+def test_an_empty_name_is_not_the_current_folder(palgan, samples, words, tmp_path, monkeypatch):
+    (tmp_path / "a.jpg").write_bytes((samples / "dog.jpg").read_bytes())
+    monkeypatch.chdir(tmp_path)
+    code, _, err = palgan(*words)
+    assert code == 2 and is_one_sentence(err, "an empty name: check the variables of the command")
+    assert [path.name for path in tmp_path.iterdir()] == ["a.jpg"]

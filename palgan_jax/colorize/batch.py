@@ -115,17 +115,29 @@ class Worker:
         photograph = within_time(reading, name, pixels)
         self._go_on()
         if job.version.on_sheet:
-            sheet = self._sheet(photograph.picture, job.version.on_sheet)
+            with self._naming(name):
+                sheet = self._sheet(photograph.picture, job.version.on_sheet)
             result = encode(sheet, no_metadata(), job.kind, _SHEET_QUALITY, name)
         else:
             deep, painting = FORMATS[job.kind].takes_16_bits, replace(self._painting, sample=job.version.sample)
-            painted = self._colorizer.paint(photograph.picture, painting, deep, self._predicting)
+            with self._naming(name):
+                painted = self._colorizer.paint(photograph.picture, painting, deep, self._predicting)
             self._go_on()
             result = encode(painted.pixels, photograph.metadata, job.kind, self._quality, name)
         self._go_on()
         target = self._write(job.target, lambda: result)
         self._record(job, target, (len(data), sha256(data).hexdigest()), (len(result), sha256(result).hexdigest()))
         return target, (*photograph.picture.notes, *_notes_of_losses(photograph.picture.alpha is not None, job))
+
+    @contextmanager
+    def _naming(self, name: str) -> Iterator[None]:
+        """Names the picture in what is said, in a `with` body, of points and masks that do not fit it."""
+        try:
+            yield
+        except UserError as error:
+            if self._painting.hints or self._painting.regions:
+                raise UserError(f"{name}: {error}") from error
+            raise
 
     def _sheet(self, picture: Picture, samples: int) -> np.ndarray:
         """Paints a picture, as it lies on white paper and small, with its own palette and with samples."""

@@ -82,8 +82,6 @@ def find_sources(words: Sequence[str]) -> tuple[list[Source], list[UserError]]:
 
 def _paths(word: str, in_list: bool = False) -> list[Path]:
     """Returns the files and folders that a word means. Raises UserError where a list or a pattern means none."""
-    if not word:
-        raise UserError("a picture has an empty name: check the variables of the command.")
     literal, path = Path(word), user_path(word)
     if _exists(literal):
         return [literal]

@@ -12,7 +12,7 @@ from PIL import Image
 
 from palgan_jax.checkpoint.find import find_weights
 from palgan_jax.colorize.join import join, luminance
-from palgan_jax.config import apply_overrides, from_dict
+from palgan_jax.config import apply_overrides, check_config, durations, from_dict
 from palgan_jax.evaluation.compare import compare_folders
 from palgan_jax.evaluation.evaluate import evaluate
 from palgan_jax.evaluation.protocols import find_protocol
@@ -54,6 +54,8 @@ def finetune(folder: str | Path, run: Path, start: str = "bundled", overrides: S
     on_cpu = jax.default_backend() == "cpu"
     config = choose(from_dict(model.config), start, run, photographs, jax.device_count(), on_cpu)
     apply_overrides(config, overrides)
+    check_config(config)
+    durations(config, photographs)  # what `train` refuses is refused before the model is measured
     log.info(
         "%d photographs to learn from, %d kept aside to judge by: %s of %d, %d x %d pixels, from %s",
         photographs, held_out, config.total, config.batch_size, config.resolution, config.resolution, model.source,

@@ -44,6 +44,9 @@ def split_folder(folder: str | Path, run: Path) -> tuple[int, int]:
             )
         root = user_path(str(folder)).absolute()
         paths = [root / source.picture_name(i) for i in range(count)]
+        for path in paths:
+            if "\n" in str(path):
+                raise UserError(f"{path} has a line break in its name, which a list cannot hold: rename it.")
         make_folder(run)
         for path, is_test in zip(lists, (False, True), strict=True):
             lines = [str(p) for i, p in enumerate(paths) if is_aside(i, count) == is_test]

@@ -77,7 +77,12 @@ def _fill(path: Path, content: bytes | Iterable[bytes]) -> None:
 
 
 def expand_home(text: str) -> str:
-    """Returns a path with the home folder in the place of `~`, which shells leave as it is in `--output=~/x`."""
+    """Returns a path with the home folder in the place of `~`, which shells leave as it is in `--output=~/x`.
+
+    Raises UserError for an empty one, which a variable that is not set leaves: the current folder is called `.`.
+    """
+    if not text:
+        raise UserError("a file or a folder has an empty name: check the variables of the command.")
     return os.path.expanduser(text)  # noqa: PTH111  # Path.expanduser raises for an unknown user
 
 

@@ -207,6 +207,18 @@ def test_masks_are_scaled_to_the_picture_and_keep_what_they_cover():
     assert result.mean() == pytest.approx(mask.mean(), rel=0.05)
 
 
+@pytest.mark.parametrize("option", ["--region={turned.png}={red.json}", "--point=95,70=teal"])
+def test_each_picture_that_masks_or_points_do_not_fit_is_named(palgan, files, option):
+    others = [files["red.json"].with_name(name) for name in ("a.png", "b.png")]
+    for other in others:
+        Image.new("L", (64, 60), 90).save(other)
+    for name, path in files.items():
+        option = option.replace(f"{{{name}}}", str(path))
+    code, _, errors = palgan(*others, options=[option, "--samples=1"])
+    assert code == 2 and len(errors) == 2
+    assert all(f"{other}: " in error for other, error in zip(others, errors, strict=True))
+
+
 @pytest.mark.parametrize("size", [(40, 3000), (3000, 40), (17, 900)])
 def test_a_mask_fits_a_panorama_that_either_was_reduced_from(size):
     mask = np.zeros(size, np.uint8)

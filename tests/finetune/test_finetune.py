@@ -100,3 +100,20 @@ def test_too_few_photographs_are_refused(tmp_path, capsys):
         shutil.copy(file, tmp_path)
     assert main(["finetune", str(tmp_path), "--output", str(tmp_path / "run")]) == 2
     assert "has 5 photographs in color, too few" in capsys.readouterr().err
+
+
+def test_what_cannot_be_trained_with_is_told_before_the_model_is_measured(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(finetune_run, "_measure", lambda *_: pytest.fail("measured"))
+    model, photos, run = tmp_path / "model.safetensors", tmp_path / "photos", tmp_path / "run"
+    save_weights(model, tiny_weights())
+    photos.mkdir()
+    for file in sorted((ROOT / "examples" / "photos").glob("*.jpg"))[:24]:
+        shutil.copy(file, photos)
+    command = ["finetune", str(photos), "--output", str(run), "--from", str(model)]
+    for override, sentence in (("total=0 steps", "trains nothing"), ("batch_size=-1", "must be from 1 to")):
+        assert main([*command, f"--config.{override}"]) == 2
+        assert sentence in capsys.readouterr().err
+    shutil.rmtree(run)
+    (photos / "a\nb.jpg").write_bytes(file.read_bytes())
+    assert main(command) == 2
+    assert r"a\nb.jpg has a line break in its name" in capsys.readouterr().err
