@@ -1,11 +1,14 @@
 """The colorizer on real photographs, with a real network of random weights."""
 
+import json
 from collections import Counter
 from dataclasses import replace
 
 import numpy as np
 import pytest
 from flax.traverse_util import flatten_dict, unflatten_dict
+from safetensors import safe_open
+from safetensors.numpy import load_file, save_file
 from skimage.color import rgb2lab
 
 from palgan_jax.checkpoint.weights_file import save_weights
@@ -145,7 +148,10 @@ def test_the_same_from_a_weights_file(colorizer, samples, tmp_path):
 )
 def test_a_config_that_is_none_is_one_sentence(tmp_path, config, sentence):
     path = tmp_path / "odd.safetensors"
-    save_weights(path, replace(tiny_weights(), config=config))
+    save_weights(path, tiny_weights())
+    with safe_open(path, "np") as file:
+        metadata = {**file.metadata(), "config": json.dumps(config)}
+    save_file(load_file(path), path, metadata)
     with pytest.raises(UserError, match=sentence) as error:
         Colorizer.load(path)
     assert "\n" not in str(error.value)
