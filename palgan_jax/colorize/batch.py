@@ -18,23 +18,22 @@ from PIL import Image
 
 from palgan_jax.colorize.encode import FORMATS, encode, encode_bands
 from palgan_jax.colorize.files import metadata_of, read_photograph
-from palgan_jax.colorize.large import LARGE, paint_bands
+from palgan_jax.colorize.large import open_large, paint_bands
 from palgan_jax.colorize.metadata import no_metadata
 from palgan_jax.colorize.painting import Painting
+from palgan_jax.colorize.pixel_budget import PixelBudget
 from palgan_jax.colorize.predictor import Colorizer
 from palgan_jax.colorize.record import Entry, Records
 from palgan_jax.colorize.sample_sheet import draw_samples
 from palgan_jax.colorize.targets import Job, Names
-from palgan_jax.data.file_bytes import is_pipe, read_bytes
+from palgan_jax.data.file_bytes import read_bytes
 from palgan_jax.data.picture import Picture
-from palgan_jax.data.tiff_bands import TiffBands, open_bands
+from palgan_jax.data.tiff_bands import TiffBands
 from palgan_jax.data.time_limit import within_time
 from palgan_jax.errors import UserError, one_line
 from palgan_jax.util.files import file_sha256, write_file, write_new_file
 from palgan_jax.util.memory import lacks_memory
 
-_BYTES_PER_PIXEL = 33  # of a picture in hand, from its bytes to those of its result
-_LEAST_PIXELS = 64_000_000
 _SHEET_SIDE, _SHEET_QUALITY = 512, 85  # pixels of what a sheet shows; of the JPEG that it is
 
 
@@ -82,7 +81,7 @@ class Worker:
         self.stop = threading.Event()
         self._colorizer, self._painting, self._quality = colorizer, painting, quality
         self._max_pixels, self._records, self._names, self._overwrite = max_pixels, records, names, overwrite
-        self._budget = _Budget(pixels_at_once())
+        self._budget = PixelBudget()
         self._predicting, self._recording = threading.Lock(), threading.Lock()
 
     def __call__(self, job: Job, pixels: int) -> Outcome:
@@ -104,8 +103,8 @@ class Worker:
 
     def _do(self, job: Job, pixels: int) -> tuple[Path, tuple[str, ...]]:
         in_parts = bool(self._painting.hints or self._painting.regions or job.version.on_sheet)
-        if pixels >= LARGE and not in_parts and not is_pipe(job.source.path):
-            with open_bands(job.source.path, job.source.page) as bands:
+        if not in_parts:
+            with open_large(job.source.path, job.source.page, pixels) as bands:
                 if bands is not None:
                     return self._do_large(job, bands), (*bands.notes, *_notes_of_losses(bands.has_alpha, job))
         name = str(job.source)
@@ -277,34 +276,3 @@ def _interrupts_go_to(handler: Callable) -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGINT, previous)
-
-
-def pixels_at_once() -> int:
-    """Returns how many pixels are in hand at once, so that these take a quarter of the machine's memory at most."""
-    try:
-        memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (AttributeError, ValueError, OSError):  # Windows
-        memory = 0
-    return max(_LEAST_PIXELS, memory // 4 // _BYTES_PER_PIXEL)
-
-
-class _Budget:
-    """A number of pixels that threads share; one that asks for more than there are gets all of them."""
-
-    def __init__(self, total: int) -> None:
-        self._total = self._free = total
-        self._changed = threading.Condition()
-
-    @contextmanager
-    def share(self, amount: int) -> Iterator[None]:
-        """Waits for so many pixels, and holds them in a `with` body."""
-        amount = min(amount, self._total)
-        with self._changed:
-            self._changed.wait_for(lambda: self._free >= amount)
-            self._free -= amount
-        try:
-            yield
-        finally:
-            with self._changed:
-                self._free += amount
-                self._changed.notify_all()

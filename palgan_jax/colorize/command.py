@@ -5,7 +5,6 @@ import math
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import cache, partial
-from threading import Lock
 from typing import TYPE_CHECKING
 
 from palgan_jax.colorize.painting_options import PaintingOptions, add_painting_options
@@ -15,11 +14,8 @@ from palgan_jax.util.files import expand_home, user_path
 if TYPE_CHECKING:
     from palgan_jax.colorize.batch import Outcome
     from palgan_jax.colorize.inputs import Source
-    from palgan_jax.colorize.painting import Painting
-    from palgan_jax.colorize.predictor import Colorizer
     from palgan_jax.colorize.record import Records
     from palgan_jax.colorize.summary import Summary
-    from palgan_jax.palette.palette import Palette
 
 ENGINES = ("auto", "jax", "onnx")
 FORMATS = ("png", "jpeg", "webp", "tiff", "avif", "same")  # those of `encode`, which imports Pillow
@@ -138,6 +134,7 @@ def run(args: argparse.Namespace) -> int:
         from palgan_jax.colorize.encode import format_of_suffix
         from palgan_jax.colorize.engines import NAMES, choose_engine
         from palgan_jax.colorize.inputs import find_sources
+        from palgan_jax.colorize.lock import predict_palettes
         from palgan_jax.colorize.predictor import Colorizer
         from palgan_jax.colorize.record import Records, settings_digest, weights_digest
         from palgan_jax.colorize.summary import Summary, note, say, say_stopping
@@ -173,7 +170,7 @@ def run(args: argparse.Namespace) -> int:
         colorizer = Colorizer(weights, engine)
     say(f"Loaded {colorizer.source}, run by {NAMES[colorizer.engine]}.")
     summary.facts["checkpoint"] = colorizer.source
-    painting = options.painting(colorizer, partial(_predictions, colorizer, pages, max_pixels))
+    painting = options.painting(colorizer, partial(predict_palettes, colorizer, sizes, max_pixels))
     for text in options.notes:
         note(text)
     model = weights_digest(weights)
@@ -241,33 +238,6 @@ def _look_at(
     if summary.results:
         summary.leave_aside(not sizes and not summary.failed)
     return sizes
-
-
-def _predictions(
-    colorizer: "Colorizer", sources: "Sequence[Source]", max_pixels: int, painting: "Painting"
-) -> "list[Palette]":
-    """Predicts the palettes of all pictures that can be read, each of what is seen of it where it is painted so.
-
-    Of the others, those who colorize them will tell.
-    """
-    from palgan_jax.colorize.prepared import Subject
-    from palgan_jax.data.decode import decode_picture
-    from palgan_jax.data.file_bytes import read_bytes
-    from palgan_jax.util.threads import available_cores, ordered_map
-
-    turn = Lock()
-
-    def predict(source: "Source") -> "Palette | None":
-        try:
-            options = {"at_least": colorizer.resolution, "max_pixels": max_pixels, "page": source.page}
-            subject = Subject(decode_picture(read_bytes(source.path), name=str(source), **options))
-        except UserError:
-            return None
-        return colorizer.predict_palette_of(subject, painting.restore_contrast, painting.sees_border, turn)
-
-    cores = available_cores()
-    palettes = ordered_map(predict, sources, cores, 2 * cores)
-    return [palette for palette in palettes if palette is not None]
 
 
 def _kind(args: argparse.Namespace, named_format: str | None) -> str:

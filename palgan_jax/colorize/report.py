@@ -5,6 +5,7 @@ import json
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,8 @@ import numpy as np
 from PIL import Image
 
 from palgan_jax import __version__
+from palgan_jax.colorize.large import open_large, reduced
+from palgan_jax.colorize.pixel_budget import PixelBudget
 from palgan_jax.data.decode import decode_picture
 from palgan_jax.data.file_bytes import read_bytes
 from palgan_jax.errors import UserError, one_line, printable
@@ -101,7 +104,7 @@ def _page(lines: Sequence[Line], facts: Mapping[str, str | Sequence[str]], count
     if len(shown) > len(on_page):
         notes.append(f"The first {len(on_page)} are shown here; all are in the JSON file beside this page.")
     cores = available_cores()
-    cards = "".join(ordered_map(_card, on_page, workers=cores, ahead=2 * cores))
+    cards = "".join(ordered_map(partial(_card, budget=PixelBudget()), on_page, workers=cores, ahead=2 * cores))
     body = f'<section aria-label="pictures"><h2>Before and after</h2><div class="cards">{cards}</div></section>'
     if failed := [line for line in lines if line.error]:
         items = "".join(f"<li>{html.escape(printable(line.error))}</li>" for line in failed)
@@ -112,17 +115,16 @@ def _page(lines: Sequence[Line], facts: Mapping[str, str | Sequence[str]], count
     )
 
 
-def _card(line: Line) -> str:
+def _card(line: Line, budget: PixelBudget) -> str:
     from palgan_jax.pages.html import image
 
     name, result = printable(line.source), printable(line.result)
     name += "" if line.page is None else f" (page {line.page + 1})"
-    images = []
+    images, pixels = [], (line.width or 0) * (line.height or 0)
     for path, page, label in ((line.source, line.page, "before"), (line.result or "", None, "after")):
         try:
-            options: dict[str, Any] = {"at_least": _SIDE // 2, "max_pixels": 1 << 62, "page": page}
-            rgb = decode_picture(read_bytes(path), name=path, **options).on_white()
-            images.append(image(_small(rgb), label, f"{name}, {label}"))
+            with budget.share(pixels):
+                images.append(image(_small(path, page, pixels), label, f"{name}, {label}"))
         except UserError as error:
             images.append(f"<div><span>{label}</span>{html.escape(printable(error))}</div>")
     caption = f"{result}, {line.status}" + (f" in {line.seconds:.1f} s" if line.seconds is not None else "")
@@ -133,7 +135,14 @@ def _card(line: Line) -> str:
     )
 
 
-def _small(rgb: np.ndarray) -> np.ndarray:
+def _small(path: str, page: int | None, pixels: int) -> np.ndarray:
+    """Reads a picture of so many pixels, as it lies on white paper and small: uint8 (h, w, 3)."""
+    with open_large(Path(path), page, pixels) as bands:
+        if bands is not None:
+            rgb = reduced(bands, _SIDE)
+        else:
+            options: dict[str, Any] = {"at_least": _SIDE // 2, "max_pixels": 1 << 62, "page": page}
+            rgb = decode_picture(read_bytes(path), name=path, **options).on_white()
     picture = Image.fromarray(rgb)
     picture.thumbnail((_SIDE, _SIDE), Image.Resampling.LANCZOS)
     return np.asarray(picture)

@@ -18,7 +18,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from palgan_jax.colorize.batch import Outcome, _Budget, do_jobs, pixels_at_once
+from palgan_jax.colorize.batch import Outcome, do_jobs
+from palgan_jax.colorize.pixel_budget import PixelBudget, pixels_at_once
 from palgan_jax.colorize.record import RECORD_FILE
 from palgan_jax.data.decode import read_rgb
 from palgan_jax.palette.palette import Palette
@@ -225,7 +226,7 @@ def test_a_terminal_has_a_bar_with_rate_and_time_left(album, checkpoint):
 
 
 def test_pictures_share_the_memory():
-    budget, most, total, lock = _Budget(100), 0, 0, threading.Lock()
+    budget, most, total, lock = PixelBudget(100), 0, 0, threading.Lock()
 
     def hold(amount):
         nonlocal most, total

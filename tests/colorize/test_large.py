@@ -1,5 +1,7 @@
 """TIFFs that are colorized in bands: the same results as at once, and bounded memory."""
 
+import base64
+import io
 import re
 import tracemalloc
 
@@ -52,7 +54,7 @@ def in_bands(monkeypatch):
             sizes.append(len(samples))
             yield samples
 
-    monkeypatch.setattr(batch, "LARGE", 0)
+    monkeypatch.setattr(large, "LARGE", 0)
     monkeypatch.setattr(tiff_bands, "_BAND", 4000)
     monkeypatch.setattr(tiff_bands.TiffBands, "_samples", counted)
     return sizes
@@ -65,7 +67,7 @@ def test_bands_give_what_the_whole_gives(palgan, tmp_path, in_bands, monkeypatch
     assert palgan(tmp_path / "x.tif", options=options)[0] == 0
     height = 400 if "print" in kind else 150
     assert len(in_bands) >= 4 and sum(in_bands) == 2 * height  # twice through the file
-    monkeypatch.setattr(batch, "LARGE", 10**9)
+    monkeypatch.setattr(large, "LARGE", 10**9)
     assert palgan(tmp_path / "x.tif", options=options, output=tmp_path / "whole")[0] == 0
     by_bands, at_once = (
         decode_picture((tmp_path / folder / "x.png").read_bytes(), name="x") for folder in ("out", "whole")
@@ -98,7 +100,7 @@ def test_each_format_takes_bands(palgan, tmp_path, in_bands, monkeypatch, form, 
     process = palgan(tmp_path / "x.tif", options=["--format", form])
     assert process[0] == 0 and sum(in_bands) == 2 * 150
     assert ("it lies on white" in "".join(process[2])) == (form == "jpeg" and kind == "rgba-16")
-    monkeypatch.setattr(batch, "LARGE", 10**9)
+    monkeypatch.setattr(large, "LARGE", 10**9)
     assert palgan(tmp_path / "x.tif", options=["--format", form], output=tmp_path / "whole")[0] == 0
     paths = [next((tmp_path / folder).glob("x.*")) for folder in ("out", "whole")]
     by_bands, at_once = (decode_picture(path.read_bytes(), name="x") for path in paths)
@@ -142,16 +144,19 @@ def test_blocks_count_by_their_area(size):
     assert np.abs(reduced - exact).max() < 0.15 and np.corrcoef(reduced.ravel(), exact.ravel())[0, 1] > 0.9
 
 
-@pytest.mark.parametrize("form", ["png", "tiff"])
-def test_memory_does_not_grow_with_the_picture(palgan, tmp_path, in_bands, monkeypatch, form):
-    monkeypatch.setattr(tiff_bands, "_BAND", 1 << 16)
+@pytest.mark.parametrize(
+    ("form", "more"), [("png", ["--lock"]), ("tiff", []), ("tiff", ["--lock", "--report", "{folder}/r.json"])]
+)
+def test_memory_does_not_grow_with_the_picture(palgan, tmp_path, in_bands, monkeypatch, form, more):
+    monkeypatch.setattr(tiff_bands, "_BAND", 1 << 17)  # four of them hold a strip of a result
     monkeypatch.setattr(deep_formats, "_IN_MEMORY", 1)
     peaks = {}
     for height in (1100, 2200):
         rows = np.linspace(0, 65535, height).astype(np.uint16)[:, None, None]
         (tmp_path / f"{height}.tif").write_bytes(tiff(np.tile(rows, (1, 1100, 3)), "rgb", rowsperstrip=32))
         tracemalloc.start()
-        assert palgan(tmp_path / f"{height}.tif", options=["--format", form])[0] == 0
+        options = ["--format", form, *(word.format(folder=tmp_path) for word in more)]
+        assert palgan(tmp_path / f"{height}.tif", options=options)[0] == 0
         peaks[height] = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
     assert peaks[2200] < peaks[1100] + 2_000_000  # where the picture grew by 7.3 MB, and its L by 4.8 MB
@@ -189,7 +194,7 @@ def test_a_result_that_the_format_does_not_take_is_one_sentence_soon(
     palgan, tmp_path, in_bands, monkeypatch, from_pixels
 ):
     (tmp_path / "x.tif").write_bytes(KINDS["rgb-16"])
-    monkeypatch.setattr(batch, "LARGE", from_pixels)
+    monkeypatch.setattr(large, "LARGE", from_pixels)
     monkeypatch.setattr(deep_formats, "_LARGEST_TIFF", 1000)
     compress, strips = deep_formats._strip, []
     monkeypatch.setattr(deep_formats, "_strip", lambda rows: strips.append(len(rows)) or compress(rows))
@@ -204,14 +209,30 @@ def test_tones_and_borders_are_looked_for_where_they_count(palgan, tmp_path, in_
     (tmp_path / "x.tif").write_bytes(KINDS["faded-print"])
     options = ["--paint-border", "--restore-contrast"]
     assert palgan(tmp_path / "x.tif", options=options)[0] == 0
-    monkeypatch.setattr(batch, "LARGE", 10**9)
+    monkeypatch.setattr(large, "LARGE", 10**9)
     assert palgan(tmp_path / "x.tif", options=options, output=tmp_path / "whole")[0] == 0
     by_bands, at_once = (
         decode_picture((tmp_path / folder / "x.png").read_bytes(), name="x") for folder in ("out", "whole")
     )
     assert np.abs(luminance(by_bands.pixels) - luminance(at_once.pixels)).max() < 0.5
-    monkeypatch.setattr(batch, "LARGE", 0)
+    monkeypatch.setattr(large, "LARGE", 0)
     monkeypatch.setattr(large, "Tones", None)
     assert palgan(tmp_path / "x.tif")[0] == 0
     monkeypatch.setattr(large, "find_border", None)
     assert palgan(tmp_path / "x.tif", options=["--paint-border"])[0] == 0
+
+
+def test_a_series_has_one_palette_in_bands_or_not_and_the_report_shows_it(palgan, tmp_path, in_bands, monkeypatch):
+    names = [tmp_path / "print.tif", tmp_path / "faded-print.tif"]
+    for path in names:
+        path.write_bytes(KINDS[path.stem])
+    shown = []
+    for folder, from_pixels in ((tmp_path / "bands", 0), (tmp_path / "whole", 10**9)):
+        monkeypatch.setattr(large, "LARGE", from_pixels)
+        options = ["--lock", "--restore-contrast", "--report", folder / "r.json"]
+        assert palgan(*names, options=options, output=folder)[0] == 0
+        pictures = re.findall(r'base64,([^"]+)"', (folder / "r.html").read_text())
+        opened = [Image.open(io.BytesIO(base64.b64decode(picture))) for picture in pictures]
+        shown.append(np.array([picture.convert("RGB").resize((60, 80)) for picture in opened], float))
+    assert len(shown[0]) == 4
+    assert np.abs(shown[0] - shown[1]).mean((1, 2, 3)).max() < 3
