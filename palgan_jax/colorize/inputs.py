@@ -65,7 +65,7 @@ def find_sources(words: Sequence[str]) -> tuple[list[Source], list[UserError]]:
     paths: list[Path] = []
     for word in words:
         try:
-            paths += _paths(word)
+            paths += _paths(word, errors)
         except UserError as error:
             errors.append(error)
     several = len({os.path.abspath(path) for path in paths if _is_folder(path)}) > 1  # noqa: PTH100 - no links followed
@@ -80,17 +80,28 @@ def find_sources(words: Sequence[str]) -> tuple[list[Source], list[UserError]]:
     return list(sources.values()), errors
 
 
-def _paths(word: str, in_list: bool = False) -> list[Path]:
-    """Returns the files and folders that a word means. Raises UserError where a list or a pattern means none."""
+def _paths(word: str, errors: list[UserError], list_folder: Path | None = None) -> list[Path]:
+    """Returns the files and folders that a word means, where a list has it: from the current folder, else from its own.
+
+    `errors` takes what is wrong with lines of a list. Raises UserError where a list or a pattern means nothing.
+    """
     literal, path = Path(word), user_path(word)
     if _exists(literal):
         return [literal]
     if _exists(path):
         return [path]
-    if word.startswith("@") and not in_list:
-        return _paths_of_list(user_path(word[1:]))
+    if list_folder is None and word.startswith("@"):
+        return _paths_of_list(user_path(word[1:]), errors)
+    beside_list = None if list_folder is None else list_folder / word
+    if beside_list is not None and _exists(beside_list):
+        return [beside_list]
     if glob.has_magic(word):
-        return _matches(str(path))
+        matches = _matches(str(path))
+        if not matches and list_folder is not None:
+            matches = _matches(os.path.join(glob.escape(str(list_folder)), word))  # noqa: PTH118 - a pattern is no path
+        if not matches:
+            raise UserError(f"nothing matches {path}: check the pattern.")
+        return matches
     return [path]
 
 
@@ -99,18 +110,18 @@ def _matches(pattern: str) -> list[Path]:
     deep = "**" in pattern
     any_suffix = glob.has_magic(PurePath(pattern).suffix) or not PurePath(pattern).suffix
     matches = [Path(name) for name in sorted(glob.glob(pattern, recursive=deep))]  # noqa: PTH207 - a whole path, as named
-    paths = [
+    return [
         path
         for path in matches
         if (not deep if path.is_dir() else not any_suffix or path.suffix.lower() in PICTURE_SUFFIXES)
     ]
-    if not paths:
-        raise UserError(f"nothing matches {pattern}: check the pattern.")
-    return paths
 
 
-def _paths_of_list(path: Path) -> list[Path]:
-    """Returns what the lines of a text file mean; paths count from the current folder, else from that of the list."""
+def _paths_of_list(path: Path, errors: list[UserError]) -> list[Path]:
+    """Returns what the lines of a text file mean; `errors` takes what is wrong with single ones.
+
+    Raises UserError where the file cannot be read, and where no line names anything.
+    """
     try:
         data = path.read_bytes()
         if b"\0" in data:
@@ -120,17 +131,16 @@ def _paths_of_list(path: Path) -> list[Path]:
             f"the list {path} cannot be read ({one_line(error)}): name a text file of picture paths."
         ) from None
     text = data.decode("utf-8-sig", "surrogateescape")
-    paths: list[Path] = []
-    for line in text.replace("\r\n", "\n").split("\n"):
-        word = line.strip()
-        if word and not word.startswith("#"):
-            path_beside_list = str(path.parent / word)
-            paths += _paths(
-                word if _exists(user_path(word)) or not _exists(Path(path_beside_list)) else path_beside_list,
-                in_list=True,
-            )
-    if not paths:
+    lines = [line.strip() for line in text.replace("\r\n", "\n").split("\n")]
+    words = [line for line in lines if line and not line.startswith("#")]
+    if not words:
         raise UserError(f"{path} names no picture: write one path a line.")
+    paths: list[Path] = []
+    for word in words:
+        try:
+            paths += _paths(word, errors, path.parent)
+        except UserError as error:
+            errors.append(error)
     return paths
 
 

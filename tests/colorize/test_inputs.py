@@ -60,7 +60,9 @@ def test_patterns_that_the_shell_left_alone(album):
 def test_lists_name_pictures_folders_and_patterns(album, tmp_path):
     (album / "list.txt").write_text("# two\r\na.jpg\n\nsub\nalbum/other/c.webp\n*.png.gone\n")
     sources, errors = find_sources(["@album/list.txt"])
-    assert not sources and len(errors) == 1
+    assert len(sources) == 4 and [str(error) for error in errors] == ["nothing matches *.png.gone: check the pattern."]
+    (album / "list.txt").write_text("sub/*.jpg\nother/*\n")
+    assert places("@album/list.txt") == ["a.jpg", "c.webp"]
     (album / "list.txt").write_text("# two\r\na.jpg\n\nsub\nalbum/other/c.webp\nabsent.jpg\n")
     assert places("@album/list.txt") == ["a.jpg", "a.jpg", "deep/b.png", "c.webp", "absent.jpg"]
     Path("@me.jpg").write_bytes((album / "a.jpg").read_bytes())
