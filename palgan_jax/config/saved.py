@@ -27,7 +27,7 @@ FIRST_READING = {
 """Fields that configs of the first reading of the paper lack, and what their runs did (method: section 11)."""
 
 
-_ABSOLUTE = re.compile(r"(?<![\w./\\-])(?:gs:/|[A-Za-z]:|~[\w.-]*|\\)?[/\\](?:(?! \+ ).)+")
+_ABSOLUTE = re.compile(r"(?<![\w./\\-])(?:gs:/|[A-Za-z]:|~[\w.-]*|\\)?[/\\](?:(?! \+ ).)+", re.DOTALL)
 """An absolute path, an address of a bucket, or one of Windows, as far as the next part of a mixture."""
 _VERSION = re.compile(r"\d+\.\d+\.\d+(@|$)")
 

@@ -62,6 +62,7 @@ def test_configs_of_checkpoints_that_do_not_fit(fields, sentence):
     [
         ("folder:/home/jane/My Photos/train", "folder:train"),
         ("folder:/home/jane/photos/", "folder:photos"),
+        ("folder:/home/jane\n/photos", "folder:photos"),
         ("0.7 folder:/a+b/jane/c/ + 0.3 list:~/c/d.txt", "0.7 folder:c + 0.3 list:d.txt"),
         ("~jane/vgg16.safetensors", "vgg16.safetensors"),
         (r"folder:C:\Users\jane\photos", "folder:photos"),
