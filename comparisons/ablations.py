@@ -164,11 +164,12 @@ def palgan(*words: object) -> None:
     subprocess.run([sys.executable, "-m", "palgan_jax.cli", *map(str, words)], check=True)
 
 
-def evaluated(workdir: Path, palettes: Sequence[str], val: Path) -> dict[str, Any]:
-    """Measures a run's networks with these kinds of palettes."""
+def evaluated(workdir: Path, palettes: Sequence[str], val: Path, step: int | None = None) -> dict[str, Any]:
+    """Measures a run's networks with these kinds of palettes, at a step of its or at the one that counts."""
+    model = workdir if step is None else workdir / "checkpoints" / str(step)
     entry: dict[str, Any] = {"steps": int(json.loads((workdir / "metrics.jsonl").read_text().splitlines()[-1])["step"])}
     for palette in palettes:
-        system = Checkpoint.load(str(workdir), palette)
+        system = Checkpoint.load(str(model), palette)
         system.follows = False
         truth, protocol = open_truth(f"folder:{val}"), find_protocol("folder")
         results = evaluate(system, truth, protocol, workdir / palette, metrics=METRICS).evaluation

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 
+import jax
 import numpy as np
 import pytest
 from PIL import Image
@@ -269,6 +270,22 @@ def test_a_row_of_little_data_is_told_over_the_first():
     # Of differences 0 and -1, the deviation is 0.5, and that of their mean 0.5 / sqrt(2).
     expected = "| b | +1.00 +- 0.00 | +1.000 +- 0.000 | 36.0 | -0.50 +- 0.69 | +1.000 +- 0.000 | 1.150 |"
     assert line("b", other, base) == expected
+
+
+def test_painters_of_two_sizes_start_with_one_palette_and_a_new_g():
+    from comparisons.painting_size import with_palettes_of
+    from palgan_jax.util.trees import flatten_names
+    from tests.support.colorize_model import tiny_weights
+    from tests.support.export_networks import LITE0, weights_of
+
+    learned = weights_of({**LITE0, "net.paint_stride": 2, "resolution": 128}).variables
+    fields = {**LITE0, "net.paint_stride": 1, "resolution": 128}
+    new = jax.tree.map(lambda x: x + 1, tiny_weights(fields=tuple(fields.items())).variables)
+    learned, new, start = (flatten_names(x) for x in (learned, new, with_palettes_of(learned, new)))
+    assert start.keys() == new.keys() == learned.keys()
+    for name, value in start.items():
+        kept = "palette_generator" in name and "tap_" not in name
+        np.testing.assert_array_equal(value, (learned if kept else new)[name])
 
 
 def test_scratches_are_added_and_thin_ones_are_hidden():

@@ -1,8 +1,8 @@
 """The model that a run starts from: the bundled one, or that of a run, a checkpoint or a weights file."""
 
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from palgan_jax.checkpoint.reading import best_in, has_checkpoints, load_discrim
 from palgan_jax.checkpoint.weights import Weights
 from palgan_jax.config import apply_overrides, flatten, from_dict, model_fields
 from palgan_jax.errors import UserError
+from palgan_jax.util.trees import flatten_names, unflatten_names
 
 FILE = "start.json"  # within a working directory
 
@@ -72,12 +73,18 @@ def follow(config: ConfigDict, overrides: Sequence[str], workdir: str | Path | N
 def load_start(config: ConfigDict) -> Start:
     """Loads the model that a config starts from, and its discriminator where the config's has the same fields.
 
+    G may begin to paint at another size, `net.paint_stride`. Its own layers are convolutions and attention, which stay;
+    those that bring E's maps to it are left out, since other maps have its sizes then.
     Raises UserError where there is no such model, and where the config asks for another one.
     """
     weights = find_model(config.start)
     model_config, run_fields = from_dict(weights.config), model_fields(config)
     for name, value in model_fields(model_config).items():
-        if run_fields[name] != value:
+        if run_fields[name] == value:
+            continue
+        if name == "net.paint_stride":
+            weights = replace(weights, variables=without_taps(weights.variables))
+        else:
             raise UserError(
                 f"--config.{name}={run_fields[name]} does not fit the model to start from, {weights.source}, which has "
                 f"{value}: leave it out, or start from another model."
@@ -86,6 +93,11 @@ def load_start(config: ConfigDict) -> Start:
         config
     )
     return Start(weights, load_discriminator(weights.path) if has_discriminator else {})
+
+
+def without_taps(variables: Mapping[str, Any]) -> dict[str, Any]:
+    """Leaves out the convolutions that bring the maps of a pretrained encoder to G."""
+    return unflatten_names({name: x for name, x in flatten_names(variables).items() if "/tap_" not in name})
 
 
 def _has_discriminator(weights: Weights) -> bool:

@@ -14,7 +14,9 @@ from palgan_jax.checkpoint.saving import Checkpoints
 from palgan_jax.checkpoint.weights_file import save_weights
 from palgan_jax.config import flatten, from_dict, load_config, read_config
 from palgan_jax.training.start import find_model, follow, load_start
+from palgan_jax.util.trees import flatten_names
 from tests.support.checkpoint_state import CONFIG, build
+from tests.support.export_networks import LITE0, weights_of
 from tests.support.training_runs import NETWORK
 
 SHORT = [f"--config.{override}" for override in NETWORK]
@@ -107,6 +109,20 @@ def test_a_weights_file_brings_no_discriminator_and_another_network_is_refused(f
     other = refusal(capsys, run, "--from", str(file), "--config.net.norm=instance")
     assert other.startswith("palgan: error: --config.net.norm=instance does not fit the model to start from, step 2 of")
     assert "there is no checkpoint at" in refusal(capsys, run, "--from", str(tmp_path / "nowhere"))
+
+
+def test_g_may_begin_to_paint_at_another_size(tmp_path):
+    file = tmp_path / "model.safetensors"
+    save_weights(file, weights_of({**LITE0, "net.paint_stride": 2, "resolution": 128}))
+    names = {}
+    for stride in (2, 1):
+        fields = [f"start={file}", f"net.paint_stride={stride}"]
+        config = follow(read_config("tiny", fields), fields)
+        assert (config.net.paint_stride, config.net.encoder) == (stride, "efficientnet_lite0")
+        names[stride] = set(flatten_names(load_start(config).weights.variables))
+    assert names[1] < names[2]
+    taps = {f"params/palette_generator/tap_{i}/{name}" for i in range(4) for name in ("kernel", "bias")}
+    assert names[2] - names[1] == taps
 
 
 def test_a_working_directory_means_its_best_step(tmp_path):
