@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from palgan_jax.data import tiff_pages, tiff_samples
+from palgan_jax.data.file_bytes import open_regular
 from palgan_jax.data.formats import HEAD, damage_explained, format_of
 from palgan_jax.data.libtiff import silence
 from palgan_jax.data.picture import Picture
@@ -125,8 +126,10 @@ def open_bands(path: Path, number: int | None) -> Iterator[TiffBands | None]:
     """Opens a file in a `with` statement; None for one that can only be read as a whole, if at all.
 
     number: which page, from 0 on; None for the first, with a note about the others.
+
+    Raises UserError where the file is not there, holds nothing or may not be opened.
     """
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         bands = None
         with suppress(Exception):  # whoever reads it as a whole says what is wrong
             if format_of(file.read(HEAD), str(path)) == "TIFF":

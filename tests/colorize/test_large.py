@@ -236,3 +236,19 @@ def test_a_series_has_one_palette_in_bands_or_not_and_the_report_shows_it(palgan
         shown.append(np.array([picture.convert("RGB").resize((60, 80)) for picture in opened], float))
     assert len(shown[0]) == 4
     assert np.abs(shown[0] - shown[1]).mean((1, 2, 3)).max() < 3
+
+
+def test_a_large_picture_that_has_gone_meanwhile_costs_itself_alone(palgan, tmp_path, in_bands, monkeypatch):
+    gone, other = tmp_path / "a.tif", tmp_path / "b.tif"
+    for path in (gone, other):
+        path.write_bytes(KINDS["rgb-8"])
+    check = batch.Worker.__init__
+
+    def remove_one(*args):
+        gone.unlink()
+        check(*args)
+
+    monkeypatch.setattr(batch.Worker, "__init__", remove_one)
+    code, out, errors = palgan(gone, other, options=["--report", tmp_path / "r.json"])
+    assert code == 2 and len(errors) == 1 and f"there is no file {gone}" in errors[0]
+    assert f"{other} -> " in out
