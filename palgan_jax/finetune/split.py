@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from palgan_jax.colorize.record import Records
 from palgan_jax.config import default_config
 from palgan_jax.data.source import StoredSource, open_source
 from palgan_jax.errors import UserError
@@ -29,6 +30,7 @@ def is_aside(number: int, count: int) -> bool:
 def split_folder(folder: str | Path, run: Path) -> tuple[int, int]:
     """Writes RUN/train.txt and RUN/aside.txt, lists of a folder's color photographs, unless they are there already.
 
+    Results of `palgan colorize`, as its records have them, are not taken for photographs.
     Returns how many photographs each has. Raises UserError where the folder has too few in color.
     """
     lists = [run / TRAIN, run / ASIDE]
@@ -36,14 +38,15 @@ def split_folder(folder: str | Path, run: Path) -> tuple[int, int]:
         near_gray, progress = default_config().data.near_gray, ScanProgress(str(folder))
         source = open_source(f"folder:{folder}", cache_dir=run / "data", near_gray=near_gray, progress=progress)
         assert isinstance(source, StoredSource)
-        count = len(source)
+        root, records = user_path(str(folder)).absolute(), Records()
+        paths = [root / source.picture_name(i) for i in range(len(source))]
+        paths = [path for path in paths if not records.has_written(path)]  # what the model painted teaches it nothing
+        count = len(paths)
         if count < FEWEST:
             raise UserError(
                 f"{folder} has {count} photographs in color, too few to learn from and to judge by: name a folder of "
                 f"{FEWEST} at least."
             )
-        root = user_path(str(folder)).absolute()
-        paths = [root / source.picture_name(i) for i in range(count)]
         for path in paths:
             if "\n" in str(path):
                 raise UserError(f"{path} has a line break in its name, which a list cannot hold: rename it.")

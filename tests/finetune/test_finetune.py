@@ -12,12 +12,14 @@ from PIL import Image
 from palgan_jax.checkpoint.reading import load_ema
 from palgan_jax.checkpoint.weights_file import save_weights
 from palgan_jax.cli import main
+from palgan_jax.colorize.record import Entry, Records
 from palgan_jax.config import check_config, load_config, model_fields
 from palgan_jax.evaluation.compare import compare
 from palgan_jax.finetune import run as finetune_run
 from palgan_jax.finetune.choices import MOST_STEPS, choose
-from palgan_jax.finetune.split import FEWEST, MOST_ASIDE, NEIGHBORS, is_aside
+from palgan_jax.finetune.split import ASIDE, FEWEST, MOST_ASIDE, NEIGHBORS, TRAIN, is_aside, split_folder
 from palgan_jax.finetune.verdict import verdict
+from palgan_jax.util.files import file_sha256
 from tests.support.colorize_model import tiny_weights
 from tests.support.places import ROOT
 from tests.support.small_evaluation import SMALL, evaluation
@@ -100,6 +102,21 @@ def test_too_few_photographs_are_refused(tmp_path, capsys):
         shutil.copy(file, tmp_path)
     assert main(["finetune", str(tmp_path), "--output", str(tmp_path / "run")]) == 2
     assert "has 5 photographs in color, too few" in capsys.readouterr().err
+
+
+def test_results_among_the_photographs_are_not_learned_from(tmp_path):
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    for number in range(FEWEST + 1):
+        pixels = np.random.default_rng(number).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(photos / f"{number:02}.png")
+    result = photos / "03.png"
+    digest, size = file_sha256(result), result.stat().st_size
+    Records().add(photos, Entry(result.name, "gray.png", 1, "", "", size, digest))
+    Records().add(photos, Entry("04.png", "gray.png", 1, "", "", 1, digest))  # which has been replaced since
+    assert sum(split_folder(photos, tmp_path / "run")) == FEWEST
+    learned = [(tmp_path / "run" / name).read_text().splitlines() for name in (TRAIN, ASIDE)]
+    assert {str(path) for path in photos.glob("*.png")} - {*learned[0], *learned[1]} == {str(result)}
 
 
 def test_what_cannot_be_trained_with_is_told_before_the_model_is_measured(tmp_path, capsys, monkeypatch):
