@@ -10,6 +10,7 @@ import json
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, fields
+from errno import ENOSPC
 from pathlib import Path
 from typing import Any
 
@@ -71,7 +72,8 @@ class Records:
                 # A command that was killed may have left half a line.
                 begin = b"\n" if file.read(1) not in (b"", b"\n") else b""
                 # One write, since other commands may be appending as well.
-                file.write(begin + line.encode("ascii"))
+                if file.write(data := begin + line.encode("ascii")) < len(data):
+                    raise OSError(ENOSPC, os.strerror(ENOSPC))
         except OSError as error:
             raise UserError(f"{path} cannot be written ({one_line(error)}): choose another place.") from error
         self._folders[folder][entry.result] = entry

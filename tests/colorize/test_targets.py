@@ -190,6 +190,23 @@ def test_a_record_that_is_a_pipe_is_not_waited_for(tmp_path):
         Records().add(tmp_path, Entry("a.png", "/a", 1, "x", "y", 1, "z"))
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="there are no limits of files")
+def test_a_line_that_only_half_fits_is_an_error_and_no_entry(tmp_path):
+    import resource
+
+    entries = [Entry(f"{name}.png", "/a", 1, "x", "y", 1, "z") for name in "abc"]
+    Records().add(tmp_path, entries[0])
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, ((tmp_path / RECORD_FILE).stat().st_size + 40, limits[1]))
+    try:
+        with pytest.raises(UserError, match="No space left on device"):
+            Records().add(tmp_path, entries[1])
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    Records().add(tmp_path, entries[2])
+    assert [*Records().of(tmp_path)] == ["a.png", "c.png"]
+
+
 def test_a_line_of_the_wrong_types_is_no_entry(tmp_path):
     entry = {"result": "x", "source": "/a", "source_bytes": 1, "source_sha256": "", "settings": "", "result_bytes": 1}
     lines = [{**entry, "result_sha256": 5}, {**entry, "source_bytes": True, "result_sha256": ""}, entry]
