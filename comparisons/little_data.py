@@ -11,6 +11,7 @@ the first row, paired, with half of the 95 % interval over photographs. Each row
 """
 
 import argparse
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,8 @@ import numpy as np
 from comparisons.ablations import evaluated, palgan
 from comparisons.figures import half_interval
 
+Figures = Mapping[str, Mapping[str, list[float]]]
+"""A row's: kind of palette -> metric -> a figure for each photograph."""
 STEPS = 400
 ROWS: dict[str, dict[str, object]] = {
     "as it is": {},
@@ -42,7 +45,7 @@ def train(train: Path, val: Path, palette: Path, workdir: Path, changes: dict[st
     )  # fmt: skip
 
 
-def line(name: str, row: dict[str, dict[str, list[float]]], base: dict[str, dict[str, list[float]]]) -> str:
+def line(name: str, row: Figures, base: Figures) -> str:
     """Returns a row of the table: differences where it is another row than the base."""
 
     def over(palette: str, metric: str, decimals: int) -> str:
@@ -59,22 +62,31 @@ def line(name: str, row: dict[str, dict[str, list[float]]], base: dict[str, dict
     return f"| {' | '.join(cells)} |"
 
 
-def main() -> None:
-    """Trains what is not trained yet, and prints the table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def table(rows: Mapping[str, Figures]) -> list[str]:
+    """Returns the lines of the table, of which the first row is the one that others are told over."""
+    base = next(iter(rows.values()))
+    return [f"| {' | '.join(HEAD)} |", "|---" * len(HEAD) + "|", *(line(name, row, base) for name, row in rows.items())]
+
+
+def arguments(description: str | None) -> argparse.Namespace:
+    """Reads the folders of photographs and of runs from the command's words."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("train", type=Path)
     parser.add_argument("val", type=Path)
     parser.add_argument("--palette", type=Path, required=True, help="the first run's folder")
     parser.add_argument("--runs", type=Path, required=True, help="where the runs are written")
-    args = parser.parse_args()
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Trains what is not trained yet, and prints the table."""
+    args = arguments(__doc__)
     rows = {}
     for number, (name, changes) in enumerate(ROWS.items()):
         workdir = args.runs / f"row-{number}"
         train(args.train, args.val, args.palette, workdir, changes)
         rows[name] = evaluated(workdir, ("automatic", "truth"), args.val)
-    print(f"| {' | '.join(HEAD)} |", "|---" * len(HEAD) + "|", sep="\n")
-    for name, row in rows.items():
-        print(line(name, row, rows["as it is"]))
+    print(*table(rows), sep="\n")
 
 
 if __name__ == "__main__":

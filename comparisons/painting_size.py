@@ -10,7 +10,6 @@ goes on.
 Networks are measured alone on VAL at 256 x 256, as in `comparisons.little_data`.
 """
 
-import argparse
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -20,7 +19,7 @@ import jax
 import numpy as np
 
 from comparisons.ablations import evaluated
-from comparisons.little_data import HEAD, line, train
+from comparisons.little_data import arguments, table, train
 from palgan_jax.checkpoint.weights_file import save_weights
 from palgan_jax.config import from_dict
 from palgan_jax.nn.build import build_generator
@@ -52,12 +51,7 @@ def write_start(path: Path, palette: Path, stride: int) -> None:
 
 def main() -> None:
     """Trains what is not trained yet, and prints the table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("train", type=Path)
-    parser.add_argument("val", type=Path)
-    parser.add_argument("--palette", type=Path, required=True, help="the first run's folder")
-    parser.add_argument("--runs", type=Path, required=True, help="where the runs are written")
-    args = parser.parse_args()
+    args = arguments(__doc__)
     rows = {}
     for name, stride in STRIDES.items():
         workdir, start = args.runs / f"stride-{stride}", args.runs / f"start-{stride}.safetensors"
@@ -65,9 +59,7 @@ def main() -> None:
             write_start(start, args.palette, stride)
         train(args.train, args.val, start, workdir, {"total": f"{STEPS} steps", "eval_every": "500 steps"})
         rows[name] = evaluated(workdir, ("automatic", "truth"), args.val, STEPS)
-    print(f"| {' | '.join(HEAD)} |", "|---" * len(HEAD) + "|", sep="\n")
-    for name, row in rows.items():
-        print(line(name, row, rows["128 x 128"]))
+    print(*table(rows), sep="\n")
 
 
 if __name__ == "__main__":
