@@ -231,11 +231,11 @@ def test_a_series_has_one_palette_in_bands_or_not_and_the_report_shows_it(palgan
         monkeypatch.setattr(large, "LARGE", from_pixels)
         options = ["--lock", "--restore-contrast", "--report", folder / "r.json"]
         assert palgan(*names, options=options, output=folder)[0] == 0
-        pictures = re.findall(r'base64,([^"]+)"', (folder / "r.html").read_text())
-        opened = [Image.open(io.BytesIO(base64.b64decode(picture))) for picture in pictures]
-        shown.append(np.array([picture.convert("RGB").resize((60, 80)) for picture in opened], float))
-    assert len(shown[0]) == 4
-    assert np.abs(shown[0] - shown[1]).mean((1, 2, 3)).max() < 3
+        pictures = re.findall(r'base64,([^"]+)"[^>]* alt="([^"]+)"', (folder / "r.html").read_text())
+        opened = {name: Image.open(io.BytesIO(base64.b64decode(data))) for data, name in pictures}
+        shown.append({name: np.array(one.convert("RGB").resize((60, 80)), float) for name, one in opened.items()})
+    assert shown[0].keys() == shown[1].keys() == {f"{path}, {label}" for path in names for label in ("before", "after")}
+    assert max(np.abs(picture - shown[1][name]).mean() for name, picture in shown[0].items()) < 3
 
 
 def test_a_large_picture_that_has_gone_meanwhile_costs_itself_alone(palgan, tmp_path, in_bands, monkeypatch):
