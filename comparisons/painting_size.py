@@ -23,20 +23,18 @@ from comparisons.little_data import arguments, table, train
 from palgan_jax.checkpoint.weights_file import save_weights
 from palgan_jax.config import from_dict
 from palgan_jax.nn.build import build_generator
-from palgan_jax.training.start import find_model
+from palgan_jax.training.start import find_model, without_taps
+from palgan_jax.util.trees import flatten_names, unflatten_names
 
 STEPS = 1500
 STRIDES = {"128 x 128": 2, "256 x 256": 1}
 
 
-def with_palettes_of(learned: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+def with_palettes_of(learned: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
     """Returns new variables, but for those by which palettes are predicted: E and the palette's layers as learned."""
-    variables = {collection: dict(parts) for collection, parts in new.items()}
-    for collection, parts in variables.items():
-        new_part, learned_part = (x.get("palette_generator", {}) for x in (parts, learned[collection]))
-        kept = {name: value for name, value in learned_part.items() if not name.startswith("tap_")}
-        parts["palette_generator"] = {**new_part, **kept}
-    return variables
+    kept = flatten_names(without_taps(learned))
+    of_palettes = {name: value for name, value in kept.items() if "/palette_generator/" in name}
+    return unflatten_names({**flatten_names(new), **of_palettes})
 
 
 def write_start(path: Path, palette: Path, stride: int) -> None:
