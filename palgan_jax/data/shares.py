@@ -21,6 +21,12 @@ CACHE_BYTES = 1_000_000_000
 """Decoded pictures are kept in memory where all of a source take less than this."""
 _MAX_WORKERS = 32
 _MAX_THREADS = 16
+_LEAST_SHARED = 512
+"""Bytes of an array from which it goes through shared memory, so that the rest of a share is a message of at most 2 KB.
+
+A pipe takes up to 4 KB at once (`PIPE_BUF` of Linux). Of a larger message, a worker that is killed can leave a part,
+for the rest of which its reader waits for ever.
+"""
 
 MakeShare = Callable[[int], dict[str, np.ndarray]]
 
@@ -44,8 +50,8 @@ def shares_by_processes(make: MakeShare, notes: WorkerNotes, ready: int) -> Any:
     # A worker decodes in its main thread.
     in_worker = grain.ReadOptions(num_threads=0, prefetch_buffer_size=0)
     shares = grain.MapDataset.range(sys.maxsize).map(make).to_iter_dataset(in_worker)
-    # Only the pictures are large enough for shared memory to pay.
-    shares = grain.experimental.WithOptionsIterDataset(shares, grain.experimental.DatasetOptions(min_shm_size=65_536))
+    in_memory = grain.experimental.DatasetOptions(min_shm_size=_LEAST_SHARED)
+    shares = grain.experimental.WithOptionsIterDataset(shares, in_memory)
     options = grain.MultiprocessingOptions(num_workers=notes.workers, per_worker_buffer_size=ready)
     return iter(shares.mp_prefetch(options, functools.partial(start_worker, notes.writer())))
 

@@ -50,6 +50,32 @@ def test_a_killed_worker_is_reported_with_its_picture(source):
     assert not multiprocessing.active_children()
 
 
+def test_a_worker_that_is_killed_while_it_hands_a_share_over_is_reported(folder):
+    """Shares of 37 KB would go through a pipe of 64 KB: while nobody takes any, one is in it and half of the next."""
+    program = f"""
+import os, signal, time
+from palgan_jax.data.train_batches import train_batches
+from palgan_jax.data.source import open_source
+from palgan_jax.errors import DataStopped
+if __name__ == "__main__":
+    with train_batches(open_source({str(folder)!r}), resolution=64, batch_size=3, seed=0, workers=1) as batches:
+        next(batches)
+        time.sleep(2)
+        os.kill(batches._notes.read()[0][0], signal.SIGKILL)
+        try:
+            for _ in range(100):
+                next(batches)
+        except DataStopped as error:
+            print(error)
+"""
+    script = folder.parent / "handed.py"
+    script.write_text(program)
+    process = subprocess.run(
+        [sys.executable, script], capture_output=True, text=True, env={"PYTHONPATH": str(ROOT)}, timeout=300
+    )
+    assert process.stdout.startswith("a worker process was killed by SIGKILL while it read "), process.stderr
+
+
 @dataclasses.dataclass(frozen=True)
 class Deadly(StoredSource):
     """A picture of this source ends the process that reads it, as a bug in a decoder would."""
