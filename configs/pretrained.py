@@ -83,8 +83,8 @@ def _paint(config: ConfigDict) -> ConfigDict:
     config.optim.weight_decay = 0.0  # it would shrink the palette's layers
     config.eval_every = config.checkpoint_every = "250 steps"
     config.sheet_every = "500 steps"
-    config.best = "val/ab_error"
-    config.keep = 4  # the last quarter of the run, of which `palgan export --average` takes two
+    config.best = "val/ab_error_truth_palette"  # with predicted palettes, the palest colors would be the best ones
+    config.keep = 16  # each step that is validated, of which `palgan export --average` takes some
     return config
 
 

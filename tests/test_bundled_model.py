@@ -10,6 +10,7 @@ import pytest
 from palgan_jax.checkpoint.find import BUNDLED, find_weights
 from palgan_jax.color import from_bytes, to_bytes
 from palgan_jax.colorize.predictor import Colorizer
+from palgan_jax.config import from_dict, load_config
 from palgan_jax.data.crop import squash
 from palgan_jax.data.decode import read_rgb
 from palgan_jax.metrics.psnr import psnr
@@ -57,6 +58,19 @@ def test_the_readme_has_the_figures_of_the_models_page():
         f"gray {gray['PSNR']}; CIEDE2000 {model['CIEDE2000']} and {gray['CIEDE2000']}, LPIPS {model['LPIPS']} and "
         f"{gray['LPIPS']}, colorfulness {model['colorfulness']} of"
     )
+
+
+def test_the_models_page_has_the_command_that_makes_the_file():
+    """Every step of the mean is one that the second run validates and keeps."""
+    config, weights = load_config("pretrained:paint"), find_weights()
+    (steps,) = re.findall(r"pretrained\.safetensors --average ([\d,]+) --dtype float16", MODEL)
+    assert tuple(map(int, steps.split(","))) == weights.averaged
+    total, every = (int(span.removesuffix(" steps")) for span in (config.total, config.eval_every))
+    assert config.checkpoint_every == config.eval_every and config.keep * every >= total
+    assert all(step % every == 0 and step <= total for step in weights.averaged)
+    config.start = "runs/palette"
+    config.data.train, config.data.val = "folder:photos/train", "folder:photos/val"
+    assert from_dict(weights.config).to_dict() == config.to_dict()
 
 
 def test_automatic_colors_of_the_samples_are_as_good_as_the_models_page_says(samples):

@@ -1,6 +1,7 @@
 """The small modes of comparisons/: that they run and what they write, not how fast anything is."""
 
 import argparse
+import dataclasses
 import importlib.util
 import json
 import os
@@ -286,6 +287,40 @@ def test_painters_of_two_sizes_start_with_one_palette_and_a_new_g():
     for name, value in start.items():
         kept = "palette_generator" in name and "tap_" not in name
         np.testing.assert_array_equal(value, (learned if kept else new)[name])
+
+
+def test_means_of_steps_are_measured_as_they_paint_with_the_truths_palette(tmp_path):
+    from comparisons.step_means import measure_all, table
+    from palgan_jax.checkpoint.averaging import average_weights
+    from palgan_jax.color import from_bytes
+    from palgan_jax.config import from_dict
+    from palgan_jax.nn.build import build_generator
+    from palgan_jax.palette.histogram import histogram
+    from tests.support.colorize_model import tiny_weights
+
+    tiny = tiny_weights()
+    weights = {
+        step: dataclasses.replace(tiny, step=step, variables=jax.tree.map(lambda x, k=scale: x * k, tiny.variables))
+        for step, scale in ((1, 1.0), (2, 0.9), (3, 0.5))
+    }
+    side = tiny.config["resolution"]
+    rgb = np.random.default_rng(0).integers(0, 256, (3, side, side, 3)).astype(np.uint8)
+    path = tmp_path / "figures.csv"
+    figures = measure_all(weights, rgb, path, batch=2)
+    assert list(figures) == [(1,), (2,), (3,), (1, 2), (1, 3), (2, 3), (1, 2, 3)]
+
+    variables = average_weights([weights[1], weights[3]]).variables
+    l, c = from_bytes(rgb)
+    _, painted = build_generator(from_dict(tiny.config)).apply(variables, l, histogram(c))
+    off = 110 * np.linalg.norm(np.asarray(painted - c), axis=-1)
+    assert figures[1, 3][0] == pytest.approx(off.mean(), rel=1e-4)
+
+    lines = path.read_text().splitlines(keepends=True)
+    path.write_text("".join(lines[:4]))
+    again = measure_all(weights, rgb, path, batch=2)
+    assert len(lines) == 8 and path.read_text() == "".join(lines) and list(again) == list(figures)
+    place = sorted(figures.values()).index(figures[1, 3]) + 1
+    assert f"| 1, 3 | {place} | {figures[1, 3][0]:.2f} | {figures[1, 3][1]:.2f} |" in table(figures, 7)
 
 
 def test_scratches_are_added_and_thin_ones_are_hidden():
