@@ -238,8 +238,9 @@ def do_jobs(
     def interrupt(*_: object) -> None:
         if worker.stop.is_set():
             os._exit(130)
-        worker.stop.set()
+        # In this order, so that no job is dropped that this does not stand before.
         outcomes.put(KeyboardInterrupt())
+        worker.stop.set()
 
     with ThreadPoolExecutor(workers) as pool, _interrupts_go_to(interrupt):
         try:

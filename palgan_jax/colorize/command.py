@@ -198,7 +198,9 @@ def run(args: argparse.Namespace) -> int:
             if outcome.target or outcome.error:
                 progress.advance(f"{summary.failed} failed" if summary.failed else "")
 
-        summary.is_whole = do_jobs(pending, worker, available_cores(), report, say_stopping)
+        is_whole = do_jobs(pending, worker, available_cores(), report, say_stopping)
+    if not is_whole:
+        summary.stop((job for job, _ in pending), sizes, args.overwrite)
     return summary.end(args.output)
 
 

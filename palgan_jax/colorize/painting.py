@@ -28,7 +28,7 @@ class Painting:
       edits: of that palette, whichever it is.
       saturation: what the predicted ab are multiplied by, 0 to 100.
       sample: 0 for the palette itself; from 1 on, the number of a palette that is drawn around it.
-      temperature, seed: how far from it, and which series of draws.
+      temperature, seed: how far from it, and which series of draws, a number from 0 on.
       hints: colors that are given at pixels; the palette is moved to hold them.
       regions: parts with palettes of their own; of those that overlap, the last lies over the others.
       resolution: the side of the square that the network paints, a multiple of 64 up to 1024; None for the model's own,
@@ -62,6 +62,8 @@ class Painting:
             )
         if not 0 <= self.temperature < math.inf:
             raise UserError(f"the temperature of samples is a number of at least 0, not {self.temperature:g}.")
+        if self.seed < 0:
+            raise UserError(f"the seed of samples is a whole number from 0 on, not {self.seed}.")
         side = self.resolution
         if side is not None and (side % _SIDES or not _SIDES <= side <= _LARGEST):
             raise UserError(f"the resolution is a multiple of {_SIDES} up to {_LARGEST}, such as 512, not {side}.")

@@ -46,8 +46,9 @@ EDGE = 4.0
 """The step of L, in one pixel, that is as long as a 256th of the picture's longer side."""
 _OPAQUE = 128  # the alpha from which on a pixel of strokes counts
 _MOST_COLORS = 64
+_FARTHEST = 2**31  # pixels from the corner; beyond it, NumPy's integers end
 _ROUNDS, _MET = 5, 0.25  # corrections of what a picture of full size has at the points, and when they end
-_POINT = re.compile(r"\s*(\d+)\s*,\s*(\d+)\s*=\s*(.+)")
+_POINT = re.compile(r"\s*(\d{1,99})\s*,\s*(\d{1,99})\s*=\s*(.+)")  # Python refuses numbers of thousands of digits
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,6 +82,8 @@ class Hints:
                 is_valid = False
             if not is_valid:
                 raise UserError(f'a point is a pixel and a color, such as ((120, 80), "#c03030"), and not {point!r}.')
+            if max(abs(int(x)), abs(int(y))) > _FARTHEST:
+                raise UserError(f"the point {int(x)},{int(y)} is outside of the picture, as of all that can be read.")
             places.append((int(x), int(y)))
             colors.append(parse_color(color))
         return cls(np.array(places).reshape(-1, 2), np.array(colors).reshape(-1, 2), np.arange(len(places)))

@@ -1,7 +1,7 @@
 """What a person is told: of each picture as soon as it is done, and at the end of all."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -22,14 +22,13 @@ class Summary:
     Attributes:
       results: the sources that are results of an earlier command.
       failed: the number of pictures that could not be done.
-      is_whole: False where Ctrl-C came before the end.
       facts: what the report tells of all pictures, first of all where the paths in it begin.
     """
 
     def __init__(self, report_file: Path | None) -> None:
         """Raises UserError where the report cannot be written."""
         self.results: list[Source] = []
-        self.failed, self.is_whole = 0, True
+        self.failed = 0
         self.facts: dict[str, str | list[str]] = {}
         self._report = report_file
         self._errors: list[UserError] = []
@@ -37,6 +36,8 @@ class Summary:
         self._done: list[Source] = []  # one of each result, of which a photograph has several where samples are drawn
         self._begun: list[Source | str] = []
         self._skipped: list[Source] = []
+        self._taken: set[Job] = set()
+        self._what_is_next = ""  # what the same command does next, where Ctrl-C came before the end
         if report_file is not None:
             make_folder(report_file.parent)
             report.report_files(report_file)
@@ -69,11 +70,14 @@ class Summary:
 
     def take(self, outcome: Outcome, size: tuple[int, int]) -> None:
         """Takes a picture that this command has begun."""
+        if outcome.target is None and outcome.error is None:  # Ctrl-C came before it was done
+            return
+        self._taken.add(outcome.job)
         source = outcome.job.source
         facts: dict[str, Any] = {"width": size[0], "height": size[1], "notes": outcome.notes, "page": source.page}
         if outcome.error is not None:
             self.fail(str(source.path), outcome.error, source, **facts)
-        elif outcome.target is not None:
+        else:
             self._done.append(source)
             self._begun.append(source)
             for text in outcome.notes:
@@ -84,22 +88,33 @@ class Summary:
             seconds = round(outcome.seconds, 3)
             self._note(str(source.path), report.COLORIZED, result=str(outcome.target), seconds=seconds, **facts)
 
+    def stop(self, jobs: Iterable[Job], sizes: Mapping[Source, tuple[int, int]], begins_anew: bool) -> None:
+        """Takes Ctrl-C, before which not all of the jobs were done.
+
+        begins_anew: whether the same command makes again what is done.
+        """
+        self._what_is_next = "makes all of them anew (--overwrite)" if begins_anew else "goes on with the others"
+        for job in jobs:
+            if job not in self._taken:
+                width, height = sizes[job.source]
+                self._note(str(job.source.path), report.NOT_DONE, width=width, height=height, page=job.source.page)
+
     def _note(self, source: str, status: str, **facts: Any) -> None:
         self._lines.append(report.Line(source, status, **facts))
 
     def end(self, output: Path) -> int:
         """Says what has become of all, lists what could not be done, writes the report; returns the exit code."""
         skipped = f", {len(self._skipped)} more were done before" if self._skipped else ""
-        if not self.is_whole:
+        if self._what_is_next:
             finished = _counted([*self._done, *self._skipped])
-            say(f"Stopped with {finished} done: the same command goes on with the others.")
+            say(f"Stopped with {finished} done: the same command {self._what_is_next}.")
         elif len(self._begun) + len(self._skipped) > 1:
             say(f"Colorized {len(self._done)} of {_counted(self._begun)} into {output}{skipped}.")
         for error in dict.fromkeys(map(printable, self._errors)):
             tqdm.write(f"palgan: error: {error}", file=sys.stderr)
         if self._report is not None:
             report.write_report(self._report, self._lines, self.facts)
-        if not self.is_whole:
+        if self._what_is_next:
             return ExitCode.INTERRUPTED
         return ExitCode.BAD_INPUT if self.failed else ExitCode.FINISHED
 

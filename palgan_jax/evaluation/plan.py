@@ -90,9 +90,11 @@ def make_plan(
 ) -> Plan:
     """Selects the photographs and loads the networks of the metrics. The arguments are those of `evaluate.evaluate`.
 
-    Raises UserError where the truth has none of the protocol's pictures, the batch cannot be spread over the mesh, or
-    predictions do not fit the photographs.
+    Raises UserError where the truth has none of the protocol's pictures, the batch cannot be spread over the mesh,
+    predictions do not fit the photographs, or the seed is out of its range.
     """
+    if not 0 <= seed < 2**32:
+        raise UserError(f"the seed is a whole number from 0 to {2**32 - 1}, not {seed}.")
     selection = select_photographs(truth, protocol)
     size = _batch_size(batch_size, mesh, len(selection.rows))
     networks = load_networks(metrics)

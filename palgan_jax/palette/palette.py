@@ -52,7 +52,7 @@ class Palette:
         """Takes counts of any sum above 0. Raises UserError for what is no palette."""
         try:
             counts = np.array(self.shares, np.float64).ravel()
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             raise UserError(f"a palette is made of {self.spec.size} numbers, and these are none.") from None
         if counts.size != self.spec.size:
             raise UserError(
@@ -285,7 +285,7 @@ class Palette:
             ab_range, shares = float(content["ab_range"]), content["shares"]
             if not _is_possible(spec, ab_range):
                 raise ValueError("no such palettes are counted")
-        except (ValueError, KeyError, TypeError, RecursionError):
+        except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
             raise UserError(
                 f"{name} is no palette that `palgan palette` wrote: make one with `palgan palette extract`."
             ) from None

@@ -46,6 +46,7 @@ from palgan_jax.web.work import Superseded, Work
 
 MOST_WISH, MOST_PALETTE = 8_000_000, 1_000_000
 _UPLOADS = 2  # whose bodies are in memory beside the pictures that are held
+_PATIENCE = 30.0  # seconds without another piece of a body, after which its place is given to others
 _LONGEST_NAME = 200
 HOSTS = ("127.0.0.1", "localhost", "[::1]")
 HEADERS = {
@@ -231,16 +232,21 @@ def _name(request: Request) -> str:
 
 
 async def _body(request: Request, limit: int, label: str) -> bytes:
-    """Reads a body. Raises HTTPException, 413 in words, where it is larger than `limit` bytes."""
+    """Reads a body. Raises HTTPException in words: 413 where it is larger than `limit` bytes, 408 where it stalls."""
     too_large = HTTPException(413, f"{label} of more than {in_words(limit)} is not taken: make it smaller.")
     length = request.headers.get("content-length", "0")
     if not length.isdigit() or int(length) > limit:
         raise too_large
-    body = bytearray()
-    async for piece in request.stream():
-        body += piece
-        if len(body) > limit:
-            raise too_large
+    body, now = bytearray(), asyncio.get_running_loop().time
+    try:
+        async with asyncio.timeout(_PATIENCE) as wait:
+            async for piece in request.stream():
+                wait.reschedule(now() + _PATIENCE)
+                body += piece
+                if len(body) > limit:
+                    raise too_large
+    except TimeoutError:
+        raise HTTPException(408, f"{label} has not come to its end for {_PATIENCE:g} seconds: send it again.") from None
     return bytes(body)
 
 

@@ -3,6 +3,7 @@
 import base64
 import binascii
 import json
+import math
 from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
@@ -59,7 +60,7 @@ def palette_of(shares: object, spec: PaletteSpec, ab_range: float) -> Palette:
     """Returns the palette of K shares. Raises UserError for anything else."""
     if not isinstance(shares, list) or not all(isinstance(share, int | float) for share in shares):
         raise UserError(f"a palette is a list of {spec.size} numbers: load the page anew.")
-    return Palette(np.array(shares, np.float64), spec, ab_range)
+    return Palette(np.asarray(shares), spec, ab_range)
 
 
 def number_of(content: dict[str, Any], name: str, default: float) -> float:
@@ -67,7 +68,10 @@ def number_of(content: dict[str, Any], name: str, default: float) -> float:
     value = content.get(name, default)
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise UserError(f"the {name} is a number: load the page anew.")
-    return float(value)
+    try:
+        return float(value)
+    except OverflowError:  # a whole number may have any number of digits
+        return math.inf if value > 0 else -math.inf
 
 
 def whole_number_of(content: dict[str, Any], name: str, default: int, least: int) -> int:

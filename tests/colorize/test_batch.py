@@ -160,7 +160,10 @@ def test_ctrl_c_says_what_is_done_and_the_same_command_goes_on(album, checkpoint
     assert lines[-1] == f"Stopped with {len(finished)} pictures done: the same command goes on with the others."
     assert sorted(path.name for path in Path("out").iterdir()) == [RECORD_FILE, *finished], "nothing half done"
     assert all(read_rgb(Path("out") / name).shape == (700, 900, 3) for name in finished)
-    assert json.loads(Path("report.json").read_text())["counts"]["colorized"] == len(finished)
+    report = json.loads(Path("report.json").read_text())
+    assert report["counts"] == {"colorized": len(finished), "not done": 60 - len(finished)}
+    not_done = [picture["source"] for picture in report["pictures"] if picture["status"] == "not done"]
+    assert not_done == sorted(not_done) and not {Path(name).name for name in not_done} & set(finished)
     for path in sorted(Path("large").iterdir())[len(finished) + 2 :]:
         path.unlink()  # enough of them
     second = subprocess.run(words, env={**ENVIRONMENT, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True)

@@ -156,6 +156,7 @@ def test_results_are_saved_and_shown(colorizer, photo, tmp_path):
         ({"samples": 65}, "at most 64 samples"),
         ({"samples": -1}, "at most 64 samples"),
         ({"samples": 1, "temperature": 3}, "from 0 to 2, not 3"),
+        ({"samples": 1, "seed": -5}, "the seed of samples is a whole number from 0 on, not -5"),
         ({"palette": "nowhere.json"}, "the palette nowhere.json cannot be read"),
         ({"palette": Palette.from_colors(["red"]), "reference": np.zeros((20, 20), np.uint8)}, "leave one out"),
         ({"reference": "nowhere.jpg"}, "nowhere.jpg"),

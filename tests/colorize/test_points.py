@@ -125,6 +125,8 @@ def test_strokes_are_the_pixels_that_are_painted():
         ([((float("nan"), 2), "red")], "a point is a pixel and a color"),
         ([((40, 2), "red")], "the point 40,2 is outside of the picture, whose pixels are 0,0 to 39,29"),
         ([((0, -1), "red")], "the point 0,-1 is outside"),
+        ([((10**30, 2), "red")], f"the point {10**30},2 is outside"),
+        ([((1, 2), "red"), ((1, -(2**63)), "red")], f"the point 1,-{2**63} is outside"),
         ([((3, 3), "red"), ((3, 3), "blue")], "the color at 3,3 has another one beside it"),
     ],
 )
@@ -162,7 +164,17 @@ def test_a_file_of_strokes_may_be_called_like_a_point(tmp_path, monkeypatch):
 
 def test_a_point_is_written_as_a_pixel_and_a_color():
     assert parse_point(" 12, 7 = #c03030") == ((12, 7), "#c03030")
-    for text in ("12,7", "12;7=#c03030", "-1,7=#c03030", "1.5,7=red", "a,b=red", "", "1,2=", "1,2=#zzzzzz"):
+    for text in (
+        "12,7",
+        "12;7=#c03030",
+        "-1,7=#c03030",
+        "1.5,7=red",
+        "a,b=red",
+        "",
+        "1,2=",
+        "1,2=#zzzzzz",
+        "9" * 5000 + ",7=red",
+    ):
         with pytest.raises(UserError):
             parse_point(text)
 

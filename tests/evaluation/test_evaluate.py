@@ -285,3 +285,9 @@ def test_what_cannot_be_measured_is_left_out_by_name(truth, tmp_path, monkeypatc
     assert results.absent["ssim"] == "it was not asked for"
     with pytest.raises(UserError, match="a batch of 12 cannot be spread over 8 devices"):
         evaluate(gray(), truth, SMALL, tmp_path / "out", batch_size=12)
+
+
+@pytest.mark.parametrize("seed", [-1, 2**64])
+def test_a_seed_that_draws_nothing_is_one_sentence(truth, tmp_path, seed):
+    with pytest.raises(UserError, match=f"the seed is a whole number from 0 to 4294967295, not {seed}"):
+        evaluate(gray(), truth, SMALL, tmp_path / "out", seed=seed)

@@ -1,5 +1,6 @@
 """What the server answers: pictures as `palgan colorize` makes them, and sentences to all that is wrong."""
 
+import asyncio
 import base64
 import io
 import json
@@ -8,6 +9,8 @@ import re
 import numpy as np
 import pytest
 from PIL import Image
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
 from starlette.testclient import TestClient
 
 from palgan_jax.colorize.painting import Painting
@@ -224,10 +227,12 @@ def test_what_is_no_wish_is_refused(client, path, name):
         ({"palette": [-1] + [1] * 255}, "negative"),
         ({"palette": [float("nan")] * 256}, "NaN"),
         ({"palette": [1e308] * 256}, "infinite"),
+        ({"palette": [10**400] + [1] * 255}, "256 numbers"),
         ({"saturation": -1}, "saturation"),
         ({"saturation": "much"}, "saturation"),
         ({"saturation": True}, "saturation"),
         ({"saturation": float("inf")}, "saturation"),
+        ({"saturation": -(10**400)}, "saturation"),
         ({"points": 3}, "points"),
         ({"points": [3]}, "points"),
         ({"points": [{"x": 1, "y": 1, "color": "reddish"}]}, "no color"),
@@ -266,6 +271,7 @@ def test_sides_formats_and_samples_are_checked(client, stored_picture):
         ("sample", {"palette": stored_picture["palette"], "number": 0}),
         ("sample", {"palette": stored_picture["palette"], "number": 1e9}),
         ("sample", {"palette": stored_picture["palette"], "number": 1, "temperature": 9}),
+        ("sample", {"palette": stored_picture["palette"], "number": 1, "temperature": 10**400}),
         ("sample", {"palette": stored_picture["palette"], "number": float("inf")}),
         ("sample", {"palette": stored_picture["palette"], "number": 1, "seed": -1}),
     ):
@@ -290,6 +296,29 @@ def test_bodies_have_a_limit(client, monkeypatch, path, states_length):
         monkeypatch.setattr(app, limit, 1000)
     body = bytes(1001) if states_length else iter([bytes(600), bytes(600)])
     assert "of more than 1" in sentence(client.post(f"/api/{path}", content=body), 413)
+
+
+def test_uploads_that_stall_give_their_places_to_others(monkeypatch):
+    monkeypatch.setattr(app, "_PATIENCE", 0.01)
+    service = Service(colorizer_of(tiny_weights()))
+
+    async def upload(*pieces: bytes) -> int:
+        coming = list(pieces)
+
+        async def receive() -> dict:
+            if not coming:
+                await asyncio.Event().wait()
+            return {"type": "http.request", "body": coming.pop(0), "more_body": True}
+
+        scope = {"type": "http", "method": "POST", "path": "/", "query_string": b"", "headers": []}
+        with pytest.raises(HTTPException, match="has not come to its end") as error:
+            await service.add(Request(scope, receive))
+        return error.value.status_code
+
+    async def uploads() -> list[int]:
+        return await asyncio.gather(*(upload(*[b"abc"] * count) for count in range(4)))
+
+    assert asyncio.run(asyncio.wait_for(uploads(), 60)) == [408] * 4
 
 
 def test_the_limit_of_pixels_is_that_of_the_command(client):
