@@ -1,5 +1,6 @@
 """Which photographs of a folder are trained on, and which are kept aside to judge by."""
 
+import os
 from pathlib import Path
 
 from palgan_jax.colorize.record import Records
@@ -31,14 +32,17 @@ def split_folder(folder: str | Path, run: Path) -> tuple[int, int]:
     """Writes RUN/train.txt and RUN/aside.txt, lists of a folder's color photographs, unless they are there already.
 
     Results of `palgan colorize`, as its records have them, are not taken for photographs.
-    Returns how many photographs each has. Raises UserError where the folder has too few in color.
+    Returns how many photographs each has. Raises UserError where the folder has too few in color, and where the lists
+    that are there name photographs of another one.
     """
-    lists = [run / TRAIN, run / ASIDE]
-    if not all(path.is_file() for path in lists):
+    root, lists = user_path(str(folder)).absolute(), [run / TRAIN, run / ASIDE]
+    if all(path.is_file() for path in lists):
+        _check_folder(root, run, [os.fsdecode(line) for path in lists for line in path.read_bytes().splitlines()])
+    else:
         near_gray, progress = default_config().data.near_gray, ScanProgress(str(folder))
         source = open_source(f"folder:{folder}", cache_dir=run / "data", near_gray=near_gray, progress=progress)
         assert isinstance(source, StoredSource)
-        root, records = user_path(str(folder)).absolute(), Records()
+        records = Records()
         paths = [root / source.picture_name(i) for i in range(len(source))]
         paths = [path for path in paths if not records.has_written(path)]  # what the model painted teaches it nothing
         count = len(paths)
@@ -56,3 +60,15 @@ def split_folder(folder: str | Path, run: Path) -> tuple[int, int]:
             write_file(path, "\n".join([*lines, ""]).encode("utf-8", "surrogateescape"))
     train, test = (len(path.read_bytes().splitlines()) for path in lists)
     return train, test
+
+
+def _check_folder(root: Path, run: Path, photographs: list[str]) -> None:
+    """Raises UserError where none of a run's photographs lies in the folder `root`, by whichever name of it."""
+    real = root.resolve()
+    if photographs and not any(
+        Path(path).is_relative_to(root) or Path(path).parent.resolve().is_relative_to(real) for path in photographs
+    ):
+        raise UserError(
+            f"{run} learns from other photographs than those of {root}, such as {photographs[0]}: name another "
+            "--output."
+        )

@@ -14,6 +14,7 @@ from palgan_jax.checkpoint.weights_file import save_weights
 from palgan_jax.cli import main
 from palgan_jax.colorize.record import Entry, Records
 from palgan_jax.config import check_config, load_config, model_fields
+from palgan_jax.errors import UserError
 from palgan_jax.evaluation.compare import compare
 from palgan_jax.finetune import run as finetune_run
 from palgan_jax.finetune.choices import MOST_STEPS, choose
@@ -117,6 +118,22 @@ def test_results_among_the_photographs_are_not_learned_from(tmp_path):
     assert sum(split_folder(photos, tmp_path / "run")) == FEWEST
     learned = [(tmp_path / "run" / name).read_text().splitlines() for name in (TRAIN, ASIDE)]
     assert {str(path) for path in photos.glob("*.png")} - {*learned[0], *learned[1]} == {str(result)}
+
+
+def test_a_run_is_not_taken_for_one_of_another_folder(tmp_path, monkeypatch):
+    photos, other = tmp_path / "photos", tmp_path / "others"
+    photos.mkdir()
+    for number in range(FEWEST):
+        pixels = np.random.default_rng(number).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(photos / f"{number:02}.png")
+    shutil.copytree(photos, other)
+    run = tmp_path / "run"
+    counts = split_folder(photos, run)
+    with pytest.raises(UserError, match=f"learns from other photographs than those of {other}, such as {photos}"):
+        split_folder(other, run)
+    (tmp_path / "link").symlink_to(photos)
+    monkeypatch.chdir(photos)
+    assert all(split_folder(name, run) == counts for name in (photos, ".", "../link", "../others/../photos"))
 
 
 def test_what_cannot_be_trained_with_is_told_before_the_model_is_measured(tmp_path, capsys, monkeypatch):
