@@ -138,7 +138,9 @@ def _measure_all(plan: Plan, partial: Partial, programs: Programs, stop: StopReq
             stopped = stop.is_requested(step)
             if stopped:
                 stop.begin_last_save()
-            if stopped or (not unreadable and time.monotonic() - last_save >= SECONDS_BETWEEN_SAVES):
+            # At the end, too: results take long for FID and for the pictures of the report.
+            is_due = partial.done == total or time.monotonic() - last_save >= SECONDS_BETWEEN_SAVES
+            if stopped or (not unreadable and is_due):
                 _save(plan, partial, output)
                 last_save = time.monotonic()
             if stopped:

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from palgan_jax.errors import UserError
+from palgan_jax.errors import UserError, one_line
 from palgan_jax.metrics.frechet import Moments
 from palgan_jax.util.files import make_folder, write_file
 
@@ -69,11 +69,13 @@ def load(output: Path, mark: str) -> Partial:
     if not path.is_file():
         return Partial()
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as file:
             arrays = dict(file)
         saved_mark, title = str(arrays.pop("mark")), str(arrays.pop("title"))
-    except (OSError, ValueError, KeyError, EOFError) as error:
-        raise UserError(f"{path} is damaged ({error}): remove the folder {path.parent} to start again.") from None
+    except Exception as error:  # zipfile and NumPy raise many kinds of errors for damaged files
+        raise UserError(
+            f"{path} is damaged ({one_line(error)}): remove the folder {path.parent} to start again."
+        ) from None
     if saved_mark != mark:
         raise UserError(
             f"{output} holds the beginning of another evaluation ({title}), or of this one with other pictures, "

@@ -1,5 +1,6 @@
 """Evaluations from photographs to files, with real models: whole, interrupted, and of pictures that do not fit."""
 
+import io
 import json
 import logging
 import os
@@ -229,9 +230,26 @@ def test_a_signal_stops_between_two_batches(truth, tmp_path, monkeypatch, caplog
     assert "going on after 8 of 11 pictures" in caplog.text
 
 
-def test_a_damaged_beginning_is_named(truth, tmp_path):
+def test_what_is_measured_is_kept_until_the_results_are_written(truth, tmp_path, monkeypatch, caplog):
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(loop, "write_results", interrupted)
+        evaluate(gray(), truth, SMALL, tmp_path, metrics=("psnr",), batch_size=8)
+    outcome = evaluate(gray(), truth, SMALL, tmp_path, metrics=("psnr",), batch_size=8)
+    assert f"going on after {COUNT} of {COUNT} pictures" in caplog.text
+    assert outcome.evaluation.count == COUNT and not (tmp_path / FOLDER).exists()
+
+
+@pytest.mark.parametrize("content", ["nothing of the kind", "a beginning", "a byte that was another"])
+def test_a_damaged_beginning_is_named(truth, tmp_path, content):
+    good = io.BytesIO()
+    np.savez(good, mark=np.str_("mark"), title=np.str_("title"))
+    good = good.getvalue()
+    damaged = {"a beginning": good[: len(good) // 2], "a byte that was another": good.replace(b"NUMPY", b"NUMBY")}
     (tmp_path / FOLDER).mkdir()
-    (tmp_path / FOLDER / FILE).write_bytes(b"nothing of the kind")
+    (tmp_path / FOLDER / FILE).write_bytes(damaged.get(content, content.encode()))
     with pytest.raises(UserError, match=r"state\.npz is damaged"):
         evaluate(gray(), truth, SMALL, tmp_path, metrics=("psnr",))
 
