@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from hashlib import sha256
@@ -171,8 +171,14 @@ class Worker:
     def _record(self, job: Job, target: Path, source: tuple[int, str], result: tuple[int, str]) -> None:
         """Appends a result to the record; source and result: their bytes and digests."""
         entry = Entry(target.name, job.source.identity, *source, job.settings, *result)
-        with self._recording:
-            self._records.add(target.parent, entry)
+        try:
+            with self._recording:
+                self._records.add(target.parent, entry)
+        except UserError:
+            if not self._overwrite:  # or the same command would make it once more beside this one
+                with suppress(OSError):
+                    target.unlink()
+            raise
 
     def _write(self, target: Path, result: Callable[[], bytes | Iterator[bytes]]) -> Path:
         try:

@@ -108,8 +108,9 @@ class Palette:
         """Returns the mean of palettes, counted as the first one, weighted where weights are given."""
         first = palettes[0]
         w = np.ones(len(palettes)) if weights is None else np.asarray(weights, np.float64)
-        if not np.isfinite(w).all() or (w < 0).any() or not w.sum() > 0:
+        if not np.isfinite(w).all() or (w < 0).any() or not w.any():
             raise UserError("the weights of palettes are at least 0, and not all of them are 0.")
+        w = w / w.max()  # so that their sum is finite
         shares = [palette.counted_as(first.spec, first.ab_range).shares.astype(np.float64) for palette in palettes]
         return first._with(np.asarray(sum(x * h for x, h in zip(w / w.sum(), shares, strict=True))))
 

@@ -62,6 +62,16 @@ def test_what_cannot_be_read_is_listed_at_the_end_and_the_rest_is_done(album, pa
     assert out.splitlines()[-1] == "Colorized 0 of 3 pictures into out, 4 more were done before."
 
 
+def test_what_cannot_be_recorded_is_not_left_behind(album, palgan):
+    (Path("out") / RECORD_FILE).mkdir(parents=True)
+    code, _, err = palgan("album/0.jpg", output="out")
+    assert code == 2 and f"{RECORD_FILE} cannot be written" in err[0]
+    assert [path.name for path in Path("out").iterdir()] == [RECORD_FILE]
+    (Path("out") / RECORD_FILE).rmdir()
+    code, _, _ = palgan("album/0.jpg", output="out")
+    assert code == 0 and sorted(path.name for path in Path("out").iterdir()) == [RECORD_FILE, "0.png"]
+
+
 def test_the_report_is_data_and_a_page(album, palgan):
     Image.fromarray(np.zeros((30, 30, 3), np.uint8)).save("album/<b>.png")
     palgan("album/1.jpg", output="out")

@@ -220,6 +220,12 @@ def test_palettes_of_models_that_count_in_another_way():
     assert palette.mix(recounted, 0.5).distance(palette) < 0.05
 
 
+def test_weights_of_any_size_are_taken_by_their_shares():
+    palettes = [random_palette(1), random_palette(2)]
+    for weight in (1e-320, 1e308):
+        assert Palette.mean(palettes, [weight, weight]) == Palette.mean(palettes)
+
+
 @pytest.mark.parametrize(
     ("make", "sentence"),
     [
