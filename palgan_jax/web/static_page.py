@@ -6,7 +6,7 @@ try. What the page asks for lies beside it, by relative addresses, and it asks f
 
 import json
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager
 from pathlib import Path
 from shutil import rmtree
 from typing import Any
@@ -67,6 +67,8 @@ def write_page(folder: Path, weights: Weights, runtime: Path | None = None) -> i
     files = {**_page_files(), **_model_files(weights), **_runtime_files(runtime)}
     if _is_page(folder):
         _write(folder, files)
+    elif folder.exists():
+        _fill(folder, files)
     else:
         _write_new(folder, files)
     return sum(map(len, files.values()))
@@ -78,14 +80,29 @@ def _write(folder: Path, files: dict[Path, bytes]) -> None:
         write_file(folder / path, content)
 
 
+def _fill(folder: Path, files: dict[Path, bytes]) -> None:
+    """Writes into an empty folder, which stays the same one: a shell may be in it, or a disk mounted there."""
+    make_folder(folder)
+    with _staged(folder, folder, files) as new_folder:
+        # First that by which a page is known: broken off here, it is written over the next time.
+        for path in sorted(new_folder.iterdir(), key=lambda path: path.name != ABOUT.parts[0]):
+            path.rename(folder / path.name)
+
+
 def _write_new(folder: Path, files: dict[Path, bytes]) -> None:
     folder = folder.absolute()
-    new_folder = folder.with_name(f".{uuid4().hex}.tmp")
+    make_folder(folder.parent)
+    with _staged(folder, folder.parent, files) as new_folder:
+        new_folder.rename(folder)
+
+
+@contextmanager
+def _staged(folder: Path, beside: Path, files: dict[Path, bytes]) -> Iterator[Path]:
+    """Writes the files of a folder into another one for a `with` body that moves them. Raises UserError as it fails."""
+    new_folder = beside / f".{uuid4().hex}.tmp"
     try:
         _write(new_folder, files)
-        with suppress(FileNotFoundError):
-            folder.rmdir()  # it is empty
-        new_folder.rename(folder)
+        yield new_folder
     except OSError as error:
         raise UserError(f"{folder} cannot be written ({one_line(error)}): name another folder.") from error
     finally:

@@ -1,5 +1,7 @@
 """The folder of `palgan web --static`: what it may replace, and where its runtime comes from."""
 
+from pathlib import Path
+
 import pytest
 
 from palgan_jax.checkpoint.weights_file import save_weights
@@ -32,6 +34,16 @@ def test_an_older_page_is_written_over_and_other_files_stay(no_runtime, words, t
     assert [path.name for path in tmp_path.iterdir()] == ["page"]
 
 
+def test_an_empty_folder_stays_the_same_one(no_runtime, words, tmp_path, monkeypatch):
+    folder = tmp_path / "page"
+    folder.mkdir()
+    (tmp_path / "link").symlink_to(folder)
+    monkeypatch.chdir(folder)
+    assert main([*words, "--static", str(tmp_path / "link")]) == 0
+    assert (Path.cwd() / "index.html").is_file() and (tmp_path / "link").is_symlink()
+    assert not [path for path in folder.iterdir() if path.suffix == ".tmp"]
+
+
 @pytest.mark.parametrize("kind", ["a file", "a folder with files"])
 def test_nothing_of_others_is_touched(no_runtime, words, tmp_path, capsys, kind):
     place = tmp_path / "mine"
@@ -43,8 +55,11 @@ def test_nothing_of_others_is_touched(no_runtime, words, tmp_path, capsys, kind)
     assert user_file.read_text() == "mine" and sum(1 for _ in tmp_path.rglob("*")) == (1 if kind == "a file" else 2)
 
 
-def test_what_cannot_be_written_leaves_nothing_behind(no_runtime, words, tmp_path, capsys, monkeypatch):
-    write_file = static_page.write_file
+@pytest.mark.parametrize("is_there", [False, True])
+def test_what_cannot_be_written_leaves_nothing_behind(no_runtime, words, tmp_path, capsys, monkeypatch, is_there):
+    folder, write_file = tmp_path / "page", static_page.write_file
+    if is_there:
+        folder.mkdir()
 
     def full(path, content):
         if path.name == "painter.onnx":
@@ -52,8 +67,14 @@ def test_what_cannot_be_written_leaves_nothing_behind(no_runtime, words, tmp_pat
         write_file(path, content)
 
     monkeypatch.setattr(static_page, "write_file", full)
-    assert main([*words, "--static", str(tmp_path / "page")]) == 2
-    assert "no space" in capsys.readouterr().err and not list(tmp_path.iterdir())
+    assert main([*words, "--static", str(folder)]) == 2
+    assert "no space" in capsys.readouterr().err and list(tmp_path.rglob("*")) == [folder] * is_there
+
+
+def test_the_folder_that_cannot_be_made_is_named(no_runtime, words, tmp_path, capsys):
+    (tmp_path / "a file").touch()
+    assert main([*words, "--static", str(tmp_path / "a file" / "page")]) == 2
+    assert capsys.readouterr().err.startswith(f"palgan: error: {tmp_path / 'a file'} is no folder that can be written")
 
 
 @pytest.mark.parametrize(
