@@ -34,6 +34,7 @@ from palgan_jax.errors import UserError, one_line
 from palgan_jax.util.files import file_sha256, write_file, write_new_file
 from palgan_jax.util.memory import lacks_memory
 
+_TO_END = ("SIGINT", "SIGTERM", "SIGHUP")  # Ctrl-C, a scheduler, a terminal that is closed; Windows has no SIGHUP
 _SHEET_SIDE, _SHEET_QUALITY = 512, 85  # pixels of what a sheet shows; of the JPEG that it is
 
 
@@ -222,9 +223,9 @@ def do_jobs(
       worker: does one.
       workers: the number of threads.
       report: is called with each outcome, on the calling thread, as soon as it is there.
-      stopping: is called at Ctrl-C, before the pictures in hand are dropped or finished.
+      stopping: is called at Ctrl-C or another signal to end, before the pictures in hand are dropped or finished.
 
-    Returns True where all jobs came to an end, and False at Ctrl-C. A second one ends the process at once.
+    Returns True where all jobs came to an end, and False at such a signal. Another Ctrl-C ends the process at once.
     """
     outcomes: SimpleQueue[Outcome | BaseException] = SimpleQueue()
     in_hand = 0
@@ -241,9 +242,11 @@ def do_jobs(
             raise outcome
         report(outcome)
 
-    def interrupt(*_: object) -> None:
+    def interrupt(number: int, _: object) -> None:
         if worker.stop.is_set():
-            os._exit(130)
+            if number == signal.SIGINT:
+                os._exit(130)
+            return  # schedulers send several, and mean the same
         # In this order, so that no job is dropped that this does not stand before.
         outcomes.put(KeyboardInterrupt())
         worker.stop.set()
@@ -273,13 +276,19 @@ def do_jobs(
 
 @contextmanager
 def _interrupts_go_to(handler: Callable) -> Iterator[None]:
-    """Calls `handler` at Ctrl-C in a `with` body, where an exception at any place might lose what was just done."""
-    in_main_thread = threading.current_thread() is threading.main_thread()
-    if not in_main_thread or signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as jobs in the background have it
+    """Calls `handler` at signals to end in a `with` body: an exception at any place might lose what was just done.
+
+    The system's own answer would leave half of a result behind, under a hidden name. Signals that the process ignores
+    stay ignored, as jobs in the background have it.
+    """
+    if threading.current_thread() is not threading.main_thread():
         yield
         return
-    previous = signal.signal(signal.SIGINT, handler)
+    numbers = [getattr(signal, name) for name in _TO_END if hasattr(signal, name)]
+    answered = [number for number in numbers if signal.getsignal(number) is not signal.SIG_IGN]
+    previous = {number: signal.signal(number, handler) for number in answered}
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, previous)
+        for number, old in previous.items():
+            signal.signal(number, old)
