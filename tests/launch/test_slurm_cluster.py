@@ -67,7 +67,7 @@ def test_two_tasks_train_are_stopped_and_go_on_in_the_next_turn(cluster):
         env=environment, stdout=subprocess.PIPE, text=True,
     ) as launcher:  # fmt: skip
         metrics = folder / "runs/two/metrics.jsonl"
-        wait_for(lambda: metrics.exists() and metrics.read_text().count("\n") > 3, 1200)
+        wait_for(lambda: metrics.exists() and metrics.read_text().count("\n") > 3, launcher)
         # What SLURM sends two minutes before the end of a job's time: to its tasks, and not to the script.
         call(environment, "scancel", "--signal=TERM", "--name=two").check_returncode()
         output = launcher.communicate(timeout=1800)[0]
