@@ -23,7 +23,7 @@ from palgan_jax.checkpoint.reading import FOLDER
 from palgan_jax.checkpoint.weights import Weights
 from palgan_jax.color import from_bytes, to_bytes
 from palgan_jax.config import from_dict, palette_spec
-from palgan_jax.data.crop import squash
+from palgan_jax.data.eval_batches import eval_batches
 from palgan_jax.data.source import open_source
 from palgan_jax.metrics.ab_error import ab_error
 from palgan_jax.metrics.psnr import psnr
@@ -113,11 +113,10 @@ def main() -> None:
     parser.add_argument("--figures", type=Path, required=True, help="the file of figures, which is read and added to")
     parser.add_argument("--best", type=int, default=10, help="how many sets of steps to print (default: 10)")
     args = parser.parse_args()
-    source = open_source(f"folder:{args.val}")
     steps = sorted(int(folder.name) for folder in (args.run / FOLDER).iterdir() if folder.name.isdigit())
     weights = {step: find_weights(args.run, step) for step in steps}
-    side = weights[steps[0]].config["resolution"]
-    rgb = np.stack([squash(source.read(i, at_least=side), side) for i in range(len(source))])
+    source, side = open_source(f"folder:{args.val}"), weights[steps[0]].config["resolution"]
+    rgb = np.concatenate([batch["rgb"] for batch in eval_batches(source, resolution=side, batch_size=1)])
     print(*table(measure_all(weights, rgb, args.figures), args.best), sep="\n")
 
 

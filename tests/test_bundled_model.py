@@ -61,13 +61,9 @@ def test_the_readme_has_the_figures_of_the_models_page():
 
 
 def test_the_models_page_has_the_command_that_makes_the_file():
-    """Every step of the mean is one that the second run validates and keeps."""
     config, weights = load_config("pretrained:paint"), find_weights()
     (steps,) = re.findall(r"pretrained\.safetensors --average ([\d,]+) --dtype float16", MODEL)
     assert tuple(map(int, steps.split(","))) == weights.averaged
-    total, every = (int(span.removesuffix(" steps")) for span in (config.total, config.eval_every))
-    assert config.checkpoint_every == config.eval_every and config.keep * every >= total
-    assert all(step % every == 0 and step <= total for step in weights.averaged)
     config.start = "runs/palette"
     config.data.train, config.data.val = "folder:photos/train", "folder:photos/val"
     assert from_dict(weights.config).to_dict() == config.to_dict()
