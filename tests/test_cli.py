@@ -98,12 +98,14 @@ def test_info_says_what_the_bundled_weights_are_the_mean_of_and_what_was_measure
     code, out, err = palgan("info")
     assert (code, err) == (0, [])
     assert out.splitlines()[0] == "checkpoint   mean of steps 1500, 3250 and 4000 of pretrained.safetensors (bundled)"
-    table = (ROOT / "docs" / "model.md").read_text().partition("| weights of the second run |")[2].partition("\n\n")[0]
-    documented = next(row for row in table.splitlines() if "the mean of these" in row).strip("| ").split(" | ")[1:]
+    table = (ROOT / "docs" / "model.md").read_text().partition("| steps of the second run |")[2].partition("\n\n")[0]
+    row = next(row for row in table.splitlines() if "1,500, 3,250 and 4,000: the bundled model" in row)
+    documented = row.strip("| ").split(" | ")[2:]
     words = {line.split()[0]: float(line.split()[-1]) for line in out.splitlines() if line.startswith("  val/")}
-    names = ("psnr", "ab_error", "colorfulness", "psnr_truth_palette", "ab_error_truth_palette")
+    names = ("ab_error_truth_palette", "psnr_truth_palette", "ab_error", "psnr", "colorfulness")
     for name, text in zip(names, documented, strict=True):
-        assert words[f"val/{name}"] == pytest.approx(float(text), abs=0.006 if "psnr" in name else 0.051)
+        unit = 10.0 ** -len(text.partition(".")[2])
+        assert words[f"val/{name}"] == pytest.approx(float(text), abs=0.6 * unit)
 
 
 def test_info_describes_the_bundled_weights(palgan, weights_file, monkeypatch):
