@@ -1,4 +1,4 @@
-"""Measures each step of a run of G, and each mean of the weights of two or three steps, on what no pale colors win.
+"""Measures each step of a run of G, and all means of two or three, by paintings in which paler colors gain nothing.
 
     python -m comparisons.step_means runs/pretrained VAL --figures step_means.csv
 
