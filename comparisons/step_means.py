@@ -19,7 +19,7 @@ import numpy as np
 
 from palgan_jax.checkpoint.averaging import average_weights
 from palgan_jax.checkpoint.find import find_weights
-from palgan_jax.checkpoint.reading import FOLDER
+from palgan_jax.checkpoint.reading import steps_in
 from palgan_jax.checkpoint.weights import Weights
 from palgan_jax.color import from_bytes, to_bytes
 from palgan_jax.config import from_dict, palette_spec
@@ -113,10 +113,10 @@ def main() -> None:
     parser.add_argument("--figures", type=Path, required=True, help="the file of figures, which is read and added to")
     parser.add_argument("--best", type=int, default=10, help="how many sets of steps to print (default: 10)")
     args = parser.parse_args()
-    steps = sorted(int(folder.name) for folder in (args.run / FOLDER).iterdir() if folder.name.isdigit())
-    weights = {step: find_weights(args.run, step) for step in steps}
-    source, side = open_source(f"folder:{args.val}"), weights[steps[0]].config["resolution"]
-    rgb = np.concatenate([batch["rgb"] for batch in eval_batches(source, resolution=side, batch_size=1)])
+    weights = {step: find_weights(args.run, step) for step in steps_in(args.run)}
+    source, side = open_source(f"folder:{args.val}"), find_weights(args.run).config["resolution"]
+    batches = eval_batches(source, resolution=side, batch_size=8)
+    rgb = np.concatenate([batch["rgb"][batch["mask"]] for batch in batches])
     print(*table(measure_all(weights, rgb, args.figures), args.best), sep="\n")
 
 

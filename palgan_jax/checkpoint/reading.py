@@ -227,7 +227,12 @@ def best_in(directory: Any) -> int | None:
 
 def has_checkpoints(directory: Any) -> bool:
     """Returns True for a working directory, or a folder of checkpoints, in which a step was saved."""
-    return bool(_steps(path_of(directory))[1])
+    return bool(steps_in(directory))
+
+
+def steps_in(directory: Any) -> list[int]:
+    """Returns the steps that a working directory, or a folder of checkpoints, has, ascending."""
+    return _steps(path_of(directory))[1]
 
 
 def _steps(root: epath.Path) -> tuple[epath.Path, list[int]]:
